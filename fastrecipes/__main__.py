@@ -1,0 +1,4 @@
+"`python -m fastrecipes`"
+from .cli import main
+
+if __name__ == '__main__': main()

@@ -1,0 +1,91 @@
+"""Where the tests find real data, and how they run the command.
+
+Nothing here is downloaded. MNIST_SAMPLE and MNIST are looked for in fastai's data folder, and in archives that may lie in
+`../shared/data` beside the checkout; where there are none, the tests that need them are skipped and say so."""
+import gzip, os, shutil, subprocess, sys, tarfile
+from pathlib import Path
+import pytest
+
+REPO = Path(__file__).resolve().parent.parent
+ARCHIVES = REPO.parent/'shared'/'data'
+USER_HOME = Path(os.environ.get('FASTAI_HOME', '~/.fastai')).expanduser()
+
+
+def _find_mnist_sample(home:Path):
+    "Put mnist_sample under `home/data`; False where there is none"
+    there, archive = USER_HOME/'data'/'mnist_sample', ARCHIVES/'mnist_sample.tgz'
+    if there.is_dir(): (home/'data'/'mnist_sample').symlink_to(there.resolve())
+    elif archive.is_file():
+        with tarfile.open(archive) as t: t.extractall(home/'data', filter='data')
+    return (home/'data'/'mnist_sample').is_dir()
+
+
+def _find_mnist(home:Path):
+    "Put the four files of MNIST under `home/data/MNIST/raw`; False where they are not all there"
+    raw, there = home/'data'/'MNIST'/'raw', USER_HOME/'data'/'MNIST'/'raw'
+    names = [f'{s}-{k}-ubyte' for s in ('train', 't10k') for k in ('images-idx3', 'labels-idx1')]
+    if all((there/n).is_file() for n in names): (home/'data'/'MNIST').symlink_to(there.parent.resolve())
+    elif all((ARCHIVES/'mnist'/f'{n}.gz').is_file() for n in names):
+        raw.mkdir(parents=True)
+        for n in names:
+            with gzip.open(ARCHIVES/'mnist'/f'{n}.gz') as src, open(raw/n, 'wb') as dst: shutil.copyfileobj(src, dst)
+    return raw.is_dir()
+
+
+@pytest.fixture(scope='session')
+def found(tmp_path_factory):
+    "fastai's home for this run, and which of the two sets it has"
+    home = tmp_path_factory.mktemp('fastai')
+    (home/'data').mkdir()
+    return home, {'mnist_sample': _find_mnist_sample(home), 'mnist': _find_mnist(home)}
+
+
+@pytest.fixture(scope='session', autouse=True)
+def fastai_home(found):
+    "Every test, and every process that it starts, sees this fastai home and no other"
+    os.environ['FASTAI_HOME'] = str(found[0])
+    return found[0]
+
+
+def _set(name, found):
+    if not found[1][name]: pytest.skip(f"{name} is neither in fastai's data folder nor in ../shared/data")
+    from fastrecipes.images import load
+    return load(name)
+
+
+@pytest.fixture(scope='session')
+def mnist_sample(found): return _set('mnist_sample', found)
+
+@pytest.fixture(scope='session')
+def mnist(found): return _set('mnist', found)
+
+@pytest.fixture(scope='session')
+def digits():
+    from fastrecipes.images import load
+    return load('digits')
+
+@pytest.fixture(scope='session')
+def threes_sevens():
+    from fastrecipes.images import load
+    return load('digits', classes='3,7')
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    "Every test runs in an empty folder, so that no settings.ini but its own is found"
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def image_folder(tmp_path):
+    "Make a folder of small grey images: image_folder({'train/a': 3, 'valid/a': 2}) or image_folder({'a': 5, 'b': 5})"
+    import numpy as np
+    from PIL import Image
+    def make(counts, size=(8, 10), name='set'): # size: height, width
+        rng = np.random.default_rng(0)
+        for i, (folder, n) in enumerate(counts.items()):
+            (tmp_path/name/folder).mkdir(parents=True)
+            for j in range(n): Image.fromarray((rng.integers(0, 60, size) + 40 * (i % 4)).astype(np.uint8)).save(tmp_path/name/folder/f'{j}.png')
+        (tmp_path/name).mkdir(exist_ok=True)
+        return tmp_path/name
+    return make
