@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['Progress', 'cli', 'compare', 'fit', 'list_', 'main']
 
-# %% ../nbs/13_cli.ipynb #715a8af2
+# %% ../nbs/13_cli.ipynb #c2ca9b0b
 import json, os, sys, warnings
 from contextlib import contextmanager
 import click
 from . import __version__
-from .images import InputError, sources
+from .images import InputError, find_source, no_such, sources
 from .recipes import as_text, get_recipe, global_settings, read_settings, recipes, settings_text
 
 # %% ../nbs/13_cli.ipynb #eeef5d83
@@ -31,12 +31,12 @@ _how = _options(
     click.option('--device', metavar='auto|cpu|cuda|mps', help='Where to compute. [default: auto, the best there is]'),
     click.option('-q', '--quiet', is_flag=True, help='Print the result only, no progress.'))
 
-# %% ../nbs/13_cli.ipynb #088fd33c
+# %% ../nbs/13_cli.ipynb #fecfb91f
 class Progress:
-    "What is going on, on standard error: `start` a piece of work, `say` a line, `tick` a share of it done, `stop`"
+    "What is going on, on standard error: `start` a piece of work, `say` a line, `tick` a share of it or an `epoch` done, `stop`"
     def __init__(self, quiet:bool=False):
         from rich.console import Console
-        self.quiet, self.console, self.bar = quiet, Console(stderr=True, highlight=False), None
+        self.quiet, self.console, self.bar, self.epochs = quiet, Console(stderr=True, highlight=False), None, None
         if not quiet and self.console.is_terminal:
             from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedColumn, TimeRemainingColumn
             self.bar = Bar(TextColumn('{task.description}'), BarColumn(), TimeElapsedColumn(), TextColumn('of about'), TimeRemainingColumn(elapsed_when_finished=True),
@@ -47,16 +47,23 @@ class Progress:
         "A line that stays"
         if not self.quiet: self.console.print(line, markup=False, soft_wrap=True)
 
-    def start(self, what:str):
-        "Show `what` beside the bar, from the beginning"
+    def start(self,
+        what:str, # Shown beside the bar
+        epochs:int|None=None, # How many there will be, where that is known
+    ):
+        "Begin a piece of work; the bar pulses until something is known of how much is done"
         if self.bar is None: return
         self.bar.start()
         if self.task is not None: self.bar.remove_task(self.task)
-        self.task = self.bar.add_task(what, total=1)
+        self.task, self.epochs = self.bar.add_task(what, total=None), epochs
 
     def tick(self, done:float):
         "A share between 0 and 1 of the piece of work is done"
-        if self.bar is not None and self.task is not None: self.bar.update(self.task, completed=done)
+        if self.bar is not None and self.task is not None: self.bar.update(self.task, total=1, completed=done)
+
+    def epoch(self, row:dict):
+        "The epoch of a history's `row` is over"
+        if self.bar is not None and self.epochs: self.tick((row['epoch'] + 1) / self.epochs)
 
     def stop(self):
         "Take the bar away"
@@ -78,13 +85,12 @@ def _row_text(row:dict) -> str:
 
 _row_head = f"{'epoch':>5}  {'train_loss':>10}  {'valid_loss':>10}  {'accuracy':>8}  {'seconds':>7}"
 
-# %% ../nbs/13_cli.ipynb #e475da2b
+# %% ../nbs/13_cli.ipynb #bcca59ae
 class _Verbs(click.Group):
     "A group whose unknown verb names the nearest, in the order in which the verbs were made"
     def list_commands(self, ctx): return list(self.commands)
     def resolve_command(self, ctx, args):
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith('-'):
-            from fastrecipes.images import no_such
             raise no_such('command', args[0], self.list_commands(ctx))
         return super().resolve_command(ctx, args)
 
@@ -104,7 +110,7 @@ def cli():
     fastrecipes list                           recipes and sources
     """
 
-# %% ../nbs/13_cli.ipynb #3568eedf
+# %% ../nbs/13_cli.ipynb #ba2f5435
 def _load(source, classes, valid, shared, progress):
     "The image set that the options ask for, with its remarks said"
     from fastrecipes.images import load
@@ -139,24 +145,23 @@ def compare(source, classes, valid, names, seed, device, quiet, out, as_json):
     shared = global_settings(read_settings(), source=source, seed=seed, device=device)
     names = None if names is None else [n.strip() for n in names.split(',') if n.strip()]
     chosen = [get_recipe(n).name for n in names or []]
+    find_source(shared['source']) # What is wrong is said before torch is imported
     with _progress(quiet) as progress:
         from fastrecipes.compare import compare, formatted, out_folder
         from fastrecipes.loaders import pick_device
         pick_device(shared['device'])
         if out is not None: out = out_folder(out)
-        images, state = _load(source, classes, valid, shared, progress), {}
-
-        def on_rung(i, n, name):
-            state.update(name=name, epochs=0)
-            progress.start(f'{i + 1} of {n}  {name}')
+        images = _load(source, classes, valid, shared, progress)
+        def on_rung(i, n, name): progress.start(f'{i + 1} of {n}  {name}', get_recipe(name).resolve({}).get('epochs'))
         def on_fitted(f): progress.say(f"{f.recipe:<12} accuracy {f.accuracy:.4f}  in {f.seconds:.1f} s")
-        comparison = compare(images, None if names is None else chosen, shared['seed'], shared['device'], on_rung=on_rung, on_fitted=on_fitted, cbs=[_ticker(progress)])
+        comparison = compare(images, None if names is None else chosen, shared['seed'], shared['device'],
+                             on_rung=on_rung, on_fitted=on_fitted, on_epoch=progress.epoch, cbs=[_ticker(progress)])
         if out is not None: written = comparison.save(out)
     if out is not None: progress.say('wrote ' + ', '.join(map(str, written)))
     if as_json: click.echo(json.dumps(comparison.to_dict(), ensure_ascii=False, allow_nan=False))
     else: click.echo(str(comparison))
 
-# %% ../nbs/13_cli.ipynb #2e80cca1
+# %% ../nbs/13_cli.ipynb #59ecf201
 class _Fit(click.Group):
     "A group with a command for each recipe"
     def list_commands(self, ctx): return list(recipes)
@@ -187,15 +192,17 @@ def _fit(r, source, classes, valid, seed, device, quiet, settings):
     ini = read_settings()
     shared = global_settings(ini, source=source, seed=seed, device=device)
     r.resolve(settings, ini)
+    find_source(shared['source'])
     with _progress(quiet) as progress:
         from fastrecipes.loaders import pick_device
         pick_device(shared['device'])
         images, rows = _load(source, classes, valid, shared, progress), []
-        progress.start(r.name)
+        progress.start(r.name, r.resolve(settings, ini).get('epochs'))
         def on_epoch(row):
             if not rows: progress.say(_row_head)
             rows.append(row)
             progress.say(_row_text(row))
+            progress.epoch(row)
         fitted = r(images, shared['seed'], shared['device'], on_epoch, [_ticker(progress)], **settings)
     click.echo(repr(fitted).removeprefix('Fitted '))
 

@@ -69,7 +69,7 @@ class ImageDataset:
         "`(image, label)` with the label as its name"
         return (o[0], *(Category(self.vocab[int(y)]) for y in o[1:]))
 
-# %% ../nbs/01_loaders.ipynb #c40c7557
+# %% ../nbs/01_loaders.ipynb #dc0e8dcd
 def _one_image(o, shape:tuple) -> torch.Tensor:
     "One image of any form as uint8 `shape`"
     if isinstance(o, (str, Path)): o = read_image(o)
@@ -81,12 +81,14 @@ def _one_image(o, shape:tuple) -> torch.Tensor:
     return o.as_subclass(torch.Tensor)
 
 def as_split(
-    items, # A `Split`, a uint8 tensor or array (n, c, h, w), or a list of images or of (image, label) pairs
+    items, # A `Split`, a uint8 tensor (n, c, h, w), one file or Pillow image, or a list of images or of (image, label) pairs
     shape:tuple, # Channels, height and width that the images must get
 ) -> Split: # Its `labels` are None where there are none
     "Images of any form as a `Split`; raises `InputError` for what cannot become `shape`"
     if isinstance(items, ImageDataset): items = items.split
     if isinstance(items, Split): return items
+    if isinstance(items, torch.Tensor) and items.dtype == torch.uint8 and tuple(items.shape[1:]) == shape: return Split(items, None)
+    if isinstance(items, (str, Path, Image.Image)): items = [items]
     pairs = [o if isinstance(o, (tuple, list)) else (o,) for o in items]
     if not pairs: raise InputError("there are no images to predict; give at least one")
     images = torch.stack([_one_image(p[0], shape) for p in pairs])

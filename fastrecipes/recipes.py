@@ -93,7 +93,7 @@ def settings_of(f:Callable) -> dict[str, Setting]:
     return {n: Setting(n, _kind(p.annotation), p.default, about.get(n) or '')
             for n, p in inspect.signature(f).parameters.items() if p.kind is p.KEYWORD_ONLY}
 
-# %% ../nbs/08_recipes.ipynb #a439ac20
+# %% ../nbs/08_recipes.ipynb #d1fe8335
 GLOBAL = {'source': 'digits', 'seed': '42', 'device': 'auto', 'bs': 'auto'} # Names and defaults of the section [fastrecipes]
 
 def find_settings(
@@ -103,7 +103,7 @@ def find_settings(
     start = Path(start).resolve()
     for folder in (start, *start.parents):
         f = folder/'settings.ini'
-        if f.is_file() and _parse_ini(f).has_section('fastrecipes'): return f
+        if f.is_file() and b'[fastrecipes]' in f.read_bytes(): return f
     return None
 
 def _parse_ini(f:Path) -> ConfigParser:
@@ -183,7 +183,7 @@ def predict_ms_per_1000(model, images, stats=None, device=None, repeats=5) -> fl
         times.append((time.perf_counter() - start) * 1000)
     return sorted(times[1:])[repeats // 2]
 
-# %% ../nbs/08_recipes.ipynb #612afcb4
+# %% ../nbs/08_recipes.ipynb #1c9e1a82
 @dataclass(frozen=True, eq=False, repr=False)
 class Fitted:
     "A recipe fitted to an image set: the model, how it got there, and what it says about the validation images"
@@ -195,6 +195,7 @@ class Fitted:
     scores: 'torch.Tensor' # float32 (n, k) or (n, 1): the model's numbers for the validation images, in their order
     targets: 'torch.Tensor' # int64 (n,): their labels
     classes: tuple
+    shape: tuple # Channels, height and width of the images
     stats: tuple|None # Normalisation that the model expects
     has_probs: bool # Whether the scores are logits, so that they mean probabilities
     seconds: float # Training: the epochs, each with its validation; the whole recipe where it has no epochs
@@ -226,9 +227,12 @@ class Fitted:
         from fastrecipes.sgd import cross_entropy
         return cross_entropy(self.scores.double(), self.targets).item() if self.has_probs else None
 
-    def predict(self, images:'torch.Tensor') -> 'torch.Tensor':
-        "Label of each of `images`, uint8 (n, c, h, w), int64 (n,)"
-        return _labels(predict_scores(self.model, images, self.stats, self.device))
+    def predict(self,
+        images, # Whatever `loaders.as_split` takes: a uint8 tensor (n, c, h, w), files, Pillow images, arrays
+    ) -> 'torch.Tensor': # int64 (n,); `classes[label]` is the name
+        "The label of each image"
+        from fastrecipes.loaders import as_split
+        return _labels(predict_scores(self.model, as_split(images, self.shape).images, self.stats, self.device))
 
     def __repr__(self):
         kept = ', '.join(f"{k}={as_text(v)}" for k, v in self.settings.items())
@@ -237,7 +241,7 @@ class Fitted:
 def _labels(scores):
     return (scores.flatten() > 0).long() if scores.shape[1] == 1 else scores.argmax(1)
 
-# %% ../nbs/08_recipes.ipynb #b5457778
+# %% ../nbs/08_recipes.ipynb #6868cc98
 class Recipe:
     "A function of an image set, a `Run` and keyword settings, with a name, settings that are checked, and a seed"
     def __init__(self, func:Callable):
@@ -288,7 +292,7 @@ class Recipe:
             seconds = time.perf_counter() - start
         scores = predict_scores(outcome.model, images.valid.images, outcome.stats, device)
         return Fitted(self.name, settings | outcome.derived, outcome.model, outcome.learner, outcome.history, scores, images.valid.labels,
-            images.classes, outcome.stats, outcome.has_probs, seconds if outcome.history is None else float(outcome.history.seconds.sum()),
+            images.classes, images.shape, outcome.stats, outcome.has_probs, seconds if outcome.history is None else float(outcome.history.seconds.sum()),
             predict_ms_per_1000(outcome.model, images.valid.images, outcome.stats, device), device, seed)
 
     def __repr__(self): return f"Recipe {self.name}({', '.join(f'{n}={s.default_text}' for n, s in self.settings.items())}): {self.about}"
@@ -409,7 +413,7 @@ def mlp(images, run, *,
     from fastrecipes.sgd import cross_entropy
     return _fit(images, run, partial(mlp, hidden=hidden, activation=activation, dropout=dropout), cross_entropy, Adam, epochs, lr, bs, schedule, 'train')
 
-# %% ../nbs/08_recipes.ipynb #0613dfb5
+# %% ../nbs/08_recipes.ipynb #4b2478c1
 def _no_lone_image(bs:int, n:int) -> int:
     "`bs`, or a little less, such that the last of `n` images is not alone in its batch"
     while bs > 2 and n % bs == 1: bs -= 1
@@ -417,9 +421,9 @@ def _no_lone_image(bs:int, n:int) -> int:
 
 @recipe
 def resnet18(images, run, *,
-    epochs:Count=None, # Passes over the training images; auto: 1, or more for a small set (about 100 steps in all)
+    epochs:Count=None, # Passes over the training images; auto: 1, or more for a small set (about 9,000 images in all)
     lr:Rate=.003, # Highest learning rate of the cycle
-    bs:Count=None, # Images a batch; auto: 64
+    bs:Count=None, # Images a batch; auto: 64, or 32 where a single pass would have fewer than 400 steps
     schedule:Literal['constant', 'one-cycle']='one-cycle', # Course of the learning rate
     pretrained:Switch=False, # Begin from ImageNet's weights, which torchvision downloads once (45 MB)
 ):
@@ -433,12 +437,12 @@ def resnet18(images, run, *,
     from fastrecipes.sgd import ClassLoss, batch_accuracy, cross_entropy
     from fastrecipes.training import fit_learner
     n = len(images.train)
-    bs = _no_lone_image(bs or 64, n)
-    epochs = epochs or max(1, round(96 / math.ceil(n / bs)))
+    epochs = epochs or max(1, round(140 * 64 / n))
+    bs = _no_lone_image(bs or (32 if epochs == 1 and n < 400 * 64 else 64), n)
     stats = None
     if pretrained: stats = imagenet_stats if images.shape[0] == 3 else tuple((sum(s) / 3,) for s in imagenet_stats)
     learn = resnet18_learner(dataloaders(images, bs, run.device, stats), n_outputs(len(images.classes)), ClassLoss(cross_entropy), pretrained,
-                             opt_func=partial(OptimWrapper, opt=torch.optim.AdamW, fused=True), metrics=batch_accuracy)
+                             opt_func=partial(OptimWrapper, opt=torch.optim.AdamW, fused=True, betas=(.9, .99), eps=1e-5), metrics=batch_accuracy)
     if pretrained: learn.unfreeze()
     return fit_learner(learn, epochs, lr, schedule, run.on_epoch, run.cbs)
 

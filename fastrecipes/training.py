@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['History', 'Outcome', 'fit_learner', 'plot_history']
 
-# %% ../nbs/07_training.ipynb #c8b04ee0
+# %% ../nbs/07_training.ipynb #02147fed
 import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
@@ -16,7 +16,7 @@ from fastai.callback.progress import ProgressCallback
 from fastai.callback.schedule import ParamScheduler, combined_cos
 from fastai.learner import AvgLoss, Learner
 from torch import nn
-from .images import InputError
+from .images import InputError, new_figure
 
 # %% ../nbs/07_training.ipynb #9cfd10e4
 class History(Callback):
@@ -82,12 +82,11 @@ def fit_learner(
     train = learn.dls.train
     return Outcome(learn.model, history.frame, learn, getattr(train, 'stats', None), dict(epochs=epochs, bs=train.bs))
 
-# %% ../nbs/07_training.ipynb #a917913b
+# %% ../nbs/07_training.ipynb #ba854658
 def plot_history(
     history:pd.DataFrame, # Of `History` or `train_model`
 ) -> 'matplotlib.figure.Figure':
     "Losses and accuracy by epoch"
-    from fastrecipes.images import new_figure
     fig = new_figure(6.4, 2.2)
     left, right = fig.subplots(1, 2)
     epoch = history.epoch + 1

@@ -1,0 +1,370 @@
+"""Recipes: settings that are checked, a seed that means something, and what a `Fitted` says about itself"""
+import math, random
+from decimal import Decimal
+import numpy as np, pytest, torch, torch.nn.functional as F
+from torch import nn
+from torch.testing import assert_close
+from typing import Literal
+from fastrecipes.images import ImageSet, InputError, Split
+from fastrecipes.recipes import (Count, Kind, Rate, Run, Setting, Share, Switch, Widths, as_text, fit, get_recipe, global_settings, predict_scores,
+                                 recipe, recipes, settings_of)
+from fastrecipes.training import Outcome
+
+LADDER = ['similarity', 'sgd', 'linear', 'simple_net', 'mlp', 'resnet18']
+QUICK = {'sgd': dict(epochs=3), 'linear': dict(epochs=3), 'simple_net': dict(epochs=3), 'mlp': dict(epochs=3), 'resnet18': dict(epochs=1, bs=8)}
+NAN, INF = math.nan, math.inf
+
+
+@pytest.fixture(scope='module', autouse=True)
+def aside(tmp_path_factory):
+    "One thread, and for the fixtures of this module too a folder without a settings.ini"
+    n = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as m:
+        m.chdir(tmp_path_factory.mktemp('aside'))
+        yield
+    torch.set_num_threads(n)
+
+@pytest.fixture
+def ladder():
+    "The ladder, put back as it was after the test"
+    was = dict(recipes)
+    yield recipes
+    recipes.clear()
+    recipes.update(was)
+
+def tiny(n, n_classes=2, size=8):
+    "`n` noisy images to train and 6 to validate"
+    gen = torch.Generator().manual_seed(0)
+    part = lambda m: Split(torch.randint(0, 256, (m, 1, size, size), dtype=torch.uint8, generator=gen), torch.arange(m) % n_classes)
+    return ImageSet('tiny', tuple('abcdefghij'[:n_classes]), part(n), part(6))
+
+
+def test_the_ladder_goes_from_similarity_to_resnet18(): assert list(recipes) == LADDER
+
+def test_every_recipe_and_setting_says_what_it_is():
+    assert all(r.about for r in recipes.values())
+    assert [f'{r.name}.{s.name}' for r in recipes.values() for s in r.settings.values() if not s.about] == []
+
+
+# Settings
+
+GOOD = {
+    'Count': (Count, 5, [(3, 3), ('3', 3), (' 3 ', 3), (3., 3), (np.int64(3), 3), (1, 1)]),
+    'Rate': (Rate, .1, [(.5, .5), ('0.5', .5), ('1e-3', .001), (2, 2.), (np.float32(.5), .5)]),
+    'Share': (Share, .1, [(0, 0.), ('0', 0.), (.5, .5), ('0.999', .999)]),
+    'Widths': (Widths, (64,), [('8,4', (8, 4)), ('8', (8,)), (8, (8,)), ([8, 4], (8, 4)), ((8, 4.), (8, 4)), ('(8, 4)', (8, 4)), ('[8]', (8,))]),
+    'Switch': (Switch, False, [(True, True), ('yes', True), ('TRUE', True), ('on', True), ('1', True), (1, True),
+                               (False, False), ('no', False), ('False', False), ('off', False), ('0', False), (0, False)]),
+    'Literal': (Literal['relu', 'leaky_relu'], 'relu', [('relu', 'relu'), ('leaky_relu', 'leaky_relu')])}
+BAD = {
+    'Count': [0, -1, '0', '-3', 2.5, '2.5', '3.0', NAN, INF, 'nan', True, False, '', 'x', None, 'auto', [3], np.float32(2.5), Decimal('2.5'), np.True_],
+    'Rate': [0, -1, '0', NAN, INF, -INF, 'nan', 'inf', True, '', 'x', None, 'auto', [.1], 10**400],
+    'Share': [1, 1., '1', -.1, '-0.1', NAN, 'nan', INF, True, '', 'x', None],
+    'Widths': ['', ' , ', '8,0', '8,-4', '8,x', '8,2.5', 8.5, [], (), (8, 0), (8, True), True, None, 'auto', NAN, INF, (8, NAN)],
+    'Switch': ['', 'maybe', 2, -1, NAN, None, 'auto'],
+    'Literal': ['', 'Relu', 'gelu', None, 3, True, 'auto']}
+
+def setting(kind, default=...):
+    "A setting of that kind, made as a recipe's parameter is"
+    annotation, own, _ = GOOD[kind]
+    def f(images, run, *, it:annotation=own if default is ... else default): pass
+    return settings_of(f)['it']
+
+@pytest.mark.parametrize('kind, given, wanted', [(k, v, w) for k, (_, _, cases) in GOOD.items() for v, w in cases])
+def test_a_good_value_is_read_from_text_and_from_python(kind, given, wanted):
+    for s in (setting(kind), setting(kind, default=None)):
+        v = s.read(given, 'here')
+        assert v == wanted and type(v) is type(wanted)
+
+@pytest.mark.parametrize('kind, given', [(k, v) for k, values in BAD.items() for v in values])
+def test_a_bad_value_is_refused_with_where_and_what_instead(kind, given):
+    s = setting(kind)
+    with pytest.raises(InputError) as e: s.read(given, 'here')
+    assert str(e.value) == f"here: it={given!r} is not {s.kind.what}"
+
+@pytest.mark.parametrize('kind', GOOD)
+def test_auto_is_read_where_it_is_the_default_only(kind):
+    s = setting(kind, default=None)
+    assert [s.read(v, 'here') for v in (None, 'auto', 'AUTO')] == [None] * 3
+    with pytest.raises(InputError, match=r'\(or auto\)$'): s.read('automatic', 'here')
+
+@pytest.mark.parametrize('value, text', [(None, 'auto'), (True, 'yes'), (False, 'no'), ((64, 32), '64,32'), ((8,), '8'), (.003, '0.003'), ('l2', 'l2')])
+def test_values_as_people_write_them(value, text): assert as_text(value) == text
+
+@pytest.mark.parametrize('name', LADDER)
+def test_every_default_is_read_back_from_its_text(name):
+    for s in recipes[name].settings.values():
+        v = s.read(s.default_text, 'here')
+        assert v == s.default and type(v) is type(s.default)
+
+def test_a_comment_beside_a_setting_becomes_its_description():
+    def f(images, run, *,
+        n:Count=3, # How many
+        share:Share=.5,
+    ): pass
+    assert {n: (s.default, s.about) for n, s in settings_of(f).items()} == {'n': (3, 'How many'), 'share': (.5, '')}
+
+def test_a_setting_without_a_kind_is_a_mistake_of_the_author():
+    def f(images, run, *, n:int=3): pass
+    with pytest.raises(TypeError, match='annotate'): settings_of(f)
+
+
+# Which value counts
+
+INI = {'fastrecipes': {'bs': '16', 'seed': '7', 'device': 'cpu'}, 'sgd': {'lr': '0.5', 'bs': 'auto'}, 'mlp': {'bs': '8', 'hidden': '5,5'}}
+
+@pytest.mark.parametrize('name, given, wanted', [
+    ('sgd', {}, dict(epochs=20, lr=.5, bs=16, std=.01)), # default, own section, shared section
+    ('sgd', {'lr': '0.25', 'bs': 4}, dict(epochs=20, lr=.25, bs=4, std=.01)), # arguments
+    ('sgd', {'bs': 'auto'}, dict(epochs=20, lr=.5, bs=None, std=.01)), # 'auto' is an argument too
+    ('linear', {}, dict(epochs=20, lr=1., bs=16)),
+    ('similarity', {}, dict(distance='l2'))]) # Knows no bs
+def test_argument_over_own_section_over_shared_section_over_default(name, given, wanted): assert recipes[name].resolve(given, INI) == wanted
+
+def test_a_recipes_own_batch_size_overrules_the_shared_one():
+    got = recipes['mlp'].resolve({}, INI)
+    assert (got['bs'], got['hidden']) == (8, (5, 5))
+
+@pytest.mark.parametrize('auto', ['auto', 'AUTO'])
+def test_auto_in_a_section_gives_way_to_the_shared_batch_size(auto):
+    assert recipes['sgd'].resolve({}, {'fastrecipes': {'bs': '16'}, 'sgd': {'bs': auto}})['bs'] == 16
+    assert recipes['sgd'].resolve({}, {'fastrecipes': {'bs': auto}, 'sgd': {'bs': '8'}})['bs'] == 8
+
+def test_global_settings_argument_over_ini_over_default():
+    assert global_settings({}) == dict(source='digits', seed=42, device='auto')
+    assert global_settings(INI) == dict(source='digits', seed=7, device='cpu')
+    assert global_settings(INI, seed='0', device='cuda') == dict(source='digits', seed=0, device='cuda')
+    assert global_settings(INI, seed=None, device=None) == global_settings(INI)
+
+@pytest.mark.parametrize('seed', [-1, '-1', 2.5, 'x', True, NAN, 2**63])
+def test_a_bad_seed_is_refused_with_where_it_stands(seed):
+    with pytest.raises(InputError, match='^seed: seed=.*whole number, 0 or more'): fit('similarity', tiny(4), seed=seed)
+    with pytest.raises(InputError, match=r'^settings.ini \[fastrecipes\]: seed='): global_settings({'fastrecipes': {'seed': seed}})
+
+@pytest.mark.parametrize('ini, where', [({'fastrecipes': {'bs': 'x'}}, 'fastrecipes'), ({'sgd': {'bs': '0'}}, 'sgd')])
+def test_a_bad_value_in_the_ini_is_refused_with_its_section(ini, where):
+    with pytest.raises(InputError, match=rf'^settings.ini \[{where}\]: bs='): recipes['sgd'].resolve({}, ini)
+
+@pytest.mark.parametrize('name, kwargs, wanted', [
+    ('simplenet', {}, "unknown recipe 'simplenet': did you mean 'simple_net'?"), ('qqq', {}, "unknown recipe 'qqq': there are similarity, sgd"),
+    ('mlp', {'epoch': 3}, "mlp: unknown setting 'epoch': did you mean 'epochs'?"), ('similarity', {'lr': 3}, "similarity: unknown setting 'lr': there are distance"),
+    ('mlp', {'epochs': 0}, 'mlp: epochs=0 is not a whole number, 1 or more')])
+def test_an_unknown_recipe_or_setting_is_refused_with_the_nearest(name, kwargs, wanted):
+    with pytest.raises(InputError) as e: fit(name, tiny(4), **kwargs)
+    assert str(e.value).startswith(wanted) and '\n' not in str(e.value)
+
+
+# Seeds
+
+def states(): return random.getstate(), np.random.get_state(), torch.get_rng_state()
+def same(a, b): return a[0] == b[0] and all(np.array_equal(x, y) for x, y in zip(a[1], b[1])) and torch.equal(a[2], b[2])
+
+@pytest.mark.parametrize('name', LADDER[:5])
+def test_the_callers_random_state_is_left_alone(name, threes_sevens):
+    before = states()
+    fit(name, threes_sevens, **({'epochs': 1} if name in QUICK else {}), device='cpu')
+    assert same(before, states())
+    torch.rand(1)
+    assert not same(before, states())
+
+def test_the_callers_random_state_is_left_alone_by_a_recipe_that_fails(ladder):
+    @recipe
+    def faulty(images, run):
+        random.random(), np.random.rand(), torch.rand(1)
+        raise ZeroDivisionError
+    before = states()
+    with pytest.raises(ZeroDivisionError): faulty(tiny(4), device='cpu')
+    assert same(before, states())
+
+@pytest.mark.parametrize('name, kwargs', [('sgd', {}), ('linear', {}), ('mlp', {}), ('mlp', {'dropout': .3})])
+def test_the_seed_alone_decides_to_the_last_bit(name, kwargs, threes_sevens):
+    def scores(seed):
+        random.random(), np.random.rand(), torch.rand(1) # must not matter
+        return fit(name, threes_sevens, epochs=2, seed=seed, device='cpu', **kwargs).scores
+    a, b, other = map(scores, (5, '5', 6))
+    assert torch.equal(a, b) and not torch.equal(a, other)
+
+
+# What is fitted
+
+@pytest.fixture(scope='module', params=[(n, s) for n in LADDER[:5] for s in ('threes_sevens', 'digits')] + [('resnet18', 'tiny')], ids='-'.join)
+def fitted(request):
+    "Each recipe, briefly fitted to two and to ten classes, with its image set"
+    name, source = request.param
+    images = tiny(9) if source == 'tiny' else request.getfixturevalue(source)
+    return fit(name, images, device='cpu', **QUICK.get(name, {})), images
+
+def inputs(f, images):
+    "The validation images as the model takes them, worked out in NumPy"
+    x = images.valid.images.numpy() / 255
+    if f.stats is not None: x = (x - images.train.images.numpy().mean() / 255) / (images.train.images.numpy() / 255).std()
+    return torch.tensor(x).float()
+
+def test_scores_are_the_models_numbers_for_the_validation_images(fitted):
+    f, images = fitted
+    with torch.no_grad(): assert_close(f.scores, f.model.eval()(inputs(f, images)), rtol=1e-4, atol=1e-5)
+    two = len(images.classes) == 2 and f.recipe != 'similarity'
+    assert f.scores.shape == (len(images.valid), 1 if two else len(images.classes)) and f.classes == images.classes
+    assert torch.equal(f.targets, images.valid.labels)
+
+def test_predictions_accuracy_probabilities_and_loss_follow_from_the_scores(fitted):
+    f, _ = fitted
+    s, y = f.scores.double(), f.targets
+    if s.shape[1] == 1:
+        guess, probs, loss = (s[:, 0] > 0).long(), torch.stack([1 - s[:, 0].sigmoid(), s[:, 0].sigmoid()], 1), F.binary_cross_entropy_with_logits(s[:, 0], y.double())
+    else: guess, probs, loss = s.argmax(1), s.softmax(1), F.cross_entropy(s, y)
+    assert torch.equal(f.predictions, guess)
+    assert f.accuracy == sum(a == b for a, b in zip(guess.tolist(), y.tolist())) / len(y)
+    if f.recipe == 'similarity': assert f.probs is None and f.loss is None
+    else:
+        assert f.loss == pytest.approx(loss.item())
+        assert_close(f.probs, probs.float(), rtol=1e-4, atol=1e-6)
+
+def test_a_brief_fit_beats_guessing(fitted):
+    f, images = fitted
+    if images.source == 'tiny': pytest.skip('there is nothing to learn in noise')
+    assert f.accuracy > (.9 if len(images.classes) == 2 else .6)
+
+def test_predict_gives_the_predictions_again(fitted):
+    f, images = fitted
+    assert torch.equal(f.predict(images.valid.images), f.predictions)
+    assert torch.equal(f.predict(images.valid.images[2:3]), f.predictions[2:3])
+
+def test_the_learner_gives_the_same_probabilities(fitted):
+    f, _ = fitted
+    assert (f.learner is None) == (f.recipe in ('similarity', 'sgd'))
+    if f.learner is None: return
+    with f.learner.no_bar(): probs, targets = f.learner.get_preds()
+    assert_close(probs, f.probs, rtol=1e-4, atol=1e-6)
+    assert torch.equal(targets, f.targets)
+
+def test_the_history_ends_with_what_was_fitted(fitted):
+    f, images = fitted
+    if f.recipe == 'similarity':
+        assert f.history is None
+        return
+    assert list(f.history) == ['epoch', 'train_loss', 'valid_loss', 'accuracy', 'seconds'] and f.history.epoch.tolist() == list(range(QUICK[f.recipe]['epochs']))
+    assert f.history.accuracy.iloc[-1] == pytest.approx(f.accuracy)
+    if f.recipe in ('mlp', 'resnet18') or len(images.classes) > 2: assert f.history.valid_loss.iloc[-1] == pytest.approx(f.loss, rel=1e-4)
+    else: assert f.history.valid_loss.iloc[-1] == pytest.approx((1 - f.probs[range(len(f.targets)), f.targets]).mean().item(), rel=1e-4) # mnist_loss
+    assert f.seconds == pytest.approx(f.history.seconds.sum())
+
+def test_settings_are_all_there_with_what_auto_came_to(fitted):
+    f, images = fitted
+    assert list(f.settings) == list(recipes[f.recipe].settings) and None not in f.settings.values()
+    if f.recipe == 'similarity': return
+    bs = {('digits', 2): 8, ('digits', 10): 32, ('tiny', 2): 7}[images.source, len(images.classes)]
+    assert (f.settings['epochs'], f.settings['bs']) == (QUICK[f.recipe]['epochs'], bs)
+    assert (f.seed, f.device) == (42, torch.device('cpu'))
+
+PARAMETERS = dict(similarity=(0, 0), sgd=(65, 650), linear=(65, 650), simple_net=(64*30+30 + 31, 64*30+30 + 310), mlp=(3*(64*64+64) + 65, 3*(64*64+64) + 650))
+
+def test_parameters_by_hand(fitted):
+    f, images = fitted
+    if f.recipe == 'resnet18': assert f.parameters == sum(math.prod(p.shape) for p in f.model.parameters()) > 11e6
+    else: assert f.parameters == PARAMETERS[f.recipe][len(images.classes) == 10]
+
+def test_repr_is_a_line_with_the_figures(fitted):
+    f, _ = fitted
+    text = repr(f)
+    assert '\n' not in text and text.startswith(f'Fitted {f.recipe}(') and f'accuracy {f.accuracy:.4f}' in text and f'{f.parameters:,} parameters' in text
+
+@pytest.mark.parametrize('seed', [42, 1])
+def test_the_ladder_climbs_on_digits(digits, seed):
+    accuracy = [fit(n, digits, seed=seed, device='cpu').accuracy for n in LADDER[:5]]
+    assert all(b >= a - .01 for a, b in zip(accuracy, accuracy[1:])), accuracy
+    assert accuracy[-1] > .96
+
+
+# resnet18
+
+@pytest.mark.parametrize('n, bs', [(9, 8), (9, 4), (7, 3), (13, 4), (9, 2), (9, 1)])
+def test_a_lone_last_image_does_not_break_resnet18(n, bs):
+    outcome = recipes['resnet18'].func(tiny(n), Run(torch.device('cpu')), epochs=1, bs=bs) # without the timing of predictions
+    assert outcome.history.train_loss.notna().all() and n % outcome.derived['bs'] != 1
+
+def test_resnet18_refuses_images_below_8x8():
+    with pytest.raises(InputError, match='7x7; resnet18 needs 8x8'): fit('resnet18', tiny(4, size=7), epochs=1, device='cpu')
+
+
+# Recipes of one's own
+
+class Always(nn.Module):
+    "Scores that speak for one label, whatever the image"
+    def __init__(self, label, n_classes):
+        super().__init__()
+        self.register_buffer('scores', F.one_hot(torch.tensor(label), n_classes).float())
+    def forward(self, x): return self.scores.expand(len(x), -1)
+
+def always(images, run, *,
+    label:Count=1, # Said of every image
+):
+    "Say the same of every image"
+    return Outcome(Always(label, len(images.classes)).to(run.device), has_probs=False)
+
+def test_a_recipe_of_ones_own_stands_in_its_place_and_is_fitted(ladder, digits):
+    mine = recipe(after='sgd')(always)
+    assert list(recipes) == ['similarity', 'sgd', 'always', 'linear', 'simple_net', 'mlp', 'resnet18']
+    assert get_recipe('always') is get_recipe(mine) is mine and mine.about == 'Say the same of every image'
+    f = fit('always', digits, label='7', device='cpu')
+    assert f.predictions.unique().tolist() == [7] and f.accuracy == (digits.valid.labels == 7).double().mean().item()
+    assert (f.settings, f.history, f.loss) == ({'label': 7}, None, None)
+
+def test_a_recipe_goes_on_top_unless_told_otherwise_and_moves_when_made_again(ladder):
+    recipe(always)
+    assert list(recipes) == [*LADDER, 'always']
+    recipe(always, after='similarity')
+    assert list(recipes) == ['similarity', 'always', *LADDER[1:]]
+
+def test_a_recipe_after_an_unknown_one_is_refused_and_not_added(ladder):
+    with pytest.raises(InputError, match="'sdg': did you mean 'sgd'"): recipe(after='sdg')(always)
+    assert list(recipes) == LADDER
+
+def test_a_recipe_gets_the_device_the_callback_and_its_settings_by_name(ladder):
+    got = {}
+    @recipe
+    def spy(images, run, *, share:Share=.5, wide:Switch=False):
+        got.update(device=run.device, on_epoch=run.on_epoch, cbs=run.cbs, share=share, wide=wide)
+        return always(images, run)
+    fit('spy', tiny(4), device='cpu', on_epoch=print, cbs=[len], wide='yes')
+    assert got == dict(device=torch.device('cpu'), on_epoch=print, cbs=(len,), share=.5, wide=True)
+
+@pytest.mark.parametrize('name', ['sgd', 'linear'])
+def test_each_epoch_is_reported(name, threes_sevens):
+    seen = []
+    f = fit(name, threes_sevens, epochs=2, device='cpu', on_epoch=seen.append)
+    assert seen == f.history.to_dict('records') and len(seen) == 2
+
+
+# Predicting
+
+def per_image(shape):
+    "A model whose numbers for an image depend on the rest of the batch while it trains"
+    torch.manual_seed(0)
+    return nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.BatchNorm2d(shape[0]), nn.Flatten(), nn.Dropout(.5), nn.Linear(16 * shape[0], 2))
+
+@pytest.mark.parametrize('n, shape', [(1100, (1, 8, 8)), (20, (3, 400, 400))]) # 1,024 and 16 images at a time
+@pytest.mark.parametrize('training', [True, False])
+def test_scores_do_not_depend_on_the_batch_and_the_model_is_given_back_as_it_was(n, shape, training):
+    gen, model = torch.Generator().manual_seed(0), per_image(shape).train(training)
+    images = torch.randint(0, 256, (n, *shape), dtype=torch.uint8, generator=gen)
+    kept = {k: v.clone() for k, v in model.state_dict().items()}
+    scores = predict_scores(model, images)
+    assert all(m.training is training for m in model.modules())
+    assert all(torch.equal(v, kept[k]) for k, v in model.state_dict().items())
+    some = [0, 1, n // 2, n - 2, n - 1]
+    with torch.no_grad(): alone = torch.cat([model.eval()(images[i:i + 1] / 255) for i in some])
+    assert scores.shape == (n, 2) and not scores.requires_grad
+    assert_close(scores[some], alone, rtol=1e-4, atol=1e-5)
+
+def test_the_model_is_given_back_as_it_was_when_predicting_fails():
+    model = per_image((1, 8, 8)).train()
+    with pytest.raises(RuntimeError): predict_scores(model, torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
+    assert all(m.training for m in model.modules())
+
+def test_predicting_leaves_a_frozen_layer_in_evaluation_mode():
+    model = per_image((1, 8, 8)).train()
+    model[1].eval()
+    predict_scores(model, torch.zeros(2, 1, 8, 8, dtype=torch.uint8))
+    assert [m.training for m in model] == [True, False, True, True, True]

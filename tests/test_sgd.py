@@ -1,0 +1,331 @@
+"""The hand-written gradient descent: by hand, against PyTorch to the last bit, and against fastai's `Learner`"""
+import math, random
+from functools import partial
+import pytest, torch, torch.nn.functional as F
+from fastai.learner import Learner
+from fastai.optimizer import OptimWrapper
+from hypothesis import given, settings, strategies as st
+from torch import nn
+from torch.testing import assert_close
+from fastrecipes.images import InputError
+from fastrecipes.loaders import dataloaders, to_floats
+from fastrecipes.nets import linear, n_outputs
+from fastrecipes.recipes import fit
+from fastrecipes.sgd import (BasicOptim, ClassLoss, basic_opt, batch_accuracy, calc_grad, class_probs, cross_entropy, init_params, lesson_loss,
+                             linear1, mnist_loss, sigmoid, softmax, train_epoch, train_model, validate_epoch)
+from fastrecipes.training import fit_learner
+
+LN3 = math.log(3) # sigmoid(LN3) is 3/4
+
+
+@pytest.fixture(scope='module', autouse=True)
+def one_thread():
+    n = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n)
+
+@pytest.fixture(autouse=True)
+def seeded(): torch.manual_seed(0)
+
+
+# Parameters and the linear model
+
+def test_init_params_are_normal_leaves_of_the_given_spread():
+    w = init_params((200, 100), std=.5)
+    assert w.shape == (200, 100) and w.dtype == torch.float32 and w.requires_grad and w.is_leaf
+    assert w.mean().item() == pytest.approx(0, abs=.02) and w.std().item() == pytest.approx(.5, rel=.02)
+    assert init_params(3).shape == (3,)
+
+def test_linear1_flattens_and_multiplies_by_hand():
+    x = torch.tensor([[[1., 2], [3, 4]], [[0, 0], [0, 1]]])
+    w, b = torch.tensor([[1., 0], [0, 1], [1, 0], [0, -1]]), torch.tensor([10., 20])
+    assert linear1(x, w, b).tolist() == [[14, 18], [10, 19]]
+
+
+# Losses
+
+def test_sigmoid_is_its_formula():
+    x = torch.linspace(-30, 30, 61, dtype=torch.float64)
+    assert_close(sigmoid(x), 1 / (1 + torch.exp(-x)))
+
+@pytest.mark.parametrize('x, value, grad', [(-1000., 0, 0), (1000., 1, 0), (0., .5, .25)])
+def test_sigmoid_and_its_gradient_are_finite_far_out(x, value, grad):
+    x = torch.tensor(x, requires_grad=True)
+    y = sigmoid(x)
+    y.backward()
+    assert (y.item(), x.grad.item()) == (value, grad)
+
+@pytest.mark.parametrize('reduction, wanted', [('none', [.5, .75, .75, .25]), ('mean', 2.25 / 4), ('sum', 2.25)])
+def test_mnist_loss_is_the_distance_from_the_target_by_hand(reduction, wanted):
+    loss = mnist_loss(torch.tensor([[0.], [LN3], [-LN3], [LN3]]), torch.tensor([1, 0, 1, 1]), reduction)
+    assert_close(loss, torch.tensor(wanted))
+
+@pytest.mark.parametrize('loss', [mnist_loss, cross_entropy])
+def test_a_column_of_predictions_does_not_broadcast_against_a_row_of_targets(loss):
+    predictions, targets = torch.randn(5, 1), torch.tensor([0, 1, 1, 0, 1])
+    losses = loss(predictions, targets, 'none')
+    assert losses.shape == (5,)
+    assert_close(losses, torch.stack([loss(p[None], t[None]) for p, t in zip(predictions, targets)]))
+    assert torch.equal(losses, loss(predictions, targets[:, None], 'none'))
+
+@pytest.mark.parametrize('loss', [mnist_loss, cross_entropy])
+@pytest.mark.parametrize('shape', [(3, 1), (5, 1), (1, 1)])
+def test_predictions_and_targets_of_different_number_are_refused(loss, shape):
+    with pytest.raises(InputError, match=rf'one prediction an image.*\({shape[0]}, 1\).*\(4,\)'): loss(torch.zeros(shape), torch.zeros(4).long())
+
+@pytest.mark.parametrize('reduction', ['mean', 'sum', 'none'])
+@pytest.mark.parametrize('scale', [1, 1e4, 1e30])
+def test_cross_entropy_is_pytorchs_for_any_number_of_classes_and_huge_logits(reduction, scale):
+    x, y = torch.randn(20, 10) * scale, torch.randint(0, 10, (20,))
+    assert cross_entropy(x, y, reduction).isfinite().all()
+    assert_close(cross_entropy(x, y, reduction), F.cross_entropy(x, y, reduction=reduction))
+
+@pytest.mark.parametrize('reduction', ['mean', 'sum', 'none'])
+@pytest.mark.parametrize('scale', [1, 1e4, 1e30])
+def test_cross_entropy_of_one_column_is_pytorchs_binary_one(reduction, scale):
+    x, y = torch.randn(20, 1) * scale, torch.randint(0, 2, (20,))
+    assert cross_entropy(x, y, reduction).isfinite().all()
+    assert_close(cross_entropy(x, y, reduction), F.binary_cross_entropy_with_logits(x.flatten(), y.float(), reduction=reduction))
+
+@pytest.mark.parametrize('k', [1, 2, 10])
+@pytest.mark.parametrize('scale', [1, 1e4])
+def test_cross_entropy_has_pytorchs_gradient(k, scale):
+    x, y = torch.randn(20, k) * scale, torch.randint(0, max(k, 2), (20,))
+    a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
+    cross_entropy(a, y).backward()
+    (F.binary_cross_entropy_with_logits(b.flatten(), y.float()) if k == 1 else F.cross_entropy(b, y)).backward()
+    assert a.grad.isfinite().all()
+    assert_close(a.grad, b.grad)
+
+def test_cross_entropy_of_two_columns_is_that_of_their_difference():
+    x, y = torch.randn(20, 2), torch.randint(0, 2, (20,))
+    assert_close(cross_entropy(x, y), cross_entropy(x[:, 1:] - x[:, :1], y))
+
+def test_lesson_loss_is_mnist_loss_for_two_classes_only():
+    assert [lesson_loss(n) for n in (2, 3, 10)] == [mnist_loss, cross_entropy, cross_entropy]
+
+
+# What predictions mean
+
+@pytest.mark.parametrize('scale', [1, 1e4, 1e38])
+def test_softmax_is_pytorchs_with_rows_that_add_up_to_one(scale):
+    x = torch.randn(20, 10).clamp(-3, 3) * scale
+    assert_close(softmax(x), x.softmax(-1))
+    assert_close(softmax(x).sum(-1), torch.ones(20))
+
+def test_class_probs_by_hand():
+    assert_close(class_probs(torch.tensor([[0.], [LN3], [-1000]])), torch.tensor([[.5, .5], [.25, .75], [1, 0]]))
+    assert_close(class_probs(torch.tensor([[0., LN3], [1000, -1000]])), torch.tensor([[.25, .75], [1, 0]]))
+
+@pytest.mark.parametrize('predictions, targets, wanted', [
+    ([[2.], [-1], [.1], [-3]], [1, 1, 1, 0], .75), # above 0: the second class
+    ([[0.], [0.]], [0, 1], .5), # undecided: the first
+    ([[1., 2, 0], [5, 1, 1], [0, 1, 2]], [1, 0, 0], 2 / 3)])
+def test_batch_accuracy_by_hand(predictions, targets, wanted):
+    predictions, targets = torch.tensor(predictions), torch.tensor(targets)
+    assert batch_accuracy(predictions, targets).item() == pytest.approx(wanted)
+    assert (class_probs(predictions).argmax(-1) == targets).float().mean().item() == pytest.approx(wanted)
+
+
+# Gradients and steps
+
+def test_calc_grad_adds_to_the_gradient_and_gives_the_loss_without_a_graph():
+    w, x = torch.tensor([2.], requires_grad=True), torch.tensor([1., 3])
+    run = lambda: calc_grad(x, None, lambda x: x * w, lambda p, y: p.mean())
+    loss = run()
+    assert (loss.item(), w.grad.item()) == (4, 2) and not loss.requires_grad
+    run()
+    assert w.grad.item() == 4
+
+def test_basic_optim_steps_against_the_gradient_and_forgets_it():
+    w, other = torch.tensor([1., 2], requires_grad=True), torch.tensor([5.], requires_grad=True)
+    opt = BasicOptim([w, other], lr=.5)
+    w.grad = torch.tensor([1., -2])
+    opt.step()
+    assert w.tolist() == [.5, 3] and other.tolist() == [5] and w.requires_grad and w.is_leaf
+    opt.zero_grad()
+    assert w.grad is None
+    opt.step()
+    assert w.tolist() == [.5, 3]
+
+def test_basic_optim_takes_a_generator_of_parameters():
+    model = nn.Linear(2, 1)
+    opt = BasicOptim(model.parameters(), .1)
+    for _ in range(2): # a spent generator would leave the second step without parameters
+        before = model.weight.detach().clone()
+        calc_grad(torch.ones(3, 2), torch.ones(3).long(), model, mnist_loss)
+        opt.step()
+        opt.zero_grad()
+        assert not torch.equal(before, model.weight) and model.weight.grad is None
+
+class _WithSpare(nn.Module):
+    "A net, one parameter of which gets no gradient"
+    def __init__(self, n_in, hidden, n_out):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(n_in, hidden), nn.ReLU(), nn.Linear(hidden, n_out)) if hidden else nn.Linear(n_in, n_out)
+        self.spare = nn.Parameter(torch.randn(3))
+    def forward(self, x): return self.net(x)
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(st.integers(0, 2**32), st.integers(1, 12), st.integers(0, 5), st.integers(1, 4), st.integers(1, 9), st.integers(1, 8), st.floats(1e-6, 3))
+def test_basic_optim_equals_torch_sgd_to_the_last_bit_at_every_step(seed, n_in, hidden, n_out, bs, steps, lr):
+    gen = torch.Generator().manual_seed(seed)
+    a, b = _WithSpare(n_in, hidden, n_out), _WithSpare(n_in, hidden, n_out)
+    b.load_state_dict(a.state_dict())
+    ours, theirs = BasicOptim(a.parameters(), lr), torch.optim.SGD(b.parameters(), lr)
+    for _ in range(steps):
+        xb, yb = torch.randn(bs, n_in, generator=gen), torch.randint(0, max(n_out, 2), (bs,), generator=gen)
+        for model, opt in ((a, ours), (b, theirs)):
+            calc_grad(xb, yb, model, cross_entropy)
+            opt.step()
+            opt.zero_grad()
+        assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters()))
+    assert a.spare.grad is None
+
+
+# Epochs
+
+BATCHES = [(torch.tensor([2., 4]), torch.tensor([1, 0])), (torch.tensor([6.]), torch.tensor([1]))] # The last one is smaller
+
+def test_train_epoch_weighs_losses_by_batch_size_and_steps_after_each_batch():
+    w = torch.tensor([1.], requires_grad=True)
+    loss = train_epoch(lambda x: x * w, BATCHES, BasicOptim([w], .1), lambda p, y: p.mean())
+    # Batch 1: loss 3, gradient 3, w = 1 - .3. Batch 2: loss .7 * 6 = 4.2, gradient 6, w = .7 - .6
+    assert loss == pytest.approx((3 * 2 + 4.2) / 3)
+    assert w.item() == pytest.approx(.1) and w.grad is None
+
+def test_validate_epoch_weighs_loss_and_metric_by_batch_size():
+    loss, metric = validate_epoch(lambda x: x, BATCHES, lambda p, y: p.mean(), lambda p, y: (p < 3).float().mean())
+    assert (loss, metric) == (pytest.approx((3 * 2 + 6) / 3), pytest.approx(1 / 3))
+
+def test_no_batches_mean_no_figures():
+    assert all(map(math.isnan, (train_epoch(lambda x: x, [], BasicOptim([], 1.)), *validate_epoch(lambda x: x, []))))
+
+def _dropped(): return nn.Sequential(nn.Dropout(.5), nn.Linear(4, 1))
+
+@pytest.mark.parametrize('training', [True, False])
+def test_validate_epoch_turns_dropout_off_and_leaves_mode_and_gradients(training):
+    model, dl = _dropped().train(training), [(torch.randn(6, 4), torch.randint(0, 2, (6,))) for _ in range(2)]
+    calc_grad(*dl[0], model, mnist_loss)
+    before = [p.grad.clone() for p in model.parameters()]
+    loss, accuracy = validate_epoch(model, dl)
+    assert model.training is model[0].training is training
+    assert all(torch.equal(p.grad, g) for p, g in zip(model.parameters(), before))
+    preds = [model[1](x) for x, _ in dl]
+    assert loss == pytest.approx(sum(mnist_loss(p, y).item() for p, (_, y) in zip(preds, dl)) / 2)
+    assert accuracy == pytest.approx(sum(batch_accuracy(p, y).item() for p, (_, y) in zip(preds, dl)) / 2)
+
+def test_validate_epoch_keeps_no_graph():
+    model, seen = nn.Linear(4, 1), []
+    validate_epoch(model, [(torch.randn(2, 4), torch.tensor([0, 1]))], metric=lambda p, y: seen.append(p) or torch.tensor(1.))
+    assert [p.requires_grad for p in seen] == [False] and torch.is_grad_enabled()
+
+def test_validate_epoch_gives_the_module_back_as_it_was_when_the_metric_fails():
+    model = _dropped()
+    with pytest.raises(ZeroDivisionError): validate_epoch(model, [(torch.randn(2, 4), torch.tensor([0, 1]))], metric=lambda p, y: 1 / 0)
+    assert model.training
+
+def test_validate_epoch_leaves_a_frozen_layer_in_evaluation_mode():
+    model = nn.Sequential(nn.BatchNorm1d(4).eval(), nn.Linear(4, 1))
+    validate_epoch(model, [(torch.randn(2, 4), torch.tensor([0, 1]))])
+    assert [m.training for m in model] == [False, True]
+
+def test_train_model_gives_a_row_an_epoch_and_reports_each():
+    model, x, y = nn.Linear(4, 1), torch.randn(10, 4), torch.randint(0, 2, (10,))
+    dl, seen = list(zip(x.split(4), y.split(4))), []
+    frame = train_model(model, dl, dl, BasicOptim(model.parameters(), 1.), 3, on_epoch=seen.append)
+    assert list(frame) == ['epoch', 'train_loss', 'valid_loss', 'accuracy', 'seconds'] and frame.epoch.tolist() == [0, 1, 2]
+    assert seen == frame.to_dict('records')
+    last = frame.iloc[-1]
+    assert (last.valid_loss, last.accuracy) == (pytest.approx(mnist_loss(model(x), y).item()), pytest.approx(batch_accuracy(model(x), y).item()))
+
+def test_train_model_finds_a_line_that_separates():
+    x = torch.rand(200, 2) * 2 - 1
+    y = (x[:, 0] > x[:, 1]).long()
+    model, dl = nn.Linear(2, 1), list(zip(x.split(32), y.split(32)))
+    frame = train_model(model, dl, dl, BasicOptim(model.parameters(), 1.), 30)
+    assert frame.accuracy.iloc[-1] > .92 and frame.train_loss.iloc[-1] < frame.train_loss.iloc[0] / 2
+
+
+# The same through fastai
+
+def _learner(images, opt_func=basic_opt, seed=0, start=None):
+    "A linear `Learner` on batches whose order depends on `seed` alone, and its initial state; `start`: weights and bias to begin with"
+    random.seed(seed)
+    dls, model = dataloaders(images, 64, 'cpu'), linear(math.prod(images.shape), n_outputs(len(images.classes)))
+    if start is not None:
+        with torch.no_grad(): model[1].weight.copy_(start[0].T), model[1].bias.copy_(start[1])
+    return Learner(dls, model, loss_func=ClassLoss(lesson_loss(len(images.classes))), opt_func=opt_func, metrics=batch_accuracy)
+
+@pytest.fixture(params=['threes_sevens', 'digits'])
+def images(request): return request.getfixturevalue(request.param)
+
+def test_the_hand_loop_and_learner_end_in_the_same_weights_with_the_same_history(images):
+    n_in, n_out, lr, epochs = math.prod(images.shape), n_outputs(len(images.classes)), .5, 4
+    weights, bias = init_params((n_in, n_out), .01), init_params(n_out, .01)
+    start = weights.detach().clone(), bias.detach().clone()
+    learn = _learner(images, start=start)
+    theirs = fit_learner(learn, epochs, lr).history
+    random.seed(0)
+    dls = dataloaders(images, 64, 'cpu')
+    ours = train_model(partial(linear1, weights=weights, bias=bias), dls.train, dls.valid, BasicOptim([weights, bias], lr), epochs,
+                       lesson_loss(len(images.classes)))
+    close = partial(torch.allclose, rtol=1e-4, atol=1e-6)
+    assert close(weights, learn.model[1].weight.T) and close(bias, learn.model[1].bias)
+    assert (weights - start[0]).abs().max() > .1
+    assert_close(*(torch.tensor(h[['train_loss', 'valid_loss', 'accuracy']].values) for h in (ours, theirs)), rtol=1e-4, atol=1e-6)
+    other = _learner(images, seed=1, start=start) # another order of the images tells
+    fit_learner(other, epochs, lr)
+    assert not close(weights, other.model[1].weight.T)
+
+def test_basic_opt_equals_fastais_wrapper_over_torch_sgd_to_the_last_bit(images):
+    n_out = n_outputs(len(images.classes))
+    start = [init_params(s).detach() for s in ((math.prod(images.shape), n_out), n_out)]
+    ours, theirs = (_learner(images, f, start=start) for f in (basic_opt, partial(OptimWrapper, opt=torch.optim.SGD)))
+    figures = [fit_learner(learn, 3, .3).history.drop(columns='seconds') for learn in (ours, theirs)]
+    assert all(torch.equal(p, q) for p, q in zip(ours.model.parameters(), theirs.model.parameters(), strict=True))
+    assert figures[0].equals(figures[1])
+    assert not torch.equal(ours.model[1].weight, start[0].T)
+
+def test_basic_opt_takes_a_learning_rate_for_each_group():
+    w, b = (torch.ones(1, requires_grad=True) for _ in range(2))
+    opt = basic_opt([[w], [b]], lr=.1)
+    opt.set_hyper('lr', [.1, .5])
+    w.grad, b.grad = torch.ones(1), torch.ones(1)
+    opt.step()
+    assert (w.item(), b.item()) == (pytest.approx(.9), pytest.approx(.5))
+
+@pytest.mark.parametrize('name', ['mom', 'wd', 'sqr_mom'])
+def test_basic_opt_refuses_what_it_lacks(name):
+    with pytest.raises(InputError, match=f'no {name!r}'): basic_opt([torch.ones(1, requires_grad=True)], lr=.1, **{name: .9})
+    basic_opt([torch.ones(1, requires_grad=True)], lr=.1, **{name: 0})
+
+def test_class_loss_reduces_activates_and_decodes():
+    predictions, targets, loss = torch.tensor([[LN3], [-LN3]]), torch.tensor([1, 1]), ClassLoss(mnist_loss)
+    assert_close(loss(predictions, targets), torch.tensor(.5))
+    loss.reduction = 'none'
+    assert_close(loss(predictions, targets), torch.tensor([.25, .75]))
+    assert_close(loss.activation(predictions), torch.tensor([[.25, .75], [.75, .25]]))
+    assert loss.decodes(loss.activation(predictions)).tolist() == [1, 0]
+    assert repr(loss) == 'ClassLoss(mnist_loss)'
+
+def test_get_preds_gives_probabilities_classes_and_the_loss_of_each_image(images):
+    learn, loss = _learner(images), lesson_loss(len(images.classes))
+    fit_learner(learn, 2, .5)
+    with learn.no_bar(): probs, targets, decoded, losses = learn.get_preds(with_loss=True, with_decoded=True)
+    with torch.no_grad(): logits = learn.model(to_floats(images.valid.images))
+    assert torch.equal(targets, images.valid.labels)
+    assert probs.shape == (len(targets), len(images.classes))
+    assert_close(probs, class_probs(logits))
+    assert torch.equal(decoded, probs.argmax(1))
+    assert_close(losses, loss(logits, targets, 'none'))
+    assert (decoded == targets).float().mean() > .8 and learn.loss_func.reduction == 'mean'
+
+
+# Real data
+
+@pytest.mark.parametrize('seed', range(5))
+@pytest.mark.parametrize('name, epochs, lr, least', [('sgd', 20, 1, .965), ('linear', 10, 1, .978), ('simple_net', 40, .1, .981)])
+def test_accuracy_on_mnist_sample(mnist_sample, name, epochs, lr, least, seed):
+    assert fit(name, mnist_sample, epochs=epochs, lr=lr, bs=256, seed=seed, device='cpu').accuracy >= least

@@ -1,0 +1,123 @@
+"""The baseline without learning: distances by hand, against scikit-learn, and the published figures on MNIST"""
+import numpy as np, pytest, torch
+from numpy.testing import assert_allclose
+from sklearn.neighbors import NearestCentroid
+from torch.testing import assert_close
+from fastrecipes.images import InputError, Split, load
+from fastrecipes.loaders import to_floats
+from fastrecipes.recipes import fit
+from fastrecipes.similarity import NearestMean, distances, is_3, l1_distance, l2_distance, mean_images, mnist_distance
+
+# Two images of one channel, 2x2; their differences are 1, -1, 3, 5
+A, B = torch.tensor([[[1., 2], [3, 4]]]), torch.tensor([[[0., 3], [0, -1]]])
+
+
+@pytest.fixture(scope='module', autouse=True)
+def one_thread():
+    n = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n)
+
+@pytest.fixture(autouse=True)
+def seeded(): torch.manual_seed(0)
+
+
+def test_distances_of_two_images_by_hand():
+    assert l1_distance(A, B).item() == (1 + 1 + 3 + 5) / 4
+    assert l2_distance(A, B).item() == ((1 + 1 + 9 + 25) / 4)**.5 == 3.
+    assert mnist_distance(A[0], B[0]).item() == 2.5
+
+def test_distances_average_over_channels_too():
+    a, b = torch.cat([A, A]), torch.cat([B, A])
+    assert l1_distance(a, b).item() == 1.25
+    assert l2_distance(a, b).item() == pytest.approx((36 / 8)**.5)
+
+def test_distances_broadcast_over_leading_dimensions():
+    assert l1_distance(torch.stack([A, B])[:, None], torch.stack([A, B, A + 1])).tolist() == [[0, 2.5, 1], [2.5, 0, 3]]
+    assert l2_distance(torch.stack([A, B]), B).tolist() == [3, 0]
+    assert mnist_distance(torch.stack([A, B]), A).shape == (2, 1)
+
+def test_is_3_means_closer_to_the_mean_3_and_a_tie_is_none():
+    mean3, mean7 = torch.zeros(2, 2), torch.ones(2, 2)
+    x = torch.stack([torch.full((2, 2), v) for v in (.1, .9, .5)])
+    assert is_3(x, mean3, mean7).tolist() == [True, False, False]
+
+
+def _random_split(n=50, n_classes=3, shape=(2, 4, 5), seed=0):
+    gen = torch.Generator().manual_seed(seed)
+    return Split(torch.randint(0, 256, (n, *shape), dtype=torch.uint8, generator=gen), torch.arange(n) % n_classes)
+
+def test_mean_images_by_hand():
+    x = torch.tensor([0, 255, 51, 255]).byte().view(4, 1, 1, 1)
+    assert mean_images(Split(x, torch.tensor([0, 0, 0, 1])), 2).flatten().tolist() == pytest.approx([.4, 1])
+
+@pytest.mark.parametrize('chunk', [1, 7, 50, 4096])
+def test_mean_images_are_numpys_means_whatever_the_chunk(chunk):
+    s = _random_split()
+    x, y, means = s.images.numpy() / 255, s.labels.numpy(), mean_images(s, 3, chunk)
+    assert means.shape == (3, 2, 4, 5) and means.dtype == torch.float32
+    assert_allclose(means, np.stack([x[y == c].mean(0) for c in range(3)]), rtol=1e-6)
+    assert torch.equal(means, mean_images(s, 3)) # sums of whole numbers are exact
+
+@pytest.mark.parametrize('labels, n_classes, missing', [([0, 2, 2], 3, 1), ([0, 1, 1], 3, 2), ([1, 1, 1], 2, 0)])
+def test_mean_images_refuse_a_class_without_images(labels, n_classes, missing):
+    with pytest.raises(InputError, match=f'class number {missing} has no images'):
+        mean_images(Split(torch.zeros(3, 1, 2, 2, dtype=torch.uint8), torch.tensor(labels)), n_classes)
+
+
+@pytest.mark.parametrize('name, oracle', [('l1', lambda a, b: np.abs(a - b).mean()), ('l2', lambda a, b: np.sqrt(((a - b)**2).mean()))])
+@pytest.mark.parametrize('memory', [1, 1000, 2**26])
+def test_distances_equal_a_double_loop_whatever_the_memory(name, oracle, memory):
+    x, means = torch.rand(7, 2, 4, 5), torch.rand(3, 2, 4, 5)
+    d = distances(x, means, name, memory)
+    assert_allclose(d, [[oracle(a, m) for m in means.double().numpy()] for a in x.double().numpy()], rtol=1e-5)
+    assert_close(d, distances(x, means, name))
+
+def test_unknown_distance_is_refused_with_those_that_there_are():
+    with pytest.raises(InputError, match="'cosine'.*'l1' and 'l2'"): distances(torch.rand(1, 1, 2, 2), torch.rand(1, 1, 2, 2), 'cosine')
+
+
+@pytest.mark.parametrize('distance', ['l1', 'l2'])
+def test_nearest_mean_scores_are_minus_the_distances_and_nothing_is_trainable(distance):
+    means, x = torch.rand(3, 1, 4, 4), torch.rand(5, 1, 4, 4)
+    model = NearestMean(means, distance)
+    assert torch.equal(model(x), -distances(x, means, distance))
+    assert not list(model.parameters()) and list(model.state_dict()) == ['means']
+
+def test_nearest_mean_l2_is_sklearns_nearest_centroid(digits):
+    flat = lambda s: to_floats(s.images).flatten(1).numpy()
+    oracle = NearestCentroid().fit(flat(digits.train), digits.train.labels.numpy())
+    model = NearestMean(mean_images(digits.train, 10), 'l2')
+    for s in (digits.train, digits.valid): assert model(to_floats(s.images)).argmax(1).tolist() == oracle.predict(flat(s)).tolist()
+
+def test_is_3_is_nearest_mean_l1(threes_sevens):
+    mean3, mean7 = means = mean_images(threes_sevens.train, 2)
+    x = to_floats(threes_sevens.train.images)
+    closer = is_3(x, mean3, mean7).flatten()
+    assert 0 < closer.sum() < len(x)
+    assert torch.equal(closer, NearestMean(means, 'l1')(x).argmax(1) == 0)
+
+
+# Real data
+
+@pytest.fixture(scope='module')
+def sample_means(mnist_sample): return mean_images(mnist_sample.train, 2)
+
+def test_accuracy_by_class_on_mnist_sample(mnist_sample, sample_means):
+    x, y = to_floats(mnist_sample.valid.images), mnist_sample.valid.labels
+    right = NearestMean(sample_means, 'l1')(x).argmax(1) == y
+    three, seven = (right[y == c].double().mean().item() for c in (0, 1))
+    assert (round(three, 5), round(seven, 5), round((three + seven) / 2, 5)) == (.91683, .98541, .95112)
+
+@pytest.mark.parametrize('distance, wanted', [(l1_distance, [.111437, .130376, .158619]), (l2_distance, [.202083, .258492, .302109])])
+def test_distances_of_one_3_and_one_7_of_mnist_sample(mnist_sample, sample_means, distance, wanted):
+    three, seven = (to_floats(mnist_sample.train.images[mnist_sample.train.labels == c][1:2])[0] for c in (0, 1))
+    mean3, mean7 = sample_means
+    assert [round(distance(a, b).item(), 6) for a, b in ((three, mean3), (seven, mean7), (three, mean7))] == wanted
+
+@pytest.mark.parametrize('distance, wanted', [('l2', .8203), ('l1', .6685)])
+def test_accuracy_on_the_official_test_images_of_mnist(mnist, distance, wanted):
+    official = load('mnist', valid='test')
+    assert (len(official.train), len(official.valid)) == (60_000, 10_000)
+    assert round(fit('similarity', official, distance=distance, device='cpu').accuracy, 4) == wanted

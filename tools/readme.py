@@ -1,0 +1,49 @@
+"""Make README.md from nbs/index.ipynb: `python tools/readme.py`, or with `--check` say whether it is up to date.
+
+nbdev-readme needs Quarto; this needs nbconvert, which comes with Jupyter. Cells marked `#| hide` are left out, and
+lines with directives too. Pictures go to nbs/index_files."""
+import re, sys
+from pathlib import Path
+import nbformat
+from nbconvert import MarkdownExporter
+
+REPO = Path(__file__).resolve().parent.parent
+FILES = 'nbs/index_files'
+
+
+def visible(nb):
+    "`nb` without hidden cells and directive lines"
+    directives = lambda c: re.findall(r'^#\| *(\S+)', c.source, re.M)
+    nb.cells = [c for c in nb.cells if 'hide' not in directives(c)]
+    for c in nb.cells: c.source = re.sub(r'^#\|.*\n', '', c.source, flags=re.M)
+    return nb
+
+
+def readme():
+    "The text of README.md and the pictures by path, relative to the repository"
+    nb = visible(nbformat.read(REPO/'nbs/index.ipynb', as_version=4))
+    exporter = MarkdownExporter()
+    for kind in ('text/html', 'text/latex'):  # GitHub shows pandas' HTML badly, and plain text well
+        for c in nb.cells:
+            for o in c.get('outputs', []): o.get('data', {}).pop(kind, None)
+    body, resources = exporter.from_notebook_node(nb, resources={'output_files_dir': FILES})
+    body = re.sub(r'!\[png\]', '![Accuracy and training time of each rung]', body)
+    body = re.sub(r'\n{3,}', '\n\n', re.sub(r'[ \t]+$', '', body, flags=re.M)).strip() + '\n'
+    return '<!-- Made from nbs/index.ipynb by tools/readme.py: edit that. -->\n\n' + body, resources['outputs']
+
+
+def main():
+    text, pictures = readme()
+    wanted = {REPO/'README.md': text.encode(), **{REPO/p: data for p, data in pictures.items()}}
+    stale = [p for p, data in wanted.items() if not p.exists() or p.read_bytes() != data]
+    stale += [p for p in (REPO/FILES).glob('*') if p not in wanted]
+    if '--check' in sys.argv:
+        if stale: sys.exit(f"not up to date: {', '.join(str(p.relative_to(REPO)) for p in stale)}; run python tools/readme.py")
+        return
+    for p in stale:
+        if p not in wanted: p.unlink(); continue
+        p.parent.mkdir(exist_ok=True)
+        p.write_bytes(wanted[p])
+
+
+if __name__ == '__main__': main()
