@@ -102,7 +102,7 @@ def compare(
         if on_fitted is not None: on_fitted(fitted[-1])
     return Comparison(images, tuple(fitted))
 
-# %% ../nbs/09_compare.ipynb #d656b713
+# %% ../nbs/09_compare.ipynb #e1b7ca63
 def plot_comparison(comparison:Comparison) -> 'matplotlib.figure.Figure':
     "Accuracy on the left, training seconds on the right, a rung a row"
     t = comparison.table
@@ -115,9 +115,10 @@ def plot_comparison(comparison:Comparison) -> 'matplotlib.figure.Figure':
     left.set(yticks=t.index, yticklabels=t.recipe, xlim=(low - room * .1, high + room * .25), xlabel='validation accuracy')
     for y, a in t.accuracy.items(): left.annotate(f'{a:.4f}', (a, y), (6, 0), textcoords='offset points', va='center', fontsize=9)
     seconds = t.train_seconds.clip(lower=1e-3)
-    right.barh(t.index, seconds, height=.55, color='#c2703d', left=seconds.min() / 3)
-    right.set(xscale='log', xlabel='training seconds (log scale)', xlim=(seconds.min() / 3, seconds.max() * 6))
-    for y, s in t.train_seconds.items(): right.annotate(f'{s:.2g} s' if s < 10 else f'{s:.0f} s', (seconds.min() / 3 + seconds[y], y), (4, 0), textcoords='offset points', va='center', fontsize=9)
+    right.hlines(t.index, seconds.min() / 2, seconds, color='#e0bfa6', lw=1.5)
+    right.plot(seconds, t.index, 's', color='#b4602b')
+    right.set(xscale='log', xlabel='training seconds (log scale)', xlim=(seconds.min() / 2, seconds.max() * 4))
+    for y, s in t.train_seconds.items(): right.annotate(f'{s:.2g} s' if s < 10 else f'{s:.0f} s', (seconds[y], y), (7, 0), textcoords='offset points', va='center', fontsize=9)
     for ax in (left, right):
         ax.spines[['top', 'right']].set_visible(False)
         ax.grid(axis='x', alpha=.25); ax.set_axisbelow(True)

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['sources', 'InputError', 'no_such', 'Split', 'ImageSet', 'class_counts', 'new_figure', 'show_classes', 'source',
-           'digits', 'read_image', 'fit_image', 'stratified_split', 'from_folder', 'mnist_sample', 'mnist',
-           'keep_classes', 'find_source', 'load']
+           'digits', 'image_bytes', 'read_image', 'fit_image', 'stratified_split', 'from_folder', 'mnist_sample',
+           'mnist', 'keep_classes', 'find_source', 'load']
 
-# %% ../nbs/00_images.ipynb #d444fd73
-import sys
+# %% ../nbs/00_images.ipynb #17678853
+import os, sys
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
@@ -45,20 +45,20 @@ class Split:
     def __getitem__(self, i): return self.images[i], self.labels[i]
     def __repr__(self): return f"Split({len(self):,} images of {'x'.join(map(str, self.images.shape[1:]))})"
 
-# %% ../nbs/00_images.ipynb #0b22c068
+# %% ../nbs/00_images.ipynb #b05470d0
 def _check_split(name:str, split:Split, shape:tuple, n_classes:int):
     "Raise `InputError` unless `split` holds uint8 images of `shape` and as many int64 labels below `n_classes`"
     import torch
     x, y = split.images, split.labels
     def no(what): raise InputError(f"{name} split: {what}")
     if x.ndim != 4 or x.dtype != torch.uint8: no(f"images must be uint8 (n, c, h, w), not {x.dtype} {tuple(x.shape)}; scale to 0-255 and call .byte()")
-    if len(x) == 0: no("there are no images")
+    if len(x) == 0: no("there are no images; give at least one")
     if tuple(x.shape[1:]) != shape: no(f"images are {tuple(x.shape[1:])} but the training images are {shape}; give both one size")
     if shape[0] not in (1, 3): no(f"images have {shape[0]} channels; make them grey (1) or RGB (3)")
     if y.dtype != torch.int64 or y.shape != (len(x),): no(f"labels must be int64 ({len(x)},), not {y.dtype} {tuple(y.shape)}")
-    if y.min() < 0 or y.max() >= n_classes: no(f"labels run from {int(y.min())} to {int(y.max())}, but there are {n_classes} class names")
+    if y.min() < 0 or y.max() >= n_classes: no(f"labels run from {int(y.min())} to {int(y.max())}, but there are {n_classes} class names; number the classes from 0")
 
-# %% ../nbs/00_images.ipynb #1f178732
+# %% ../nbs/00_images.ipynb #e36e0796
 @dataclass(frozen=True, eq=False, repr=False)
 class ImageSet:
     """Training, validation and (where there is one) test images with their labels and class names.
@@ -72,8 +72,9 @@ class ImageSet:
     notes: tuple = () # Remarks from loading, for people to read
 
     def __post_init__(self):
+        object.__setattr__(self, 'classes', tuple(str(c) for c in self.classes))
         if len(self.classes) < 2: raise InputError(f"{self.source}: one class only ({', '.join(self.classes) or 'none'}); a classifier needs two or more")
-        if len(set(self.classes)) < len(self.classes): raise InputError(f"{self.source}: class names repeat: {', '.join(self.classes)}")
+        if len(set(self.classes)) < len(self.classes): raise InputError(f"{self.source}: class names repeat: {', '.join(self.classes)}; give each class a name of its own")
         for name, split in self.splits.items(): _check_split(f"{self.source}: {name}", split, self.shape, len(self.classes))
         missing = set(range(len(self.classes))) - set(self.train.labels.unique().tolist())
         if missing: raise InputError(f"{self.source}: no training image of class {self.classes[min(missing)]!r}; add some or leave the class out")
@@ -160,24 +161,33 @@ def digits(valid=None, seed=42) -> ImageSet:
     train, val = train_test_split(range(len(y)), test_size=.2, stratify=raw.target, random_state=0)
     return ImageSet('digits', tuple(str(c) for c in raw.target_names), *(Split(x[i], y[i]) for i in (train, val)))
 
-# %% ../nbs/00_images.ipynb #4489fd41
+# %% ../nbs/00_images.ipynb #7c0089c7
 _deep = {'I', 'I;16', 'I;16B', 'I;16L', 'I;16N'}
 _grey = {'1', 'L', 'LA', 'La', 'F'} | _deep
 
-def read_image(
-    file, # Path or open binary file, of any format that Pillow reads
-) -> 'numpy.ndarray': # uint8, (h, w) where the file is grey and (h, w, 3) where it has colours
-    "One image as bytes: turned as its EXIF data says, 16 bits scaled to 8, transparency laid on black"
+def image_bytes(
+    im:'PIL.Image.Image', # Of any mode
+) -> 'numpy.ndarray': # uint8, (h, w) where the image is grey and (h, w, 3) where it has colours
+    "One Pillow image as bytes: turned as its EXIF data says, 16 bits scaled to 8, floats up to 1 to 255, transparency laid on black"
     import numpy as np
     from PIL import Image, ImageOps
-    with Image.open(file) as im:
-        im = ImageOps.exif_transpose(im)
-        if im.mode in _deep: return np.clip(np.asarray(im).astype(np.int64) // 257, 0, 255).astype(np.uint8)
-        if im.mode == 'F': return np.clip(np.asarray(im), 0, 255).round().astype(np.uint8)
-        if 'A' in im.getbands() or 'a' in im.getbands() or 'transparency' in im.info:
-            im = im.convert('RGBA')
-            im = Image.alpha_composite(Image.new('RGBA', im.size, (0, 0, 0, 255)), im).convert('L' if im.mode in _grey else 'RGB')
-        return np.asarray(im.convert('L' if im.mode in _grey else 'RGB'))
+    im = ImageOps.exif_transpose(im)
+    mode = 'L' if im.mode in _grey else 'RGB'
+    if im.mode in _deep: return np.clip(np.asarray(im).astype(np.int64) // 257, 0, 255).astype(np.uint8)
+    if im.mode == 'F':
+        x = np.asarray(im)
+        return np.clip(x * 255 if x.max() <= 1 else x, 0, 255).round().astype(np.uint8)
+    if 'A' in im.getbands() or 'a' in im.getbands() or 'transparency' in im.info:
+        im = im.convert('RGBA')
+        im = Image.alpha_composite(Image.new('RGBA', im.size, (0, 0, 0, 255)), im)
+    return np.asarray(im.convert(mode))
+
+def read_image(
+    file, # Path or open binary file, of any format that Pillow reads
+) -> 'numpy.ndarray': # uint8, (h, w) or (h, w, 3): see `image_bytes`
+    "One image file as bytes"
+    from PIL import Image
+    with Image.open(file) as im: return image_bytes(im)
 
 # %% ../nbs/00_images.ipynb #26f5aa70
 def fit_image(
@@ -193,20 +203,20 @@ def fit_image(
         im = np.asarray(pil if pil.size == (w, h) else pil.resize((w, h), Image.Resampling.BILINEAR))
     return im[None] if c == 1 else im.transpose(2, 0, 1)
 
-# %% ../nbs/00_images.ipynb #2a32c06a
+# %% ../nbs/00_images.ipynb #d758804b
 _suffixes = {'.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff', '.gif'}
 
 def _natural(name:str) -> tuple:
     "Sort key in which '2' comes before '10'"
     import re
-    return [(0, int(s), '') if s.isdigit() else (1, 0, s.lower()) for s in re.split(r'(\d+)', name) if s], name
+    return [(0, int(s), '') if s.isdecimal() else (1, 0, s.lower()) for s in re.split(r'(\d+)', name) if s], name
 
 def _subfolders(path:Path) -> list:
     return sorted((p for p in path.iterdir() if p.is_dir() and not p.name.startswith('.')), key=lambda p: _natural(p.name))
 
 def _files(path:Path) -> list:
     "The image files in a class folder and below, by name"
-    return sorted(p for p in path.rglob('*') if p.suffix.lower() in _suffixes and not p.name.startswith('.'))
+    return sorted(p for p in path.rglob('*') if p.suffix.lower() in _suffixes and not any(part.startswith('.') for part in p.relative_to(path).parts))
 
 # %% ../nbs/00_images.ipynb #798d835f
 def _read_split(root:Path, classes:Iterable[str]|None=None) -> tuple:
@@ -258,7 +268,7 @@ def _shape_of(ims:list) -> tuple:
     h, w = Counter(im.shape[:2] for im in ims).most_common(1)[0][0]
     return (3 if sum(im.ndim == 3 for im in ims) * 2 > len(ims) else 1, h, w)
 
-# %% ../nbs/00_images.ipynb #8cce4e77
+# %% ../nbs/00_images.ipynb #f663184a
 def from_folder(
     path:Path, # Holds a subfolder a class, or `train` and `valid` (and `test`) with a subfolder a class each
     valid:float|str|None=None, # Share set aside for validation where there is no `valid` folder; 0.2 if None
@@ -269,11 +279,13 @@ def from_folder(
     import numpy as np, torch
     path, notes = Path(path), []
     name = name or str(path)
+    if not path.is_dir(): raise InputError(f"{path}: no such folder; check the path")
     if not any(path.iterdir()): raise InputError(f"{path}: the folder is empty; it needs a subfolder of images for each class")
     has_train = (path/'train').is_dir()
     held = next((path/d for d in ('valid', 'val') if (path/d).is_dir()), None)
     if held and not has_train: raise InputError(f"{path}: there is a {held.name} folder but no train folder; add it, or keep class folders only")
     if held and valid is not None: raise InputError(f"{path}: has a {held.name} folder already, so valid={valid!r} has no meaning; leave it out")
+    share = None if held else _fraction(valid)
     classes, *train = _read_split(path/'train' if has_train else path)
     parts = {'train': train}
     if held: parts['valid'] = _read_split(held, classes)[1:]
@@ -285,7 +297,9 @@ def from_folder(
     if not held:
         whole = splits['train']
         if len(classes) < 2: raise InputError(f"{path}: one class only ({classes[0]}); a classifier needs two or more class folders")
-        splits |= {n: Split(*whole[i]) for n, i in zip(('train', 'valid'), stratified_split(whole.labels, _fraction(valid), seed))}
+        for c, n in zip(classes, whole.labels.bincount()):
+            if n < 2: raise InputError(f"{path}: class {c!r} has one image only; give it two or more, so that one can be set aside for validation")
+        splits |= {n: Split(*whole[i]) for n, i in zip(('train', 'valid'), stratified_split(whole.labels, share, seed))}
     return ImageSet(name, classes, **splits, notes=tuple(notes))
 
 # %% ../nbs/00_images.ipynb #a0583d6a
@@ -341,20 +355,20 @@ def keep_classes(
         return Split(s.images[y >= 0], y[y >= 0])
     return ImageSet(images.source, kept, **{n: part(s) for n, s in images.splits.items()}, notes=images.notes)
 
-# %% ../nbs/00_images.ipynb #07a543cc
+# %% ../nbs/00_images.ipynb #4315d6b0
 def find_source(
     source:str|Path, # A name of `sources` or the path of a folder
 ) -> Callable: # Called with (valid, seed) it gives the image set
     "What would be loaded, found without loading it; raises `InputError` where there is no such source or folder"
     name = str(source)
     if name in sources: return sources[name]
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     if path.is_dir(): return lambda valid, seed: from_folder(path, valid, seed, name)
     if path.exists(): raise InputError(f"{name}: is a file; give a folder with a subfolder of images for each class")
-    if len(path.parts) > 1 or name.startswith('.'): raise InputError(f"{name}: no such folder; check the path, or use one of {', '.join(sources)}")
+    if len(path.parts) > 1 or name.startswith(('.', '~')): raise InputError(f"{name}: no such folder; check the path, or use one of {', '.join(sources)}")
     raise no_such('source', name, sources, ', or the path of a folder of images')
 
-# %% ../nbs/00_images.ipynb #39822819
+# %% ../nbs/00_images.ipynb #e8d963db
 def load(
     source:str|Path|ImageSet='digits', # A name of `sources`, a folder, or an image set, which is given back
     classes:str|Iterable[str]|None=None, # Keep only these, e.g. '3,7'
@@ -362,5 +376,6 @@ def load(
     seed:int=42, # Chooses the images set aside
 ) -> ImageSet:
     "Load an image set; raises `InputError` for an unknown source, a folder without images, or one class only"
+    if isinstance(source, ImageSet) and valid is not None: raise InputError(f"an image set is split already, so valid={valid!r} has no meaning; leave it out")
     images = source if isinstance(source, ImageSet) else find_source(source)(valid=valid, seed=seed)
     return images if classes is None else keep_classes(images, classes)

@@ -5,15 +5,16 @@
 # %% auto #0
 __all__ = ['pick_device', 'to_floats', 'channel_stats', 'ImageDataset', 'as_split', 'ImageDL', 'default_bs', 'dataloaders']
 
-# %% ../nbs/01_loaders.ipynb #686eef66
+# %% ../nbs/01_loaders.ipynb #45e45e72
+from contextlib import contextmanager
+from itertools import islice
 import numpy as np, torch
 from PIL import Image
 from pathlib import Path
 from fastai.data.core import DataLoaders, TfmdDL
 from fastai.data.transforms import Category, CategoryMap
 from fastai.torch_core import TensorBase, TensorCategory, TensorImage, TensorImageBW
-import fastai.vision.data  # registers how fastai draws a batch of images
-from .images import ImageSet, InputError, Split, fit_image, read_image
+from .images import ImageSet, InputError, Split, fit_image, image_bytes, read_image
 
 # %% ../nbs/01_loaders.ipynb #bc3b1a24
 def pick_device(
@@ -52,11 +53,14 @@ def channel_stats(
     std = (share @ value**2 - mean**2).clamp(min=0).sqrt()
     return tuple(mean.tolist()), tuple(std.clamp(min=1e-3).tolist())
 
-# %% ../nbs/01_loaders.ipynb #8947c4e7
+# %% ../nbs/01_loaders.ipynb #37bd63c7
 class ImageDataset:
     "A `Split` with class names; without labels (`split.labels` is None) it is a test set of images alone"
-    def __init__(self, split:Split, classes:tuple):
-        self.split, self.vocab, self.c, self.n_inp = split, CategoryMap(list(classes), sort=False), len(classes), 1
+    def __init__(self,
+        split:Split,
+        classes:tuple,
+        split_idx:int=1, # 0: training images, which fastai's augmentations may change; 1: others
+    ): self.split, self.vocab, self.c, self.n_inp, self.split_idx = split, CategoryMap(list(classes), sort=False), len(classes), 1, split_idx
 
     @property
     def labelled(self) -> bool: return self.split.labels is not None
@@ -65,36 +69,61 @@ class ImageDataset:
     def __len__(self): return len(self.split)
     def __getitem__(self, i): return self.split[i] if self.labelled else (self.split.images[i],)
 
+    def new_empty(self):
+        "The same without images, for `Learner.export`"
+        return ImageDataset(Split(self.split.images[:0], self.split.labels[:0] if self.labelled else None), tuple(self.vocab), self.split_idx)
+
+    @contextmanager
+    def set_split_idx(self, i):
+        "Be of another split for a while, as `Learner.tta` wants"
+        old, self.split_idx = self.split_idx, i
+        try: yield self
+        finally: self.split_idx = old
+
     def decode(self, o, full=True):
         "`(image, label)` with the label as its name"
         return (o[0], *(Category(self.vocab[int(y)]) for y in o[1:]))
 
-# %% ../nbs/01_loaders.ipynb #dc0e8dcd
+# %% ../nbs/01_loaders.ipynb #8aa23af1
 def _one_image(o, shape:tuple) -> torch.Tensor:
     "One image of any form as uint8 `shape`"
-    if isinstance(o, (str, Path)): o = read_image(o)
-    if isinstance(o, Image.Image): o = np.asarray(o.convert('RGB' if shape[0] == 3 else 'L'))
+    if isinstance(o, (str, Path)):
+        try: o = read_image(o)
+        except OSError as e: raise InputError(f"{o}: cannot be read as an image ({e.strerror or str(e).splitlines()[0]}); check the file") from e
+    if isinstance(o, Image.Image): o = image_bytes(o)
     if isinstance(o, np.ndarray): o = torch.tensor(fit_image(o, shape) if o.dtype == np.uint8 and (o.ndim == 2 or o.shape[-1] == 3) else o)
     if not isinstance(o, torch.Tensor) or o.dtype != torch.uint8: raise InputError(f"an image must be a file, a Pillow image, or a uint8 array or tensor with values 0-255, not {getattr(o, 'dtype', type(o).__name__)}")
     if o.ndim == 2: o = o[None]
     if tuple(o.shape) != shape: raise InputError(f"an image is {tuple(o.shape)}, but the training images are {shape} (channels, height, width); resize it")
     return o.as_subclass(torch.Tensor)
 
+def _label(y, classes:tuple|None) -> int:
+    "A class's number or name as its number"
+    if isinstance(y, str):
+        if y not in (classes or ()): raise InputError(f"label {y!r} is not a class; there are {', '.join(classes or ()) or 'numbers only'}")
+        return classes.index(y)
+    if classes and not 0 <= int(y) < len(classes): raise InputError(f"label {int(y)} is not a class; {len(classes)} classes are numbered from 0")
+    return int(y)
+
 def as_split(
     items, # A `Split`, a uint8 tensor (n, c, h, w), one file or Pillow image, or a list of images or of (image, label) pairs
     shape:tuple, # Channels, height and width that the images must get
+    classes:tuple|None=None, # Class names, so that a label may be a name
 ) -> Split: # Its `labels` are None where there are none
-    "Images of any form as a `Split`; raises `InputError` for what cannot become `shape`"
+    "Images of any form as a `Split`; raises `InputError` for what cannot become `shape`, and for labels that are no class"
     if isinstance(items, ImageDataset): items = items.split
-    if isinstance(items, Split): return items
-    if isinstance(items, torch.Tensor) and items.dtype == torch.uint8 and tuple(items.shape[1:]) == shape: return Split(items, None)
+    if isinstance(items, Split):
+        if tuple(items.images.shape[1:]) != shape: raise InputError(f"images are {tuple(items.images.shape[1:])}, but the training images are {shape} (channels, height, width); resize them")
+        return items
+    if isinstance(items, torch.Tensor) and len(items) and items.dtype == torch.uint8 and tuple(items.shape[1:]) == shape: return Split(items, None)
     if isinstance(items, (str, Path, Image.Image)): items = [items]
     pairs = [o if isinstance(o, (tuple, list)) else (o,) for o in items]
     if not pairs: raise InputError("there are no images to predict; give at least one")
+    if len({len(p) for p in pairs}) > 1: raise InputError("some images have labels and some have none; give all of them one, or none")
     images = torch.stack([_one_image(p[0], shape) for p in pairs])
-    return Split(images, torch.tensor([int(p[1]) for p in pairs]) if len(pairs[0]) > 1 else None)
+    return Split(images, torch.tensor([_label(p[1], classes) for p in pairs]) if len(pairs[0]) > 1 else None)
 
-# %% ../nbs/01_loaders.ipynb #88092d70
+# %% ../nbs/01_loaders.ipynb #92facdb8
 class ImageDL(TfmdDL):
     "A fastai `DataLoader` that cuts whole batches out of tensors on the device: float32 `(bs, c, h, w)`, int64 `(bs,)`"
     def __init__(self,
@@ -126,7 +155,9 @@ class ImageDL(TfmdDL):
     def __iter__(self):
         self.randomize()
         self.before_iter()
-        idxs = torch.as_tensor(self.get_idxs()).to(self._images.device)
+        idxs = self.get_idxs()
+        if not hasattr(idxs, '__len__'): idxs = list(islice(idxs, self.n)) # An endless one, from show_batch(unique=True)
+        idxs = torch.as_tensor(idxs).to(self._images.device)
         for i in idxs.split(self.bs)[:len(self)]: yield self._batch(i)
         self.after_iter()
 
@@ -143,8 +174,12 @@ class ImageDL(TfmdDL):
     def new(self, dataset=None, cls=None, **kwargs):
         "A loader like this one over `dataset`, which may be images of any form"
         if dataset is None: dataset = self.dataset
-        if not isinstance(dataset, ImageDataset): dataset = ImageDataset(as_split(dataset, tuple(self._images.shape[1:])), tuple(self.dataset.vocab))
+        if not isinstance(dataset, ImageDataset): dataset = ImageDataset(as_split(dataset, tuple(self._images.shape[1:]), tuple(self.dataset.vocab)), tuple(self.dataset.vocab))
         return super().new(dataset, cls, **{'stats': self.stats, **kwargs})
+
+    def _pre_show_batch(self, b, max_n=9):
+        import fastai.vision.learner # Registers how fastai draws images, results and top losses
+        return super()._pre_show_batch(b, max_n)
 
     def decode(self, b):
         "A batch as images in [0, 1] and labels, on the CPU, of the types that fastai draws"
@@ -162,7 +197,7 @@ def default_bs(
     "The power of two, up to `most`, that comes nearest to `steps` batches in `n` images"
     return max(8, min(most, 2 ** round(np.log2(max(n / steps, 1)))))
 
-# %% ../nbs/01_loaders.ipynb #caf41270
+# %% ../nbs/01_loaders.ipynb #ef618fe5
 def dataloaders(
     images:ImageSet,
     bs:int|None=None, # Images a batch; None: `default_bs`
@@ -172,6 +207,7 @@ def dataloaders(
 ) -> DataLoaders:
     "Training and validation loaders; the order of the images follows Python's `random` at the time of this call"
     if stats == 'train': stats = channel_stats(images.train.images)
-    train, valid = (ImageDataset(s, images.classes) for s in (images.train, images.valid))
-    kw = dict(bs=bs or default_bs(len(train)), stats=stats)
+    elif isinstance(stats, str): raise InputError(f"stats={stats!r} is not known; give 'train', or means and standard deviations a channel")
+    train, valid = (ImageDataset(s, images.classes, i) for i, s in enumerate((images.train, images.valid)))
+    kw = dict(bs=default_bs(len(train)) if bs is None else bs, stats=stats)
     return DataLoaders(ImageDL(train, shuffle=shuffle, **kw), ImageDL(valid, **kw), device=pick_device(device))

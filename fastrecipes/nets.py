@@ -43,7 +43,7 @@ def simple_net(
     "Linear, ReLU, linear (fast.ai lesson 3)"
     return nn.Sequential(nn.Flatten(), nn.Linear(n_in, hidden), nn.ReLU(), nn.Linear(hidden, n_out))
 
-# %% ../nbs/06_nets.ipynb #c5483d38
+# %% ../nbs/06_nets.ipynb #79966f1a
 activations = {'relu': nn.ReLU, 'leaky_relu': nn.LeakyReLU}
 
 def mlp(
@@ -55,6 +55,7 @@ def mlp(
 ) -> nn.Sequential: # (n, c, h, w) to (n, n_out)
     "Linear layers with an activation and perhaps dropout between them"
     if activation not in activations: raise InputError(f"activation={activation!r} is not known; there are {', '.join(activations)}")
+    if not 0 <= dropout < 1: raise InputError(f"dropout={dropout} is not a share from 0 up to, but not including, 1")
     layers, widths = [nn.Flatten()], [n_in, *hidden]
     for a, b in pairwise(widths): layers += [nn.Linear(a, b), activations[activation](), *([nn.Dropout(dropout)] if dropout else [])]
     return nn.Sequential(*layers, nn.Linear(widths[-1], n_out))
@@ -68,7 +69,7 @@ def enlarge(
     scale = least / min(size)
     return nn.Upsample(size=tuple(round(s * scale) for s in size), mode='bilinear') if scale > 1 else nn.Identity()
 
-# %% ../nbs/06_nets.ipynb #fc9c4e0f
+# %% ../nbs/06_nets.ipynb #a59b422f
 def resnet18_learner(
     dls:DataLoaders, # Images of 1 or 3 channels, 8x8 or larger
     n_out:int, # Numbers out: see `n_outputs`
@@ -80,7 +81,7 @@ def resnet18_learner(
     "fastai's `vision_learner` with resnet18, from scratch unless `pretrained`; raises `InputError` where the weights cannot be had"
     from fastai.vision.learner import vision_learner
     from torchvision.models import resnet18
-    n_in, *size = dls.one_batch()[0].shape[1:]
+    n_in, *size = dls.valid.one_batch()[0].shape[1:]
     if min(size) < 8: raise InputError(f"images are {size[0]}x{size[1]}; resnet18 needs 8x8 or larger")
     try: learn = vision_learner(dls, resnet18, normalize=False, n_in=n_in, n_out=n_out, loss_func=loss_func, pretrained=pretrained, **kwargs)
     except OSError as e:

@@ -208,9 +208,10 @@ def basic_opt(
     if extra := [k for k, v in kwargs.items() if v]: raise InputError(f"plain gradient descent has no {extra[0]!r}; use fastai's SGD or Adam for it")
     return OptimWrapper(params, opt=_TorchBasicOptim, lr=lr)
 
-# %% ../nbs/05_sgd.ipynb #86f86ec0
+# %% ../nbs/05_sgd.ipynb #b472fdbc
 class ClassLoss:
     "A loss function such as `mnist_loss` or `cross_entropy` with what `Learner` asks of one"
+    y_int = True # The targets are class numbers; fastai's MixUp asks
     def __init__(self, func:Callable, reduction:str='mean'): self.func, self.reduction = func, reduction
     def __call__(self, predictions, targets): return self.func(predictions, targets, reduction=self.reduction)
     def __repr__(self): return f"ClassLoss({self.func.__name__})"

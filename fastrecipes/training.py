@@ -18,7 +18,7 @@ from fastai.learner import AvgLoss, Learner
 from torch import nn
 from .images import InputError, new_figure
 
-# %% ../nbs/07_training.ipynb #9cfd10e4
+# %% ../nbs/07_training.ipynb #03942910
 class History(Callback):
     "A row an epoch: epoch, train_loss, valid_loss, accuracy (the first metric), seconds; `learn.history.frame` has them"
     order = 61 # After Recorder (50), whose validation figures it reads
@@ -29,16 +29,18 @@ class History(Callback):
         "Do not record while predicting or searching a learning rate"
         self.run = not hasattr(self.learn, 'lr_finder') and not hasattr(self, 'gather_preds')
 
-    def before_epoch(self): self._start = time.perf_counter()
-    def before_train(self): self._loss.reset()
+    def before_epoch(self):
+        self._start = time.perf_counter()
+        self._loss.reset()
     def after_batch(self):
         if self.training: self._loss.accumulate(self.learn)
 
     def after_epoch(self):
         "Write the row; a second fit goes on counting"
-        metrics = self.learn.metrics
-        self.rows.append(dict(epoch=len(self.rows), train_loss=float(self._loss.value), valid_loss=float(self.recorder.loss.value),
-            accuracy=float(metrics[0].value) if metrics else float('nan'), seconds=time.perf_counter() - self._start))
+        if not self._loss.count: return # Nothing was trained: `learn.validate`
+        number = lambda v: float('nan') if v is None else float(v)
+        self.rows.append(dict(epoch=len(self.rows), train_loss=number(self._loss.value), valid_loss=number(self.recorder.loss.value),
+            accuracy=number(self.learn.metrics[0].value if self.learn.metrics else None), seconds=time.perf_counter() - self._start))
         if self.on_epoch is not None: self.on_epoch(self.rows[-1])
 
     @property
@@ -62,7 +64,7 @@ def _fit_one_cycle(learn:Learner, epochs:int, lr:float, cbs:list):
     learn.opt.set_hyper('lr', lr)
     learn.fit(epochs, cbs=[ParamScheduler({'lr': combined_cos(.25, lr / 25, lr, lr / 1e5)}), *cbs])
 
-# %% ../nbs/07_training.ipynb #38970715
+# %% ../nbs/07_training.ipynb #a66869a8
 def fit_learner(
     learn:Learner,
     epochs:int,
@@ -73,10 +75,10 @@ def fit_learner(
 ) -> Outcome:
     "Fit quietly: no progress bar or log but what `cbs` bring"
     if schedule not in ('constant', 'one-cycle'): raise InputError(f"schedule={schedule!r} is not known; there are 'constant' and 'one-cycle'")
+    if epochs < 1: raise InputError(f"epochs={epochs}: at least one is needed")
     history, cbs = History(on_epoch), list(cbs)
     own_bar = any(isinstance(cb, ProgressCallback) for cb in cbs)
-    if own_bar and hasattr(learn, 'progress'): learn.remove_cb(learn.progress)
-    with nullcontext() if own_bar else learn.no_bar(), nullcontext() if own_bar else learn.no_logging():
+    with learn.no_bar(), nullcontext() if own_bar else learn.no_logging():
         if schedule == 'constant': learn.fit(epochs, lr, cbs=[history, *cbs])
         else: _fit_one_cycle(learn, epochs, lr, cbs=[history, *cbs])
     train = learn.dls.train

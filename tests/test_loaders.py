@@ -241,6 +241,11 @@ def test_a_pillow_image_or_a_file_of_another_size_and_colour_is_brought_to_the_s
     im.save(tmp_path/'a.png')
     for item in (im, tmp_path/'a.png', np.asarray(im)): assert as_split([item], (1, 2, 3)).images.tolist() == [[[[40] * 3] * 2]]
 
+def test_one_file_or_pillow_image_alone_is_a_set_of_one(tmp_path):
+    im = Image.new('L', (3, 2), 40)
+    im.save(tmp_path/'a.png')
+    for items in (im, tmp_path/'a.png', str(tmp_path/'a.png')): assert as_split(items, (1, 2, 3)).images.tolist() == [[[[40] * 3] * 2]]
+
 def pillow_images():
     rgba = Image.new('RGBA', (3, 2), (200, 100, 50, 51)) # a fifth of it, on black: (40, 20, 10)
     turned = Image.fromarray(np.arange(6, dtype=np.uint8).reshape(3, 2))

@@ -45,7 +45,13 @@ def test_a_settings_ini_of_another_tool_is_passed_over(ini, tmp_path):
     top = ini()
     ini('lib_name = other', folder='a', head='[DEFAULT]')
     ini('rate = 100%', folder='a/b', head='[tool]')
-    assert find_settings(tmp_path/'a/b') == top
+    ini('no ini at all', folder='a/b/c', head='just text')
+    assert find_settings(tmp_path/'a/b/c') == top
+
+def test_a_settings_ini_that_only_mentions_the_section_is_passed_over(ini, tmp_path):
+    top = ini()
+    ini('[tool]', 'x = 1', folder='a', head='# [fastrecipes] is no section of ours')
+    assert find_settings(tmp_path/'a') == top
 
 def test_a_folder_called_settings_ini_is_passed_over(ini, tmp_path):
     top = ini()
@@ -56,11 +62,12 @@ def test_without_a_file_there_are_no_settings(tmp_path):
     assert find_settings(tmp_path) is None and read_settings() == {}
 
 def test_values_are_text_as_it_stands(ini):
-    assert read_settings(ini('source = a 100% of/it', '[sgd]', 'LR : 2 ')) == {'fastrecipes': {'source': 'a 100% of/it'}, 'sgd': {'lr': '2'}}
+    assert read_settings(ini('source = 100% of/it', '[sgd]', 'LR : 2 ')) == {'fastrecipes': {'source': '100% of/it'}, 'sgd': {'lr': '2'}}
 
 
 @pytest.mark.parametrize('lines, where, wanted', [
-    (['[mpl]'], '', "unknown section 'mpl': did you mean 'mlp'?"), (['[nn]', 'x = 1'], '', "unknown section 'nn': there are fastrecipes, similarity"),
+    (['[mpl]'], '', "unknown section 'mpl': did you mean 'mlp'?"),
+    (['[nn]', 'x = 1'], '', "unknown section 'nn': there are fastrecipes, similarity"),
     (['[mlp]', 'epoch = 3'], ' [mlp]', "unknown setting 'epoch': did you mean 'epochs'?"),
     (['[similarity]', 'bs = 3'], ' [similarity]', "unknown setting 'bs': there are distance"),
     (['sed = 1'], ' [fastrecipes]', "unknown setting 'sed': did you mean 'seed'?")])
@@ -68,17 +75,17 @@ def test_an_unknown_section_or_name_is_refused_with_the_file_and_the_nearest(ini
     f = ini(*lines)
     for read in (read_settings, lambda: fit('similarity')): assert refusal(read).startswith(f'{f}{where}: {wanted}')
 
-@pytest.mark.parametrize('text', ['epochs = 3\n', '[fastrecipes]\nseed = 1\nseed = 2\n', '[fastrecipes]\n[fastrecipes]\n', '[fastrecipes]\nseed\n', '[fastrecipes\n',
-                                  b'[fastrecipes]\nsource = \xff\xfe\n'])
+@pytest.mark.parametrize('text', [b'seed = 1\nseed = 2\n', b'[fastrecipes]\n', b'seed\n', b'[sgd\n', b'source = \xff\xfe\n'])
 def test_a_malformed_file_is_refused_in_one_line_that_names_it(tmp_path, text):
     f = tmp_path/'settings.ini'
-    f.write_bytes(text if isinstance(text, bytes) else text.encode())
-    for read in (read_settings, find_settings): assert refusal(read).startswith(f'{f}: cannot be read (')
+    f.write_bytes(b'[fastrecipes]\n' + text)
+    for read in (read_settings, lambda: fit('similarity')): assert refusal(read).startswith(f'{f}: cannot be read (')
 
-@pytest.mark.parametrize('line, wanted', [('bs = many', "settings.ini [fastrecipes]: bs='many' is not a whole number, 1 or more (or auto)"),
-                                          ('seed = -1', "settings.ini [fastrecipes]: seed='-1' is not a whole number, 0 or more"),
-                                          ('device = tpu', "unknown device 'tpu'"), ('source = digit', "unknown source 'digit': did you mean 'digits'?"),
-                                          ('[sgd]\nlr = 0', "settings.ini [sgd]: lr='0' is not a number above 0")])
+@pytest.mark.parametrize('line, wanted', [
+    ('bs = many', "settings.ini [fastrecipes]: bs='many' is not a whole number, 1 or more (or auto)"),
+    ('seed = -1', "settings.ini [fastrecipes]: seed='-1' is not a whole number, 0 or more"), ('device = tpu', "unknown device 'tpu'"),
+    ('source = digit', "unknown source 'digit': did you mean 'digits'?"),
+    ('[sgd]\nlr = 0', "settings.ini [sgd]: lr='0' is not a number above 0")])
 def test_a_value_that_cannot_be_is_refused_before_anything_is_fitted(ini, line, wanted):
     ini(line)
     assert refusal(lambda: fit('sgd', on_epoch=lambda row: pytest.fail('it was fitted'))).startswith(wanted)
