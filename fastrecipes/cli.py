@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['Progress', 'cli', 'compare', 'fit', 'list_', 'main']
 
-# %% ../nbs/13_cli.ipynb #c2ca9b0b
+# %% ../nbs/13_cli.ipynb #008d081d
 import json, os, sys, warnings
 from contextlib import contextmanager
 import click
 from . import __version__
 from .images import InputError, find_source, no_such, sources
-from .recipes import as_text, get_recipe, global_settings, read_settings, recipes, settings_text
+from .recipes import get_recipe, global_settings, read_settings, recipes, settings_text
 
 # %% ../nbs/13_cli.ipynb #eeef5d83
 def _options(*options):
@@ -110,7 +110,7 @@ def cli():
     fastrecipes list                           recipes and sources
     """
 
-# %% ../nbs/13_cli.ipynb #ba2f5435
+# %% ../nbs/13_cli.ipynb #817508c6
 def _load(source, classes, valid, shared, progress):
     "The image set that the options ask for, with its remarks said"
     from fastrecipes.images import load
@@ -143,18 +143,18 @@ def compare(source, classes, valid, names, seed, device, quiet, out, as_json):
     predict 1,000 (ms)  time to predict 1,000 images, median of five
     """
     shared = global_settings(read_settings(), source=source, seed=seed, device=device)
-    names = None if names is None else [n.strip() for n in names.split(',') if n.strip()]
-    chosen = [get_recipe(n).name for n in names or []]
+    for n in (names or '').split(','):
+        if n.strip(): get_recipe(n.strip())
     find_source(shared['source']) # What is wrong is said before torch is imported
     with _progress(quiet) as progress:
-        from fastrecipes.compare import compare, formatted, out_folder
+        from fastrecipes.compare import compare, out_folder
         from fastrecipes.loaders import pick_device
         pick_device(shared['device'])
         if out is not None: out = out_folder(out)
         images = _load(source, classes, valid, shared, progress)
         def on_rung(i, n, name): progress.start(f'{i + 1} of {n}  {name}', get_recipe(name).resolve({}).get('epochs'))
         def on_fitted(f): progress.say(f"{f.recipe:<12} accuracy {f.accuracy:.4f}  in {f.seconds:.1f} s")
-        comparison = compare(images, None if names is None else chosen, shared['seed'], shared['device'],
+        comparison = compare(images, names, shared['seed'], shared['device'],
                              on_rung=on_rung, on_fitted=on_fitted, on_epoch=progress.epoch, cbs=[_ticker(progress)])
         if out is not None: written = comparison.save(out)
     if out is not None: progress.say('wrote ' + ', '.join(map(str, written)))

@@ -6,16 +6,17 @@
 __all__ = ['SCHEMA_VERSION', 'Comparison', 'formatted', 'table_text', 'styled', 'compare', 'plot_comparison', 'out_folder',
            'write_atomic', 'save_comparison']
 
-# %% ../nbs/09_compare.ipynb #8e946ac3
-import json, os, tempfile
+# %% ../nbs/09_compare.ipynb #32ac59bc
+import json, math, os, tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 import pandas as pd
-from .images import ImageSet, InputError, load, new_figure
+from .images import ImageSet, InputError, load, new_figure, no_such
+from .loaders import pick_device
 from .recipes import Fitted, fit, get_recipe, global_settings, recipes
 
-# %% ../nbs/09_compare.ipynb #704c5785
+# %% ../nbs/09_compare.ipynb #ff64a083
 SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -42,7 +43,7 @@ class Comparison:
 
     def to_dict(self) -> dict:
         "Everything as plain values that JSON can hold"
-        first, null = self.fitted[0], lambda v: None if v is None or v != v else v
+        first, null = self.fitted[0], lambda v: None if isinstance(v, float) and not math.isfinite(v) else v
         rungs = [{k: null(v) for k, v in row.items() if k != 'device'} | {'settings': f.settings}
                  for row, f in zip(self.table.astype(object).to_dict('records'), self.fitted)]
         return dict(schema_version=SCHEMA_VERSION, source=self.images.source, classes=list(self.images.classes), device=str(first.device),
@@ -50,7 +51,9 @@ class Comparison:
 
     def __getitem__(self, recipe:str) -> Fitted:
         "The fitted recipe of that name"
-        return next(f for f in self.fitted if f.recipe == recipe)
+        found = {f.recipe: f for f in self.fitted}
+        if recipe not in found: raise no_such('rung', recipe, found)
+        return found[recipe]
     def __repr__(self): return str(self)
     def __str__(self): return table_text(self.table)
     def _repr_html_(self): return styled(self.table)._repr_html_()
@@ -76,10 +79,10 @@ def styled(table:pd.DataFrame) -> 'pandas.io.formats.style.Styler':
     "`Comparison.table` for a notebook"
     return formatted(table).style.hide(axis='index').set_uuid('ladder').set_properties(**{'text-align': 'right'})
 
-# %% ../nbs/09_compare.ipynb #275ce32b
+# %% ../nbs/09_compare.ipynb #e510d277
 def compare(
     images:ImageSet|str|Path|None=None, # An image set, or what `images.load` takes; None: as settings.ini says, else the digits
-    names:Iterable[str]|None=None, # Recipes, fitted in the order of the ladder; None: all
+    names:str|Iterable[str]|None=None, # Recipes (or one string with commas between), fitted in the order of the ladder; None: all
     seed:int|None=None, # The same for every recipe; None: as settings.ini says, else 42
     device:'str|torch.device|None'=None, # 'auto': the best there is. None: as settings.ini says, else that
     settings:dict|None=None, # Recipe name to its settings, such as {'mlp': {'epochs': 3}}
@@ -89,12 +92,15 @@ def compare(
     cbs:Iterable=(), # fastai callbacks for the recipes that go through `Learner`
 ) -> Comparison:
     "Fit recipes to one image set; names and settings are all checked before the first is fitted"
+    if isinstance(names, str): names = [n.strip() for n in names.split(',') if n.strip()]
     chosen = list(recipes) if names is None else [get_recipe(n).name for n in names]
     chosen = [n for n in recipes if n in chosen]
     if not chosen: raise InputError(f"no recipe to compare; there are {', '.join(recipes)}")
     shared, settings = global_settings(seed=seed, device=device), settings or {}
-    for name, given in settings.items(): get_recipe(name).resolve(given)
+    for name in settings:
+        if get_recipe(name).name not in chosen: raise InputError(f"there are settings for {name}, which is not among the recipes to compare ({', '.join(chosen)}); add it or leave them out")
     for name in chosen: get_recipe(name).resolve(settings.get(name, {}))
+    pick_device(shared['device'])
     images, fitted = load(shared['source'] if images is None else images, seed=shared['seed']), []
     for i, name in enumerate(chosen):
         if on_rung is not None: on_rung(i, len(chosen), name)

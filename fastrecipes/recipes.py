@@ -8,8 +8,8 @@ __all__ = ['Count', 'Rate', 'Share', 'Widths', 'Switch', 'GLOBAL', 'recipes', 'K
            'predict_ms_per_1000', 'Fitted', 'Recipe', 'recipe', 'get_recipe', 'similarity', 'sgd', 'linear',
            'simple_net', 'mlp', 'resnet18', 'fit']
 
-# %% ../nbs/08_recipes.ipynb #479843ea
-import inspect, math, time
+# %% ../nbs/08_recipes.ipynb #79dc23db
+import inspect, math, os, re, time
 from collections.abc import Callable, Iterable
 from configparser import ConfigParser, Error as ConfigError
 from dataclasses import dataclass, field
@@ -17,30 +17,32 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 from .images import ImageSet, InputError, load, no_such
 
-# %% ../nbs/08_recipes.ipynb #bc46725f
+# %% ../nbs/08_recipes.ipynb #c1fa8216
 class Kind(NamedTuple):
     "What a setting may be; used as `Annotated[type, Kind(...)]`"
     what: str # For people: 'a number above 0'
     read: Callable # Makes the value of text or of a Python value; raises ValueError or TypeError
     allowed: Callable = lambda v: True
 
+def _no_bool(v):
+    if 'bool' in str(getattr(v, 'dtype', type(v))): raise ValueError
+    return v
+
 def _whole(v) -> int:
-    if isinstance(v, bool) or (isinstance(v, float) and not v.is_integer()): raise ValueError
+    if not isinstance(v, str) and int(_no_bool(v)) != v: raise ValueError
     return int(v)
 
-def _number(v) -> float:
-    if isinstance(v, bool): raise ValueError
-    return float(v)
+def _number(v) -> float: return float(_no_bool(v))
 
 def _widths(v) -> tuple:
-    if isinstance(v, str): v = [p for p in v.strip('()[] ').split(',') if p.strip()]
-    return tuple(_whole(p) for p in (v if isinstance(v, Iterable) else [v]))
+    if isinstance(v, str): v = v.strip('()[] ').removesuffix(',').split(',')
+    return tuple(_whole(p) for p in (v if isinstance(v, Iterable) and not isinstance(v, bytes) else [v]))
 
 def _switch(v) -> bool:
     return v if isinstance(v, bool) else {'yes': True, 'true': True, 'on': True, '1': True, 'no': False, 'false': False, 'off': False, '0': False}[str(v).lower()]
 
 Count = Annotated[int, Kind('a whole number, 1 or more', _whole, lambda v: v >= 1)]
-Rate = Annotated[float, Kind('a number above 0', _number, lambda v: 0 < v < math.inf)]
+Rate = Annotated[float, Kind('a number above 0', _number, lambda v: 0 < v < 1e38)]
 Share = Annotated[float, Kind('a number from 0 up to, but not including, 1', _number, lambda v: 0 <= v < 1)]
 Widths = Annotated[tuple, Kind('whole numbers with commas between, such as 64,64,64', _widths, lambda v: len(v) and min(v) >= 1)]
 Switch = Annotated[bool, Kind('yes or no', _switch)]
@@ -76,7 +78,7 @@ def as_text(value) -> str:
     if isinstance(value, bool): return 'yes' if value else 'no'
     return ','.join(map(str, value)) if isinstance(value, tuple) else str(value)
 
-# %% ../nbs/08_recipes.ipynb #947f796a
+# %% ../nbs/08_recipes.ipynb #3e933528
 def _kind(annotation) -> Kind:
     "The `Kind` that an annotation names: `Annotated[..., Kind]` or `Literal[...]`"
     if get_origin(annotation) is Literal:
@@ -89,11 +91,13 @@ def _kind(annotation) -> Kind:
 def settings_of(f:Callable) -> dict[str, Setting]:
     "The keyword-only parameters of `f` as settings; a comment beside one (fastcore's docments) tells what it is"
     from fastcore.docments import docments
-    about = docments(f)
-    return {n: Setting(n, _kind(p.annotation), p.default, about.get(n) or '')
-            for n, p in inspect.signature(f).parameters.items() if p.kind is p.KEYWORD_ONLY}
+    about, own = docments(f), {n: p for n, p in inspect.signature(f, eval_str=True).parameters.items() if p.kind is p.KEYWORD_ONLY}
+    for n, p in own.items():
+        if p.default is p.empty: raise TypeError(f"{f.__name__}: the setting {n!r} needs a default")
+        if n in ('images', 'seed', 'device', 'on_epoch', 'cbs'): raise TypeError(f"{f.__name__}: no setting can be called {n!r}, which every recipe takes")
+    return {n: Setting(n, _kind(p.annotation), p.default, about.get(n) or '') for n, p in own.items()}
 
-# %% ../nbs/08_recipes.ipynb #d1fe8335
+# %% ../nbs/08_recipes.ipynb #af22ca16
 GLOBAL = {'source': 'digits', 'seed': '42', 'device': 'auto', 'bs': 'auto'} # Names and defaults of the section [fastrecipes]
 
 def find_settings(
@@ -103,15 +107,18 @@ def find_settings(
     start = Path(start).resolve()
     for folder in (start, *start.parents):
         f = folder/'settings.ini'
-        if f.is_file() and b'[fastrecipes]' in f.read_bytes(): return f
+        if f.is_file() and os.access(f, os.R_OK) and re.search(r'^\[fastrecipes\]', f.read_text('utf-8-sig', 'replace'), re.M): return f
     return None
 
 def _parse_ini(f:Path) -> ConfigParser:
     ini = ConfigParser(interpolation=None)
-    try: ini.read(f, encoding='utf-8')
-    except (ConfigError, UnicodeDecodeError) as e: raise InputError(f"{f}: cannot be read ({str(e).splitlines()[0]}); mend it or remove it") from e
+    ini.optionxform = str
+    try: ini.read_string(f.read_text('utf-8-sig'))
+    except (ConfigError, UnicodeDecodeError) as e: raise InputError(f"{f}: cannot be read ({' '.join(str(e).split())}); mend it or remove it") from e
+    except OSError as e: raise InputError(f"{f}: cannot be read ({e.strerror or e}); check the path") from e
     return ini
 
+# %% ../nbs/08_recipes.ipynb #6f2a041d
 def read_settings(
     file:Path|None=None, # None: `find_settings()`
 ) -> dict: # Section to {name: text}; empty where there is no file
@@ -156,21 +163,19 @@ class Run:
     on_epoch: Callable|None = None # Called after each epoch with its row, a dict
     cbs: tuple = () # fastai callbacks for the `Learner`, where the recipe has one
 
-# %% ../nbs/08_recipes.ipynb #0020ea62
+# %% ../nbs/08_recipes.ipynb #9662e3be
 def predict_scores(
     model:'nn.Module',
     images:'torch.Tensor', # uint8 (n, c, h, w)
     stats:tuple|None=None, # Normalisation that the model expects
     device:'torch.device|None'=None, # Where the model is; the CPU if None
 ) -> 'torch.Tensor': # float32 (n, k), or (n, 1) for two classes, on the CPU
-    "The model's numbers for `images`; the model is in evaluation mode meanwhile and is given back as it was"
+    "The model's numbers for `images`, in evaluation mode; the model is given back as it was"
     import torch
     from fastrecipes.loaders import to_floats
-    bs, was_training = min(max(2**22 // images[0].numel(), 16), 1024), model.training
-    model.eval()
-    try:
-        with torch.no_grad(): return torch.cat([model(to_floats(x.to(device or 'cpu'), stats)).float().cpu() for x in images.split(bs)])
-    finally: model.train(was_training)
+    from fastrecipes.sgd import evaluating
+    bs = min(max(2**22 // images[0].numel(), 16), 1024)
+    with torch.no_grad(), evaluating(model): return torch.cat([model(to_floats(x.to(device or 'cpu'), stats)).float().cpu() for x in images.split(bs)])
 
 # %% ../nbs/08_recipes.ipynb #bf1f3a9f
 def predict_ms_per_1000(model, images, stats=None, device=None, repeats=5) -> float: # Milliseconds
@@ -241,7 +246,7 @@ class Fitted:
 def _labels(scores):
     return (scores.flatten() > 0).long() if scores.shape[1] == 1 else scores.argmax(1)
 
-# %% ../nbs/08_recipes.ipynb #6868cc98
+# %% ../nbs/08_recipes.ipynb #af94bed2
 class Recipe:
     "A function of an image set, a `Run` and keyword settings, with a name, settings that are checked, and a seed"
     def __init__(self, func:Callable):
@@ -264,8 +269,8 @@ class Recipe:
         ini = read_settings() if ini is None else ini
         for name in given:
             if name not in self.settings: raise InputError(f"{self.name}: {no_such('setting', name, self.settings) if self.settings else f'has no settings, so none is called {name!r}'}")
-        own = ini.get(self.name, {})
-        shared = {k: v for k, v in ini.get('fastrecipes', {}).items() if k in self.settings and v != 'auto' and own.get(k, 'auto') == 'auto'}
+        own, auto = ini.get(self.name, {}), lambda v: v.lower() == 'auto'
+        shared = {k: v for k, v in ini.get('fastrecipes', {}).items() if k in self.settings and not auto(v) and auto(own.get(k, 'auto'))}
         return {n: s.read(given[n], self.name) if n in given
                 else s.read(shared[n], 'settings.ini [fastrecipes]') if n in shared
                 else s.read(own[n], f'settings.ini [{self.name}]') if n in own
@@ -413,11 +418,11 @@ def mlp(images, run, *,
     from fastrecipes.sgd import cross_entropy
     return _fit(images, run, partial(mlp, hidden=hidden, activation=activation, dropout=dropout), cross_entropy, Adam, epochs, lr, bs, schedule, 'train')
 
-# %% ../nbs/08_recipes.ipynb #4b2478c1
+# %% ../nbs/08_recipes.ipynb #f1210f7f
 def _no_lone_image(bs:int, n:int) -> int:
-    "`bs`, or a little less, such that the last of `n` images is not alone in its batch"
-    while bs > 2 and n % bs == 1: bs -= 1
-    return max(bs, 2)
+    "The batch size nearest to `bs`, a smaller one first, that leaves none of `n` images alone in a batch"
+    fits = [b for b in range(2, max(bs, n) + 1) if n % b != 1]
+    return min(fits, key=lambda b: (abs(b - bs), b), default=max(bs, 2))
 
 @recipe
 def resnet18(images, run, *,

@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['init_params', 'linear1', 'sigmoid', 'mnist_loss', 'softmax', 'cross_entropy', 'lesson_loss', 'class_probs',
-           'batch_accuracy', 'calc_grad', 'BasicOptim', 'train_epoch', 'validate_epoch', 'train_model', 'basic_opt',
-           'ClassLoss']
+           'batch_accuracy', 'calc_grad', 'BasicOptim', 'train_epoch', 'evaluating', 'validate_epoch', 'train_model',
+           'basic_opt', 'ClassLoss']
 
-# %% ../nbs/05_sgd.ipynb #13e0cfee
+# %% ../nbs/05_sgd.ipynb #7d596bed
 import time
 from collections.abc import Callable, Iterable
+from contextlib import contextmanager
 import pandas as pd, torch, torch.nn.functional as F
 from fastai.optimizer import OptimWrapper
 from .images import InputError
@@ -37,10 +38,10 @@ def sigmoid(x:torch.Tensor) -> torch.Tensor:
     "`1/(1+exp(-x))`, elementwise in (0, 1), with a finite gradient for every finite `x`"
     return x.sigmoid()
 
-# %% ../nbs/05_sgd.ipynb #ceed118d
+# %% ../nbs/05_sgd.ipynb #bdffd596
 def _match(predictions:torch.Tensor, targets:torch.Tensor) -> tuple:
     "Predictions (n, 1) or (n,) and targets (n,) as two vectors of n"
-    if predictions.numel() != targets.numel(): raise InputError(f"one prediction an image is needed: predictions are {tuple(predictions.shape)}, targets {tuple(targets.shape)}")
+    if predictions.shape not in ((len(targets),), (len(targets), 1)) or targets.numel() != len(targets): raise InputError(f"one prediction an image is needed: predictions are {tuple(predictions.shape)}, targets {tuple(targets.shape)}")
     return predictions.flatten(), targets.flatten()
 
 def _reduce(losses:torch.Tensor, reduction:str) -> torch.Tensor:
@@ -84,7 +85,7 @@ def lesson_loss(
     "`mnist_loss` for two classes, `cross_entropy` for more"
     return mnist_loss if n_classes == 2 else cross_entropy
 
-# %% ../nbs/05_sgd.ipynb #639f95af
+# %% ../nbs/05_sgd.ipynb #af137a09
 def class_probs(
     predictions:torch.Tensor, # float (n, 1) or (n, k)
 ) -> torch.Tensor: # float (n, 2) or (n, k), rows add up to 1
@@ -97,7 +98,7 @@ def batch_accuracy(
     targets:torch.Tensor, # int64 (n,)
 ) -> torch.Tensor: # In [0, 1]
     "The share of images whose likeliest class is the true one (fast.ai lesson 3)"
-    guess = predictions.flatten() > 0 if predictions.shape[-1] == 1 else predictions.argmax(-1)
+    guess = predictions.flatten() > 0 if predictions.ndim == 1 or predictions.shape[-1] == 1 else predictions.argmax(-1)
     return (guess == targets.flatten()).float().mean()
 
 # %% ../nbs/05_sgd.ipynb #01bf05d1
@@ -152,7 +153,19 @@ def train_epoch(
         opt.zero_grad()
     return mean.value
 
-# %% ../nbs/05_sgd.ipynb #a4e60031
+# %% ../nbs/05_sgd.ipynb #18544b0a
+@contextmanager
+def evaluating(
+    model, # A module; anything else is left alone
+):
+    "Evaluation mode for the time of a `with` block; every layer is given back as it was"
+    modes = {m: m.training for m in model.modules()} if isinstance(model, torch.nn.Module) else {}
+    if modes: model.eval()
+    try: yield model
+    finally:
+        for m, mode in modes.items(): m.training = mode
+
+# %% ../nbs/05_sgd.ipynb #a25d081f
 @torch.no_grad()
 def validate_epoch(
     model:Callable,
@@ -160,15 +173,13 @@ def validate_epoch(
     loss_func:Callable=mnist_loss,
     metric:Callable=batch_accuracy,
 ) -> tuple[float, float]: # Mean loss and mean metric an image
-    "Loss and metric over `dl`; a module is in evaluation mode meanwhile and is given back as it was"
-    was_training = getattr(model, 'training', False)
-    if was_training: model.eval()
+    "Loss and metric over `dl`, a module in evaluation mode (fast.ai lesson 3)"
     losses, metrics = _Mean(), _Mean()
-    for xb, yb in dl:
-        preds = model(xb)
-        losses.add(loss_func(preds, yb), len(yb))
-        metrics.add(metric(preds, yb), len(yb))
-    if was_training: model.train()
+    with evaluating(model):
+        for xb, yb in dl:
+            preds = model(xb)
+            losses.add(loss_func(preds, yb), len(yb))
+            metrics.add(metric(preds, yb), len(yb))
     return losses.value, metrics.value
 
 # %% ../nbs/05_sgd.ipynb #7231be8e

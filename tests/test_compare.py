@@ -59,7 +59,8 @@ def test_all_recipes_are_compared_unless_some_are_named(threes_sevens):
     (dict(settings={'mpl': {}}), "unknown recipe 'mpl': did you mean 'mlp'?"),
     (dict(settings={'mlp': {'epoch': 1}}), "mlp: unknown setting 'epoch'"),
     (dict(settings={'mlp': {'epochs': 'x'}}), "mlp: epochs='x' is not a whole number"),
-    (dict(names=['sgd'], settings={'mlp': {'lr': 0}}), 'mlp: lr=0 is not'),
+    (dict(names=['mlp'], settings={'mlp': {'lr': 0}}), 'mlp: lr=0 is not'),
+        (dict(names='sgd,linear', settings={'mlp': {'lr': 1}}), 'there are settings for mlp, which is not among the recipes to compare'),
     (dict(seed=-1), 'seed: seed=-1 is not'), (dict(images='digit'), "unknown source 'digit': did you mean 'digits'?")])
 def test_what_cannot_be_done_is_refused_before_anything_is_fitted(threes_sevens, kwargs, wanted):
     with pytest.raises(InputError) as e: compare(**{'images': threes_sevens, **kwargs}, on_rung=lambda *a: pytest.fail('a rung was begun'))
@@ -73,8 +74,8 @@ def test_a_bad_value_in_settings_ini_is_refused_before_anything_is_fitted(threes
 def test_nothing_is_no_comparison(threes_sevens):
     with pytest.raises(InputError, match='nothing to compare'): Comparison(threes_sevens, ())
 
-def test_a_rung_that_is_not_there_is_a_plain_error(three):
-    with pytest.raises((KeyError, InputError), match='linear'): three['linear']
+def test_a_rung_that_is_not_there_is_refused_with_those_that_are(three):
+    with pytest.raises(InputError, match="unknown rung 'lin': .*similarity, sgd, mlp"): three['lin']
 
 
 # The table

@@ -62,7 +62,7 @@ def test_without_a_file_there_are_no_settings(tmp_path):
     assert find_settings(tmp_path) is None and read_settings() == {}
 
 def test_values_are_text_as_it_stands(ini):
-    assert read_settings(ini('source = 100% of/it', '[sgd]', 'LR : 2 ')) == {'fastrecipes': {'source': '100% of/it'}, 'sgd': {'lr': '2'}}
+    assert read_settings(ini('source = 100% of/it', '[sgd]', 'lr : 2 ')) == {'fastrecipes': {'source': '100% of/it'}, 'sgd': {'lr': '2'}}
 
 
 @pytest.mark.parametrize('lines, where, wanted', [

@@ -121,7 +121,7 @@ def test_class_probs_by_hand():
 
 @pytest.mark.parametrize('predictions, targets, wanted', [
     ([[2.], [-1], [.1], [-3]], [1, 1, 1, 0], .75), # above 0: the second class
-    ([[0.], [0.]], [0, 1], .5), # undecided: the first
+    ([[0.], [0.], [0.]], [0, 0, 1], 2 / 3), # undecided: the first
     ([[1., 2, 0], [5, 1, 1], [0, 1, 2]], [1, 0, 0], 2 / 3)])
 def test_batch_accuracy_by_hand(predictions, targets, wanted):
     predictions, targets = torch.tensor(predictions), torch.tensor(targets)
@@ -327,7 +327,9 @@ def test_get_preds_gives_probabilities_classes_and_the_loss_of_each_image(images
 
 # Real data
 
+# bench/accuracy.py holds the last two to 0.978 and 0.981, which they reach with no image to spare under one of the five
+# seeds; here another machine's rounding may cost two of the 2,038 images.
 @pytest.mark.parametrize('seed', range(5))
-@pytest.mark.parametrize('name, epochs, lr, least', [('sgd', 20, 1, .965), ('linear', 10, 1, .978), ('simple_net', 40, .1, .981)])
+@pytest.mark.parametrize('name, epochs, lr, least', [('sgd', 20, 1, .965), ('linear', 10, 1, .977), ('simple_net', 40, .1, .98)])
 def test_accuracy_on_mnist_sample(mnist_sample, name, epochs, lr, least, seed):
     assert fit(name, mnist_sample, epochs=epochs, lr=lr, bs=256, seed=seed, device='cpu').accuracy >= least
