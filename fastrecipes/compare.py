@@ -108,7 +108,7 @@ def compare(
         if on_fitted is not None: on_fitted(fitted[-1])
     return Comparison(images, tuple(fitted))
 
-# %% ../nbs/09_compare.ipynb #e1b7ca63
+# %% ../nbs/09_compare.ipynb #4b76f3d3
 def plot_comparison(comparison:Comparison) -> 'matplotlib.figure.Figure':
     "Accuracy on the left, training seconds on the right, a rung a row"
     t = comparison.table
@@ -118,7 +118,7 @@ def plot_comparison(comparison:Comparison) -> 'matplotlib.figure.Figure':
     room = max(high - low, .01)
     left.hlines(t.index, low - room * .1, t.accuracy, color='#9db4c8', lw=1.5)
     left.plot(t.accuracy, t.index, 'o', color='#1f5a8a')
-    left.set(yticks=t.index, yticklabels=t.recipe, xlim=(low - room * .1, high + room * .25), xlabel='validation accuracy')
+    left.set(yticks=t.index, yticklabels=t.recipe, ylim=(-.5, len(t) - .5), xlim=(low - room * .1, high + room * .25), xlabel='validation accuracy')
     for y, a in t.accuracy.items(): left.annotate(f'{a:.4f}', (a, y), (6, 0), textcoords='offset points', va='center', fontsize=9)
     seconds = t.train_seconds.clip(lower=1e-3)
     right.hlines(t.index, seconds.min() / 2, seconds, color='#e0bfa6', lw=1.5)

@@ -22,6 +22,7 @@ def visible(nb):
 def readme():
     "The text of README.md and the pictures by path, relative to the repository"
     nb = visible(nbformat.read(REPO/'nbs/index.ipynb', as_version=4))
+    nb.metadata['language_info'] = {'name': 'python'}
     exporter = MarkdownExporter()
     for kind in ('text/html', 'text/latex'):  # GitHub shows pandas' HTML badly, and plain text well
         for c in nb.cells:
