@@ -16,7 +16,7 @@ def _find_mnist_sample(home:Path):
     there, archive = USER_HOME/'data'/'mnist_sample', ARCHIVES/'mnist_sample.tgz'
     if there.is_dir(): (home/'data'/'mnist_sample').symlink_to(there.resolve())
     elif archive.is_file():
-        with tarfile.open(archive) as t: t.extractall(home/'data', filter='data')
+        with tarfile.open(archive) as t: t.extractall(home/'data', **({'filter': 'data'} if hasattr(tarfile, 'data_filter') else {}))
     return (home/'data'/'mnist_sample').is_dir()
 
 

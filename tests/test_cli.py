@@ -26,7 +26,7 @@ def run(installed, env, tmp_path):
     "Run the installed console script; returns the finished process"
     def call(*args, **kwargs):
         return subprocess.run([sys.executable, installed/'bin/fastrecipes', *map(str, args)], cwd=tmp_path, env=env | kwargs.pop('env', {}),
-                              capture_output=True, text=True, timeout=300, **kwargs)
+                              capture_output=True, timeout=300, **{'text': True, **kwargs})
     return call
 
 
@@ -88,6 +88,11 @@ def test_fit_prints_its_epochs_and_a_result(run):
     assert [e[0] for e in epochs] == ['1', '2', '3'] and all(len(e) == 5 for e in epochs)
 
 
+def test_a_switch_is_a_flag(run):
+    refused(run('fit', 'resnet18', '--pretrained', '--epochs', 'x'), 'epochs') # and not "--pretrained requires an argument"
+    assert '--pretrained / --no-pretrained' in run('fit', 'resnet18', '--help').stdout
+
+
 def test_fit_takes_a_folder(run, image_folder):
     r = run('fit', 'similarity', image_folder({'dark': 5, 'light': 5}), '--valid', '0.4')
     assert r.returncode == 0 and '6 train, 4 valid' in r.stderr
@@ -141,6 +146,7 @@ def test_no_arguments_print_the_help(run):
     (['compare', '--recipes', 'sgd,linaer'], ['linaer', "did you mean 'linear'"]),
     (['compare', '--recipes', ','], ['no recipe to compare']),
     (['compare', '--classes', '3'], ['one class only']),
+    (['compare', '--classes', '3', '--out', 'runs/a/b'], ['one class only']),
     (['compare', '--classes', '3,x'], ['unknown class', 'x']),
     (['compare', '--valid', '0.3'], ['digits', 'fixed split']),
     (['compare', '--seed', 'lucky'], ['seed', 'lucky', 'whole number']),
@@ -202,7 +208,14 @@ def test_an_unknown_name_in_settings_ini_gets_one_line(run, tmp_path):
 
 def test_mnist_sample_without_network_or_copy_says_how_to_go_on(run, tmp_path):
     nowhere = {k: 'http://127.0.0.1:9' for k in ('http_proxy', 'https_proxy', 'HTTP_PROXY', 'HTTPS_PROXY')}
-    refused(run('compare', 'mnist_sample', env=nowhere | {'FASTAI_HOME': str(tmp_path/'empty')}), 'could not download', 'no copy in', 'digits')
+    r = run('compare', 'mnist_sample', env=nowhere | {'FASTAI_HOME': str(tmp_path/'empty')}, text=False)
+    assert r.returncode == 2 and r.stdout == b'' and b'\r' not in r.stderr and r.stderr.count(b'\n') == 1, r.stderr
+    for word in (b'fastrecipes: mnist_sample: could not get https://', b'no copy in', b'digits'): assert word in r.stderr
+
+
+def test_a_part_of_mnist_sample_is_not_taken_for_the_whole(run, image_folder, tmp_path):
+    image_folder({f'{s}/{c}': 2 for s in ('train', 'valid') for c in '37'}, name='home/data/mnist_sample')
+    refused(run('compare', 'mnist_sample', env={'FASTAI_HOME': str(tmp_path/'home')}), 'instead of', '12396', 'remove that folder')
 
 
 # On a terminal

@@ -424,5 +424,6 @@ for name in ('mnist_sample', 'mnist'):
     messages = [literal_eval(m) for m in re.findall('REFUSED (.*)', run.stdout)]
     assert len(messages) == 2, run.stderr
     for name, message in zip(('mnist_sample', 'mnist'), messages):
-        assert message.startswith(f'{name}: could not download it (') and '\n' not in message
+        assert message.startswith(f'{name}: could not get http') and '\n' not in message and ':)' not in message
+        assert run.stderr == '' or '\r' not in run.stderr
         assert str(tmp_path/'home') in message and '`digits`' in message and 'folder of images' in message

@@ -111,8 +111,9 @@ def test_resnet18_has_torchvisions_body_and_fastais_head_and_sees_small_images_e
     assert sizes == [(shape[0], *seen)] and learn.loss_func.func is cross_entropy
 
 @pytest.mark.parametrize('size', [(7, 8), (8, 7), (1, 1)])
-def test_images_below_8x8_are_refused(size):
-    with refused(f'{size[0]}x{size[1]}', '8x8 or larger'): resnet((1, *size), 1)
+def test_tiny_images_are_enlarged_enough(size):
+    model = resnet((1, *size), 1).model.eval()
+    assert model(torch.zeros(2, 1, *size)).shape == (2, 1)
 
 def test_resnet18_from_scratch_is_all_trainable_and_steps():
     learn = resnet((1, 8, 8), 1, least=8)

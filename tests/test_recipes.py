@@ -8,6 +8,7 @@ from torch import nn
 from torch.testing import assert_close
 from typing import Literal
 from fastrecipes.images import ImageSet, InputError, Split
+from fastrecipes.recipes import auto_lr
 from fastrecipes.recipes import (Count, Rate, Run, Share, Switch, Widths, as_text, fit, get_recipe, global_settings, predict_scores,
                                  recipe, recipes, settings_of)
 from fastrecipes.training import Outcome
@@ -121,7 +122,7 @@ INI = {'fastrecipes': {'bs': '16', 'seed': '7', 'device': 'cpu'}, 'sgd': {'lr': 
     ('sgd', {}, dict(epochs=20, lr=.5, bs=16, std=.01)), # default, own section, shared section
     ('sgd', {'lr': '0.25', 'bs': 4}, dict(epochs=20, lr=.25, bs=4, std=.01)), # arguments
     ('sgd', {'bs': 'auto'}, dict(epochs=20, lr=.5, bs=None, std=.01)), # 'auto' is an argument too
-    ('linear', {}, dict(epochs=20, lr=1., bs=16)),
+    ('linear', {}, dict(epochs=20, lr=None, bs=16)),
     ('similarity', {}, dict(distance='l2'))]) # Knows no bs
 def test_argument_over_own_section_over_shared_section_over_default(name, given, wanted): assert recipes[name].resolve(given, INI) == wanted
 
@@ -296,9 +297,31 @@ def test_repr_is_a_line_with_the_figures(fitted):
 
 @pytest.mark.parametrize('seed', [42, 1])
 def test_the_ladder_climbs_on_digits(digits, seed):
-    accuracy = [fit(n, digits, seed=seed, device='cpu').accuracy for n in LADDER[:5]]
+    rungs = LADDER if seed == 42 else LADDER[:5] # All six once: resnet18 takes a quarter of a minute
+    accuracy = [fit(n, digits, seed=seed, device='cpu').accuracy for n in rungs]
     assert all(b >= a - .01 for a, b in zip(accuracy, accuracy[1:])), accuracy
-    assert accuracy[-1] > .96
+    assert max(accuracy[4:]) >= .97
+
+# Bright images are long vectors, on which the lessons' learning rates throw every prediction out on the flat of the sigmoid
+
+def photographs(n=200, size=48):
+    "Bright grey noise with a darker left (class 0) or right (class 1) half"
+    gen = torch.Generator().manual_seed(0)
+    x, y = torch.randint(170, 256, (n, 1, size, size), generator=gen, dtype=torch.uint8), torch.arange(n) % 2
+    x[y == 0, :, :, :size//2] -= 30
+    x[y == 1, :, :, size//2:] -= 30
+    return ImageSet('photographs', ('left', 'right'), Split(x[:150], y[:150]), Split(x[150:], y[150:]))
+
+@pytest.mark.parametrize('name', ['sgd', 'linear'])
+def test_large_bright_images_are_learnt_by_default_and_not_at_the_lessons_rate(name):
+    images = photographs()
+    assert fit(name, images, lr=1., device='cpu').accuracy < .75 < .95 < fit(name, images, device='cpu').accuracy
+
+def test_auto_lr_is_the_lessons_on_digits_and_shrinks_with_the_squared_length(digits):
+    assert auto_lr(digits, 1., 20.) == 1. and auto_lr(digits, .1, 5.) == .1
+    images = photographs()
+    length2 = (images.train.images.double() / 255).square().flatten(1).sum(1).mean().item()
+    assert length2 > 1000 and auto_lr(images, 1., 20.) == pytest.approx(20 / length2)
 
 
 # resnet18
@@ -314,10 +337,7 @@ class Stop(Callback):
 @pytest.mark.parametrize('n, epochs, bs', [(100, 90, 64), (1437, 6, 64), (9000, 1, 32), (25_600, 1, 64)])
 def test_resnet18_sees_about_9000_images_or_each_once(n, epochs, bs):
     outcome = recipes['resnet18'].func(tiny(n), Run(torch.device('cpu'), cbs=(Stop(),)))
-    assert outcome.derived == dict(epochs=epochs, bs=bs)
-
-def test_resnet18_refuses_images_below_8x8():
-    with pytest.raises(InputError, match='7x7; resnet18 needs 8x8'): fit('resnet18', tiny(4, size=7), epochs=1, device='cpu')
+    assert outcome.derived == dict(epochs=epochs, lr=.003, bs=bs)
 
 
 # Recipes of one's own

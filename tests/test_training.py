@@ -118,7 +118,7 @@ def test_the_outcome_has_model_learner_stats_and_what_was_chosen(data):
     learn.dls = dataloaders(data, None, 'cpu', stats='train')
     outcome = fit_learner(learn, 1, .1)
     assert isinstance(outcome, Outcome) and outcome.model is learn.model and outcome.learner is learn and outcome.has_probs
-    assert outcome.stats == learn.dls.stats and outcome.derived == dict(epochs=1, bs=8)
+    assert outcome.stats == learn.dls.stats and outcome.derived == dict(epochs=1, lr=.1, bs=8)
 
 class Counter(Callback):
     def before_fit(self): self.batches = 0
