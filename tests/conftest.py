@@ -2,7 +2,8 @@
 
 Nothing here is downloaded. MNIST_SAMPLE and MNIST are looked for in fastai's data folder, and in archives that may lie in
 `../shared/data` beside the checkout; where there are none, the tests that need them are skipped and say so."""
-import gzip, os, shutil, subprocess, sys, tarfile
+import gzip, os, shutil, tarfile
+from contextlib import contextmanager
 from pathlib import Path
 import pytest
 
@@ -41,10 +42,24 @@ def found(tmp_path_factory):
 
 
 @pytest.fixture(scope='session', autouse=True)
-def fastai_home(found):
-    "Every test, and every process that it starts, sees this fastai home and no other"
+def aside(found, tmp_path_factory):
+    """Every test, and every process that it starts, sees this fastai home and no other; no settings.ini is near; and torch
+    has one thread here, since on a busy machine two threads wait for each other for longer than they work"""
+    import torch
     os.environ['FASTAI_HOME'] = str(found[0])
-    return found[0]
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as m:
+        m.chdir(tmp_path_factory.mktemp('aside'))
+        yield
+
+
+@contextmanager
+def refused(*parts):
+    "An `InputError` of one line that says each of `parts`"
+    from fastrecipes.images import InputError
+    with pytest.raises(InputError) as e: yield
+    message = str(e.value)
+    assert '\n' not in message and not [p for p in parts if str(p) not in message], message
 
 
 def _set(name, found):

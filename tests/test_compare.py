@@ -13,16 +13,6 @@ NAMES = ['similarity', 'sgd', 'mlp']
 FILES = ['comparison.csv', 'comparison.json', 'comparison.png']
 
 
-@pytest.fixture(scope='module', autouse=True)
-def aside(tmp_path_factory):
-    "One thread, and for the fixtures of this module too a folder without a settings.ini"
-    n = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as m:
-        m.chdir(tmp_path_factory.mktemp('aside'))
-        yield
-    torch.set_num_threads(n)
-
 @pytest.fixture(scope='module')
 def heard(): return []
 

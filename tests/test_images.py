@@ -1,23 +1,16 @@
 """From a name or a folder to tensors: every pixel, label and split is known by construction, and every refusal is one line"""
 import io, os, re, subprocess, sys
 from ast import literal_eval
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 import matplotlib
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt, numpy as np, pytest, torch
 from PIL import Image
+from conftest import refused
 from fastrecipes.images import (ImageSet, InputError, Split, find_source, fit_image, from_folder, keep_classes, load, no_such, read_image,
                                 source, sources, stratified_split)
 
-
-@contextmanager
-def refused(*parts):
-    "An `InputError` of one line that says each of `parts`"
-    with pytest.raises(InputError) as e: yield
-    message = str(e.value)
-    assert '\n' not in message and not [p for p in parts if str(p) not in message], message
 
 def split(labels, shape=(1, 2, 3), first=0):
     "A split whose image number i is filled with `first` + i"

@@ -1,5 +1,4 @@
 """Whole batches: every image once, in floats that numpy agrees with, and a citizen of fastai in all that fastai does with a loader"""
-from contextlib import contextmanager
 import matplotlib
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt, numpy as np, pytest, torch
@@ -10,19 +9,13 @@ from fastai.learner import Learner, load_learner
 from fastai.torch_core import TensorCategory, TensorImage, TensorImageBW, set_seed
 from fastai.vision.augment import Brightness, Flip, RandomErasing
 from PIL import Image
+from conftest import refused
 from fastrecipes.images import ImageSet, InputError, Split, read_image
 from fastrecipes.loaders import ImageDL, ImageDataset, as_split, channel_stats, dataloaders, default_bs, pick_device, to_floats
 from fastrecipes.nets import linear, n_outputs
 from fastrecipes.sgd import ClassLoss, basic_opt, batch_accuracy, class_probs, cross_entropy, lesson_loss
 from fastrecipes.training import fit_learner
 
-
-@contextmanager
-def refused(*parts):
-    "An `InputError` of one line that says each of `parts`"
-    with pytest.raises(InputError) as e: yield
-    message = str(e.value)
-    assert '\n' not in message and not [p for p in parts if str(p) not in message], message
 
 def numbered(n, n_valid=3, k=2, shape=(1, 2, 3)):
     "Image i is filled with i; its label is i % k"

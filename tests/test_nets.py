@@ -1,21 +1,14 @@
 """The models of the ladder: their parameters counted by hand, their shapes, and what each layer is there for"""
 import os, re, subprocess, sys
 from ast import literal_eval
-from contextlib import contextmanager
 import pytest, torch
 from torch import nn
+from conftest import refused
 from fastrecipes.images import ImageSet, InputError, Split
 from fastrecipes.loaders import dataloaders
 from fastrecipes.nets import enlarge, linear, mlp, n_outputs, n_parameters, resnet18_learner, simple_net
 from fastrecipes.sgd import ClassLoss, cross_entropy
 
-
-@contextmanager
-def refused(*parts):
-    "An `InputError` of one line that says each of `parts`"
-    with pytest.raises(InputError) as e: yield
-    message = str(e.value)
-    assert '\n' not in message and not [p for p in parts if str(p) not in message], message
 
 def kinds(model): return [type(m).__name__ for m in model]
 

@@ -18,16 +18,6 @@ QUICK = {n: dict(epochs=3) for n in LADDER[1:5]} | {'resnet18': dict(epochs=1, b
 NAN, INF = math.nan, math.inf
 
 
-@pytest.fixture(scope='module', autouse=True)
-def aside(tmp_path_factory):
-    "One thread, and for the fixtures of this module too a folder without a settings.ini"
-    n = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as m:
-        m.chdir(tmp_path_factory.mktemp('aside'))
-        yield
-    torch.set_num_threads(n)
-
 @pytest.fixture
 def ladder():
     "The ladder, put back as it was after the test"

@@ -18,13 +18,6 @@ from fastrecipes.training import fit_learner
 LN3 = math.log(3) # sigmoid(LN3) is 3/4
 
 
-@pytest.fixture(scope='module', autouse=True)
-def one_thread():
-    n = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n)
-
 @pytest.fixture(autouse=True)
 def seeded(): torch.manual_seed(0)
 

@@ -12,13 +12,6 @@ from fastrecipes.similarity import NearestMean, distances, is_3, l1_distance, l2
 A, B = torch.tensor([[[1., 2], [3, 4]]]), torch.tensor([[[0., 3], [0, -1]]])
 
 
-@pytest.fixture(scope='module', autouse=True)
-def one_thread():
-    n = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n)
-
 @pytest.fixture(autouse=True)
 def seeded(): torch.manual_seed(0)
 
