@@ -114,7 +114,7 @@ def cli():
     fastrecipes list                           recipes and sources
     """
 
-# %% ../nbs/13_cli.ipynb #fd66db14
+# %% ../nbs/13_cli.ipynb #4ee1a966
 def _load(source, classes, valid, shared, progress):
     "The image set that the options ask for, with its remarks said"
     from fastrecipes.images import load
@@ -145,7 +145,7 @@ def compare(source, classes, valid, names, seed, device, quiet, out, as_json):
     gain (points)       accuracy gained over the rung above in the table, in percentage points
     parameters          trainable numbers in the model
     train (s)           seconds of all epochs, each with its validation
-    predict 1,000 (ms)  time to predict 1,000 images, median of five
+    predict 1,000 (ms)  time to predict 1,000 images, median of five (of large images fewer are timed, and the figure scaled)
     """
     shared = global_settings(read_settings(), source=source, seed=seed, device=device)
     for n in (names or '').split(','):
@@ -161,10 +161,9 @@ def compare(source, classes, valid, names, seed, device, quiet, out, as_json):
         def on_fitted(f): progress.say(f"{f.recipe:<12} accuracy {f.accuracy:.4f}  in {f.seconds:.1f} s")
         comparison = compare(images, names, shared['seed'], shared['device'],
                              on_rung=on_rung, on_fitted=on_fitted, on_epoch=progress.epoch, cbs=[_ticker(progress)])
-        if out is not None: written = comparison.save(out)
-    if out is not None: progress.say('wrote ' + ', '.join(map(str, written)))
     if as_json: click.echo(json.dumps(comparison.to_dict(), ensure_ascii=False, allow_nan=False))
     else: click.echo(str(comparison))
+    if out is not None: progress.say('wrote ' + ', '.join(map(str, comparison.save(out)))) # Last: if this fails, the table is not lost
 
 # %% ../nbs/13_cli.ipynb #00ec6f82
 class _Fit(click.Group):

@@ -112,7 +112,7 @@ def compare(
         if on_fitted is not None: on_fitted(fitted[-1])
     return Comparison(images, tuple(fitted))
 
-# %% ../nbs/09_compare.ipynb #4b76f3d3
+# %% ../nbs/09_compare.ipynb #f8542dfd
 def plot_comparison(comparison:Comparison) -> 'matplotlib.figure.Figure':
     "Accuracy on the left, training seconds on the right, a rung a row"
     t = comparison.table
@@ -133,19 +133,19 @@ def plot_comparison(comparison:Comparison) -> 'matplotlib.figure.Figure':
         ax.spines[['top', 'right']].set_visible(False)
         ax.grid(axis='x', alpha=.25); ax.set_axisbelow(True)
     valid = comparison.images.valid
-    fig.suptitle(f"{comparison.images.source}: {len(comparison.images.classes)} classes, {len(valid):,} validation images", fontsize=11)
+    fig.suptitle(f"{comparison.images.source}: {len(comparison.images.classes)} classes, {len(valid):,} validation images", fontsize=11, parse_math=False)
     return fig
 
 Comparison.plot = plot_comparison
 
-# %% ../nbs/09_compare.ipynb #1525f0da
+# %% ../nbs/09_compare.ipynb #df3f44d3
 def check_out(
     path:str|Path,
 ) -> Path: # With the home folder written out
     "A folder that could be made and written; raises `InputError` where it could not, and leaves nothing behind"
     path = Path(path).expanduser()
-    there = next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
     try:
+        there = next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
         with tempfile.TemporaryFile(dir=there): pass
     except OSError as e: raise InputError(f"{path}: cannot write there ({e.strerror or e}); choose another folder") from e
     return path
@@ -166,7 +166,7 @@ def write_atomic(
         tmp.unlink(missing_ok=True)
         raise
 
-# %% ../nbs/09_compare.ipynb #f733c859
+# %% ../nbs/09_compare.ipynb #eac9beb9
 def save_comparison(
     comparison:Comparison,
     folder:str|Path, # Made where needed
@@ -178,9 +178,10 @@ def save_comparison(
     files = {'comparison.csv': comparison.table.to_csv(index=False).encode(),
              'comparison.json': (json.dumps(comparison.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + '\n').encode(),
              'comparison.png': png.getvalue()}
-    folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
-        try: write_atomic(folder/name, data)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(folder/name, data)
         except OSError as e: raise InputError(f"{folder/name}: cannot write it ({e.strerror or e}); choose another folder") from e
     return [folder/name for name in files]
 

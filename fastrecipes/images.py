@@ -119,7 +119,7 @@ def new_figure(
     plt.close(fig)
     return fig
 
-# %% ../nbs/00_images.ipynb #661f6843
+# %% ../nbs/00_images.ipynb #c2c115a9
 def show_classes(
     images:ImageSet,
     n:int=8, # Images of each class
@@ -133,7 +133,7 @@ def show_classes(
         chosen = s.images[s.labels == row][:n]
         for ax in axes: ax.set_axis_off()
         for ax, im in zip(axes, chosen): ax.imshow(im.permute(1, 2, 0), cmap='gray', vmin=0, vmax=255)
-        axes[0].text(-.25, .5, images.classes[row], transform=axes[0].transAxes, ha='right', va='center', fontsize=11)
+        axes[0].text(-.25, .5, images.classes[row], transform=axes[0].transAxes, ha='right', va='center', fontsize=11, parse_math=False)
     return fig
 
 # %% ../nbs/00_images.ipynb #a183b615

@@ -245,3 +245,9 @@ def test_ctrl_c_ends_with_one_line(installed, env, tmp_path):
     p.send_signal(signal.SIGINT)
     out, err = p.communicate(timeout=60)
     assert p.returncode == 130 and out == '' and err.strip().splitlines()[-1] == 'fastrecipes: stopped' and 'Traceback' not in err
+
+
+def test_names_that_look_like_mathematics_are_drawn_as_they_are(run, image_folder, tmp_path):
+    r = run('compare', image_folder({'$a^': 4, 'b_{': 4}, name='set $x^'), '-r', 'similarity', '--out', 'runs')
+    assert r.returncode == 0, r.stderr
+    assert (tmp_path/'runs/comparison.png').read_bytes().startswith(b'\x89PNG')
