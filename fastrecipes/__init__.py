@@ -7,14 +7,18 @@ same validation images, and answers with a table, a picture and models to use.
 Modules:
 
 - `fastrecipes.all`: The public names, for notebooks: `from fastrecipes.all import *`
+- `fastrecipes.checkpoint`: Stop a training at any moment and go on later, to the last bit as if it had never stopped
 - `fastrecipes.cli`: The `fastrecipes` command: it reads what you typed, calls the library, and prints
 - `fastrecipes.compare`: The ladder on one image set, side by side: what did each step buy, and what did it cost?
+- `fastrecipes.files`: What touches the disk: one image file to bytes, many at once, and each decoded only once
 - `fastrecipes.images`: From a name or a folder to tensors: the one shape of data that every rung of the ladder reads
 - `fastrecipes.loaders`: Whole batches, cut from tensors on the device: a fastai `DataLoader` without Python per image
+- `fastrecipes.logistic`: Logistic regression on ten classes: why accuracy is no loss, what softmax and cross entropy do, and a test set that stays untouched
 - `fastrecipes.nets`: The models of the ladder: a straight line, a bend in it, more bends, and a residual network
 - `fastrecipes.recipes`: A recipe turns an image set into a fitted model; the ladder is the recipes in order, simplest first
 - `fastrecipes.sgd`: Stochastic gradient descent by hand: seven small functions that train a classifier, and the proof that `Learner` does the same
 - `fastrecipes.similarity`: The baseline that needs no learning: which average image is this one closest to?
-- `fastrecipes.training`: Fitting through fastai's `Learner`, with a history that can be trusted"""
+- `fastrecipes.store`: Keep a fitted model in a folder, get the same model back, and let it speak about images that it has never seen
+- `fastrecipes.training`: Fitting through fastai's `Learner`: a history that can be trusted, the best epoch, knowing when to stop"""
 
 __version__ = "0.1.0"

@@ -1,9 +1,12 @@
 """The public names, for notebooks: `from fastrecipes.all import *`
 
-The model builders stay in `nets`, since four of them share their name with a recipe: `nets.mlp(...)` builds the model
-that the recipe `mlp` trains."""
-from . import nets
+Three modules stay modules, since their functions share a name with others: `nets.mlp(...)` builds the model that the recipe
+`mlp` trains, `store.load(...)` reads a model and `load(...)` images, and `logistic.fit` is the lesson's beside `fit` for recipes
+(there `logistic` alone is the recipe, so import that module by its full name)."""
+from . import nets, store
+from .checkpoint import Checkpoint, Checkpoints
 from .compare import *
+from .files import InputError
 from .images import *
 from .loaders import *
 from .recipes import *

@@ -11,7 +11,7 @@ fastai's `Learner` and arrive at the very same weights."""
 # %% auto #0
 __all__ = ['init_params', 'linear1', 'sigmoid', 'mnist_loss', 'softmax', 'cross_entropy', 'lesson_loss', 'class_probs',
            'batch_accuracy', 'calc_grad', 'BasicOptim', 'train_epoch', 'evaluating', 'validate_epoch', 'train_model',
-           'basic_opt', 'ClassLoss']
+           'TunedOptim', 'basic_opt', 'ClassLoss']
 
 # %% ../nbs/05_sgd.ipynb #7d596bed
 import time
@@ -199,33 +199,63 @@ def train_model(
     epochs:int,
     loss_func:Callable=mnist_loss,
     metric:Callable=batch_accuracy,
-    on_epoch:Callable|None=None, # Called after each epoch with its row, a dict
+    on_epoch:Callable|None=None, # Called after each epoch with its row, a dict; where it returns something true, training stops
+    rows:Iterable[dict]=(), # Rows of earlier epochs, which this goes on from; they count among the `epochs`
 ) -> pd.DataFrame: # Columns epoch, train_loss, valid_loss, accuracy, seconds
-    "Train and validate for `epochs` epochs (fast.ai lesson 3)"
-    rows = []
-    for epoch in range(epochs):
+    "Train and validate until there are `epochs` epochs (fast.ai lesson 3)"
+    rows = list(rows)
+    for epoch in range(len(rows), epochs):
         start = time.perf_counter()
         train_loss = train_epoch(model, train_dl, opt, loss_func)
         valid_loss, accuracy = validate_epoch(model, valid_dl, loss_func, metric)
         rows.append(dict(epoch=epoch, train_loss=train_loss, valid_loss=valid_loss, accuracy=accuracy, seconds=time.perf_counter() - start))
-        if on_epoch is not None: on_epoch(rows[-1])
+        if on_epoch is not None and on_epoch(rows[-1]): break
     return pd.DataFrame(rows)
+
+# %% ../nbs/05_sgd.ipynb #2d8e17be
+class TunedOptim(BasicOptim):
+    "`BasicOptim` with weight decay, gradient clipping and a schedule"
+    def __init__(self,
+        params:Iterable[torch.Tensor],
+        lr:float, # Learning rate, before the schedule
+        wd:float=0., # Weight decay: each step takes `lr * wd` of a weight away
+        clip:float=0., # Longest gradient, all parameters taken together; 0: any
+        schedule:Callable|None=None, # From the share of training done, in [0, 1), to the learning rate; None: `lr` throughout
+        steps:int=1, # In the whole training, for the schedule
+    ):
+        super().__init__(params, lr)
+        self.wd, self.clip, self.schedule, self.steps, self.done = wd, clip, schedule, steps, 0
+
+    @torch.no_grad()
+    def step(self):
+        "Clip, decay, and step"
+        grads = [p.grad for p in self.params if p.grad is not None]
+        if self.clip and grads:
+            norm = torch.stack([g.norm() for g in grads]).norm()
+            for g in grads: g.mul_((self.clip / (norm + 1e-6)).clamp(max=1.))
+        if self.schedule is not None: self.lr = self.schedule(self.done / self.steps)
+        if self.wd:
+            for p in self.params:
+                if p.grad is not None: p.mul_(1 - self.lr * self.wd)
+        super().step()
+        self.done += 1
 
 # %% ../nbs/05_sgd.ipynb #b0d2cf15
 class _TorchBasicOptim(torch.optim.Optimizer):
     "`BasicOptim` in the shape that PyTorch expects of an optimiser"
-    def __init__(self, params, lr): super().__init__(params, dict(lr=lr))
+    def __init__(self, params, lr, weight_decay=0.): super().__init__(params, dict(lr=lr, weight_decay=weight_decay))
     def step(self, closure=None):
-        for group in self.param_groups: BasicOptim(group['params'], group['lr']).step()
+        for group in self.param_groups: TunedOptim(group['params'], group['lr'], group['weight_decay']).step()
 
 def basic_opt(
     params:Iterable, # Parameters, or lists of them (fastai's parameter groups)
     lr:float=.001, # Learning rate
+    wd:float=0., # Weight decay
     **kwargs
 ) -> OptimWrapper: # fastai's optimiser over `BasicOptim`
     "`BasicOptim` for fastai: `Learner(..., opt_func=basic_opt)`; raises `InputError` for hyperparameters that it lacks"
     if extra := [k for k, v in kwargs.items() if v]: raise InputError(f"plain gradient descent has no {extra[0]!r}; use fastai's SGD or Adam for it")
-    return OptimWrapper(params, opt=_TorchBasicOptim, lr=lr)
+    return OptimWrapper(params, opt=_TorchBasicOptim, lr=lr, weight_decay=wd)
 
 # %% ../nbs/05_sgd.ipynb #b472fdbc
 class ClassLoss:

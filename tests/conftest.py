@@ -1,6 +1,6 @@
 """Where the tests find real data, and how they run the command.
 
-Nothing here is downloaded. MNIST_SAMPLE and MNIST are looked for in fastai's data folder, and in archives that may lie in
+Nothing here is downloaded. MNIST_SAMPLE, MNIST and the bitmoji faces are looked for in fastai's data folder, and in archives that may lie in
 `../shared/data` beside the checkout; where there are none, the tests that need them are skipped and say so."""
 import gzip, os, shutil, tarfile
 from contextlib import contextmanager
@@ -12,13 +12,13 @@ ARCHIVES = REPO.parent/'shared'/'data'
 USER_HOME = Path(os.environ.get('FASTAI_HOME', '~/.fastai')).expanduser()
 
 
-def _find_mnist_sample(home:Path):
-    "Put mnist_sample under `home/data`; False where there is none"
-    there, archive = USER_HOME/'data'/'mnist_sample', ARCHIVES/'mnist_sample.tgz'
-    if there.is_dir(): (home/'data'/'mnist_sample').symlink_to(there.resolve())
+def _find_folder(name:str, home:Path):
+    "Put the folder `name` (mnist_sample, bitmoji_bw) under `home/data`; False where there is none"
+    there, archive = USER_HOME/'data'/name, ARCHIVES/f'{name}.tgz'
+    if there.is_dir(): (home/'data'/name).symlink_to(there.resolve())
     elif archive.is_file():
         with tarfile.open(archive) as t: t.extractall(home/'data', **({'filter': 'data'} if hasattr(tarfile, 'data_filter') else {}))
-    return (home/'data'/'mnist_sample').is_dir()
+    return (home/'data'/name).is_dir()
 
 
 def _find_mnist(home:Path):
@@ -35,10 +35,10 @@ def _find_mnist(home:Path):
 
 @pytest.fixture(scope='session')
 def found(tmp_path_factory):
-    "fastai's home for this run, and which of the two sets it has"
+    "fastai's home for this run, and which of the three sets it has"
     home = tmp_path_factory.mktemp('fastai')
     (home/'data').mkdir()
-    return home, {'mnist_sample': _find_mnist_sample(home), 'mnist': _find_mnist(home)}
+    return home, {n: _find_folder(n, home) for n in ('mnist_sample', 'bitmoji_bw')} | {'mnist': _find_mnist(home)}
 
 
 @pytest.fixture(scope='session', autouse=True)
@@ -47,6 +47,7 @@ def aside(found, tmp_path_factory):
     has one thread here, since on a busy machine two threads wait for each other for longer than they work"""
     import torch
     os.environ['FASTAI_HOME'] = str(found[0])
+    os.environ['FASTRECIPES_CACHE'] = str(tmp_path_factory.mktemp('cache'))
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as m:
         m.chdir(tmp_path_factory.mktemp('aside'))
@@ -62,8 +63,11 @@ def refused(*parts):
     assert '\n' not in message and not [p for p in parts if str(p) not in message], message
 
 
-def _set(name, found):
+def _must_have(name, found):
     if not found[1][name]: pytest.skip(f"{name} is neither in fastai's data folder nor in ../shared/data")
+
+def _set(name, found):
+    _must_have(name, found)
     from fastrecipes.images import load
     return load(name)
 
@@ -73,6 +77,12 @@ def mnist_sample(found): return _set('mnist_sample', found)
 
 @pytest.fixture(scope='session')
 def mnist(found): return _set('mnist', found)
+
+@pytest.fixture(scope='session')
+def bitmoji(found):
+    "The folder of faces"
+    _must_have('bitmoji_bw', found)
+    return found[0]/'data'/'bitmoji_bw'
 
 @pytest.fixture(scope='session')
 def digits():

@@ -1,9 +1,16 @@
 "The command as users have it: installed from a wheel, run as a process, in a folder that is not the checkout"
-import csv, json, os, pty, re, select, shutil, subprocess, sys
+import csv, json, multiprocessing, os, pty, re, select, shutil, signal, subprocess, sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import BytesIO, StringIO, TextIOWrapper
+from pathlib import Path
+from threading import Timer
+from types import SimpleNamespace
 import pytest
 from conftest import REPO
 
 FAST = 'similarity,sgd,linear'
+VERBS = ['compare', 'fit', 'list', 'check', 'cache', 'predict', 'export']
+MODEL = ['card.json', 'history.png', 'model.safetensors']
 
 
 @pytest.fixture(scope='session')
@@ -28,6 +35,56 @@ def run(installed, env, tmp_path):
         return subprocess.run([sys.executable, installed/'bin/fastrecipes', *map(str, args)], cwd=tmp_path, env=env | kwargs.pop('env', {}),
                               capture_output=True, timeout=300, **{'text': True, **kwargs})
     return call
+
+
+def called(*args, stdin=b''):
+    "The command in this process, which saves the seconds that a new one needs to import torch"
+    from fastrecipes.cli import main
+    out, err, was = StringIO(), StringIO(), sys.stdin
+    sys.stdin = SimpleNamespace(buffer=BytesIO(stdin))
+    try:
+        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as e: main(list(map(str, args)))
+    finally: sys.stdin = was
+    return SimpleNamespace(returncode=e.value.code, stdout=out.getvalue(), stderr=err.getvalue())
+
+
+_forks = multiprocessing.get_context('forkserver')
+_forks.set_forkserver_preload(['fastrecipes.cli', 'fastrecipes.compare', 'fastrecipes.store', 'fastrecipes.similarity', 'sklearn.datasets', 'fastai.vision.learner', 'PIL.Image'])
+
+def process(f, *args):
+    "A new process, begun, that runs `f`, with torch already imported"
+    p = _forks.Process(target=f, args=args)
+    p.start()
+    return p
+
+class _Watched(TextIOWrapper):
+    "Standard error that sends its own process a signal when it has been told something, at once or a little later"
+    def watch(self, until, sent, after): self.watched = until, sent, after
+    def write(self, text):
+        n = super().write(text)
+        until, sent, after = self.watched
+        if until and re.search(until, text, re.M):
+            self.flush()
+            Timer(after, os.kill, (os.getpid(), sent)).start() if after else os.kill(os.getpid(), sent)
+        return n
+
+def _main(args, out, err, *watched):
+    import torch
+    torch.set_num_threads(1)
+    from fastrecipes.cli import main
+    for file, fd in ((out, 1), (err, 2)): os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), fd)
+    sys.stdout, sys.stderr = os.fdopen(1, 'w'), _Watched(os.fdopen(2, 'wb'), write_through=True)
+    sys.stderr.watch(*watched)
+    main(args)
+
+def forked(folder, *args, until=None, sent=signal.SIGINT, after=0):
+    "The command in a process of its own, which gets a signal (`after` seconds later) when `until` is said on its standard error"
+    out, err = files = folder/'.out', folder/'.err'
+    p = process(_main, list(map(str, args)), str(out), str(err), until, sent, after)
+    p.join(120)
+    said = [f.read_text() for f in files]
+    for f in files: f.unlink()
+    return SimpleNamespace(returncode=p.exitcode, stdout=said[0], stderr=said[1])
 
 
 def refused(r, *words):
@@ -76,14 +133,14 @@ def test_out_writes_table_json_and_picture(run, tmp_path):
 
 
 def test_the_same_seed_gives_the_same_figures(run):
-    a, b = (json.loads(run('compare', '-r', 'sgd', '--json').stdout)['rungs'][0] for _ in range(2))
+    a, b = (json.loads(r('compare', '-r', 'sgd', '--json').stdout)['rungs'][0] for r in (run, called))
     assert (a['accuracy'], a['loss']) == (b['accuracy'], b['loss'])
 
 
 def test_fit_prints_its_epochs_and_a_result(run):
     r = run('fit', 'mlp', 'digits', '--epochs', 3, '--hidden', '16,8', '--batch-size', 64)
     assert r.returncode == 0, r.stderr
-    assert r.stdout.startswith('mlp(epochs=3, lr=0.01, bs=64, hidden=16,8') and 'accuracy 0.' in r.stdout
+    assert r.stdout.startswith('mlp(epochs=3, lr=0.01, bs=64, schedule=one-cycle, wd=0.01, hidden=16,8') and 'accuracy 0.' in r.stdout
     epochs = [line.split() for line in r.stderr.splitlines() if re.match(r' +\d', line)]
     assert [e[0] for e in epochs] == ['1', '2', '3'] and all(len(e) == 5 for e in epochs)
 
@@ -93,15 +150,15 @@ def test_a_switch_is_a_flag(run):
     assert '--pretrained / --no-pretrained' in run('fit', 'resnet18', '--help').stdout
 
 
-def test_fit_takes_a_folder(run, image_folder):
-    r = run('fit', 'similarity', image_folder({'dark': 5, 'light': 5}), '--valid', '0.4')
+def test_fit_takes_a_folder(image_folder):
+    r = called('fit', 'similarity', image_folder({'dark': 5, 'light': 5}), '--valid', '0.4')
     assert r.returncode == 0 and '6 train, 4 valid' in r.stderr
     assert 'accuracy 1.0000 on 4 validation images' in r.stdout
 
 
-def test_settings_ini_is_found_and_overruled(run, tmp_path):
+def test_settings_ini_is_found_and_overruled(tmp_path):
     (tmp_path/'settings.ini').write_text('[fastrecipes]\nseed = 7\n[sgd]\nepochs = 2\nlr = 0.5\n')
-    r = run('fit', 'sgd', '--lr', '0.25', '-q')
+    r = called('fit', 'sgd', '--lr', '0.25', '-q')
     assert r.stdout.startswith('sgd(epochs=2, lr=0.25,')
 
 
@@ -113,15 +170,16 @@ def test_it_runs_as_a_module(env, tmp_path):
 # What costs nothing must not wait for torch
 
 def test_list_and_help_do_not_import_torch(env, tmp_path):
-    code = "import sys; from fastrecipes.cli import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass\nprint('heavy:', [m for m in ('torch', 'fastai', 'pandas', 'sklearn') if m in sys.modules])"
-    for args in (['--help'], ['list'], ['compare', '--help'], ['fit', 'resnet18', '--help']):
+    code = "import sys; from fastrecipes.cli import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass\nprint('heavy:', [m for m in ('torch', 'fastai', 'numpy', 'pandas', 'sklearn', 'PIL', 'matplotlib') if m in sys.modules])"
+    for args in (['--help'], ['list'], ['list', '--ini'], ['compare', '--help'], ['fit', 'resnet18', '--help'], *([v, '--help'] for v in VERBS), ['fit', 'mlp', '--lr', 'x'], ['predict', 'm', 'a.png', '--top', '0'], ['cache']):
         out = subprocess.run([sys.executable, '-c', code, *args], cwd=tmp_path, env=env, capture_output=True, text=True, check=True).stdout
         assert out.strip().endswith('heavy: []'), args
 
 
 def test_list_names_recipes_settings_and_sources(run):
     out = run('list').stdout
-    for word in ('similarity', 'sgd', 'linear', 'simple_net', 'mlp', 'resnet18', 'hidden=64,64,64', 'digits', 'mnist_sample', 'mnist', 'FOLDER'): assert word in out
+    assert out.index('mlp') < out.index('resnet18') < out.index('recipes beside the ladder') < out.index('  logistic ')
+    for word in ('similarity', 'sgd', 'linear', 'simple_net', 'mlp', 'resnet18', 'hidden=auto', 'hidden=30', 'digits', 'mnist_sample', 'mnist', 'FOLDER'): assert word in out
 
 
 def test_list_ini_is_the_settings_file_of_the_repository(run):
@@ -161,7 +219,7 @@ def test_no_arguments_print_the_help(run):
     (['--jsn'], ['--jsn']),
 ], ids=lambda a: ' '.join(a))
 def test_a_wrong_word_gets_one_line(run, tmp_path, args, words):
-    refused(run(*args), *words)
+    refused((run if args[0] == 'fit' else called)(*args), *words) # Those are quick, since torch is not imported for them
     assert list(tmp_path.iterdir()) == []
 
 
@@ -171,39 +229,39 @@ def test_a_wrong_word_gets_one_line(run, tmp_path, args, words):
     ({'a': 3, 'b': 0}, ['b', 'no images']),
     ({'train/a': 2, 'train/b': 2, 'valid/a': 2, 'valid/c': 2}, ['c', 'not among the training classes']),
 ], ids=['empty', 'one class', 'class without images', 'class in valid only'])
-def test_a_folder_that_cannot_serve_gets_one_line(run, image_folder, counts, words): refused(run('compare', image_folder(counts)), *words)
+def test_a_folder_that_cannot_serve_gets_one_line(image_folder, counts, words): refused(called('compare', image_folder(counts)), *words)
 
 
-def test_a_folder_without_images_gets_one_line(run, tmp_path):
+def test_a_folder_without_images_gets_one_line(tmp_path):
     for c in 'ab':
         (tmp_path/'texts'/c).mkdir(parents=True)
         (tmp_path/'texts'/c/'note.txt').write_text('not an image')
-    refused(run('compare', 'texts'), 'no images in this class folder')
+    refused(called('compare', 'texts'), 'no images in this class folder')
 
 
-def test_a_damaged_image_is_named(run, image_folder):
+def test_a_damaged_image_is_named(image_folder):
     folder = image_folder({'a': 3, 'b': 3})
     whole = (folder/'b/1.png').read_bytes()
     (folder/'b/1.png').write_bytes(whole[:len(whole) // 2])
-    refused(run('compare', folder), '1 unreadable image', '1.png')
+    refused(called('compare', folder), '1 unreadable image', '1.png', '--skip-bad')
 
 
-def test_a_gpu_that_is_not_there_gets_one_line(run):
+def test_a_gpu_that_is_not_there_gets_one_line():
     import torch
     if torch.cuda.is_available(): pytest.skip('this machine has a CUDA device')
-    refused(run('compare', '--device', 'cuda'), "'cuda' is not on this machine", 'cpu')
+    refused(called('compare', '--device', 'cuda'), "'cuda' is not on this machine", 'cpu')
 
 
-def test_a_place_that_cannot_be_written_is_found_out_before_training(run, tmp_path):
+def test_a_place_that_cannot_be_written_is_found_out_before_training(tmp_path):
     (tmp_path/'file').write_text('in the way')
-    r = run('compare', '--out', 'file/runs')
+    r = called('compare', '--out', 'file/runs')
     refused(r, 'file/runs', 'cannot write there')
     assert 'accuracy' not in r.stderr
 
 
-def test_an_unknown_name_in_settings_ini_gets_one_line(run, tmp_path):
+def test_an_unknown_name_in_settings_ini_gets_one_line(tmp_path):
     (tmp_path/'settings.ini').write_text('[fastrecipes]\n[mlp]\nepoch = 3\n')
-    refused(run('compare'), 'settings.ini [mlp]', "did you mean 'epochs'")
+    refused(called('compare'), 'settings.ini [mlp]', "did you mean 'epochs'")
 
 
 def test_mnist_sample_without_network_or_copy_says_how_to_go_on(run, tmp_path):
@@ -220,9 +278,11 @@ def test_a_part_of_mnist_sample_is_not_taken_for_the_whole(run, image_folder, tm
 
 # On a terminal
 
-def test_a_terminal_gets_a_moving_line_and_it_is_taken_away(installed, env, tmp_path):
+@pytest.mark.parametrize('more', [[], ['-o', 'kept', '--resume']], ids=['', 'finished'])
+def test_a_terminal_gets_a_moving_line_and_it_is_taken_away(installed, env, tmp_path, more):
+    if more: assert called('fit', 'linear', '--epochs', '4', *more).returncode == 0
     main, sub = pty.openpty()
-    p = subprocess.Popen([sys.executable, installed/'bin/fastrecipes', 'fit', 'linear', '--epochs', '4'], cwd=tmp_path, env=env | {'TERM': 'xterm'}, stdout=sub, stderr=sub, stdin=sub)
+    p = subprocess.Popen([sys.executable, installed/'bin/fastrecipes', 'fit', 'linear', '--epochs', '4', *more], cwd=tmp_path, env=env | {'TERM': 'xterm'}, stdout=sub, stderr=sub, stdin=sub)
     os.close(sub)
     seen = b''
     while select.select([main], [], [], 120)[0]:
@@ -234,11 +294,10 @@ def test_a_terminal_gets_a_moving_line_and_it_is_taken_away(installed, env, tmp_
     assert p.wait(60) == 0
     text = seen.decode()
     assert '\x1b[' in text and 'loading digits' in text and text.count('\x1b[?25l') == text.count('\x1b[?25h')
-    assert 'linear(epochs=4' in text.splitlines()[-1]
+    assert ('the training is finished' if more else 'linear(epochs=4') in text.splitlines()[-1]
 
 
 def test_ctrl_c_ends_with_one_line(installed, env, tmp_path):
-    import signal
     p = subprocess.Popen([sys.executable, installed/'bin/fastrecipes', 'fit', 'sgd', '--epochs', '100000'], cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for line in p.stderr:
         if line.strip().startswith('3 '): break
@@ -247,7 +306,254 @@ def test_ctrl_c_ends_with_one_line(installed, env, tmp_path):
     assert p.returncode == 130 and out == '' and err.strip().splitlines()[-1] == 'fastrecipes: stopped' and 'Traceback' not in err
 
 
-def test_names_that_look_like_mathematics_are_drawn_as_they_are(run, image_folder, tmp_path):
-    r = run('compare', image_folder({'$a^': 4, 'b_{': 4}, name='set $x^'), '-r', 'similarity', '--out', 'runs')
+def test_names_that_look_like_mathematics_are_drawn_as_they_are(image_folder, tmp_path):
+    r = called('compare', image_folder({'$a^': 4, 'b_{': 4}, name='set $x^'), '-r', 'similarity', '--out', 'runs')
     assert r.returncode == 0, r.stderr
     assert (tmp_path/'runs/comparison.png').read_bytes().startswith(b'\x89PNG')
+
+
+# Help
+
+@pytest.mark.parametrize('width', ['200', '80'])
+@pytest.mark.parametrize('verb, options', [
+    ('compare', '--classes --valid --size --channels --skip-bad --recipes --seed --device --quiet --out --test --json'),
+    ('fit mlp', '--epochs --lr --batch-size --hidden --classes --valid --size --channels --skip-bad --out --test --checkpoint-every --resume --seed --device --quiet'),
+    ('fit', ' '.join(['similarity', 'sgd', 'logistic', 'linear', 'simple_net', 'mlp', 'resnet18'])), ('', ' '.join(VERBS)), ('list', '--ini'), ('cache', '--clear'),
+    ('check', '--valid --seed --quiet --json'), ('predict', 'IMAGE DIR --top --json --csv --show --device'), ('export', 'DIR --onnx')])
+def test_the_help_of_a_verb_tells_its_options_and_is_not_wide(monkeypatch, verb, options, width):
+    monkeypatch.setenv('COLUMNS', width)
+    r = called(*verb.split(), '--help')
+    assert r.returncode == 0 and r.stderr == '' and [l for l in r.stdout.splitlines() if len(l) > 110] == []
+    for o in options.split(): assert re.search(rf'(^|[ ,]){o}\b', r.stdout, re.M), o
+
+
+# What is asked of the images
+
+@pytest.mark.parametrize('verb', [['compare', '-r', 'similarity'], ['fit', 'similarity', '-o', 'model']], ids=['compare', 'fit'])
+@pytest.mark.parametrize('options, loaded', [
+    (['--size', '6x5', '--channels', '3'], '2 classes (a, b), 6x5 RGB, 8 train, 2 valid'), (['--size', '4'], '4x4 grey, 8 train'), (['--valid', '.4'], '8x10 grey, 6 train, 4 valid'),
+    (['--classes', 'b,a', '--seed', '3'], '2 classes (a, b), 8x10 grey, 8 train')], ids=' '.join)
+def test_size_channels_valid_and_classes_reach_the_images(image_folder, verb, options, loaded):
+    r = called(*verb, image_folder({'a': 5, 'b': 5}), *options)
+    assert r.returncode == 0 and loaded in r.stderr, r.stderr
+    if verb[0] == 'fit': assert json.loads(Path('model/card.json').read_text())['shape'] == {'6x5': [3, 6, 5], '4': [1, 4, 4]}.get(options[1], [1, 8, 10])
+
+@pytest.mark.parametrize('verb', [['compare', '-r', 'similarity'], ['fit', 'similarity']], ids=['compare', 'fit'])
+def test_unreadable_images_are_left_out_and_named_when_that_is_asked_for(image_folder, verb):
+    folder = image_folder({'a': 5, 'b': 5})
+    (folder/'a/2.png').write_text('not an image')
+    refused(called(*verb, folder), '1 unreadable image', 'a/2.png', '--skip-bad')
+    r = called(*verb, folder, '--skip-bad')
+    assert r.returncode == 0 and '1 unreadable image was left out: ' in r.stderr and 'a/2.png' in r.stderr and re.search(r'7 train, 2 valid', r.stderr)
+
+@pytest.mark.parametrize('args, words', [(['--size', 'big'], ['size=', 'big', '50x40']), (['--size', '0'], ['size=']), (['--channels', '2'], ['channels=', '1 for grey']),
+                                         (['--classes', 'a,z'], ['unknown class', "'z'"]), (['--valid', '1'], ['valid=', 'share'])], ids=' '.join)
+@pytest.mark.parametrize('verb', ['compare', 'fit similarity'])
+def test_what_cannot_be_asked_of_the_images_gets_one_line(image_folder, verb, args, words): refused(called(*verb.split(), image_folder({'a': 3, 'b': 3}), *args), *words)
+
+def test_the_test_split_is_reported_by_both_verbs_and_kept_on_the_card(image_folder):
+    folder = image_folder({f'{s}/{c}': n for s, n in (('train', 4), ('valid', 2), ('test', 3)) for c in 'ab'})
+    r = called('compare', folder, '-r', 'similarity', '--test', '-q')
+    assert 'test accuracy' in r.stdout and 'test accuracy' not in called('compare', folder, '-r', 'similarity', '-q').stdout
+    r = called('fit', 'similarity', folder, '--test', '-q', '-o', 'model')
+    assert re.search(r'on 4 validation images, \d\.\d{4} on 6 test images', r.stdout)
+    card = json.loads(Path('model/card.json').read_text())
+    assert card['metrics']['test']['images'] == 6 and card['source']['images'] == dict(train=8, valid=4, test=6)
+    called('fit', 'similarity', folder, '-q', '-o', 'model')
+    assert json.loads(Path('model/card.json').read_text())['metrics']['test'] is None
+
+@pytest.mark.parametrize('verb', ['compare', 'fit linear -o model'])
+def test_a_test_split_that_is_not_there_is_refused(tmp_path, verb):
+    refused(called(*verb.split(), '--test'), 'digits', 'no test split')
+    assert list(tmp_path.iterdir()) == []
+
+def test_a_folder_whose_name_is_no_text_can_be_compared_and_kept(image_folder):
+    folder = image_folder({'a': 3, 'b\udcff': 3}, name='set\udce9')
+    r = called('compare', folder, '-r', 'similarity', '--json', '-q')
+    assert json.loads(r.stdout.encode())['classes'] == ['a', 'b\udcff'] and r.stderr == ''
+    assert called('fit', 'similarity', folder, '-q', '-o', 'model').returncode == 0
+    from fastrecipes.store import load
+    assert load('model').classes == ('a', 'b\udcff')
+
+
+# Keeping, stopping and going on
+
+def names(folder): return sorted(p.name for p in Path(folder).iterdir())
+
+def test_a_model_that_one_process_keeps_another_predicts_with(run, tmp_path, digits):
+    from PIL import Image
+    r = run('fit', 'linear', 'digits', '--epochs', 3, '--out', 'models/linear', '--device', 'cpu')
+    assert r.returncode == 0 and r.stderr.endswith(f"kept in {tmp_path/'models/linear'}\n"), r.stderr
+    assert names('models') == ['linear'] and names('models/linear') == MODEL
+    for i in range(20): Image.fromarray(digits.valid.images[i, 0].numpy()).save(f'{i:02}.png')
+    r = run('predict', 'models/linear', '*.png', '--json')
+    from fastrecipes.recipes import fit
+    fitted = fit('linear', digits, epochs=3, device='cpu')
+    assert [p['image'] for p in json.loads(r.stdout)] == [f'{i:02}.png' for i in range(20)] and r.stderr == ''
+    assert [p['class'] for p in json.loads(r.stdout)] == [fitted.classes[i] for i in fitted.predictions[:20]]
+    assert [p['probability'] for p in json.loads(r.stdout)] == pytest.approx(fitted.probs[:20].max(1).values.tolist(), abs=1e-6)
+
+def test_keeping_quietly_prints_the_result_alone_and_replaces_what_was_kept():
+    for epochs in (1, 2):
+        r = called('fit', 'sgd', '--epochs', epochs, '-q', '-o', 'model')
+        assert r.stdout.startswith(f'sgd(epochs={epochs},') and r.stderr == '' and names('.') == ['model'] and names('model') == MODEL
+        assert json.loads(Path('model/card.json').read_text())['settings']['epochs'] == epochs
+
+@pytest.mark.parametrize('there, words', [('file', ['is a file']), ('notes.txt', ['holds other files (notes.txt)']), ('cwd', ['the folder you are in'])])
+def test_a_folder_that_no_model_can_have_is_refused_before_anything_is_loaded(tmp_path, there, words):
+    (tmp_path/'m').mkdir()
+    out = '.' if there == 'cwd' else 'm'
+    if there == 'file': (tmp_path/'m').rmdir(); (tmp_path/'m').write_text('mine')
+    if there == 'notes.txt': (tmp_path/'m/notes.txt').write_text('mine')
+    r = called('fit', 'sgd', '--out', out)
+    refused(r, *words)
+    assert r.stderr.count('\n') == 1
+
+EPOCHS = ['fit', 'mlp', 'digits', '--epochs', '25', '--hidden', '32', '--dropout', '.2', '--device', 'cpu', '--seed', '5']
+
+@pytest.fixture(scope='module')
+def straight(tmp_path_factory):
+    "The weights file of a training that nobody disturbed, and of another that was shorter by hand"
+    folder = tmp_path_factory.mktemp('straight')
+    out = {}
+    for name, args in (('mlp', EPOCHS), ('sgd', ['fit', 'sgd', 'digits', '--epochs', '25', '--device', 'cpu'])):
+        assert called(*args, '-q', '--out', folder/name).returncode == 0
+        out[name] = args, (folder/name/'model.safetensors').read_bytes()
+    return out
+
+def goes_on_where_it_stopped(stop, go_on, args, weights, tmp_path):
+    r = stop(*args, '--out', 'kept')
+    assert r.returncode == 130 and r.stdout == '' and 'Traceback' not in r.stderr, r.stderr
+    last = int(re.findall(r'^ +(\d+) ', r.stderr, re.M)[-1])
+    said = r.stderr.strip().splitlines()[-1]
+    assert re.fullmatch(rf"fastrecipes: stopped; epochs 1 to (\d+) are in {re.escape(str(tmp_path/'kept/checkpoint.safetensors'))}; go on with the same command and --resume", said), said
+    shown, last = last, int(re.search(r'1 to (\d+)', said)[1])
+    assert shown - 1 <= last <= shown < 25 and names('kept') == ['checkpoint.safetensors'] # Its row is shown just before an epoch is kept
+    refused(called(*args, '--out', 'kept'), 'checkpoint.safetensors', 'go on with --resume, or remove it')
+    changed = [a if a != '25' else '26' for a in args]
+    refused(called(*changed, '--out', 'kept', '--resume'), 'epochs 25, not 26', 'resume with the same')
+    assert names('kept') == ['checkpoint.safetensors']
+    r = go_on(*args, '--out', 'kept', '--resume')
+    assert r.returncode == 0 and f'going on after epoch {last}' in r.stderr, r.stderr
+    assert re.findall(r'^ +(\d+) ', r.stderr, re.M) == [str(i) for i in range(last + 1, 26)]
+    assert (tmp_path/'kept/model.safetensors').read_bytes() == weights and names('kept') == MODEL and names('.') == ['kept']
+
+def test_ctrl_c_keeps_a_checkpoint_and_resume_ends_with_the_same_weights(installed, env, run, straight, tmp_path):
+    args, weights = straight['mlp']
+    def stop(*args):
+        p = subprocess.Popen([sys.executable, installed/'bin/fastrecipes', *args], cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        seen = ''
+        for line in p.stderr:
+            seen += line
+            if re.match(' +4 ', line): break
+        p.send_signal(signal.SIGINT)
+        out, err = p.communicate(timeout=60)
+        return SimpleNamespace(returncode=p.returncode, stdout=out, stderr=seen + err)
+    goes_on_where_it_stopped(stop, run, args, weights, tmp_path)
+
+@pytest.mark.parametrize('name', ['mlp', 'sgd'])
+@pytest.mark.parametrize('sent, epoch, after', [(signal.SIGTERM, 2, 0), (signal.SIGINT, 2, .01), (signal.SIGTERM, 9, .003)], ids=['term 2', 'int 2', 'term 9'])
+def test_a_request_to_end_does_the_same(straight, tmp_path, name, sent, epoch, after):
+    goes_on_where_it_stopped(lambda *a: forked(tmp_path, *a, until=rf'^ +{epoch} ', sent=sent, after=after), called, *straight[name], tmp_path)
+
+def test_stopping_twice_is_as_good_as_not_at_all(straight, tmp_path):
+    args, weights = straight['sgd']
+    for after, more in ((3, []), (9, ['--resume'])): assert forked(tmp_path, *args, '-o', 'kept', *more, until=rf'^ +{after} ').returncode == 130
+    assert called(*args, '-o', 'kept', '--resume').returncode == 0 and (tmp_path/'kept/model.safetensors').read_bytes() == weights
+
+def test_a_process_that_is_killed_goes_on_from_its_last_checkpoint(straight, tmp_path):
+    args, weights = straight['mlp']
+    r = forked(tmp_path, *args, '-o', 'kept', '--checkpoint-every', 4, until=r'^ +10 ', sent=signal.SIGKILL)
+    assert r.returncode == -signal.SIGKILL and names('kept')[-1] == 'checkpoint.safetensors'
+    r = called(*args, '-o', 'kept', '--resume')
+    first = int(re.findall(r'^ +(\d+) ', r.stderr, re.M)[0])
+    assert first % 4 == 1 and 9 <= first <= 25 and (tmp_path/'kept/model.safetensors').read_bytes() == weights and names('kept') == MODEL
+
+def test_an_old_model_stays_in_use_until_the_new_one_is_there(straight, tmp_path):
+    args, weights = straight['sgd']
+    assert called(*args, '-q', '-o', 'kept').returncode == 0
+    assert forked(tmp_path, *args[:2], '--epochs', '30', '-o', 'kept', until='^ +5 ').returncode == 130
+    assert names('kept') == sorted([*MODEL, 'checkpoint.safetensors']) and (tmp_path/'kept/model.safetensors').read_bytes() == weights
+    assert called(*args[:2], '--epochs', '30', '-o', 'kept', '--resume').returncode == 0
+    assert names('kept') == MODEL and json.loads((tmp_path/'kept/card.json').read_text())['settings']['epochs'] == 30
+
+def test_before_the_first_epoch_is_over_there_is_nothing_to_keep(tmp_path):
+    r = forked(tmp_path, 'fit', 'mlp', '-o', 'kept', '--epochs', '100000', until='ImageSet digits')
+    assert r.returncode == 130 and (names('.') == [] and r.stderr.endswith('fastrecipes: stopped\n') or names('kept') == ['checkpoint.safetensors'])
+
+def test_without_a_folder_stopping_keeps_nothing(tmp_path):
+    r = forked(tmp_path, 'fit', 'mlp', '--epochs', '100000', until='^ +2 ', sent=signal.SIGTERM)
+    assert r.returncode == 130 and r.stderr.endswith('fastrecipes: stopped\n') and names('.') == []
+
+def test_nothing_to_resume_is_a_beginning_and_a_finished_training_is_left_alone():
+    fit = ['fit', 'sgd', '--epochs', '2', '-o', 'kept', '--resume']
+    assert called(*fit).returncode == 0 and names('kept') == MODEL
+    before = {n: (os.stat(f'kept/{n}').st_mtime_ns, Path('kept', n).read_bytes()) for n in MODEL}
+    r = called(*fit)
+    assert r.returncode == 0 and r.stdout.startswith(f"{Path.cwd()/'kept'}: the training is finished, and nothing is left to resume; Kept sgd: 10 classes, accuracy ") and r.stdout.count('\n') == 1
+    for other, words in ((['--epochs', '3'], 'epochs 2, not 3'), (['--lr', '.5'], 'lr auto, not 0.5'), (['--seed', '1'], 'seed 42, not 1'), (['--classes', '3,7'], 'of other images')):
+        refused(called(*fit, *other), 'holds a finished model', words, 'leave --resume out')
+    refused(called('fit', 'linear', *fit[2:]), 'recipe sgd, not linear')
+    refused(called('fit', 'sgd', '-o', 'kept', '--resume'), 'epochs 2, not 20')
+    assert {n: (os.stat(f'kept/{n}').st_mtime_ns, Path('kept', n).read_bytes()) for n in MODEL} == before
+    assert called('fit', 'mlp', '--epochs', '1', '--hidden', '8,4', '-o', 'other').returncode == called('fit', 'mlp', '--epochs', '1', '--hidden', '8,4', '-o', 'other', '--resume').returncode == 0
+    refused(called('fit', 'mlp', '--epochs', '1', '-o', 'other', '--hidden', '9', '--resume'), 'hidden 8,4, not 9')
+
+@pytest.mark.parametrize('args, words', [(['--checkpoint-every', '2'], ['--out DIR']), (['--resume'], ['--out DIR']), (['-o', 'kept', '--checkpoint-every', '0'], ['checkpoint_every', '1 or more']),
+                                         (['-o', 'kept', '--checkpoint-every', 'x'], ['checkpoint_every', "'x'"])], ids=' '.join)
+def test_a_checkpoint_needs_a_place_and_a_number(tmp_path, args, words):
+    refused(called('fit', 'sgd', *args), *words)
+    assert names('.') == []
+
+def test_a_damaged_checkpoint_is_refused_and_left(tmp_path):
+    (tmp_path/'kept').mkdir()
+    (tmp_path/'kept/checkpoint.safetensors').write_bytes(b'half of it')
+    refused(called('fit', 'sgd', '-o', 'kept', '--resume'), 'checkpoint.safetensors', 'remove it to begin anew')
+    assert (tmp_path/'kept/checkpoint.safetensors').read_bytes() == b'half of it'
+
+def test_a_model_that_cannot_be_kept_leaves_its_training_at_least(tmp_path, monkeypatch):
+    import fastrecipes.store as store
+    (tmp_path/'kept').mkdir()
+    def late(fitted, folder): # Somebody puts a file there while the model is trained
+        Path(folder, 'notes.txt').write_text('mine')
+        return real(fitted, folder)
+    real, _ = store.save, monkeypatch.setattr(store, 'save', late)
+    r = called('fit', 'sgd', '--epochs', '3', '-o', 'kept')
+    assert r.returncode == 2 and r.stdout.startswith('sgd(epochs=3') and 'holds other files (notes.txt)' in r.stderr and 'nothing is lost' in r.stderr.splitlines()[-1]
+    assert names('kept') == ['checkpoint.safetensors', 'notes.txt']
+    (tmp_path/'kept/notes.txt').unlink()
+    monkeypatch.setattr(store, 'save', real)
+    assert called('fit', 'sgd', '--epochs', '3', '-o', 'kept', '--resume').returncode == 0 and names('kept') == MODEL
+
+
+# check and cache
+
+def test_check_says_what_is_wrong_and_its_status_tells(image_folder):
+    folder = image_folder({'a': 4, 'b': 4})
+    r = called('check', folder)
+    assert r.returncode == 0 and 'no problems' in r.stdout and str(folder) in r.stdout
+    (folder/'b/1.png').write_bytes((folder/'a/1.png').read_bytes())
+    (folder/'b/2.png').write_text('not an image')
+    r = called('check', folder, '--seed', 3, '-q')
+    assert r.returncode == 1 and 'b/2.png (not an image)' in r.stdout and 'two labels' in r.stdout and r.stderr == ''
+    d = json.loads((r := called('check', folder, '--json')).stdout)
+    assert r.returncode == 1 and r.stdout.count('\n') == 1 and d['healthy'] is False and d['unreadable'] == [dict(name='b/2.png', reason='not an image')] and len(d['problems']) >= 2
+
+def test_check_takes_a_source_and_refuses_what_is_none():
+    r = called('check', 'digits', '--json')
+    assert r.returncode == (0 if json.loads(r.stdout)['healthy'] else 1) and json.loads(r.stdout)['source'] == 'digits'
+    refused(called('check', 'digts'), "did you mean 'digits'")
+    refused(called('check', 'digits', '--valid', '.5'), 'fixed split')
+    refused(called('check', './nowhere'), 'no such folder')
+
+def test_the_cache_is_shown_filled_and_cleared(image_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv('FASTRECIPES_CACHE', str(tmp_path/'cache'))
+    assert called('cache').stdout == f"no image sets, 0.0 MB, in {tmp_path/'cache'}\n" and not (tmp_path/'cache').exists()
+    folder = image_folder({'a': 4, 'b': 4})
+    first = called('fit', 'similarity', folder, '-q').stdout
+    r = called('cache')
+    assert r.returncode == 0 and re.match(r' +8 images +0\.0 MB  \d{4}-\d\d-\d\d \d\d:\d\d  ', r.stdout) and str(folder) in r.stdout and '\n1 image set, ' in r.stdout
+    (tmp_path/'cache/mine.txt').write_text('mine')
+    r = called('cache', '--clear')
+    assert r.returncode == 0 and r.stdout.startswith('removed 1 image set, ') and names(tmp_path/'cache') == ['mine.txt']
+    assert called('cache').stdout.startswith('no image sets') and called('fit', 'similarity', folder, '-q').stdout.partition(', 0.')[0] == first.partition(', 0.')[0]

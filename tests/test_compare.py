@@ -5,8 +5,8 @@ import numpy as np, pandas as pd, pytest, torch
 from pandas.testing import assert_frame_equal
 from PIL import Image
 from fastrecipes.compare import Comparison, compare, write_atomic
-from fastrecipes.images import InputError
-from fastrecipes.recipes import Fitted
+from fastrecipes.images import InputError, Split
+from fastrecipes.recipes import Fitted, Judged, fit, ladder, recipes
 
 COLUMNS = ['recipe', 'accuracy', 'loss', 'gain_points', 'parameters', 'train_seconds', 'predict_ms_per_1000', 'device']
 NAMES = ['similarity', 'sgd', 'mlp']
@@ -22,7 +22,7 @@ def three(threes_sevens, heard):
     return compare(threes_sevens, ['mlp', 'similarity', 'sgd', 'mlp'], seed=3, device='cpu', on_rung=lambda *a: heard.append(a),
                    on_fitted=heard.append, on_epoch=heard.append, settings={'mlp': {'epochs': 1}, 'sgd': {'epochs': 2}})
 
-def scored(fitted, scores, targets): return replace(fitted, scores=torch.tensor(scores), targets=torch.tensor(targets))
+def scored(fitted, scores, targets): return replace(fitted, valid=Judged(torch.tensor(scores), torch.tensor(targets), fitted.has_probs))
 
 
 # Comparing
@@ -50,7 +50,7 @@ def test_all_recipes_are_compared_unless_some_are_named(threes_sevens):
     (dict(settings={'mlp': {'epoch': 1}}), "mlp: unknown setting 'epoch'"),
     (dict(settings={'mlp': {'epochs': 'x'}}), "mlp: epochs='x' is not a whole number"),
     (dict(names=['mlp'], settings={'mlp': {'lr': 0}}), 'mlp: lr=0 is not'),
-        (dict(names='sgd,linear', settings={'mlp': {'lr': 1}}), 'there are settings for mlp, which is not among the recipes to compare'),
+    (dict(names='sgd,linear', settings={'mlp': {'lr': 1}}), 'there are settings for mlp, which is not among the recipes to compare'),
     (dict(seed=-1), 'seed: seed=-1 is not'), (dict(images='digit'), "unknown source 'digit': did you mean 'digits'?")])
 def test_what_cannot_be_done_is_refused_before_anything_is_fitted(threes_sevens, kwargs, wanted):
     with pytest.raises(InputError) as e: compare(**{'images': threes_sevens, **kwargs}, on_rung=lambda *a: pytest.fail('a rung was begun'))
@@ -61,11 +61,52 @@ def test_a_bad_value_in_settings_ini_is_refused_before_anything_is_fitted(threes
     with pytest.raises(InputError, match=r"settings.ini \[mlp\]: epochs='x'"):
         compare(threes_sevens, ['similarity', 'mlp'], on_rung=lambda *a: pytest.fail('a rung was begun'))
 
+def test_a_recipe_beside_the_ladder_is_fitted_when_it_is_named_in_its_place(threes_sevens):
+    assert 'logistic' in recipes and 'logistic' not in ladder() and ladder() == ['similarity', 'sgd', 'linear', 'simple_net', 'mlp', 'resnet18']
+    both = compare(threes_sevens, 'linear,logistic,sgd', device='cpu', settings={n: {'epochs': 1} for n in ('sgd', 'logistic', 'linear')})
+    assert both.table.recipe.tolist() == ['sgd', 'logistic', 'linear'] and both['logistic'].settings['bs'] == 128
+
 def test_nothing_is_no_comparison(threes_sevens):
     with pytest.raises(InputError, match='nothing to compare'): Comparison(threes_sevens, ())
 
 def test_a_rung_that_is_not_there_is_refused_with_those_that_are(three):
     with pytest.raises(InputError, match="unknown rung 'lin': .*similarity, sgd, mlp"): three['lin']
+
+
+# The test split
+
+@pytest.fixture(scope='module')
+def with_test(threes_sevens):
+    "Threes and sevens with a test split: the validation images, their labels turned round for the first ten"
+    v = threes_sevens.valid
+    labels = v.labels.clone()
+    labels[:10] = 1 - labels[:10]
+    return replace(threes_sevens, test=Split(v.images, labels))
+
+def test_test_images_are_reported_when_asked_for_and_change_nothing_else(with_test, threes_sevens):
+    asked, not_asked, none = (compare(s, NAMES, device='cpu', test=t, settings={'mlp': {'epochs': 2}, 'sgd': {'epochs': 2}})
+                              for s, t in ((with_test, True), (with_test, False), (threes_sevens, False)))
+    for a, b, c in zip(asked.fitted, not_asked.fitted, none.fitted, strict=True):
+        assert torch.equal(a.scores, b.scores) and torch.equal(a.scores, c.scores) and b.test is c.test is None
+        assert torch.equal(a.test.scores, a.scores), 'the same images get the same scores'
+        wrong = (a.predictions[:10] != with_test.test.labels[:10]).sum() + (a.predictions[10:] != a.targets[10:]).sum()
+        assert a.test.accuracy == pytest.approx(1 - wrong.item() / len(a.targets)) != a.accuracy
+    assert list(asked.table) == [*COLUMNS[:4], 'test_accuracy', *COLUMNS[4:]] and list(not_asked.table) == COLUMNS
+    assert asked.table.test_accuracy.tolist() == [f.test.accuracy for f in asked.fitted]
+    assert asked.table.gain_points[1:].tolist() == not_asked.table.gain_points[1:].tolist()
+
+def test_the_test_accuracy_is_in_text_json_and_files(with_test, tmp_path):
+    c = compare(with_test, 'similarity,sgd', device='cpu', test=True, settings={'sgd': {'epochs': 1}})
+    head, *lines = str(c).splitlines()
+    assert 'test accuracy' in head and all(f'{f.test.accuracy:.4f}' in line.split() for line, f in zip(lines, c.fitted, strict=True))
+    d = strict(c)
+    assert [r['test_accuracy'] for r in d['rungs']] == [f.test.accuracy for f in c.fitted] and d['images']['test'] == len(with_test.test)
+    c.save(tmp_path)
+    assert pd.read_csv(tmp_path/'comparison.csv').test_accuracy.tolist() == pytest.approx([f.test.accuracy for f in c.fitted])
+
+def test_a_test_split_that_is_not_there_is_refused_before_anything_is_fitted(threes_sevens):
+    with pytest.raises(InputError, match='digits: there is no test split'): compare(threes_sevens, test=True, on_rung=lambda *a: pytest.fail('a rung was begun'))
+    with pytest.raises(InputError, match='digits: there is no test split'): fit('similarity', threes_sevens, test=True, device='cpu')
 
 
 # The table

@@ -317,11 +317,148 @@ def test_unreadable_files_are_named_with_the_cause(image_folder):
     (path/'b'/'1.png').write_text('not an image'); (path/'b'/'2.png').write_bytes(b'')
     with refused('3 unreadable images:', *(path/f for f in ('a/0.png', 'b/1.png', 'b/2.png')), 'mend or remove them'): load(path)
 
-def test_of_many_unreadable_files_ten_are_named(image_folder):
-    path = image_folder({'a': 12, 'b': 2})
-    for p in (path/'a').iterdir(): p.write_text('not an image')
-    with pytest.raises(InputError, match='^12 unreadable images') as e: load(path)
-    assert str(e.value).count('.png (') == 10 and ' ...; mend' in str(e.value)
+@pytest.mark.parametrize('n, begin, rest', [
+    (1, '1 unreadable image: ', '; mend or remove it, or go on without it: skip_bad=True (--skip-bad)'),
+    (10, '10 unreadable images: ', '; mend or remove them, or go on without them: skip_bad=True (--skip-bad)'),
+    (11, '11 unreadable images: ', ' and 1 more; mend or remove them'), (17, '17 unreadable images: ', ' and 7 more; mend or remove them')])
+def test_of_many_unreadable_files_ten_are_named_with_their_reasons(image_folder, n, begin, rest):
+    path = image_folder({'a': 20, 'b': 2})
+    bad = sorted((path/'a').iterdir())[:n]
+    for p in bad: p.write_text('not an image')
+    with refused(begin + f'{bad[0]} (not an image)', rest) as _: load(path)
+    with pytest.raises(InputError) as e: load(path)
+    assert str(e.value).count('.png (not an image)') == min(n, 10)
+
+def test_unreadable_files_are_left_out_where_that_is_asked_for(image_folder):
+    path = image_folder({'train/a': 8, 'train/b': 4, 'valid/a': 2, 'valid/b': 2})
+    for name in ('train/a/1.png', 'train/a/3.png', 'train/b/0.png', 'train/b/3.png', 'valid/a/0.png'): (path/name).write_text('not an image')
+    images = load(path, skip_bad=True)
+    assert images.counts().to_dict('list') == {'train': [6, 2], 'valid': [1, 2]}
+    files = [path/n for n in ('train/a/0.png', 'train/a/2.png', *(f'train/a/{i}.png' for i in range(4, 8)), 'train/b/1.png', 'train/b/2.png')]
+    assert [im[0].tolist() for im in images.train.images] == [read_image(f).tolist() for f in files]
+    assert torch.equal(images.valid.images[0, 0], torch.tensor(read_image(path/'valid/a/1.png')))
+    names = ', '.join(f'{Path(n)} (not an image)' for n in ('train/a/1.png', 'train/a/3.png', 'train/b/0.png'))
+    assert images.notes == (f'5 unreadable images were left out: {names} and 2 more',)
+    (path/'train/b/0.png').unlink(); (path/'train/b/3.png').unlink(); (path/'valid/a/0.png').unlink(); (path/'train/a/3.png').unlink()
+    assert load(path, skip_bad=True).notes == (f"1 unreadable image was left out: {Path('train/a/1.png')} (not an image)",)
+
+def test_a_class_that_is_left_with_nothing_is_refused(image_folder):
+    path = image_folder({'train/a': 3, 'train/b': 3, 'valid/a': 1, 'valid/b': 1})
+    (path/'valid/b/0.png').write_text('not an image')
+    with refused(path/'valid/b/0.png', "valid image of class 'b'", 'mend some'): load(path, skip_bad=True)
+    flat = image_folder({'a': 3, 'b': 2}, name='flat')
+    (flat/'b/0.png').write_text('not an image')
+    with refused("class 'b' has one image only"): load(flat, skip_bad=True)
+    for p in (flat/'a').iterdir(): p.write_text('not an image')
+    (flat/'b/1.png').write_text('not an image')
+    with refused('5 unreadable images', 'without them there are no images'): load(flat, skip_bad=True)
+
+def test_a_file_name_cannot_break_the_line_or_the_terminal(image_folder):
+    path = image_folder({'a': 2, 'b': 2})
+    (path/'a'/'x\n\x1b[31m.png').write_text('not an image')
+    with refused('x\\n\\x1b[31m.png (not an image)'): load(path)
+    assert '\x1b' not in load(path, skip_bad=True).notes[0]
+
+def test_folders_links_and_pipes_that_call_themselves_images_are_unreadable(image_folder):
+    path = image_folder({'a': 2, 'b': 2})
+    (path/'a'/'dir.png').mkdir()
+    (path/'a'/'link.png').symlink_to(path/'nowhere')
+    os.mkfifo(path/'b'/'pipe.png') # Opening it would wait for ever
+    with refused('3 unreadable', 'dir.png (a folder)', 'link.png (a link to nowhere)', 'pipe.png (not a regular file)'): load(path)
+    assert len(load(path, skip_bad=True).train) == 2
+
+
+# Size and channels
+
+@pytest.mark.parametrize('size, shape', [(5, (5, 5)), ('5', (5, 5)), ('6x9', (6, 9)), ('6X9', (6, 9)), ((6, 9), (6, 9)), ([6, 9], (6, 9)), (4096, None)])
+def test_a_folder_is_decoded_straight_to_the_size_asked_for(image_folder, size, shape):
+    path = image_folder({'train/a': 2, 'train/b': 2, 'valid/a': 1})
+    if shape is None: assert load(path, size=size).shape == (1, 4096, 4096)
+    else:
+        images = load(path, size=size, channels='3')
+        files = [p for c in 'ab' for p in sorted((path/'train'/c).iterdir())]
+        assert images.shape == (3, *shape) and images.notes == ()
+        assert np.array_equal(images.train.images.numpy(), np.stack([fit_image(read_image(p), (3, *shape)) for p in files]))
+
+def test_size_and_channels_may_be_given_alone(image_folder):
+    path = image_folder({'a': 2, 'b': 2})
+    assert load(path, channels=3).shape == (3, 8, 10) and load(path, size=7).shape == (1, 7, 7) and load(path, size=7, channels=1).shape == (1, 7, 7)
+
+@pytest.mark.parametrize('size', ['big', '', '5x', 'x5', '5x5x5', '0', 0, -3, 4097, '1x4097', 2.5, True, '5_0', (5,), (1, 2, 3), (), [None]])
+def test_a_size_that_is_none_is_refused(image_folder, size):
+    with refused(f'size={size!r} is not', '50 or 50x40', '1 to 4096'): load(image_folder({'a': 2, 'b': 2}), size=size)
+    with refused(f'size={size!r} is not'): load('digits', size=size)
+
+@pytest.mark.parametrize('channels', [0, 2, 4, 'RGB', '', 1.5, True, (3,)])
+def test_other_channels_than_1_and_3_are_refused(channels):
+    with refused(f'channels={channels!r} is not possible', '1 for grey or 3 for colours'): load('digits', channels=channels)
+
+def test_sources_and_image_sets_are_resized_by_the_same_function(digits):
+    images = load('digits', size='12x6', channels=3)
+    assert images.shape == (3, 12, 6) and images.classes == digits.classes and torch.equal(images.valid.labels, digits.valid.labels)
+    wanted = np.stack([fit_image(im[0].numpy(), (3, 12, 6)) for im in digits.valid.images])
+    assert np.array_equal(images.valid.images.numpy(), wanted) and np.array_equal(load(digits, size='12x6', channels=3).valid.images.numpy(), wanted)
+    assert load(digits, size=8, channels=1) is digits and load(images, channels=1, classes='3,7').shape == (1, 12, 6)
+
+def test_colour_sets_become_grey_by_luma():
+    images = image_set(**{n: split([0, 1], (3, 4, 4), first=100) for n in ('train', 'valid', 'test')})
+    grey = load(images, channels=1, size=2)
+    assert grey.shape == (1, 2, 2) and {n: s.images.flatten(1).tolist() for n, s in grey.splits.items()} == {n: [[100] * 4, [101] * 4] for n in images.splits}
+
+def test_a_set_that_would_be_huge_is_refused_unless_its_size_is_asked_for(image_folder, monkeypatch):
+    monkeypatch.setattr('fastrecipes.files._large', 6 * 80 - 1)
+    path = image_folder({'a': 3, 'b': 3})
+    with refused('6 images of 8x10 pixels', 'GB', 'size=224'): load(path)
+    assert load(path, size='8x10').shape == (1, 8, 10)
+
+
+# Progress
+
+def test_progress_rises_to_the_number_of_files(image_folder):
+    seen = []
+    load(image_folder({'a': 30, 'b': 30}), on_done=lambda done, total: seen.append((done, total)))
+    assert seen == sorted(seen) and seen[-1] == (60, 60) and {t for _, t in seen} == {60} and len(seen) > 4
+
+def test_a_source_is_given_the_options_that_it_takes_and_no_others(monkeypatch):
+    given = []
+    for name in ('plain', 'told', 'any_'): monkeypatch.setitem(sources, name, None)
+    @source
+    def plain(valid, seed): return image_set()
+    @source
+    def told(valid, seed, on_done=None): given.append(on_done); return image_set()
+    @source
+    def any_(**options): given.append(sorted(options)); return image_set()
+    for name in ('plain', 'told', 'any_'): assert load(name, on_done=print, skip_bad=True, size=4).shape == (1, 4, 4)
+    assert given == [print, ['on_done', 'seed', 'valid']]
+
+
+# fingerprint
+
+def test_the_fingerprint_stands_for_classes_labels_and_pixels_and_nothing_else(digits):
+    base = image_set()
+    assert re.fullmatch('[0-9a-f]{32}', base.fingerprint) and base.fingerprint == image_set(source='other', notes=('n',)).fingerprint
+    pixel = split([0, 1, 1, 0])
+    pixel.images[3, 0, 1, 2] += 1
+    others = [image_set(classes=('a', 'c')), image_set(train=split([0, 1, 1, 1])), image_set(train=pixel), image_set(test=split([1, 0])),
+              image_set(train=split([1, 0]), valid=split([0, 1, 1, 0])), digits,
+              image_set(train=split([0, 1, 1, 0], (1, 3, 2)), valid=split([1, 0], (1, 3, 2)))]
+    assert len({base.fingerprint, *(o.fingerprint for o in others)}) == 8
+
+def test_the_fingerprint_does_not_depend_on_how_the_pixels_lie_in_memory():
+    a = image_set()
+    turned = Split(a.train.images.permute(0, 1, 3, 2).contiguous().permute(0, 1, 3, 2), a.train.labels)
+    assert not turned.images.is_contiguous() and image_set(train=turned).fingerprint == a.fingerprint
+
+def test_the_fingerprint_is_computed_once():
+    images = image_set()
+    before = images.fingerprint
+    images.train.images[0] += 9
+    assert images.fingerprint == before != image_set(train=images.train).fingerprint
+
+
+def test_importing_the_package_imports_nothing_large():
+    code = "import sys, fastrecipes.images; print([m for m in ('torch', 'numpy', 'pandas', 'PIL', 'fastai') if m in sys.modules])"
+    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.strip() == '[]'
 
 def test_a_folder_that_is_not_there_is_an_input_error_too():
     with refused('nowhere'): from_folder(Path('nowhere'))

@@ -3,10 +3,11 @@ import os, re, subprocess, sys
 from ast import literal_eval
 import pytest, torch
 from torch import nn
+import fastai.callback.progress # gives `Learner` no_bar
 from conftest import refused
 from fastrecipes.images import ImageSet, InputError, Split
 from fastrecipes.loaders import dataloaders
-from fastrecipes.nets import enlarge, linear, mlp, n_outputs, n_parameters, resnet18_learner, simple_net
+from fastrecipes.nets import enlarge, linear, mlp, n_outputs, n_parameters, resnet18, resnet18_learner, simple_net
 from fastrecipes.sgd import ClassLoss, cross_entropy
 
 
@@ -53,6 +54,42 @@ def test_every_hidden_layer_of_an_mlp_is_followed_by_the_activation_and_dropout(
     model = mlp(64, 10, (5, 6), 'leaky_relu', .25)
     assert kinds(model) == ['Flatten'] + ['Linear', 'LeakyReLU', 'Dropout'] * 2 + ['Linear']
     assert {m.p for m in model if isinstance(m, nn.Dropout)} == {.25} and len(set(map(id, model))) == len(model)
+
+@pytest.mark.parametrize('make, kinds_of', [
+    (lambda d: linear(64, 10, d), ['Flatten', 'Dropout', 'Linear']), (lambda d: simple_net(64, 10, 30, d), ['Flatten', 'Linear', 'ReLU', 'Dropout', 'Linear']),
+    (lambda d: mlp(64, 10, (9,), dropout=d), ['Flatten', 'Linear', 'ReLU', 'Dropout', 'Linear'])], ids=['linear', 'simple_net', 'mlp'])
+def test_dropout_acts_in_training_only_and_is_no_layer_where_it_is_none(make, kinds_of):
+    torch.manual_seed(0)
+    model, x = make(.5), torch.rand(4, 1, 8, 8)
+    assert kinds(model) == kinds_of and kinds(make(0)) == kinds(make(0.)) == [k for k in kinds_of if k != 'Dropout']
+    assert torch.equal(model.eval()(x), model(x)) and not torch.equal(model.train()(x), model(x))
+    plain = make(0)
+    plain.load_state_dict(dict(zip(plain.state_dict(), model.state_dict().values())))
+    assert torch.equal(plain.train()(x), model.eval()(x))
+
+@pytest.mark.parametrize('make', [lambda d: linear(4, 1, d), lambda d: simple_net(4, 1, 3, d), lambda d: mlp(4, 1, (3,), dropout=d)], ids=['linear', 'simple_net', 'mlp'])
+@pytest.mark.parametrize('share', [1, 1., -.1, float('nan')])
+def test_a_share_that_cannot_be_is_refused(make, share):
+    with refused(f'dropout={share}', 'not a share from 0 up to, but not including, 1'): make(share)
+
+@pytest.mark.parametrize('share', [0., .2, .5])
+def test_the_head_of_resnet18_drops_half_the_share_and_then_the_share(share):
+    model, x = resnet18((1, 8, 8), 2, share), torch.rand(4, 1, 8, 8)
+    assert [m.p for m in model.modules() if isinstance(m, nn.Dropout)] == ([share / 2, share] if share else [])
+    with torch.no_grad(): assert torch.equal(model.eval()(x), model(x))
+
+def test_resnet18_from_scratch_is_what_a_vision_learner_makes_but_for_the_enlarging():
+    from fastai.vision.learner import vision_learner
+    from torchvision.models import resnet18 as arch
+    dls = loaders((3, 32, 32))
+    theirs = vision_learner(dls, arch, n_out=5, pretrained=False, loss_func=nn.CrossEntropyLoss(), normalize=False, ps=.3)
+    ours = resnet18((3, 32, 32), 5, dropout=.3)
+    assert [(tuple(p.shape), p.requires_grad) for p in ours.parameters()] == [(tuple(p.shape), p.requires_grad) for p in theirs.model.parameters()]
+    ours.load_state_dict(dict(zip(ours.state_dict(), theirs.model.state_dict().values(), strict=True)))
+    x = torch.rand(2, 3, 32, 32)
+    with torch.no_grad(): assert torch.equal(ours.eval()(x), theirs.model.eval()(x))
+    groups = lambda learn: [sum(p.numel() for p in group) for group in learn.splitter(learn.model)]
+    assert groups(resnet18_learner(dls, 5, ClassLoss(cross_entropy))) == groups(theirs)
 
 def test_dropout_silences_its_share_in_training_only():
     torch.manual_seed(0)

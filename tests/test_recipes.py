@@ -3,18 +3,20 @@ import math, random
 from decimal import Decimal
 import numpy as np, pytest, torch, torch.nn.functional as F
 from fastai.callback.core import Callback, CancelFitException
+from fastai.torch_core import no_random
 from PIL import Image
 from torch import nn
 from torch.testing import assert_close
 from typing import Literal
 from fastrecipes.images import ImageSet, InputError, Split
-from fastrecipes.recipes import auto_lr
-from fastrecipes.recipes import (Count, Rate, Run, Share, Switch, Widths, as_text, fit, get_recipe, global_settings, predict_scores,
-                                 recipe, recipes, settings_of)
+from fastrecipes.recipes import (Amount, Count, Rate, Run, Share, Switch, Whole, Widths, as_text, auto_lr, fit, get_recipe, global_settings,
+                                 predict_scores, recipe, recipes, settings_of, training_settings)
+from fastrecipes.recipes import ladder as rungs
 from fastrecipes.training import Outcome
 
 LADDER = ['similarity', 'sgd', 'linear', 'simple_net', 'mlp', 'resnet18']
-QUICK = {n: dict(epochs=3) for n in LADDER[1:5]} | {'resnet18': dict(epochs=1, bs=8)}
+ALL = ['similarity', 'sgd', 'logistic', 'linear', 'simple_net', 'mlp', 'resnet18']
+QUICK = {n: dict(epochs=3) for n in ('sgd', 'linear', 'simple_net', 'mlp')} | {'logistic': dict(epochs=3, lr=.3, bs=16), 'resnet18': dict(epochs=1, bs=8)}
 NAN, INF = math.nan, math.inf
 
 
@@ -33,7 +35,8 @@ def tiny(n, n_classes=2, size=8):
     return ImageSet('tiny', tuple('abcdefghij'[:n_classes]), part(n), part(6))
 
 
-def test_the_ladder_goes_from_similarity_to_resnet18(): assert list(recipes) == LADDER
+def test_the_ladder_goes_from_similarity_to_resnet18_and_logistic_stands_beside_it():
+    assert rungs() == LADDER and list(recipes) == ALL and [n for n in ALL if not recipes[n].rung] == ['logistic']
 
 def test_every_recipe_and_setting_says_what_it_is():
     assert all(r.about for r in recipes.values())
@@ -44,7 +47,9 @@ def test_every_recipe_and_setting_says_what_it_is():
 
 GOOD = {
     'Count': (Count, 5, [(3, 3), ('3', 3), (' 3 ', 3), (3., 3), (np.int64(3), 3), (1, 1)]),
+    'Whole': (Whole, 5, [(0, 0), ('0', 0), (3., 3), ('3', 3)]),
     'Rate': (Rate, .1, [(.5, .5), ('0.5', .5), ('1e-3', .001), (2, 2.), (np.float32(.5), .5)]),
+    'Amount': (Amount, .1, [(0, 0.), ('0', 0.), ('1e-3', .001), (2, 2.)]),
     'Share': (Share, .1, [(0, 0.), ('0', 0.), (.5, .5), ('0.999', .999)]),
     'Widths': (Widths, (64,), [('8,4', (8, 4)), ('8', (8,)), (8, (8,)), ([8, 4.], (8, 4)), ('(8, 4)', (8, 4)), ('[8]', (8,))]),
     'Switch': (Switch, False, [(True, True), ('yes', True), ('TRUE', True), ('on', True), ('1', True), (1, True),
@@ -53,6 +58,8 @@ GOOD = {
 BAD = {
     'Count': [0, -1, '0', '-3', 2.5, '2.5', '3.0', NAN, INF, 'nan', True, False, '', 'x', None, 'auto', [3],
               np.float32(2.5), Decimal('2.5'), np.True_],
+    'Whole': [-1, '-1', 2.5, '2.5', NAN, INF, True, '', 'x', None, 'auto', 2**31],
+    'Amount': [-1, '-0.1', NAN, INF, 'nan', True, '', 'x', None, 'auto', [.1]],
     'Rate': [0, -1, '0', NAN, INF, -INF, 'nan', 'inf', True, '', 'x', None, 'auto', [.1], 10**400],
     'Share': [1, 1., '1', -.1, '-0.1', NAN, 'nan', INF, True, '', 'x', None],
     'Widths': ['', ' , ', '8,0', '8,-4', '8,x', '8,2.5', 8.5, [], (), (8, 0), (8, True), True, None, 'auto', NAN, INF, (8, NAN)],
@@ -86,7 +93,7 @@ def test_auto_is_read_where_it_is_the_default_only(kind):
 @pytest.mark.parametrize('value, text', [(None, 'auto'), (True, 'yes'), (False, 'no'), ((64, 32), '64,32'), ((8,), '8'), (.003, '0.003')])
 def test_values_as_people_write_them(value, text): assert as_text(value) == text
 
-@pytest.mark.parametrize('name', LADDER)
+@pytest.mark.parametrize('name', ALL)
 def test_every_default_is_read_back_from_its_text(name):
     for s in recipes[name].settings.values():
         v = s.read(s.default_text, 'here')
@@ -108,11 +115,13 @@ def test_a_setting_without_a_kind_is_a_mistake_of_the_author():
 
 INI = {'fastrecipes': {'bs': '16', 'seed': '7', 'device': 'cpu'}, 'sgd': {'lr': '0.5', 'bs': 'auto'}, 'mlp': {'bs': '8', 'hidden': '5,5'}}
 
+SHARED = dict(schedule='constant', patience=0, patience_counts='since-best', best=True, dropout=0., wd=0., clip=0.)
+
 @pytest.mark.parametrize('name, given, wanted', [
-    ('sgd', {}, dict(epochs=20, lr=.5, bs=16, std=.01)), # default, own section, shared section
-    ('sgd', {'lr': '0.25', 'bs': 4}, dict(epochs=20, lr=.25, bs=4, std=.01)), # arguments
-    ('sgd', {'bs': 'auto'}, dict(epochs=20, lr=.5, bs=None, std=.01)), # 'auto' is an argument too
-    ('linear', {}, dict(epochs=20, lr=None, bs=16)),
+    ('sgd', {}, SHARED | dict(epochs=20, lr=.5, bs=16, std=None)), # default, own section, shared section
+    ('sgd', {'lr': '0.25', 'bs': 4}, SHARED | dict(epochs=20, lr=.25, bs=4, std=None)), # arguments
+    ('sgd', {'bs': 'auto'}, SHARED | dict(epochs=20, lr=.5, bs=None, std=None)), # 'auto' is an argument too
+    ('linear', {'best': 'no', 'clip': 1}, SHARED | dict(epochs=20, lr=None, bs=16, best=False, clip=1.)),
     ('similarity', {}, dict(distance='l2'))]) # Knows no bs
 def test_argument_over_own_section_over_shared_section_over_default(name, given, wanted): assert recipes[name].resolve(given, INI) == wanted
 
@@ -156,7 +165,7 @@ def test_an_unknown_recipe_or_setting_is_refused_with_the_nearest(name, kwargs, 
 def states(): return random.getstate(), np.random.get_state(), torch.get_rng_state()
 def same(a, b): return a[0] == b[0] and all(np.array_equal(x, y) for x, y in zip(a[1], b[1])) and torch.equal(a[2], b[2])
 
-@pytest.mark.parametrize('name', LADDER[:5])
+@pytest.mark.parametrize('name', ALL[:6])
 def test_the_callers_random_state_is_left_alone(name, threes_sevens):
     before = states()
     fit(name, threes_sevens, **({'epochs': 1} if name in QUICK else {}), device='cpu')
@@ -184,7 +193,7 @@ def test_the_seed_alone_decides_to_the_last_bit(name, kwargs, threes_sevens):
 
 # What is fitted
 
-CASES = [(n, s) for n in LADDER[:5] for s in ('threes_sevens', 'digits')] + [('resnet18', 'tiny')]
+CASES = [(n, s) for n in ALL[:6] for s in ('threes_sevens', 'digits')] + [('resnet18', 'tiny')]
 
 @pytest.fixture(scope='module', params=CASES, ids='-'.join)
 def fitted(request):
@@ -245,33 +254,34 @@ def test_predict_refuses_what_cannot_be_predicted(nearest, given, wanted):
 
 def test_the_learner_gives_the_same_probabilities(fitted):
     f, _ = fitted
-    assert (f.learner is None) == (f.recipe in ('similarity', 'sgd'))
+    assert (f.learner is None) == (f.recipe in ('similarity', 'sgd', 'logistic'))
     if f.learner is None: return
     with f.learner.no_bar(): probs, targets = f.learner.get_preds()
     assert_close(probs, f.probs, rtol=1e-4, atol=1e-6)
     assert torch.equal(targets, f.targets)
 
-def test_the_history_ends_with_what_was_fitted(fitted):
+def test_the_history_has_what_was_fitted_at_the_best_epoch(fitted):
     f, images = fitted
     if f.recipe == 'similarity':
-        assert f.history is None
+        assert f.history is None and f.best_epoch is None
         return
+    assert f.best_epoch == f.history.valid_loss.argmin()
     assert list(f.history) == ['epoch', 'train_loss', 'valid_loss', 'accuracy', 'seconds']
     assert f.history.epoch.tolist() == list(range(QUICK[f.recipe]['epochs']))
-    last, of_truth = f.history.iloc[-1], f.probs[range(len(f.targets)), f.targets]
-    own_loss = f.loss if f.recipe in ('mlp', 'resnet18') or len(images.classes) > 2 else (1 - of_truth).mean().item() # else mnist_loss
-    assert (last.accuracy, last.valid_loss) == (pytest.approx(f.accuracy), pytest.approx(own_loss, rel=1e-4))
+    best, of_truth = f.history.iloc[f.best_epoch], f.probs[range(len(f.targets)), f.targets]
+    own_loss = f.loss if f.recipe in ('logistic', 'mlp', 'resnet18') or len(images.classes) > 2 else (1 - of_truth).mean().item() # else mnist_loss
+    assert (best.accuracy, best.valid_loss) == (pytest.approx(f.accuracy), pytest.approx(own_loss, rel=1e-4))
     assert f.seconds == pytest.approx(f.history.seconds.sum())
 
 def test_settings_are_all_there_with_what_auto_came_to(fitted):
     f, images = fitted
     assert list(f.settings) == list(recipes[f.recipe].settings) and None not in f.settings.values()
     if f.recipe == 'similarity': return
-    bs = {('digits', 2): 8, ('digits', 10): 32, ('tiny', 2): 7}[images.source, len(images.classes)]
+    bs = 16 if f.recipe == 'logistic' else {('digits', 2): 8, ('digits', 10): 32, ('tiny', 2): 7}[images.source, len(images.classes)]
     assert (f.settings['epochs'], f.settings['bs']) == (QUICK[f.recipe]['epochs'], bs)
     assert (f.seed, f.device) == (42, torch.device('cpu'))
 
-PARAMETERS = dict(similarity=(0, 0), sgd=(65, 650), linear=(65, 650), simple_net=(65*30 + 31, 65*30 + 310),
+PARAMETERS = dict(similarity=(0, 0), sgd=(65, 650), logistic=(65, 650), linear=(65, 650), simple_net=(65*30 + 31, 65*30 + 310),
                   mlp=(65*64*3 + 65, 65*64*3 + 650)) # two classes, ten classes
 
 def test_parameters_by_hand(fitted):
@@ -316,9 +326,13 @@ def test_auto_lr_is_the_lessons_on_digits_and_shrinks_with_the_squared_length(di
 
 # resnet18
 
+def bare(name, images, cbs=(), **given):
+    "What the recipe's function gives, without the timing of predictions"
+    return recipes[name].func(images, Run(torch.device('cpu'), cbs=cbs), **recipes[name].resolve(given, {}))
+
 @pytest.mark.parametrize('n, bs', [(9, 8), (9, 4), (7, 3), (13, 4), (9, 2), (9, 1)])
 def test_a_lone_last_image_does_not_break_resnet18(n, bs):
-    outcome = recipes['resnet18'].func(tiny(n), Run(torch.device('cpu')), epochs=1, bs=bs) # without the timing of predictions
+    outcome = bare('resnet18', tiny(n), epochs=1, bs=bs)
     assert outcome.history.train_loss.notna().all() and n % outcome.derived['bs'] != 1
 
 class Stop(Callback):
@@ -326,7 +340,7 @@ class Stop(Callback):
 
 @pytest.mark.parametrize('n, epochs, bs', [(100, 90, 64), (1437, 6, 64), (9000, 1, 32), (25_600, 1, 64)])
 def test_resnet18_sees_about_9000_images_or_each_once(n, epochs, bs):
-    outcome = recipes['resnet18'].func(tiny(n), Run(torch.device('cpu'), cbs=(Stop(),)))
+    outcome = bare('resnet18', tiny(n), cbs=(Stop(),))
     assert outcome.derived == dict(epochs=epochs, lr=.003, bs=bs)
 
 
@@ -347,7 +361,7 @@ def always(images, run, *,
 
 def test_a_recipe_of_ones_own_stands_in_its_place_and_is_fitted(ladder, digits):
     mine = recipe(after='sgd')(always)
-    assert list(recipes) == ['similarity', 'sgd', 'always', 'linear', 'simple_net', 'mlp', 'resnet18']
+    assert list(recipes) == ['similarity', 'sgd', 'always', *ALL[2:]] and rungs() == ['similarity', 'sgd', 'always', *LADDER[2:]]
     assert get_recipe('always') is get_recipe(mine) is mine and mine.about == 'Say the same of every image'
     f = fit('always', digits, label='7', device='cpu')
     assert f.predictions.unique().tolist() == [7] and f.accuracy == (digits.valid.labels == 7).double().mean().item()
@@ -355,13 +369,15 @@ def test_a_recipe_of_ones_own_stands_in_its_place_and_is_fitted(ladder, digits):
 
 def test_a_recipe_goes_on_top_unless_told_otherwise_and_moves_when_made_again(ladder):
     recipe(always)
-    assert list(recipes) == [*LADDER, 'always']
+    assert list(recipes) == [*ALL, 'always'] and rungs() == [*LADDER, 'always']
     recipe(always, after='similarity')
-    assert list(recipes) == ['similarity', 'always', *LADDER[1:]]
+    assert list(recipes) == ['similarity', 'always', *ALL[1:]]
+    recipe(always, rung=False)
+    assert list(recipes) == [*ALL, 'always'] and rungs() == LADDER
 
 def test_a_recipe_after_an_unknown_one_is_refused_and_not_added(ladder):
     with pytest.raises(InputError, match="'sdg': did you mean 'sgd'"): recipe(after='sdg')(always)
-    assert list(recipes) == LADDER
+    assert list(recipes) == ALL
 
 def test_a_recipe_gets_the_device_the_callback_and_its_settings_by_name(ladder):
     got = {}
@@ -372,7 +388,7 @@ def test_a_recipe_gets_the_device_the_callback_and_its_settings_by_name(ladder):
     fit('spy', tiny(4), device='cpu', on_epoch=print, cbs=[len], wide='yes')
     assert got == dict(device=torch.device('cpu'), on_epoch=print, cbs=(len,), share=.5, wide=True)
 
-@pytest.mark.parametrize('name', ['sgd', 'linear'])
+@pytest.mark.parametrize('name', ['sgd', 'logistic', 'linear'])
 def test_each_epoch_is_reported(name, threes_sevens):
     seen = []
     f = fit(name, threes_sevens, epochs=2, device='cpu', on_epoch=seen.append)
@@ -410,3 +426,161 @@ def test_predicting_leaves_a_frozen_layer_in_evaluation_mode():
     model[1].eval()
     predict_scores(model, torch.zeros(2, 1, 8, 8, dtype=torch.uint8))
     assert [m.training for m in model] == [True, False, True, True, True]
+
+
+# Training settings, which every trained recipe has
+
+TRAINED = ALL[1:]
+LIVELY = dict(sgd=.3, logistic=.3, linear=.3, simple_net=.3, mlp=.01, resnet18=.003) # In noise the validation loss goes up and down
+FAST = dict(epochs=2, bs=16, schedule='constant', best=False)
+
+def again(name, images=None, **given):
+    "The recipe's outcome from a fixed seed"
+    with no_random(3): return bare(name, tiny(40, 3) if images is None else images, **FAST | dict(lr=LIVELY[name]) | given)
+
+def weights(outcome): return {k: v.clone() for k, v in outcome.model.state_dict().items()}
+def equal(a, b): return list(a) == list(b) and all(torch.equal(a[k], b[k]) for k in a)
+
+@pytest.fixture(scope='module')
+def plainly():
+    "Weights of each recipe with nothing but `FAST`, worked out once"
+    kept = {}
+    return lambda name: kept.setdefault(name, weights(again(name)))
+
+def norm(w): return sum(t.double().square().sum().item() for k, t in w.items() if k.endswith('weight'))
+
+EFFECTS = {'epochs': (3, lambda o, base: len(o.history) == 3), 'lr': (.02, lambda o, base: o.derived['lr'] == .02), 'bs': (8, lambda o, base: o.derived['bs'] == 8),
+           'schedule': ('one-cycle', lambda o, base: o.learner is None or len(set(o.learner.recorder.lrs)) > 2), 'clip': (1e-3, lambda o, base: True),
+           'dropout': (.4, lambda o, base: .4 in [m.p for m in o.model.modules() if isinstance(m, nn.Dropout)]), 'wd': (.5, lambda o, base: norm(weights(o)) < norm(base))}
+HARD = {'patience', 'patience_counts', 'best'} # Looked at below
+
+def test_every_training_setting_is_looked_at_here(): assert set(EFFECTS) | HARD == set(settings_of(training_settings))
+
+@pytest.mark.parametrize('name', TRAINED)
+def test_every_trained_recipe_has_every_training_setting(name):
+    assert [s for s in recipes[name].settings][:10] == list(settings_of(training_settings)) and 'epochs' not in recipes['similarity'].settings
+
+@pytest.mark.parametrize('setting', EFFECTS)
+@pytest.mark.parametrize('name', TRAINED)
+def test_every_training_setting_does_something_in_every_trained_recipe(name, setting, plainly):
+    value, told = EFFECTS[setting]
+    outcome, base = again(name, **{setting: value}), plainly(name)
+    assert told(outcome, base) and not equal(weights(outcome), base) and outcome.history.train_loss.notna().all()
+
+@pytest.mark.parametrize('name', TRAINED)
+def test_without_any_the_same_comes_out(name, plainly): assert equal(weights(again(name)), plainly(name))
+
+def lengths(losses, patience=1):
+    "After how many epochs each counting stops, in a few lines of its own"
+    since, rises, best = None, None, math.inf
+    for i, loss in enumerate(losses, 1):
+        if since is None and not loss < best: since = i
+        if rises is None and i > 1 and loss > losses[i - 2]: rises = i
+        best = min(best, loss)
+    return since or len(losses), rises or len(losses)
+
+@pytest.mark.parametrize('name', TRAINED)
+def test_patience_stops_every_trained_recipe_by_either_counting(name):
+    free = again(name, epochs=6).history.drop(columns='seconds')
+    got = [again(name, epochs=6, patience=1, patience_counts=c).history.drop(columns='seconds') for c in ('since-best', 'increases')]
+    assert tuple(map(len, got)) == lengths(free.valid_loss.tolist()) and all(h.equals(free.iloc[:len(h)]) for h in got)
+    if name != 'resnet18': # Whose running means go on changing
+        still = [len(again(name, epochs=4, lr=1e-30, patience=1, patience_counts=c).history) for c in ('since-best', 'increases')]
+        assert still == [2, 4], 'an unchanged loss is no progress, and no increase'
+
+@pytest.mark.parametrize('name', TRAINED)
+def test_best_gives_every_trained_recipe_the_weights_that_it_had_after_that_epoch(name):
+    last, best = again(name, epochs=8), again(name, epochs=8, best=True)
+    at = last.history.valid_loss.argmin()
+    assert last.best_epoch is None and best.best_epoch == at < 7 and best.history.drop(columns='seconds').equals(last.history.drop(columns='seconds'))
+    assert equal(weights(best), weights(again(name, epochs=int(at) + 1))) and not equal(weights(best), weights(last))
+
+def test_the_best_epoch_is_said_where_it_is_not_the_last(threes_sevens):
+    for best, words in ((True, ' (of epoch '), (False, ' validation images, ')):
+        f = fit('linear', threes_sevens, epochs=12, lr=30, best=best, device='cpu')
+        at = f.history.valid_loss.argmin()
+        assert at < 11 and words in repr(f) and (f'(of epoch {at + 1})' in repr(f)) == best and ('best=no' in repr(f)) == (not best)
+        assert f.accuracy == pytest.approx(f.history.accuracy.iloc[at if best else -1])
+
+def test_settings_that_do_nothing_are_not_said(threes_sevens):
+    assert repr(fit('linear', threes_sevens, epochs=1, lr=1, bs=64, device='cpu')).startswith('Fitted linear(epochs=1, lr=1.0, bs=64, schedule=constant): accuracy ')
+    assert 'patience=3, patience_counts=increases, dropout=0.1, wd=0.01, clip=1.0)' in repr(fit('linear', threes_sevens, epochs=1, patience=3, patience_counts='increases', dropout=.1, wd=.01, clip=1, device='cpu'))
+
+@pytest.mark.parametrize('n, hidden, dropout, lr', [(19_999, (64, 64, 64), 0., .01), (20_000, (512, 256), .1, .003)])
+def test_what_auto_is_for_the_deeper_net_depends_on_the_number_of_images(n, hidden, dropout, lr):
+    outcome = bare('mlp', tiny(n), cbs=(Stop(),))
+    assert outcome.derived | dict(bs=0) == dict(epochs=10, lr=lr, bs=0, hidden=hidden, dropout=dropout)
+    assert [m.out_features for m in outcome.model if isinstance(m, nn.Linear)] == [*hidden, 1] and {m.p for m in outcome.model if isinstance(m, nn.Dropout)} == {dropout} - {0.}
+    outcome = bare('mlp', tiny(n), cbs=(Stop(),), hidden='7,5', dropout=0, lr=.5)
+    assert outcome.derived | dict(bs=0) == dict(epochs=10, lr=.5, bs=0, hidden=(7, 5), dropout=0.) and not [m for m in outcome.model if isinstance(m, nn.Dropout)]
+
+
+# The test images
+
+def with_test(images, shift=0, labels=None):
+    "The set with validation images as its test split, their pixels and labels changed"
+    x = (images.valid.images[:50] + shift).to(torch.uint8)
+    return ImageSet(images.source, images.classes, images.train, images.valid, Split(x, images.valid.labels[:50] if labels is None else torch.full((50,), labels)))
+
+@pytest.mark.parametrize('name', ALL[:6])
+def test_test_images_influence_nothing_but_their_own_figures(name, threes_sevens):
+    quick = {} if name == 'similarity' else dict(epochs=2, patience=1)
+    one, other, none = (fit(name, images, device='cpu', test=test, **quick)
+                        for images, test in ((with_test(threes_sevens), True), (with_test(threes_sevens, 77, 1), True), (threes_sevens, False)))
+    for f in (other, none):
+        assert equal(dict(one.model.state_dict()), dict(f.model.state_dict())) and torch.equal(one.scores, f.scores) and one.stats == f.stats
+        assert f.history is None or f.history.drop(columns='seconds').equals(one.history.drop(columns='seconds'))
+    assert none.test is None and not torch.equal(one.test.scores, other.test.scores) and one.test.accuracy != other.test.accuracy
+
+def test_no_recipe_can_see_the_test_images(ladder, threes_sevens):
+    @recipe
+    def curious(images, run):
+        assert images.test is None and list(images.splits) == ['train', 'valid']
+        return always(images, run, label=0)
+    f = fit('curious', with_test(threes_sevens), test=True, device='cpu')
+    assert f.test.accuracy == (threes_sevens.valid.labels[:50] == 0).double().mean().item() and f.images.test is not None
+
+def test_the_figures_of_the_test_images_follow_from_their_scores(threes_sevens):
+    images = with_test(threes_sevens, 3)
+    f = fit('logistic', images, lr=.3, test=True, device='cpu')
+    assert_close(f.test.scores, predict_scores(f.model, images.test.images))
+    assert torch.equal(f.test.predictions, (f.test.scores[:, 0] > 0).long()) and torch.equal(f.test.targets, images.test.labels)
+    assert f.test.loss == pytest.approx(F.binary_cross_entropy_with_logits(f.test.scores[:, 0].double(), f.test.targets.double()).item())
+    assert f.test.accuracy == (f.test.predictions == f.test.targets).double().mean().item() and f', {f.test.accuracy:.4f} on 50 test images,' in repr(f)
+    assert_close(f.test.probs.sum(1), torch.ones(50))
+    assert fit('logistic', images, epochs=1, device='cpu').test is None and 'test images' not in repr(fit('logistic', images, epochs=1, device='cpu'))
+
+@pytest.mark.parametrize('name', TRAINED[:5])
+def test_asking_for_test_images_that_are_not_there_is_refused_before_training(name):
+    with pytest.raises(InputError) as e: fit(name, tiny(4), test=True, device='cpu', on_epoch=lambda row: pytest.fail('it trained'))
+    assert str(e.value) == 'tiny: there is no test split to report; leave `test` out, or take a set that has one'
+
+
+# What a recipe trains
+
+@pytest.mark.parametrize('name', ALL)
+@pytest.mark.parametrize('n_classes', [2, 4])
+def test_the_parts_are_the_model_that_is_trained(name, n_classes):
+    images = tiny(8, n_classes)
+    outcome = bare(name, images, **({} if name == 'similarity' else dict(epochs=1, bs=4)))
+    settings = recipes[name].resolve({}, {}) | outcome.derived
+    parts = recipes[name].parts(images.shape, n_classes, **settings)
+    assert repr(parts.model) == repr(outcome.model) and [(k, v.shape, v.dtype) for k, v in parts.model.state_dict().items()] == [(k, v.shape, v.dtype) for k, v in outcome.model.state_dict().items()]
+    assert (parts.loss is None) == (parts.opt_func is None) == (name == 'similarity')
+    if parts.loss is not None: assert parts.loss(outcome.model(torch.rand(6, *images.shape)), images.valid.labels).ndim == 0
+
+def test_a_recipe_of_ones_own_has_the_training_settings_where_it_asks_for_them(ladder):
+    got = {}
+    @recipe(epochs=3, wd=.5)
+    def mine(images, run, *, width:Count=4, lr, **training):
+        got.update(training, lr=lr, width=width)
+        return always(images, run, label=0)
+    assert mine.settings['epochs'].default == 3 and mine.settings['wd'].default == .5 and mine.settings['width'].default == 4
+    fit('mine', tiny(4), device='cpu', clip='2')
+    assert got == SHARED | dict(epochs=3, wd=.5, lr=None, bs=None, clip=2., width=4)
+
+def test_what_every_recipe_takes_cannot_be_a_setting(ladder):
+    def old(images, run, *, test:Count=1): pass
+    def new(images, run, *, checkpoint:Count=1, **training): pass
+    for f, name in ((old, 'test'), (new, 'checkpoint')):
+        with pytest.raises(TypeError, match=f'no setting can be called {name!r}'): recipe(f).settings

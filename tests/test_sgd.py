@@ -11,7 +11,7 @@ from fastrecipes.images import InputError
 from fastrecipes.loaders import dataloaders, to_floats
 from fastrecipes.nets import linear, n_outputs
 from fastrecipes.recipes import fit
-from fastrecipes.sgd import (BasicOptim, ClassLoss, basic_opt, batch_accuracy, calc_grad, class_probs, cross_entropy, init_params,
+from fastrecipes.sgd import (BasicOptim, ClassLoss, TunedOptim, basic_opt, batch_accuracy, calc_grad, class_probs, cross_entropy, init_params,
                              lesson_loss, linear1, mnist_loss, sigmoid, softmax, train_epoch, train_model, validate_epoch)
 from fastrecipes.training import fit_learner
 
@@ -179,6 +179,80 @@ def test_basic_optim_equals_torch_sgd_to_the_last_bit_at_every_step(seed, n_in, 
     assert a.spare.grad is None
 
 
+# Weight decay, clipping and a schedule
+
+def _steps(a, b, ours, theirs, before_theirs=lambda: None, steps=4, scale=1.):
+    "The same gradients for both, and the largest difference after each step"
+    for _ in range(steps):
+        for p, q in zip(a, b):
+            p.grad = torch.randn_like(p) * scale
+            q.grad = p.grad.clone()
+        ours.step()
+        before_theirs()
+        theirs.step()
+        for p, q in zip(a, b): assert_close(p, q, rtol=1e-5, atol=1e-7)
+
+def _params(*shapes):
+    a = [torch.randn(s).requires_grad_() for s in shapes]
+    return a, [p.detach().clone().requires_grad_() for p in a]
+
+shapes = st.lists(st.lists(st.integers(1, 4), max_size=3).map(tuple), min_size=1, max_size=4)
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(shapes=shapes, lr=st.floats(1e-4, 1), wd=st.floats(0, 1))
+def test_weight_decay_is_its_formula_and_torchs(shapes, lr, wd):
+    a, b = _params(*shapes)
+    old, grads = [p.detach().clone() for p in a], [torch.randn_like(p) for p in a]
+    for p, g in zip(a, grads): p.grad = g.clone()
+    TunedOptim(a, lr, wd).step()
+    for p, o, g in zip(a, old, grads): assert_close(p, o - lr * wd * o - lr * g)
+    a, b = _params(*shapes)
+    _steps(a, b, TunedOptim(a, lr, wd), torch.optim.SGD(b, lr, weight_decay=wd))
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(shapes=shapes, clip=st.floats(1e-3, 10), scale=st.sampled_from([0., 1e-3, 1., 1e4]))
+def test_clipping_is_torchs(shapes, clip, scale):
+    a, b = _params(*shapes)
+    _steps(a, b, TunedOptim(a, .1, clip=clip), torch.optim.SGD(b, .1), lambda: torch.nn.utils.clip_grad_norm_(b, clip), scale=scale)
+
+def test_the_gradient_is_clipped_as_one_vector_and_a_short_one_is_left_alone():
+    a, b = torch.zeros(1, requires_grad=True), torch.zeros(1, requires_grad=True)
+    opt = TunedOptim([a, b], 1., clip=1.)
+    a.grad, b.grad = torch.tensor([3.]), torch.tensor([4.])
+    opt.step()
+    assert (a.item(), b.item()) == (pytest.approx(-.6, rel=1e-5), pytest.approx(-.8, rel=1e-5))
+    a.grad, b.grad = torch.tensor([.3]), torch.tensor([.4])
+    opt.step()
+    assert (a.item(), b.item()) == (pytest.approx(-.9, rel=1e-5), pytest.approx(-1.2, rel=1e-5))
+
+def test_clipping_changes_the_length_of_the_gradient_and_decay_is_not_clipped():
+    w = torch.tensor([100.], requires_grad=True)
+    w.grad = torch.tensor([1000.])
+    TunedOptim([w], .1, wd=.5, clip=1.).step()
+    assert w.item() == pytest.approx(100 - .1 * .5 * 100 - .1)
+
+@pytest.mark.parametrize('opt', [lambda ps: TunedOptim(ps, .1, wd=.5), lambda ps: basic_opt(ps, lr=.1, wd=.5)], ids=['by hand', 'for fastai'])
+def test_a_parameter_without_a_gradient_does_not_decay_either(opt):
+    frozen, w = torch.ones(2), torch.ones(2, requires_grad=True)
+    w.grad = torch.zeros(2)
+    opt([frozen, w]).step()
+    assert frozen.tolist() == [1, 1] and w.tolist() == pytest.approx([.95, .95])
+
+def test_the_schedule_is_asked_before_each_step_for_the_share_that_is_done():
+    w, seen = torch.zeros(1, requires_grad=True), []
+    opt = TunedOptim([w], 9., schedule=lambda share: seen.append(share) or share + 1, steps=4)
+    for _ in range(4):
+        w.grad = torch.ones(1)
+        opt.step()
+    assert seen == [0, .25, .5, .75] and w.item() == -(1 + 1.25 + 1.5 + 1.75) and opt.done == 4
+
+def test_without_any_of_them_it_is_basic_optim_to_the_last_bit():
+    a, b = _params((3, 4), (4,))
+    for p, q in zip(a, b): p.grad = torch.randn_like(p); q.grad = p.grad.clone()
+    TunedOptim(a, .3).step(); BasicOptim(b, .3).step()
+    assert all(torch.equal(p, q) for p, q in zip(a, b))
+
+
 # Epochs
 
 BATCHES = [(torch.tensor([2., 4]), torch.tensor([1, 0])), (torch.tensor([6.]), torch.tensor([1]))] # The last one is smaller
@@ -234,6 +308,32 @@ def test_train_model_gives_a_row_an_epoch_and_reports_each():
     assert seen == frame.to_dict('records')
     last, preds = frame.iloc[-1], model(x)
     assert (last.valid_loss, last.accuracy) == (pytest.approx(mnist_loss(preds, y).item()), pytest.approx(batch_accuracy(preds, y).item()))
+
+def _line():
+    torch.manual_seed(0)
+    x = torch.randn(10, 4)
+    return nn.Linear(4, 1), list(zip(x.split(4), torch.randint(0, 2, (10,)).split(4)))
+
+def test_train_model_stops_where_on_epoch_says_so():
+    model, dl = _line()
+    frame = train_model(model, dl, dl, BasicOptim(model.parameters(), .5), 9, on_epoch=lambda row: row['epoch'] == 3)
+    assert frame.epoch.tolist() == [0, 1, 2, 3]
+    assert len(train_model(model, dl, dl, BasicOptim(model.parameters(), .5), 3, on_epoch=lambda row: None)) == 3
+
+def test_train_model_goes_on_from_rows_as_if_it_had_not_been_interrupted():
+    (whole, dl), (pieces, _), seen = _line(), _line(), []
+    wanted = train_model(whole, dl, dl, BasicOptim(whole.parameters(), .5), 5)
+    rows = train_model(pieces, dl, dl, BasicOptim(pieces.parameters(), .5), 2).to_dict('records')
+    got = train_model(pieces, dl, dl, BasicOptim(pieces.parameters(), .5), 5, on_epoch=lambda row: seen.append(row['epoch']), rows=rows)
+    assert seen == [2, 3, 4] and len(rows) == 2 and torch.equal(whole.weight, pieces.weight)
+    assert got.drop(columns='seconds').equals(wanted.drop(columns='seconds'))
+
+@pytest.mark.parametrize('epochs', [2, 1, 0])
+def test_train_model_trains_no_more_where_the_rows_are_enough(epochs):
+    model, dl = _line()
+    rows = train_model(model, dl, dl, BasicOptim(model.parameters(), .5), 2).to_dict('records')
+    before = model.weight.detach().clone()
+    assert train_model(model, dl, dl, BasicOptim(model.parameters(), .5), epochs, rows=iter(rows)).to_dict('records') == rows and torch.equal(before, model.weight)
 
 def test_train_model_finds_a_line_that_separates():
     x = torch.rand(200, 2) * 2 - 1
@@ -291,7 +391,16 @@ def test_basic_opt_takes_a_learning_rate_for_each_group():
     opt.step()
     assert (w.item(), b.item()) == (pytest.approx(.9), pytest.approx(.5))
 
-@pytest.mark.parametrize('name', ['mom', 'wd', 'sqr_mom'])
+def test_basic_opt_decays_as_told_and_as_fit_tells_it():
+    w, b = (torch.ones(1, requires_grad=True) for _ in range(2))
+    opt = basic_opt([[w], [b]], lr=.1, wd=.5)
+    assert [h['wd'] for h in opt.hypers] == [.5, .5]
+    opt.set_hyper('wd', [.5, 0.])
+    w.grad, b.grad = torch.ones(1), torch.ones(1)
+    opt.step()
+    assert (w.item(), b.item()) == (pytest.approx(1 - .1 * .5 - .1), pytest.approx(.9))
+
+@pytest.mark.parametrize('name', ['mom', 'eps', 'sqr_mom'])
 def test_basic_opt_refuses_what_it_lacks(name):
     with pytest.raises(InputError, match=f'no {name!r}'): basic_opt([torch.ones(1, requires_grad=True)], lr=.1, **{name: .9})
     basic_opt([torch.ones(1, requires_grad=True)], lr=.1, **{name: 0})

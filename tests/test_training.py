@@ -1,21 +1,25 @@
 """Fitting through fastai's `Learner`: a history worked out by hand, quiet, with the learning rates asked for, and a learner as it was"""
+import math
 import matplotlib
 matplotlib.use('Agg')
 import pandas as pd, pytest, torch
 from fastai.callback.core import Callback
 from fastai.callback.mixup import MixUp
 from fastai.callback.progress import ProgressCallback
-from fastai.callback.tracker import SaveModelCallback
+from fastai.callback.tracker import EarlyStoppingCallback, SaveModelCallback
 from fastai.callback.training import GradientClip
 from fastai.learner import Learner
-from fastai.optimizer import Adam
-from fastai.torch_core import set_seed
+from fastai.optimizer import Adam, SGD
+from fastai.torch_core import no_random, set_seed
+from hypothesis import given, settings, strategies as st
+from torch import nn
 import fastai.callback.schedule # gives `Learner` lr_find
 from fastrecipes.images import ImageSet, InputError, Split
 from fastrecipes.loaders import dataloaders
 from fastrecipes.nets import linear
 from fastrecipes.sgd import ClassLoss, basic_opt, batch_accuracy, cross_entropy
-from fastrecipes.training import History, Outcome, fit_learner, plot_history
+from fastrecipes.recipes import Parts, Run, _by_hand, _through_learner
+from fastrecipes.training import Best, BestWeights, EarlyStop, History, Outcome, Patience, fit_learner, one_cycle, plot_history
 
 COLUMNS = ['epoch', 'train_loss', 'valid_loss', 'accuracy', 'seconds']
 
@@ -23,6 +27,11 @@ COLUMNS = ['epoch', 'train_loss', 'valid_loss', 'accuracy', 'seconds']
 @pytest.fixture(scope='module')
 def data(digits):
     return ImageSet('digits', digits.classes, *(Split(s.images[:n], s.labels[:n]) for s, n in ((digits.train, 64), (digits.valid, 30))))
+
+@pytest.fixture(scope='module')
+def unlearnable(data):
+    "Training labels that say nothing, so that the validation loss soon rises"
+    return ImageSet('noise', data.classes, Split(data.train.images, data.train.labels[torch.randperm(64, generator=torch.Generator().manual_seed(0))]), data.valid)
 
 def make(data, bs=16, opt=basic_opt, shuffle=True, **kwargs):
     set_seed(0)
@@ -172,7 +181,193 @@ def test_the_learner_is_as_it_was_after_an_interruption_too(data):
     assert len(fit_learner(learn, 1, .1).history) == 1
 
 
+# Patience
+
+NAN, INF = math.nan, math.inf
+
+def stop_of(losses, patience, counts='since-best'):
+    "The epoch after which training stops, or None"
+    watch = Patience(patience, counts)
+    return next((i for i, loss in enumerate(losses) if watch.update(loss)), None)
+
+@pytest.mark.parametrize('losses, patience, since_best, increases', [
+    ([3, 2, 1, 0], 1, None, None), ([1, 2], 1, 1, 1), ([1, 1], 1, 1, None), ([1, 2, 3, 4], 2, 2, 2), ([1, 2, 3, 4], 3, 3, 3),
+    ([5, 4, 6, 5, 6, 5, 6], 2, 3, None), # up and down: never two increases in a row, but no progress
+    ([5, 4, 6, 5, 3, 4, 5], 3, None, None), ([5, 4, 6, 5, 3, 4, 5], 2, 3, 6), ([5, 6, 5.5, 5.2, 5.1, 5.05], 4, 4, None),
+    ([5, 6, 6, 7], 2, 2, None), ([5, 6, 7, 6, 7, 8], 2, 2, 2), ([5, 4], 0, None, None), ([1, 2, 3, 4, 5, 6], 0, None, None),
+    ([1, NAN, NAN], 2, 2, 2), ([NAN, NAN], 1, 0, 0), ([1, INF, .5], 1, 1, 1), ([INF, INF, INF], 2, 1, None), ([NAN] * 3, 0, None, None)])
+def test_patience_by_hand(losses, patience, since_best, increases):
+    assert (stop_of(losses, patience), stop_of(losses, patience, 'increases')) == (since_best, increases)
+
+values = st.lists(st.sampled_from([0., .5, 1., 2., 3.]) | st.floats(0, 1e6, width=32), max_size=12)
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(losses=values | st.lists(st.sampled_from([0., 1., 2., INF])), patience=st.integers(1, 4))
+def test_increases_in_a_row_are_counted_as_in_the_lesson(losses, patience):
+    count, wanted = 0, None
+    for i in range(1, len(losses)):
+        if losses[i] > losses[i - 1]: count += 1
+        else: count = 0
+        if count == patience: wanted = i; break
+    assert stop_of(losses, patience, 'increases') == wanted
+
+class Scripted:
+    "A loss function that says in each epoch's validation what it is told to"
+    def __init__(self, losses): self.losses = losses
+    def __call__(self, scores, y): return scores.sum() * 0 + (1. if self.learn.training else self.losses[self.learn.epoch])
+
+def scripted(data, losses):
+    few = lambda split: Split(split.images[:10], torch.arange(10))
+    loss = Scripted(losses)
+    loss.learn = Learner(dataloaders(ImageSet('few', data.classes, few(data.train), few(data.valid)), 10, 'cpu'), linear(64, 10), loss, opt_func=basic_opt)
+    return loss.learn
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(losses=st.lists(st.sampled_from([0., .5, 1., 2., NAN, INF]) | st.floats(0, 1e6, width=32), min_size=1, max_size=8), patience=st.integers(1, 4))
+def test_epochs_since_the_best_are_counted_as_fastais_early_stopping_does(data, losses, patience):
+    theirs = scripted(data, losses)
+    quietly(theirs, theirs.fit, len(losses), .1, cbs=EarlyStoppingCallback(patience=patience))
+    ours = fit_learner(scripted(data, losses), len(losses), .1, patience=patience)
+    assert len(ours.history) == len(theirs.recorder.values) == (stop_of(losses, patience) if stop_of(losses, patience) is not None else len(losses) - 1) + 1
+    assert ours.history.valid_loss.tolist() == pytest.approx(losses[:len(ours.history)], nan_ok=True)
+
+@pytest.mark.parametrize('counts', ['since-best', 'increases'])
+def test_a_learner_is_stopped_by_either_counting_and_keeps_the_best_epoch(data, counts):
+    losses = [5, 4, 6, 5, 3, 4, 5, 6, 7, 1]
+    outcome = fit_learner(scripted(data, losses), 10, .1, patience=2, patience_counts=counts, best=True)
+    assert (len(outcome.history), outcome.best_epoch) == ((4, 1) if counts == 'since-best' else (7, 4))
+
+def test_patience_goes_on_from_its_state():
+    losses = [5, 4, 6, 5, 3, 4, 5, 6]
+    for counts in ('since-best', 'increases'):
+        for at in range(len(losses)):
+            first, second = Patience(3, counts), Patience(3, counts)
+            for loss in losses[:at]: first.update(loss)
+            second.load_state_dict(first.state_dict())
+            assert [first.update(loss) for loss in losses[at:]] == [second.update(loss) for loss in losses[at:]] and first.stop == second.stop
+
+def test_an_unknown_counting_is_refused(data):
+    wanted = "patience_counts='best' is not known; there are 'since-best' and 'increases'"
+    for f in (lambda: Patience(1, 'best'), lambda: EarlyStop(0, 'best'), lambda: fit_learner(make(data), 1, .1, patience_counts='best')):
+        with pytest.raises(InputError, match=wanted): f()
+
+def test_the_callbacks_can_be_taken_alone(data):
+    losses = [3, 2, 1, 2, 3, 0]
+    learn = scripted(data, losses)
+    stop, keep = EarlyStop(2), BestWeights()
+    quietly(learn, learn.fit, 6, .1, cbs=[History(), stop, keep])
+    assert keep.best.epoch == 2 and stop.watch.stop and len(learn.recorder.values) == 5
+
+
+# The best epoch
+
+class Spy(Callback):
+    "The weights after every epoch, taken before anything else happens"
+    order = 55
+    def before_fit(self): self.weights = []
+    def after_epoch(self): self.weights.append({k: v.clone() for k, v in self.model.state_dict().items()})
+
+def normed(opt=Adam):
+    "A net with batch norm, whose buffers change in every step"
+    return lambda data: Learner(dataloaders(data, 16, 'cpu'), nn.Sequential(nn.Flatten(), nn.Linear(64, 20), nn.BatchNorm1d(20), nn.ReLU(), nn.Dropout(.2), nn.Linear(20, 10)),
+                                ClassLoss(cross_entropy), opt_func=opt, metrics=batch_accuracy)
+
+def equal(a, b): return list(a) == list(b) and all(torch.equal(a[k], b[k]) for k in a)
+
+@pytest.mark.parametrize('patience', [0, 2])
+@pytest.mark.parametrize('schedule', ['constant', 'one-cycle'])
+@pytest.mark.parametrize('make, lr', [(make, .5), (normed(), .05)], ids=['linear', 'batch norm'])
+def test_the_weights_that_are_kept_are_those_of_the_lowest_validation_loss(unlearnable, make, lr, schedule, patience):
+    set_seed(0)
+    learn, spy = make(unlearnable), Spy()
+    outcome = fit_learner(learn, 12, lr, schedule, patience=patience, best=True, cbs=[spy])
+    at, n = outcome.history.valid_loss.argmin(), len(outcome.history)
+    assert outcome.best_epoch == at < n - 1 and (n < 12 or not patience) and len(spy.weights) == n
+    assert equal(dict(learn.model.state_dict()), spy.weights[at]) and not equal(spy.weights[at], spy.weights[-1])
+    assert learn.validate()[0] == pytest.approx(outcome.history.valid_loss.min())
+
+def test_without_it_the_last_weights_are_kept(unlearnable):
+    set_seed(0)
+    learn, spy = normed()(unlearnable), Spy()
+    outcome = fit_learner(learn, 8, .5, patience=2, cbs=[spy])
+    assert outcome.best_epoch is None and outcome.history.valid_loss.argmin() < len(outcome.history) - 1 and equal(dict(learn.model.state_dict()), spy.weights[-1])
+
+@pytest.mark.parametrize('losses, best', [([3, 1, 2, 1], 1), ([2, 2, 2], 0), ([NAN, 2, NAN, 3], 1), ([NAN, NAN], None), ([INF, INF], None), ([INF, 5], 1)])
+def test_the_first_of_the_lowest_counts_and_what_is_no_number_does_not(data, losses, best):
+    learn = scripted(data, losses)
+    assert fit_learner(learn, len(losses), .1, best=True).best_epoch == best
+
+def test_the_best_weights_are_a_copy_and_go_on_from_their_state():
+    model, best, other = nn.BatchNorm1d(2), Best(), Best()
+    best.update(model, dict(epoch=0, valid_loss=1.))
+    with torch.no_grad(): model.weight.fill_(5); model.running_mean.fill_(5)
+    best.update(model, dict(epoch=1, valid_loss=2.))
+    other.load_state_dict(best.state_dict())
+    other.restore(model)
+    assert other.epoch == 0 and model.weight.tolist() == [1, 1] and model.running_mean.tolist() == [0, 0]
+    untouched = nn.Linear(1, 1)
+    Best().restore(untouched) # there is nothing to restore
+
+
+# Weight decay and clipping
+
+@pytest.mark.parametrize('opt', [basic_opt, Adam], ids=['basic', 'adam'])
+def test_clip_is_fastais_gradient_clip(data, opt):
+    ours, theirs, free = (make(data, opt=opt) for _ in range(3))
+    fit_learner(ours, 3, .1, clip=.05); fit_learner(free, 3, .1)
+    quietly(theirs, theirs.fit, 3, .1, cbs=GradientClip(.05))
+    assert torch.equal(ours.model[1].weight, theirs.model[1].weight) and not torch.equal(ours.model[1].weight, free.model[1].weight)
+
+@pytest.mark.parametrize('opt, reference, schedule', [(Adam, Adam, 'constant'), (Adam, Adam, 'one-cycle'), (basic_opt, SGD, 'constant')], ids=['adam', 'adam, one cycle', 'basic'])
+def test_wd_is_fastais_weight_decay(data, opt, reference, schedule):
+    ours, theirs = make(data, opt=opt), make(data, opt=reference, wd_bn_bias=reference is SGD) # basic_opt decays every parameter
+    fit_learner(ours, 3, .1, schedule, wd=.3)
+    quietly(theirs, *((theirs.fit, 3, .1) if schedule == 'constant' else (theirs.fit_one_cycle, 3, .1)), wd=.3)
+    assert torch.allclose(ours.model[1].weight, theirs.model[1].weight, rtol=1e-5, atol=1e-7)
+
+def test_wd_of_none_is_what_the_learner_had(data):
+    a, b, none = make(data, opt=Adam, wd=.5), make(data, opt=Adam), make(data, opt=Adam)
+    fit_learner(a, 2, .1); fit_learner(b, 2, .1, wd=.5); fit_learner(none, 2, .1, wd=0.)
+    assert torch.equal(a.model[1].weight, b.model[1].weight) and a.model[1].weight.norm() < none.model[1].weight.norm()
+
+def test_one_cycle_is_a_quarter_up_and_the_rest_down():
+    f = one_cycle(1.)
+    assert [f(x) for x in (0, .125, .25, .625, 1)] == pytest.approx([1 / 25, (1 / 25 + 1) / 2, 1, (1 + 1e-5) / 2, 1e-5])
+
+
+# By hand and through fastai
+
+@pytest.mark.parametrize('options', [dict(), dict(schedule='one-cycle'), dict(wd=.3), dict(clip=.1), dict(patience=2, best=True), dict(patience=2, patience_counts='increases', best=True),
+                                     dict(wd=.1, clip=.5, schedule='one-cycle', patience=3, best=True)], ids=str)
+@pytest.mark.parametrize('dropout', [0., .3])
+def test_the_hand_written_loop_and_the_learner_do_the_same(data, unlearnable, options, dropout):
+    "With every training setting, from the same start with the same batches and the same units dropped"
+    outcomes, how = [], dict(epochs=20, lr=.5, bs=16, schedule='constant', patience=0, patience_counts='since-best', best=False, wd=0., clip=0.) | options
+    for through in (_by_hand, lambda *args, **kwargs: _through_learner(*args, dropout=dropout, **kwargs)):
+        with no_random(3):
+            model = linear(64, 10, dropout)
+            start = {k: v.clone() for k, v in model.state_dict().items()}
+            outcomes.append(through(unlearnable if 'best' in options else data, Run(torch.device('cpu')), Parts(model, cross_entropy, basic_opt), **how))
+    a, b = outcomes
+    assert a.history.drop(columns='seconds').to_numpy() == pytest.approx(b.history.drop(columns='seconds').to_numpy(), rel=1e-4, abs=1e-6)
+    assert a.best_epoch == b.best_epoch and a.derived == b.derived and not equal(start, dict(a.model.state_dict()))
+    for p, q in zip(a.model.parameters(), b.model.parameters()): assert torch.allclose(p, q, rtol=1e-4, atol=1e-5)
+    if 'best' in options: assert len(a.history) < 20 and a.best_epoch < len(a.history) - 1, 'patience and the best epoch had something to do'
+
+
+# Errors
+
+def test_a_refusal_in_the_middle_of_training_is_one_line(data):
+    def no(row): raise InputError('so it is')
+    with pytest.raises(InputError) as e: fit_learner(make(data), 1, .1, on_epoch=no)
+    assert str(e.value) == 'so it is'
+
+
 # plot_history
+
+def test_the_best_epoch_is_marked():
+    history = pd.DataFrame(dict(epoch=[0, 1, 2], train_loss=[2., 1., 1.], valid_loss=[3., 2.5, 2.7], accuracy=[.5, .75, .7], seconds=[1.] * 3))
+    for ax, n in zip(plot_history(history, best_epoch=1).axes, (2, 1)): assert len(ax.lines) == n + 1 and list(ax.lines[-1].get_xdata()) == [2, 2]
 
 def test_the_plot_has_both_losses_and_the_accuracy_by_epoch_from_one():
     history = pd.DataFrame(dict(epoch=[0, 1], train_loss=[2., 1.], valid_loss=[3., 2.5], accuracy=[.5, .75], seconds=[1., 1.]))

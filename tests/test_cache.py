@@ -1,0 +1,309 @@
+"A set is decoded once: the second time it comes from the cache, unless anything has changed, and whatever happens to the cache"
+import json, os, re, subprocess, sys, time, warnings
+from pathlib import Path
+import numpy as np, pytest, torch
+from PIL import Image
+from fastrecipes import files as lib
+from fastrecipes.files import cache_dir, cache_entries, clear_cache, image_files
+from fastrecipes.images import InputError, load
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    "A cache of its own for each test"
+    monkeypatch.setenv('FASTRECIPES_CACHE', str(tmp_path/'cache'))
+    return tmp_path/'cache'
+
+@pytest.fixture
+def decoded(monkeypatch):
+    "The names of the files whose pixels are read, as they are"
+    names, real = [], lib.read_image
+    monkeypatch.setattr(lib, 'read_image', lambda file: (names.append(Path(file).name), real(file))[1])
+    return names
+
+def child(code, *args, **kwargs):
+    return subprocess.Popen([sys.executable, '-W', 'error', '-c', code, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs)
+
+def made_now(cache): return sorted(p.name for p in cache.iterdir() if p.name.startswith('making-'))
+
+
+# Hit or miss
+
+def test_the_second_time_no_file_is_opened(image_folder, monkeypatch):
+    path = image_folder({'train/a': 3, 'train/b': 3, 'valid/a': 2, 'valid/b': 2})
+    first, seen = load(path), []
+    def no(*args): raise AssertionError('opened')
+    monkeypatch.setattr(Image, 'open', no)
+    second = load(path, on_done=lambda *a: seen.append(a))
+    assert first.fingerprint == second.fingerprint and first.counts().equals(second.counts()) and seen == [(10, 10)]
+    for p in path.rglob('*.png'): os.utime(p, ns=(0, 0))
+    with pytest.raises(InputError, match='unreadable'): load(path) # The proof that the files would have been opened
+
+def test_pixels_labels_and_notes_are_the_same_from_the_cache(image_folder, decoded):
+    path = image_folder({'a': 4, 'b': 3})
+    Image.new('L', (5, 5)).save(path/'a'/'odd.png')
+    (path/'b'/'bad.png').write_text('not an image')
+    first = load(path, skip_bad=True)
+    assert len(first.notes) == 2 and len(decoded) == 8 # A file whose header is bad is not read again
+    second = load(path, skip_bad=True)
+    assert len(decoded) == 8 and second.notes == first.notes and second.fingerprint == first.fingerprint
+
+def test_an_unreadable_file_is_refused_every_time_and_nothing_is_kept(image_folder, cache):
+    path = image_folder({'a': 3, 'b': 3})
+    raw = (path/'a'/'0.png').read_bytes()
+    (path/'a'/'0.png').write_bytes(raw[:len(raw) * 2 // 3])
+    for _ in range(2):
+        with pytest.raises(InputError, match='1 unreadable image: .*truncated'): load(path)
+    assert list(cache.iterdir()) == []
+    images = load(path, skip_bad=True) # Its header is good: it is found while the others are in their rows already
+    assert len(images.train) + len(images.valid) == 5 and images.fingerprint == load(path, skip_bad=True).fingerprint
+    assert sorted(p.name for p in next(cache.iterdir()).iterdir()) == ['entry.json', 'images.npy']
+
+def _later(p): os.utime(p, ns=(p.stat().st_atime_ns, p.stat().st_mtime_ns + 1))
+def _other_pixels(p):
+    size, x = p.stat().st_size, np.array(Image.open(p))
+    Image.fromarray(x ^ 1).save(p)
+    with open(p, 'ab') as f: f.write(b'\0' * (size - p.stat().st_size))
+    p.stat().st_size >= size and os.utime(p, ns=(1, 10**18))
+
+@pytest.mark.parametrize('change, n', [
+    (lambda path: _later(path/'a'/'0.png'), 8),
+    (lambda path: _other_pixels(path/'a'/'0.png'), 8),
+    (lambda path: Image.new('L', (10, 8), 9).save(path/'b'/'new.png'), 9),
+    (lambda path: (path/'b'/'1.png').unlink(), 7),
+    (lambda path: (path/'b'/'1.png').rename(path/'b'/'x.png'), 8),
+    (lambda path: (path/'b'/'1.png').rename(path/'a'/'x.png'), 8),
+    (lambda path: (path/'b').rename(path/'c'), 8),
+], ids='time pixels added removed renamed moved class-renamed'.split())
+def test_a_change_is_noticed_and_the_old_entry_goes(image_folder, decoded, monkeypatch, tmp_path, change, n):
+    path = image_folder({'a': 4, 'b': 4})
+    before = load(path)
+    assert len(decoded) == 8 and len(cache_entries()) == 1
+    change(path)
+    after = load(path)
+    assert len(decoded) == 8 + n and len(cache_entries()) == 1 and cache_entries()[0].images == n
+    monkeypatch.setenv('FASTRECIPES_CACHE', str(tmp_path/'empty'))
+    fresh = load(path)
+    assert after.fingerprint == fresh.fingerprint and after.classes == fresh.classes and len(before.train) + len(before.valid) == 8
+
+def test_what_was_asked_for_has_entries_of_its_own_and_what_needs_no_decoding_has_not(image_folder, decoded):
+    path = image_folder({'a': 5, 'b': 5})
+    asked = [{}, dict(size=5), dict(size='5x6'), dict(channels=3), dict(size=5, channels=3), dict(skip_bad=True)]
+    shapes = [load(path, **a).shape for a in asked]
+    assert shapes == [(1, 8, 10), (1, 5, 5), (1, 5, 6), (3, 8, 10), (3, 5, 5), (1, 8, 10)] and len(decoded) == 60 and len(cache_entries()) == 6
+    assert [load(path, **a).shape for a in asked] == shapes and load(path, size='5x5', channels='3').shape == (3, 5, 5)
+    load(path, seed=7); load(path, valid=.5); load(str(path)); load(os.path.relpath(path)); load(path, classes='a,b')
+    assert len(decoded) == 60 and len(cache_entries()) == 6
+
+def test_two_folders_have_two_entries_and_a_copy_is_another_folder(image_folder, decoded):
+    import shutil
+    path = image_folder({'a': 4, 'b': 4})
+    shutil.copytree(path, path.with_name('copy'), copy_function=shutil.copy2)
+    assert load(path).fingerprint == load(path.with_name('copy')).fingerprint and len(decoded) == 16
+    assert {e.source for e in cache_entries()} == {str(path), str(path.with_name('copy'))}
+
+
+# What comes out of it
+
+def test_images_may_be_written_to_and_the_cache_stays(image_folder):
+    path = image_folder({'train/a': 3, 'train/b': 3, 'valid/a': 2, 'valid/b': 2})
+    whole = load(path).fingerprint
+    with warnings.catch_warnings():
+        warnings.simplefilter('error') # torch warns of arrays that cannot be written
+        images = load(path)
+        images.train.images.zero_()
+    assert images.fingerprint != whole == load(path).fingerprint
+
+def test_images_in_use_survive_a_clearing(image_folder):
+    path = image_folder({'train/a': 3, 'train/b': 3, 'valid/a': 2, 'valid/b': 2})
+    whole, images = load(path).fingerprint, load(path)
+    clear_cache()
+    assert not cache_entries() and images.fingerprint == whole
+
+
+# Others at the same time
+
+LOAD = """import sys, time
+from pathlib import Path
+import torch
+from fastrecipes import images
+Path(sys.argv[2]).touch()
+while not Path(sys.argv[3]).exists(): time.sleep(.001)
+print(images.load(sys.argv[1]).fingerprint)"""
+
+def test_processes_that_make_the_same_entry_at_once_share_one(image_folder, cache, tmp_path):
+    path = image_folder({'a': 150, 'b': 150})
+    runs = [child(LOAD, path, tmp_path/f'ready{i}', tmp_path/'go') for i in range(3)]
+    while not all((tmp_path/f'ready{i}').exists() for i in range(3)): assert all(p.poll() is None for p in runs); time.sleep(.01)
+    (tmp_path/'go').touch()
+    out = [p.communicate() for p in runs]
+    assert [p.returncode for p in runs] == [0] * 3, out
+    assert {o.strip() for o, _ in out} == {load(path).fingerprint} and len(list(cache.iterdir())) == len(cache_entries()) == 1
+
+KILLED = """import sys, time
+from fastrecipes.images import load
+def on_done(done, total):
+    if done > .75 * total: print('going', flush=True); time.sleep(600)
+load(sys.argv[1], on_done=on_done)"""
+
+def test_a_run_that_is_killed_leaves_nothing_that_is_found_and_the_next_sweeps_up(image_folder, cache, decoded):
+    path = image_folder({'a': 100, 'b': 100})
+    with child(KILLED, path) as p:
+        assert p.stdout.readline() == 'going\n'
+        assert len(made_now(cache)) == 1 and cache_entries() == [] and clear_cache() == (0, 0), 'a living run is left alone'
+        p.kill()
+    assert len(made_now(cache)) == 1 and cache_entries() == []
+    images = load(path)
+    assert len(decoded) == 200 and made_now(cache) == [] and len(cache_entries()) == 1
+    assert load(path).fingerprint == images.fingerprint and len(decoded) == 200
+
+def test_clearing_removes_what_a_killed_run_has_left(image_folder, cache):
+    with child(KILLED, image_folder({'a': 100, 'b': 100})) as p:
+        p.stdout.readline()
+        p.kill()
+    n, freed = clear_cache()
+    assert n == 1 and freed > 200 * 80 and list(cache.iterdir()) == []
+
+def test_a_half_made_entry_of_another_machine_goes_when_it_is_a_day_old(cache, image_folder):
+    other = cache/'making-1-00000000-abc'
+    other.mkdir(parents=True)
+    load(image_folder({'a': 3, 'b': 3}))
+    assert other.exists()
+    os.utime(other, (time.time() - 90_000,) * 2)
+    load(image_folder({'a': 3, 'b': 3}, name='more'))
+    assert not other.exists()
+
+def test_an_entry_goes_a_day_after_the_folder_that_it_was_made_from(image_folder, cache):
+    import shutil
+    gone, there = image_folder({'a': 3, 'b': 3}, name='gone'), image_folder({'a': 4, 'b': 4}, name='there')
+    load(gone); load(there)
+    shutil.rmtree(gone)
+    load(image_folder({'a': 5, 'b': 5}, name='new'))
+    assert sorted(e.images for e in cache_entries()) == [6, 8, 10]
+    for e in cache_entries():
+        about = json.loads((cache/e.name/'entry.json').read_text())
+        (cache/e.name/'entry.json').write_text(json.dumps(about | dict(made=about['made'] - 90_000)))
+    load(image_folder({'a': 7, 'b': 7}, name='newer'))
+    assert sorted(e.images for e in cache_entries()) == [8, 10, 14]
+
+def test_ctrl_c_while_decoding_leaves_nothing_behind(image_folder, cache):
+    def stop(done, total):
+        if done > .6 * total: raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt): load(image_folder({'a': 50, 'b': 50}), on_done=stop)
+    assert list(cache.iterdir()) == []
+
+def test_a_reader_that_loses_the_race_with_a_clearing_decodes(image_folder, monkeypatch, cache):
+    path, real = image_folder({'a': 5, 'b': 5}), lib._publish
+    whole = load(path).fingerprint
+    clear_cache()
+    def publish(making, entry): real(making, entry); clear_cache()
+    monkeypatch.setattr(lib, '_publish', publish)
+    seen = []
+    images = load(path, on_done=lambda *a: seen.append(a))
+    assert images.fingerprint == whole and images.notes == () and list(cache.iterdir()) == []
+    assert seen == sorted(seen) and seen[-1] == (10, 10)
+
+
+# Damage
+
+def _cut(e): (e/'images.npy').write_bytes((e/'images.npy').read_bytes()[:-1])
+def _flip(e):
+    raw = bytearray((e/'images.npy').read_bytes())
+    raw[-9] ^= 4
+    (e/'images.npy').write_bytes(raw)
+def _edit(**change): return lambda e: (e/'entry.json').write_text(json.dumps(json.loads((e/'entry.json').read_text()) | change))
+
+@pytest.mark.parametrize('damage', [
+    _cut, _flip, lambda e: (e/'images.npy').write_bytes(b''), lambda e: (e/'images.npy').write_bytes(b'\x93NUMPY garbage' * 9),
+    lambda e: (e/'images.npy').unlink(), lambda e: (e/'entry.json').unlink(), lambda e: (e/'entry.json').write_text('{"sha'),
+    lambda e: (e/'entry.json').write_text('[]'), lambda e: (e/'entry.json').write_bytes(b'\xff\xfe'), _edit(shape=[10, 1, 10, 8]), _edit(bad=None), _edit(crc32='x'),
+    lambda e: np.save(e/'images.npy', np.array([{'a': 1}], dtype=object), allow_pickle=True),
+], ids='cut flipped empty garbage no-images no-json half-json list no-text shape bad crc pickle'.split())
+def test_a_damaged_entry_is_made_again(image_folder, decoded, damage):
+    path = image_folder({'a': 5, 'b': 5})
+    whole = load(path).fingerprint
+    damage(cache_dir()/cache_entries()[0].name)
+    assert len(cache_entries()) == 1, 'it can be listed, and cleared'
+    assert load(path).fingerprint == whole and len(decoded) == 20
+    assert load(path).fingerprint == whole and len(decoded) == 20 and len(cache_entries()) == 1 and cache_entries()[0].images == 10
+
+
+# Without a cache
+
+def test_where_the_cache_cannot_be_written_the_run_goes_on_and_says_so(image_folder, tmp_path, monkeypatch, decoded):
+    (tmp_path/'file').touch()
+    path = image_folder({'a': 5, 'b': 5})
+    whole = load(path).fingerprint
+    monkeypatch.setenv('FASTRECIPES_CACHE', str(tmp_path/'file'))
+    for i in (2, 3):
+        images = load(path)
+        assert images.fingerprint == whole and len(decoded) == 10 * i
+        note, = images.notes
+        assert 'could not be kept' in note and str(tmp_path/'file') in note and 'FASTRECIPES_CACHE' in note and '\n' not in note
+    assert cache_entries() == [] and clear_cache() == (0, 0) and (tmp_path/'file').exists()
+
+@pytest.mark.skipif(not hasattr(os, 'geteuid') or os.geteuid() == 0, reason='root may write everywhere')
+def test_a_cache_that_may_only_be_read_is_read(image_folder, cache, decoded):
+    path = image_folder({'a': 5, 'b': 5})
+    whole = load(path).fingerprint
+    cache.chmod(0o500)
+    try:
+        assert load(path).notes == () and len(decoded) == 10
+        assert load(path, size=5).notes and load(path).fingerprint == whole
+    finally: cache.chmod(0o700)
+
+def test_on_a_full_disk_the_run_goes_on_and_says_so(image_folder, cache):
+    code = """import resource, sys
+from fastrecipes.images import load
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000)) # No file may grow longer: to us the same as no room
+seen = []
+images = load(sys.argv[1], on_done=lambda *a: seen.append(a))
+assert seen == sorted(seen) and seen[-1] == (200, 200), seen
+print(images.fingerprint, images.notes)"""
+    path = image_folder({'a': 100, 'b': 100})
+    with child(code, path) as p: out, err = p.communicate()
+    assert p.returncode == 0, err
+    assert list(cache.iterdir()) == [] and 'File too large' in out and out.split()[0] == load(path).fingerprint
+
+
+# Looking and clearing
+
+def test_the_cache_lies_where_the_variable_says_or_in_the_users_cache_folder(monkeypatch, tmp_path):
+    import platformdirs
+    assert cache_dir() == tmp_path/'cache'
+    monkeypatch.setenv('FASTRECIPES_CACHE', '~/here'); monkeypatch.setenv('HOME', str(tmp_path)); monkeypatch.setenv('USERPROFILE', str(tmp_path))
+    assert cache_dir() == tmp_path/'here'
+    for unset in (lambda: monkeypatch.setenv('FASTRECIPES_CACHE', ''), lambda: monkeypatch.delenv('FASTRECIPES_CACHE')):
+        unset()
+        assert cache_dir() == platformdirs.user_cache_path('fastrecipes', appauthor=False) and cache_dir().name in ('fastrecipes', 'Cache')
+
+def test_entries_tell_source_number_size_and_time_and_the_newest_is_first(image_folder, cache):
+    begin = time.time()
+    assert cache_entries() == [] and not cache.exists()
+    a, b = image_folder({'a': 3, 'b': 3}, name='one'), image_folder({'a': 5, 'b': 5}, name='two')
+    load(a); load(b)
+    assert [(e.source, e.images) for e in cache_entries()] == [(str(b), 10), (str(a), 6)]
+    for e in cache_entries():
+        assert e.bytes == sum(p.stat().st_size for p in (cache/e.name).iterdir()) > e.images * 80 and begin - 1 <= e.made.timestamp() <= time.time() + 1
+    (cache/cache_entries()[0].name/'entry.json').write_text('x')
+    assert sorted(e.source for e in cache_entries()) == ['', str(a)], 'a damaged one is listed, and can be cleared'
+
+def test_clearing_removes_only_what_is_ours(image_folder, cache, tmp_path):
+    load(image_folder({'a': 3, 'b': 3}))
+    entry = cache_entries()[0]
+    (cache/entry.name/'diary.txt').write_text('mine'); (cache/'photo.png').write_bytes(b'mine'); (cache/'more').mkdir(); (cache/'more'/'images.npy').write_bytes(b'mine')
+    far = tmp_path/'far'
+    far.mkdir(); (far/'images.npy').write_bytes(b'mine'); (cache/('0' * 16 + '-' + '0' * 32)).symlink_to(far)
+    load(image_folder({'a': 4, 'b': 4}, name='two'))
+    total = sum((cache/entry.name/n).stat().st_size for n in ('images.npy', 'entry.json')) + next(e.bytes for e in cache_entries() if e.images == 8)
+    assert clear_cache() == (1, total), 'the folder with a diary in it is still there, without our files'
+    assert sorted(p.relative_to(tmp_path).as_posix() for d in (cache, far) for p in d.rglob('*') if p.is_file()) == sorted(
+        [f'cache/{entry.name}/diary.txt', 'cache/more/images.npy', 'cache/photo.png', 'far/images.npy'])
+
+def test_after_clearing_it_is_decoded_again(image_folder, decoded):
+    path = image_folder({'a': 3, 'b': 3})
+    load(path)
+    n, freed = clear_cache()
+    assert n == 1 and freed > 0 and clear_cache() == (0, 0)
+    load(path)
+    assert len(decoded) == 12 and len(cache_entries()) == 1

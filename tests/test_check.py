@@ -1,0 +1,262 @@
+"The doctor finds each fault that was built in, by name, and nothing where there is none"
+import json, os, re
+from dataclasses import replace
+from pathlib import Path
+import numpy as np, pytest, torch
+from PIL import Image
+from conftest import refused
+from fastrecipes.images import ImageSet, InputError, Sighting, Split, check, load
+
+
+def noise(path, seed, size=(8, 10), **kwargs):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 255, size).astype(np.uint8)).save(path, **kwargs)
+
+@pytest.fixture
+def folder(tmp_path):
+    "Make a folder of images that all differ: folder({'train/a': 3, ...})"
+    def make(counts, size=(8, 10), name='set'):
+        (tmp_path/name).mkdir()
+        for k, (sub, n) in enumerate(counts.items()):
+            (tmp_path/name/sub).mkdir(parents=True)
+            for i in range(n): noise(tmp_path/name/sub/f'{i}.png', 1000 * k + i, size)
+        return tmp_path/name
+    return make
+
+GOOD = {'train/a': 6, 'train/b': 6, 'valid/a': 3, 'valid/b': 3}
+
+def names(group): return [s.name for s in group]
+def path(*parts): return os.path.join(*parts)
+def one(sentences, *parts):
+    "The only one of the sentences, which says each of `parts`"
+    assert len(sentences) == 1 and not [p for p in parts if p not in sentences[0]] and '\n' not in sentences[0], sentences
+    return True
+
+
+# Nothing wrong
+
+def test_a_healthy_folder_has_no_problems_and_no_remarks(folder):
+    c = check(folder(GOOD))
+    assert c.healthy and c.problems == c.remarks == c.unreadable == c.empty == c.leaks == c.two_labels == c.duplicates == c.blank == () and c.missing == {}
+    assert c.classes == ('a', 'b') and c.counts == {'train': {'a': 6, 'b': 6}, 'valid': {'a': 3, 'b': 3}}
+    assert c.sizes == {'8x10': 18} and c.modes == {'L': 18} and (c.size, c.channels) == ('8x10', 1)
+
+def test_the_digits_are_healthy(digits):
+    c = check('digits')
+    assert c.healthy and not c.remarks and c.source == 'digits' and sum(c.counts['train'].values()) == 1437 and c.sizes == {'8x8': 1797}
+    assert check(digits).to_dict() == c.to_dict()
+
+def test_mnist_sample_is_healthy_by_name_and_as_a_folder(mnist_sample, found):
+    for source in ('mnist_sample', found[0]/'data'/'mnist_sample'):
+        c = check(source)
+        assert c.healthy and c.remarks == () and c.counts == {'train': {'3': 6131, '7': 6265}, 'valid': {'3': 1010, '7': 1028}}
+
+
+# Each fault
+
+def test_unreadable_files_are_named_with_their_reasons(folder):
+    at = folder(GOOD)
+    raw = (at/'train/a/1.png').read_bytes()
+    (at/'train/a/1.png').write_bytes(raw[:len(raw) // 2]); (at/'train/b/2.png').write_text('x'); (at/'valid/b/0.png').write_bytes(b''); (at/'train/b/d.png').mkdir()
+    c = check(at)
+    assert dict(c.unreadable) == {path('train', 'a', '1.png'): 'image file is truncated', path('train', 'b', '2.png'): 'not an image',
+                                  path('train', 'b', 'd.png'): 'a folder', path('valid', 'b', '0.png'): 'an empty file'}
+    assert one(c.problems, '4 unreadable images', 'mend or remove them', 'skip_bad=True (--skip-bad)') and not c.healthy
+    assert c.counts == {'train': {'a': 5, 'b': 5}, 'valid': {'a': 3, 'b': 2}}
+
+def test_an_empty_class_and_one_whose_files_are_all_bad(folder):
+    at = folder(GOOD | {'train/c': 0, 'valid/c': 1, 'train/d': 1, 'valid/d': 2})
+    (at/'train/d/0.png').write_text('x')
+    c = check(at)
+    assert c.empty == (path('train', 'c'), path('train', 'd')) and c.missing == {'train': ('c', 'd')}
+    assert any(p.startswith(f"{path('train', 'c')}: no images in this class folder") for p in c.problems)
+    assert any(p.startswith(f"{path('train', 'd')}: none of its images can be read") for p in c.problems)
+
+def test_a_class_that_is_not_in_training_or_not_in_validation(folder):
+    c = check(folder({'train/a': 6, 'train/b': 6, 'valid/a': 3, 'valid/z': 3, 'test/a': 2, 'test/b': 2}))
+    assert one(c.problems, path('valid', 'z'), "'z' is not among the training classes") and c.missing == {'train': ('z',), 'valid': ('b',), 'test': ('z',)}
+    assert one(c.remarks, "no validation images of 'b'", 'add some')
+
+@pytest.mark.parametrize('counts, problems', [
+    ({}, ['the folder is empty']), ({'.hidden': 1}, ['no class folders']), ({'a': 5}, ['one class only (a)']),
+    ({'a': 5, 'b': 0}, ['no images in this class folder']), ({'a': 0, 'b': 0}, ['a: no images', 'b: no images']),
+    ({'a': 5, 'b': 1}, ["class 'b' has one image only"]), ({'train/a': 5, 'train/b': 1, 'valid/a': 2, 'valid/b': 3}, ["class 'b' has one training image only"]),
+    ({'valid/a': 3, 'valid/b': 3}, ['valid folder but no train folder']), ({'train/a': 3, 'train/b': 3, 'valid': 0}, ['valid: no class folders'])])
+def test_folders_that_load_refuses_are_looked_at_and_named(folder, counts, problems):
+    at = folder(counts)
+    c = check(at)
+    assert len(c.problems) == len(problems) and all(p in s for p, s in zip(problems, c.problems)), c.problems
+    assert not c.healthy and str(c) and json.dumps(c.to_dict())
+
+def test_the_same_image_in_two_splits(folder):
+    at = folder(GOOD | {'test/a': 2, 'test/b': 2})
+    for a, b in (('train/a/1', 'valid/a/0'), ('train/a/1', 'test/a/0'), ('train/b/2', 'valid/b/2'), ('valid/b/0', 'test/b/1')): (at/f'{b}.png').write_bytes((at/f'{a}.png').read_bytes())
+    c = check(at)
+    assert {frozenset(names(g)) for g in c.leaks} == {frozenset(path(*f'{n}.png'.split('/')) for n in g) for g in (
+        ('train/a/1', 'valid/a/0', 'test/a/0'), ('train/b/2', 'valid/b/2'), ('valid/b/0', 'test/b/1'))}
+    assert [p.split(', so')[0] for p in c.problems] == ['2 validation images are in the training split too', '1 test image is in the training split too',
+                                                         '2 test images are in the validation split too']
+
+@pytest.mark.parametrize('seed', [0, 42])
+@pytest.mark.parametrize('valid', [None, .5])
+def test_without_a_valid_folder_the_split_that_load_makes_is_looked_at(folder, seed, valid):
+    at = folder({'a': 14, 'b': 9})
+    for i in range(4): (at/'a'/f'copy{i}.png').write_bytes((at/'a'/f'{i}.png').read_bytes())
+    images, c = load(at, valid=valid, seed=seed), check(at, valid=valid, seed=seed)
+    def pixels(split): return {im.numpy().tobytes() for im in images.splits[split].images}
+    both = pixels('train') & pixels('valid')
+    assert {np.array(Image.open(at/g[0].name)).tobytes() for g in c.leaks} == both and len(c.leaks) == len(both)
+    assert c.counts == {n: dict(zip(images.classes, s.labels.bincount().tolist())) for n, s in images.splits.items()}
+    assert len(c.leaks) + len(c.duplicates) == 4 and c.healthy == (not both)
+
+def test_the_split_is_that_of_the_readable_files(folder):
+    at = folder({'a': 10, 'b': 10, 'single': 1})
+    (at/'a'/'3.png').write_text('x'); (at/'single'/'0.png').unlink(); noise(at/'single'/'1.png', 7); noise(at/'single'/'2.png', 8)
+    images, c = load(at, skip_bad=True), check(at)
+    assert c.counts == {n: dict(zip(images.classes, s.labels.bincount().tolist())) for n, s in images.splits.items()}
+
+def test_the_same_image_under_two_labels(folder):
+    at = folder(GOOD)
+    (at/'train/b/4.png').write_bytes((at/'train/a/2.png').read_bytes())
+    c = check(at)
+    assert c.two_labels == ((Sighting(path('train', 'a', '2.png'), 'train', 'a'), Sighting(path('train', 'b', '4.png'), 'train', 'b')),)
+    assert one(c.problems, '1 image under two labels', 'which is right') and c.duplicates == c.leaks == ()
+
+def test_copies_in_one_split_and_class_are_a_remark(folder):
+    at = folder(GOOD)
+    for n in (3, 4): (at/f'train/a/{n}.png').write_bytes((at/'train/a/2.png').read_bytes())
+    c = check(at)
+    assert [names(g) for g in c.duplicates] == [[path('train', 'a', f'{n}.png') for n in (2, 3, 4)]] and c.healthy and one(c.remarks, '2 images are copies of another', 'remove them')
+
+def test_the_same_pixels_are_found_whatever_the_file(folder):
+    at = folder({'a': 4, 'b': 4, 'c': 0})
+    x = Image.open(at/'a/0.png')
+    lying = Image.Exif()
+    lying[0x112] = 3
+    x.save(at/'c/0.bmp'); x.convert('RGB').save(at/'c/1.png'); x.convert('RGBA').save(at/'c/2.tif'); x.rotate(180).save(at/'c/3.png', exif=lying); x.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(at/'c/4.png')
+    group, = check(at).two_labels
+    assert sorted(names(group)) == [path('a', '0.png'), *(path('c', n) for n in ('0.bmp', '1.png', '2.tif', '3.png'))]
+
+def test_the_same_bytes_in_another_shape_are_another_image(folder):
+    at = folder({'a': 3, 'b': 3})
+    Image.fromarray(np.array(Image.open(at/'a/0.png')).reshape(10, 8)).save(at/'b/0.png')
+    assert check(at).two_labels == ()
+
+@pytest.mark.parametrize('n, problem, remark', [(29, False, False), (30, False, True), (99, False, True), (100, True, False)])
+def test_one_class_that_rules_is_a_remark_from_3_to_1_and_a_problem_from_10_to_1(folder, n, problem, remark):
+    c = check(folder({'train/big': n, 'train/small': 10, 'valid/big': 50, 'valid/small': 2}, size=(5, 5)))
+    assert not c.healthy == problem and bool(c.remarks) == remark
+    if problem or remark: assert one(c.problems or c.remarks, "'big' has", f'{n / 10:.3g} times as many', "'small'", f'({n} to 10)', 'add images')
+
+def test_blank_images_are_a_remark(folder):
+    at = folder(GOOD)
+    for name, values in (('train/a/0', (9, 17)), ('train/b/0', (9, 18)), ('valid/a/0', (250, 250))): Image.fromarray(np.resize(np.array(values, np.uint8), (8, 10))).save(at/f'{name}.png')
+    Image.new('RGB', (10, 8), (255, 0, 0)).save(at/'valid/b/0.png')
+    c = check(at)
+    assert names(c.blank) == [path('train', 'a', '0.png'), path('valid', 'a', '0.png'), path('valid', 'b', '0.png')] and one(c.remarks, '3 images are nearly blank')
+
+def test_sizes_modes_and_what_to_ask_for(folder):
+    at = folder(GOOD)
+    for i in range(2): noise(at/f'train/a/odd{i}.png', i, (5, 4, 3))
+    noise(at/'valid/a/odd.png', 9, (300, 600))
+    c = check(at)
+    assert list(c.sizes.items()) == [('8x10', 18), ('5x4', 2), ('300x600', 1)] and c.modes == {'L': 19, 'RGB': 2} and (c.size, c.channels) == ('8x10', 1)
+    assert one(c.remarks, '3 sizes', 'size (--size)')
+
+def test_large_images_are_suggested_smaller_in_their_proportions(folder):
+    c = check(folder({'a': 3, 'b': 3}, (1024, 512)))
+    assert c.size == '256x128' and one(c.remarks, '1024x512', "size='256x128' (--size 256x128)")
+
+def test_colour_files_are_told_from_colours(folder):
+    c = check(folder({'a': 3, 'b': 3}, (8, 10, 3)))
+    assert (c.channels, c.remarks, c.modes) == (3, (), {'RGB': 6})
+    at = folder({'a': 3, 'b': 3}, name='grey')
+    for p in at.rglob('*.png'): Image.open(p).convert('RGB').save(p)
+    assert check(at).channels == 1 and one(check(at).remarks, 'grey only', 'channels=1 (--channels 1)')
+
+def test_images_outside_the_class_folders_are_a_remark(folder):
+    at = folder(GOOD)
+    noise(at/'lost.png', 1); noise(at/'train'/'lost.JPG', 2); (at/'labels.csv').touch(); (at/'._x.png').touch()
+    assert one(check(at).remarks, '2 images outside the class folders are not used', 'move them')
+
+
+# Sources, sets and arguments
+
+def test_images_of_a_set_are_named_by_their_place():
+    x = torch.arange(6 * 16, dtype=torch.uint8).view(6, 1, 4, 4) * 2
+    c = check(ImageSet('toy', ('a', 'b'), Split(x[[0, 1, 2, 2]], torch.tensor([0, 1, 0, 0])), Split(x[[3, 1, 0]], torch.tensor([0, 1, 1]))))
+    assert names(c.duplicates[0]) == ['train[2]', 'train[3]'] and {tuple(names(g)) for g in c.leaks} == {('train[0]', 'valid[2]'), ('train[1]', 'valid[1]')}
+    assert [[(s.name, s.label) for s in g] for g in c.two_labels] == [[('train[0]', 'a'), ('valid[2]', 'b')]] and c.modes == {'grey': 7}
+
+@pytest.mark.parametrize('source, parts', [('digts', ("did you mean 'digits'?",)), ('./nowhere', ('no such folder',))])
+def test_only_what_is_not_there_is_refused(source, parts):
+    with refused(*parts): check(source)
+
+def test_a_share_that_has_no_meaning_is_refused_as_by_load(folder):
+    with refused('has a valid folder already', 'leave it out'): check(folder(GOOD), valid=.2)
+    with refused('valid=2', 'above 0 and below 1'): check(folder({'a': 2, 'b': 2}, name='flat'), valid=2)
+    with refused('fixed split'): check('digits', valid=.2)
+
+@pytest.mark.parametrize('kind', ['folder', 'set'])
+def test_progress_rises_to_the_number_of_images(folder, digits, kind):
+    seen = []
+    check(folder({'a': 40, 'b': 40}) if kind == 'folder' else digits, on_done=lambda *a: seen.append(a))
+    n = 80 if kind == 'folder' else 1797
+    assert seen == sorted(set(seen)) and seen[-1] == (n, n) and len(seen) > 3
+
+
+# Text and JSON
+
+@pytest.fixture
+def ill(folder):
+    at = folder({f'{s}/{c}': n for s, n in (('train', 30), ('valid', 4)) for c in ('cat', 'dog')})
+    for i in range(17): (at/f'train/cat/bad{i:02}.png').write_text('x')
+    for i in range(12): (at/f'train/dog/copy{i:02}.png').write_bytes((at/'train/cat/3.png').read_bytes())
+    Image.new('L', (10, 8), 9).save(at/'valid/cat/blank.png')
+    return at
+
+def test_the_text_names_ten_and_how_many_more_and_fits_a_terminal(ill):
+    text = str(replace(check(ill), source='pets'))
+    lines = text.splitlines()
+    assert lines[0] == 'pets: 2 classes, 81 readable images' and max(map(len, lines)) <= 80 and text.isascii()
+    assert lines[2:6] == ['  class      train     valid', '  cat           30         5', '  dog           42         4', '  in all        72         9']
+    section = lines[lines.index('unreadable:') + 1:]
+    assert section[:11] == [f"  {path('train', 'cat', f'bad{i:02}.png')} (not an image)" for i in range(10)] + ['  ... and 7 more']
+    assert f"  {path('train', 'cat', '3.png')} (cat), {path('train', 'dog', 'copy00.png')} (dog)," in text and ' (dog) and 9 more' in ' '.join(text.split())
+    assert not [line for line in lines if line != line.rstrip()]
+
+def test_a_healthy_set_is_said_to_have_no_problems(digits):
+    assert str(check(digits)).endswith("\n\n  sizes     8x8 (1,797)\n  pixels    grey (1,797)\n  suggested size='8x8', channels=1\n\nno problems\nno remarks")
+
+def test_many_classes_are_cut_short(folder):
+    text = str(check(folder({f'class{i}': 2 for i in range(23)})))
+    assert '  class19 ' in text and 'class20' not in text and '  ... and 3 more' in text
+
+def test_control_characters_in_names_are_harmless(folder):
+    at = folder(GOOD | {'train/c\x1b[31m\n': 2, 'valid/c\x1b[31m\n': 0})
+    (at/'train/a/x\n\x1b[2J.png').write_text('x')
+    text = str(check(at))
+    assert '\x1b' not in text and r'x\n\x1b[2J.png' in text and r'c\x1b[31m\n' in text
+
+def test_the_dictionary_holds_everything_and_goes_through_json(ill):
+    c = check(ill)
+    d = json.loads(json.dumps(c.to_dict(), allow_nan=False))
+    assert d['schema_version'] == 1 and d['healthy'] is False and d['problems'] == list(c.problems) and d['remarks'] == list(c.remarks)
+    assert d['unreadable'] == [dict(name=path('train', 'cat', f'bad{i:02}.png'), reason='not an image') for i in range(17)] and d['counts'] == c.counts
+    assert len(d['two_labels'][0]) == 13 and d['two_labels'][0][0] == dict(name=path('train', 'cat', '3.png'), split='train', label='cat')
+    assert set(d) == {'schema_version', 'healthy', 'source', 'classes', 'counts', 'sizes', 'modes', 'unreadable', 'empty', 'missing', 'leaks', 'two_labels',
+                      'duplicates', 'blank', 'size', 'channels', 'problems', 'remarks'}
+
+@pytest.mark.skipif(os.name != 'posix', reason='file names are text here')
+def test_a_file_name_that_is_no_text_can_be_written_as_json(folder):
+    at = folder(GOOD)
+    (at/'train/a'/os.fsdecode(b'\xff.png')).write_text('x')
+    c = check(at)
+    assert json.dumps(c.to_dict(), ensure_ascii=False).encode() and str(c).encode() and c.to_dict()['unreadable'][0]['name'] == path('train', 'a', r'\udcff.png')
+
+def test_what_is_healthy_can_be_loaded_and_what_cannot_be_loaded_is_not_healthy(folder):
+    for i, counts in enumerate([GOOD, {'a': 3, 'b': 3}, {'a': 3}, {'a': 3, 'b': 1}, {'a': 3, 'b': 0}, {'valid/a': 1}, {'train/a': 2, 'train/b': 2, 'valid/c': 1}]):
+        at = folder(counts, name=f'set{i}')
+        try: load(at); loads = True
+        except InputError: loads = False
+        assert check(at).healthy == loads, counts

@@ -1,0 +1,329 @@
+"""A folder that came by mail: whatever was done to it, it is refused in one line, and nothing in it is run"""
+import hashlib, json, os, pickle, resource, shutil, struct, sys
+from pathlib import Path
+import pytest, torch
+from hypothesis import given, settings, strategies as st
+from PIL import Image
+from safetensors.torch import load as from_safetensors, save as to_safetensors
+from fastrecipes.images import InputError
+from fastrecipes.recipes import fit
+from fastrecipes.store import _card_digest, load, read_card, save
+from conftest import refused
+from test_cli import called, refused as ended
+from test_store import elsewhere, image_set
+
+CARD, WEIGHTS = 'card.json', 'model.safetensors'
+
+
+@pytest.fixture(scope='module')
+def kept(tmp_path_factory):
+    "Models to be damaged, an image, and what the first says of some"
+    home, s = tmp_path_factory.mktemp('kept'), image_set(10, (3, 6, 5))
+    mlp = fit('mlp', s, epochs=1, hidden=(8, 4), device='cpu')
+    save(mlp, home/'mlp')
+    save(fit('mlp', s, epochs=2, hidden=(8, 4), seed=1, device='cpu'), home/'twin')
+    save(fit('mlp', s, epochs=1, hidden=(8, 5), device='cpu'), home/'wider')
+    save(fit('linear', s, epochs=1, device='cpu'), home/'linear')
+    Image.fromarray(s.valid.images[0].permute(1, 2, 0).numpy()).save(home/'image.png')
+    return home, s.valid.images, mlp.scores
+
+_ran, _armed = [], False
+def _hook(event, args):
+    if _armed and event in ('pickle.find_class', 'os.system', 'os.exec', 'os.fork', 'os.forkpty', 'os.posix_spawn', 'os.spawn', 'subprocess.Popen', 'shutil.rmtree', 'os.remove', 'os.rename', 'os.mkdir', 'socket.connect'): _ran.append((event, args))
+sys.addaudithook(_hook)
+
+@pytest.fixture(autouse=True)
+def inert(kept):
+    "Nothing is unpickled, started, moved or removed while a damaged model is read"
+    global _armed
+    _ran.clear()
+    yield
+    _armed = False
+    assert _ran == []
+
+def refused_everywhere(folder, kept, *words):
+    "By `load` and by the command, in one line each; and left as it is"
+    global _armed
+    before = {p.name: (p.lstat().st_size, p.lstat().st_mtime_ns, p.lstat().st_ino) for p in folder.iterdir()} if folder.is_dir() else None
+    _armed = True
+    with refused(folder, *words): load(folder, 'cpu')
+    r = called('predict', folder, kept[0]/'image.png')
+    _armed = False
+    ended(r, *map(str, (folder, *words)))
+    assert r.stderr.count('\n') == 1 and len(r.stderr) < 1000 and r.stderr[:-1].isprintable()
+    if before is not None: assert {p.name: (p.lstat().st_size, p.lstat().st_mtime_ns, p.lstat().st_ino) for p in folder.iterdir()} == before
+
+def copied(kept, tmp_path, name='mlp'): return Path(shutil.copytree(kept[0]/name, tmp_path/'model'))
+
+def test_what_nobody_has_touched_is_loaded(kept, tmp_path):
+    assert torch.equal(load(copied(kept, tmp_path), 'cpu').predict_scores(kept[1]), kept[2]) and called('predict', tmp_path/'model', kept[0]/'image.png').returncode == 0
+
+
+# The card as a file
+
+def _pickled():
+    class Evil:
+        def __reduce__(self): return os.mkdir, ('ran',)
+    return pickle.dumps(Evil())
+
+FILES = {
+    **{f'the first {n} bytes': lambda b, n=n: b[:n] for n in (0, 1, 2, 30, 200, 1000)}, 'all but the last two bytes': lambda b: b[:-2], 'the last half': lambda b: b[len(b) // 2:],
+    'no JSON': lambda b: b'recipe = mlp', 'a list': lambda b: b'[' + b + b']', 'a number': lambda b: b'3', 'text': lambda b: b'"mlp"', 'null': lambda b: b'null', 'twice': lambda b: b + b,
+    'an empty object': lambda b: b'{}', 'deep': lambda b: b'{"format": ' + b'[' * 100_000 + b']' * 100_000 + b'}', 'deep objects': lambda b: b'{"a":' * 50_000 + b'1' + b'}' * 50_000,
+    'binary': lambda b: bytes(range(256)) * 20, 'zeros': lambda b: bytes(len(b)), 'UTF-16': lambda b: b.decode().encode('utf-16'), 'a byte order mark': lambda b: b'\xef\xbb\xbf' + b, 'half a letter': lambda b: b.replace(b'"made up"', b'"made \xc3"'),
+    'a pickle': lambda b: _pickled(), 'NaN': lambda b: b.replace(b'"seed": 42', b'"seed": NaN'), 'Infinity': lambda b: b.replace(b'"train_seconds": ', b'"train_seconds": Infinity, "x": '), '-Infinity': lambda b: b.replace(b'"seed": 42', b'"seed": -Infinity'),
+    'a number of 5000 digits': lambda b: b.replace(b'"seed": 42', b'"seed": ' + b'9' * 5000), 'an entry twice': lambda b: b.replace(b'"seed": 42', b'"seed": 42, "seed": 42'), 'a setting twice': lambda b: b.replace(b'"epochs": 1,', b'"epochs": 1, "epochs": 1,'),
+    'something behind': lambda b: b + b'x', 'a comment': lambda b: b'// mine\n' + b, 'single quotes': lambda b: b.replace(b'"', b"'"), 'huge': lambda b: b + b' ' * 2**25}
+
+@pytest.mark.parametrize('change', FILES.values(), ids=FILES)
+def test_a_card_that_is_no_card_is_refused(kept, tmp_path, change):
+    folder = copied(kept, tmp_path)
+    was = (folder/CARD).read_bytes()
+    (folder/CARD).write_bytes(change(was))
+    assert (folder/CARD).read_bytes() != was
+    refused_everywhere(folder, kept, CARD)
+    with refused(folder): read_card(folder)
+    assert not Path('ran').exists()
+
+
+# The card's entries: each case is signed again, so that it is the entry that is refused and not the signature
+
+def put(*path):
+    "Put the last of `path` where the others lead"
+    def change(card):
+        *way, name, value = path
+        for p in way: card = card[p]
+        card[name] = value
+    return change
+
+def gone(*path):
+    def change(card):
+        for p in path[:-1]: card = card[p]
+        del card[path[-1]]
+    return change
+
+BIG = 10**30
+NUMBERS = {'true': True, 'text': '7', 'null': None, 'a list': [7], 'an object': {}, 'negative': -1, '-1e999': -1e999, '1e999': 1e999, '10**400': 10**400}
+ENTRIES = {
+    'an extra entry': put('extra', 1), 'an extra entry of a strange name': put('\x1b[31m\n' * 50, 1),
+    **{f'recipe {v!r}'[:60]: put('recipe', v) for v in ('mlp2', 'MLP', '', '../mlp', '/etc/passwd', 'os.system', '__class__', 'fit', 3, None, ['mlp'], {'mlp': 1}, 'x' * 10**6)},
+    'a recipe that has other settings': put('recipe', 'sgd'), 'no setting': put('settings', {}), 'settings in a list': put('settings', []), 'null for settings': put('settings', None),
+    'an extra setting': put('settings', 'layers', 3), 'a setting of the class': put('settings', '__class__', 'x'), **{f'without the setting {n}': gone('settings', n) for n in ('epochs', 'hidden', 'activation')},
+    **{f'hidden {str(v)[:30]}': put('settings', 'hidden', v) for v in ([10**9, 10**9], [2**31 - 1] * 100, [BIG], [-8, 4], [0], [], 8, '8,4', [[8, 4]], [8, [4]], [8.5], [8., 4.], [True, 4], [8, None], ['8', '4'], 'auto', None, {}, [8], [8, 4, 4], [4, 8])},
+    'a million layers': put('settings', 'hidden', [8] * 10**6), **{f'epochs {v!r}'[:40]: put('settings', 'epochs', v) for v in (0, -1, 1.0, 1.5, '1', 'auto', True, None, BIG, [1])},
+    **{f'lr {v!r}'[:40]: put('settings', 'lr', v) for v in ('auto', '0.01', 0, -1, True, 1e999, [.01], BIG, 'x' * 10**6)}, **{f'dropout {v!r}': put('settings', 'dropout', v) for v in (1, -.5, None, 'auto', '0', False, [])},
+    **{f'activation {v!r}'[:40]: put('settings', 'activation', v) for v in ('gelu', 'torch.nn.ReLU', '', None, 3, ['relu'])}, **{f'best {v!r}': put('settings', 'best', v) for v in ('yes', 1, None, [])},
+    'what was asked in a list': put('asked', []), 'null for what was asked': put('asked', None),
+    'one class': put('classes', ['a']), 'no class': put('classes', []), 'nine classes': gone('classes', 9), 'eleven classes': put('classes', list('abcdefghijk')), 'two classes': put('classes', ['a', 'b']), 'a class twice': put('classes', 3, 'a'),
+    'a class that is a number': put('classes', 3, 7), 'a class that is null': put('classes', 3, None), 'a class that is a list': put('classes', 3, ['a']), 'classes in one text': put('classes', 'abcdefghij'), 'classes in an object': put('classes', dict.fromkeys('abcdefghij')),
+    '100,000 classes': put('classes', [str(i) for i in range(100_000)]), **{f'shape {v!r}'[:50]: put('shape', v) for v in ([3, 6], [3, 6, 5, 1], [3, 0, 5], [3, -6, 5], [3, 6.0, 5], [3, '6', 5], [3, True, 5], [2, 6, 5], [0, 6, 5], [4, 6, 5],
+        [3, 16384, 16384], [3, 16385, 1], [3, 10**9, 10**9], [3, BIG, 5], [1, 6, 5], [3, 6, 6], None, '3,6,5', {}, [3, None, 5])},
+    **{f'stats {v!r}'[:60]: put('stats', v) for v in ([], [[.5] * 3], [[.5] * 3] * 3, [[.5], [.5]], [[.5] * 4, [.5] * 4], [.5, .5], [[.5] * 3, [.5, 0, .5]], [[.5] * 3, [.5, -1, .5]], [[.5] * 3, [.5, 1e-40, .5]], [[.5] * 3, [.5, 1e999, .5]],
+        [[-1e999, .5, .5], [.5] * 3], [[10**400, .5, .5], [.5] * 3], [[.5, None, .5], [.5] * 3], [['.5'] * 3, [.5] * 3], [[True] * 3, [.5] * 3], 'train', {}, 0)},
+    **{f'has_probs {v!r}': put('has_probs', v) for v in (1, 'yes', None)}, **{f'version {v!r}': put('version', v) for v in (0, 2, '1', True, None, 1.0, -1, BIG, [1], 'x' * 10**5)}, **{f'format {v!r}'[:40]: put('format', v) for v in ('', 'FASTRECIPES MODEL', None, 1, 'fastrecipes checkpoint 1')},
+    **{f'{n} {what}': put(n, v) for n in ('parameters', 'train_seconds', 'predict_ms_per_1000', 'seed') for what, v in NUMBERS.items() if what not in ('10**400', 'negative') or n in ('train_seconds',) and what == '10**400'},
+    'a figure of text': put('metrics', 'valid', 'accuracy', '0.9'), 'an infinite accuracy': put('metrics', 'valid', 'accuracy', -1e999), 'no accuracy': gone('metrics', 'valid', 'accuracy'), 'no figures': put('metrics', 'valid', None), 'other figures': put('metrics', 'train', None),
+    'metrics in a list': put('metrics', []), 'history in an object': put('history', {}), 'a row without its loss': gone('history', 0, 'valid_loss'), 'a row with more': put('history', 0, 'more', 1), 'a row of text': put('history', 0, 'accuracy', 'good'), 'a row that is a list': put('history', 0, [1]),
+    'a best epoch of text': put('best_epoch', 'last'), 'a device that is a number': put('device', 0), 'a source that is text': put('source', 'digits'), 'a source without a name': gone('source', 'name'), 'a source with more': put('source', 'more', 1), 'versions in a list': put('versions', ['1']), 'a version that is a number': put('versions', 'torch', 2),
+    'no digest of the weights': put('weights', ''), 'another digest of the weights': put('weights', '0' * 64), 'a digest that is a number': put('weights', 7), 'a digest in capitals': lambda c: c.update(weights=c['weights'].upper())}
+
+@pytest.mark.parametrize('change', ENTRIES.values(), ids=ENTRIES)
+def test_an_entry_that_cannot_be_is_refused(kept, tmp_path, change):
+    folder = copied(kept, tmp_path)
+    card = json.loads((folder/CARD).read_text())
+    change(card)
+    card['digest'] = _card_digest(card)
+    (folder/CARD).write_text(json.dumps(card).replace('-Infinity', '-1e999').replace('Infinity', '1e999'))
+    refused_everywhere(folder, kept)
+
+def test_each_entry_of_a_card_is_needed(kept, tmp_path):
+    folder = copied(kept, tmp_path)
+    card = json.loads((folder/CARD).read_text())
+    for name in card:
+        left = {n: v for n, v in card.items() if n != name}
+        if name != 'digest': left['digest'] = _card_digest(left)
+        (folder/CARD).write_text(json.dumps(left))
+        refused_everywhere(folder, kept, CARD, {'format': 'is not the card', 'version': 'version None'}.get(name, f"'{name}' is missing"))
+
+PLAUSIBLE = {'classes in another order': lambda c: c['classes'].reverse(), 'a renamed class': put('classes', 0, 'z'), 'other stats': put('stats', 0, 0, .4), 'a better accuracy': put('metrics', 'valid', 'accuracy', 1.), 'another source': put('source', 'name', 'mnist'),
+             'another activation': put('settings', 'activation', 'leaky_relu'), 'height and width exchanged': put('shape', [3, 5, 6]), 'no probabilities': put('has_probs', False), 'another seed': put('seed', 43), 'no history': put('history', [])}
+
+@pytest.mark.parametrize('change', PLAUSIBLE.values(), ids=PLAUSIBLE)
+def test_a_card_that_was_changed_to_something_else_that_could_be_is_refused(kept, tmp_path, change):
+    folder = copied(kept, tmp_path)
+    card = json.loads((folder/CARD).read_text())
+    change(card)
+    (folder/CARD).write_text(json.dumps(card))
+    refused_everywhere(folder, kept, CARD, 'was changed after it was written')
+    with refused('was changed after it was written'): read_card(folder)
+
+
+# The weights
+
+def _tensors(change):
+    def f(folder, home):
+        tensors = from_safetensors((folder/WEIGHTS).read_bytes())
+        change(tensors)
+        (folder/WEIGHTS).write_bytes(to_safetensors(tensors, {'format': 'pt'}))
+    return f
+
+def _bytes(change):
+    def f(folder, home): (folder/WEIGHTS).write_bytes(change((folder/WEIGHTS).read_bytes()))
+    return f
+
+def _header(change):
+    "The header as a dict, changed"
+    def f(b):
+        n, = struct.unpack('<Q', b[:8])
+        header = json.loads(b[8:8 + n])
+        change(header)
+        text = json.dumps(header).encode()
+        return struct.pack('<Q', len(text)) + text + b[8 + n:]
+    return _bytes(f)
+
+def _other(name): return lambda folder, home: shutil.copy(home/name/WEIGHTS, folder/WEIGHTS)
+def _torch_file(folder, home): torch.save(from_safetensors((folder/WEIGHTS).read_bytes()), folder/WEIGHTS)
+def _is_nan(t): t['1.weight'][0, 0] = float('nan')
+
+CHANGED = {
+    **{f'the first {n} bytes': _bytes(lambda b, n=n: b[:n]) for n in (0, 1, 7, 8, 9, 100, 500, 1000)}, 'all but the last byte': _bytes(lambda b: b[:-1]), 'one byte more': _bytes(lambda b: b + b'\0'), 'a changed byte': _bytes(lambda b: b[:-9] + bytes([b[-9] ^ 1]) + b[-8:]),
+    'binary': _bytes(lambda b: bytes(range(256)) * 20), 'a header that claims to be huge': _bytes(lambda b: struct.pack('<Q', 2**62) + b[8:]), 'a header of 100 MB': _bytes(lambda b: struct.pack('<Q', 10**8) + b[8:]), 'a pickle': _bytes(lambda b: _pickled()), "torch's own file": _torch_file,
+    'the weights of a twin': _other('twin'), 'the weights of a wider model': _other('wider'), 'the weights of another recipe': _other('linear'), 'the card in their place': lambda f, home: shutil.copy(f/CARD, f/WEIGHTS),
+    'float64': _tensors(lambda t: t.update({'1.weight': t['1.weight'].double()})), 'float16': _tensors(lambda t: t.update({n: v.half() for n, v in t.items()})), 'whole numbers': _tensors(lambda t: t.update({'1.weight': t['1.weight'].int()})), 'an extra tensor': _tensors(lambda t: t.update(extra=torch.zeros(3))),
+    'a missing tensor': _tensors(lambda t: t.pop('1.bias')), 'no tensors': _tensors(lambda t: t.clear()), 'another name': _tensors(lambda t: t.update({'1\n\x1b.weight' * 30: t.pop('1.weight')})), 'another shape': _tensors(lambda t: t.update({'1.weight': t['1.weight'].T.contiguous()})), 'a flat tensor': _tensors(lambda t: t.update({'1.weight': t['1.weight'].flatten()})),
+    'NaN': _tensors(_is_nan), 'infinite': _tensors(lambda t: t['1.bias'].fill_(float('inf'))), 'a scalar': _tensors(lambda t: t.update({'1.bias': torch.tensor(1.)})),
+    'a tensor that claims to be huge': _header(lambda h: h['1.weight'].update(shape=[8, 10**12])), 'overlapping tensors': _header(lambda h: h['1.bias'].update(data_offsets=h['3.bias']['data_offsets'])), 'a negative offset': _header(lambda h: h['1.bias'].update(data_offsets=[-4, 28])), 'an unknown type': _header(lambda h: h['1.bias'].update(dtype='F31'))}
+
+@pytest.mark.parametrize('signed', [True, False], ids=['signed', ''])
+@pytest.mark.parametrize('what', CHANGED)
+def test_weights_that_do_not_belong_to_the_card_are_refused(kept, tmp_path, what, signed):
+    if signed and what in ('a changed byte', 'the weights of a twin'): pytest.skip('signed, that is another model, and whole')
+    folder = copied(kept, tmp_path)
+    was = (folder/WEIGHTS).read_bytes()
+    CHANGED[what](folder, kept[0])
+    assert (folder/WEIGHTS).read_bytes() != was
+    if signed:
+        card = json.loads((folder/CARD).read_text())
+        card['weights'] = hashlib.sha256((folder/WEIGHTS).read_bytes()).hexdigest()
+        (folder/CARD).write_text(json.dumps(card | {'digest': _card_digest(card)}))
+    refused_everywhere(folder, kept, WEIGHTS)
+    assert not Path('ran').exists()
+
+@pytest.mark.parametrize('name', ['twin', 'wider', 'linear'])
+def test_the_card_of_another_model_is_refused(kept, tmp_path, name):
+    folder = copied(kept, tmp_path)
+    shutil.copy(kept[0]/name/CARD, folder/CARD)
+    refused_everywhere(folder, kept, WEIGHTS)
+
+
+# The folder
+
+def _replaced(name, by):
+    def f(folder):
+        (folder/name).unlink()
+        by(folder/name)
+    return f
+
+@pytest.mark.parametrize('name', [CARD, WEIGHTS])
+@pytest.mark.parametrize('by', [lambda p: None, Path.mkdir, lambda p: p.symlink_to(p.name), lambda p: p.symlink_to('nowhere'), os.mkfifo, lambda p: p.symlink_to('/dev/zero'), lambda p: p.symlink_to(p.parent)],
+                         ids=['nothing', 'a folder', 'a loop', 'a link to nowhere', 'a pipe', 'a device', 'a link to its folder'])
+def test_something_else_in_the_place_of_a_file_is_refused(kept, tmp_path, name, by):
+    folder = copied(kept, tmp_path)
+    _replaced(name, by)(folder)
+    refused_everywhere(folder, kept, 'holds no model', f'{name} is missing')
+
+@pytest.mark.parametrize('make', [lambda p: None, lambda p: p.write_text('x'), Path.mkdir, lambda p: p.symlink_to(p.name), lambda p: os.mkfifo(p)], ids=['nothing', 'a file', 'empty', 'a loop', 'a pipe'])
+def test_something_else_in_the_place_of_the_folder_is_refused(kept, tmp_path, make):
+    make(tmp_path/'model')
+    refused_everywhere(tmp_path/'model', kept, '--out DIR')
+
+def _load_as_nobody(folder):
+    import torch
+    from fastrecipes.store import load
+    os.setegid(65534); os.seteuid(65534)
+    try: return repr(load(folder, 'cpu'))
+    except Exception as e: return f'{type(e).__name__}: {e}'
+
+@pytest.mark.skipif(os.name != 'posix' or os.geteuid() != 0, reason='only root can become nobody')
+@pytest.mark.parametrize('closed', [CARD, WEIGHTS, ''], ids=['card', 'weights', 'folder'])
+def test_what_may_not_be_read_is_refused(kept, closed, request):
+    import tempfile
+    top = Path(tempfile.mkdtemp()) # Below pytest's own nobody else may look
+    request.addfinalizer(lambda: shutil.rmtree(top))
+    top.chmod(0o755)
+    folder = copied(kept, top)
+    folder.chmod(0o755)
+    assert elsewhere(_load_as_nobody, str(folder)).startswith('Kept mlp')
+    (folder/closed).chmod(0)
+    said = elsewhere(_load_as_nobody, str(folder))
+    assert said.startswith('InputError: ') and str(folder) in said and '\n' not in said
+
+def test_other_files_beside_a_model_do_not_matter_to_who_reads(kept, tmp_path):
+    folder = copied(kept, tmp_path)
+    (folder/'history.png').write_text('no picture')
+    (folder/'evil.pkl').write_bytes(_pickled())
+    assert torch.equal(load(folder, 'cpu').predict_scores(kept[1]), kept[2]) and not Path('ran').exists()
+
+
+# Memory
+
+def _peak(folders):
+    "What each folder's loading says, and by how much the memory in use grew"
+    before, said = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, []
+    for f in folders:
+        try: said.append(repr(load(f, 'cpu')))
+        except InputError as e: said.append(f'refused {e}')
+    return said, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024
+
+def test_what_is_asked_for_is_not_made_room_for(kept, tmp_path):
+    folders = []
+    for what in ('hidden [1000000000, 1000000000]', '100,000 classes', 'shape [3, 16384, 16384]', 'a million layers', 'a header that claims to be huge', 'a header of 100 MB', 'huge', 'deep'):
+        folders.append(folder := copied(kept, tmp_path/str(len(folders))))
+        if what in CHANGED: CHANGED[what](folder, kept[0])
+        elif what in FILES: (folder/CARD).write_bytes(FILES[what]((folder/CARD).read_bytes()))
+        else:
+            card = json.loads((folder/CARD).read_text())
+            ENTRIES[what](card)
+            (folder/CARD).write_text(json.dumps(card | {'digest': _card_digest(card)}))
+    said, mb = elsewhere(_peak, [str(f) for f in folders])
+    assert all(s.startswith('refused') for s in said) and mb < 300, mb
+
+
+# By chance
+
+@pytest.fixture(scope='module')
+def target(kept, tmp_path_factory): return copied(kept, tmp_path_factory.mktemp('target'))
+
+def _damaged(data, was):
+    "`was` with bytes flipped, taken out, put in or moved"
+    b = bytearray(was)
+    for _ in range(data.draw(st.integers(1, 3))):
+        i = data.draw(st.integers(0, len(b)))
+        match data.draw(st.sampled_from(['flip', 'digit', 'cut', 'insert', 'remove', 'repeat'])):
+            case 'flip' if i < len(b): b[i] ^= 1 << data.draw(st.integers(0, 7))
+            case 'digit' if i < len(b): b[i] = data.draw(st.sampled_from(b'0123456789-+.eE"[]{},:tfn '))
+            case 'cut': del b[i:]
+            case 'insert': b[i:i] = data.draw(st.binary(min_size=1, max_size=8))
+            case 'remove': del b[i:i + data.draw(st.integers(1, 40))]
+            case 'repeat': b[i:i] = b[i:i + data.draw(st.integers(1, 80))]
+    return bytes(b)
+
+@pytest.mark.parametrize('name', [CARD, WEIGHTS])
+@pytest.mark.parametrize('signed', [False, True], ids=['', 'signed'])
+@settings(max_examples=250, deadline=None, derandomize=True)
+@given(st.data())
+def test_chance_damage_is_refused_or_makes_no_difference(kept, target, name, signed, data):
+    for n in (CARD, WEIGHTS): shutil.copy(kept[0]/'mlp'/n, target/n)
+    new = _damaged(data, (target/name).read_bytes())
+    (target/name).write_bytes(new)
+    if signed: # By somebody who knows how: then it may be another model, but never another exception
+        try:
+            card = json.loads((target/CARD).read_text())
+            card['weights'] = hashlib.sha256((target/WEIGHTS).read_bytes()).hexdigest()
+            (target/CARD).write_text(json.dumps(card | {'digest': _card_digest(card)}))
+        except (ValueError, TypeError): pass
+    try: scores = load(target, 'cpu').predict_scores(kept[1])
+    except InputError as e:
+        assert '\n' not in str(e) and str(target) in str(e) and len(str(e)) < 600
+        return
+    if not signed: assert torch.equal(scores, kept[2])

@@ -1,0 +1,240 @@
+"One image file, many at once, and writing: whatever a disk holds, it is read as it is meant or named with the reason"
+import os, signal, subprocess, sys, threading, time, warnings
+from pathlib import Path
+import numpy as np, pytest
+from hypothesis import given, settings, strategies as st
+from PIL import Image
+from conftest import refused
+from fastrecipes.files import (Header, ImageFile, Unreadable, decode_files, fit_image, image_channels, image_file, image_files, image_size, natural,
+                               printable, probe, read_image, read_many, size_text, some_of, subfolders)
+
+root_may_read_all = pytest.mark.skipif(not hasattr(os, 'geteuid') or os.geteuid() == 0, reason='root may read and write everything')
+FORMATS = ['png', 'jpg', 'bmp', 'webp', 'tif', 'gif']
+
+
+def picture(h=40, w=30, seed=0, channels=1):
+    shape = (h, w, 3) if channels == 3 else (h, w)
+    return np.random.default_rng(seed).integers(0, 255, shape).astype(np.uint8)
+
+def save(x, path, **kwargs):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(x).save(path, **kwargs)
+    return path
+
+def many(folder, n, **kwargs):
+    folder.mkdir()
+    for i in range(n): save(picture(4, 6, i), folder/f'{i:04}.png', **kwargs)
+    return image_files(folder)
+
+
+# Text
+
+@given(st.text())
+def test_printable_is_one_line_that_does_nothing_to_a_terminal(text):
+    shown = printable(text)
+    assert shown.isprintable() and (shown == text or not text.isprintable())
+
+def test_printable_keeps_letters_of_any_script_and_escapes_the_rest():
+    assert printable('größe 猫.png') == 'größe 猫.png'
+    assert printable('a\nb\x1b[2J\u202e\udcff') == r'a\nb\x1b[2J\u202e\udcff'
+
+@pytest.mark.parametrize('n, text', [(0, ''), (1, '0'), (3, '0, 1, 2'), (4, '0, 1, 2 and 1 more'), (1003, '0, 1, 2 and 1,000 more')])
+def test_some_of_names_the_first_and_counts_the_rest(n, text): assert some_of(range(n), 3) == text
+
+
+# Size, channels, order
+
+@given(st.integers(1, 4096), st.integers(1, 4096), st.sampled_from(['{}x{}', '{}X{}', ' {} x {} ', '{}×{}']))
+def test_a_size_is_height_by_width_however_it_is_written(h, w, form):
+    assert image_size(form.format(h, w)) == image_size((h, w)) == image_size(size_text((h, w))) == (h, w)
+    assert image_size(h) == image_size(str(h)) == (h, h)
+
+@given(st.text(max_size=6) | st.integers() | st.floats() | st.booleans() | st.tuples(st.integers(), st.integers()))
+def test_anything_else_is_refused_or_a_size_from_1_to_4096(size):
+    try: found = image_size(size)
+    except ValueError as e: assert str(e).startswith('size=') and '\n' not in str(e)
+    else: assert len(found) == 2 and all(type(n) is int and 1 <= n <= 4096 for n in found) and not isinstance(size, (bool, float))
+
+def test_channels_are_1_or_3_as_number_or_text():
+    assert [image_channels(c) for c in (None, 1, 3, '1', '3')] == [None, 1, 3, 1, 3]
+
+@given(st.lists(st.integers(0, 10**6), unique=True), st.text('abz ', max_size=3))
+def test_natural_order_is_that_of_the_numbers(numbers, before):
+    names = [f'{before}{n}' for n in numbers]
+    assert sorted(names, key=natural) == [f'{before}{n}' for n in sorted(numbers)]
+
+@given(st.lists(st.text(max_size=8), unique=True))
+def test_any_names_have_one_natural_order(names): assert sorted(names, key=natural) == sorted(names[::-1], key=natural)
+
+
+# probe
+
+@pytest.mark.parametrize('suffix', ['png', 'jpg', 'webp', 'tif'])
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_probe_says_what_reading_gives_however_the_image_lies(tmp_path, suffix, orientation):
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    path = save(picture(channels=3), tmp_path/f'a.{suffix}', exif=exif)
+    assert probe(path) == Header((40, 30) if orientation < 5 else (30, 40), 'RGB', True) and probe(path).size == read_image(path).shape[:2]
+
+@pytest.mark.parametrize('mode', ['1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'CMYK', 'I;16', 'I', 'F'])
+def test_probe_and_reading_agree_on_colours(tmp_path, mode):
+    path = tmp_path/('a.tif' if mode in ('CMYK', 'I', 'F', 'LA') else 'a.png')
+    Image.new(mode, (3, 2)).save(path)
+    head, x = probe(path), read_image(path)
+    assert head.size == x.shape[:2] == (2, 3) and head.coloured == (x.ndim == 3) and head.mode == mode
+
+def test_probe_reads_the_header_only(tmp_path):
+    path = save(picture(400, 300), tmp_path/'a.png')
+    path.write_bytes(path.read_bytes()[:200])
+    assert probe(path).size == (400, 300)
+    with pytest.raises(OSError, match='truncated'): read_image(path)
+
+@pytest.mark.parametrize('suffix', FORMATS)
+def test_every_format_gives_the_pixels_that_were_saved(tmp_path, suffix):
+    lossless = dict(webp=dict(lossless=True)).get(suffix, {})
+    x = np.full((40, 30), 77, np.uint8) if suffix == 'jpg' else picture()
+    got = read_image(save(x, tmp_path/f'a.{suffix}', **lossless))
+    if suffix in ('webp', 'gif'): assert (got == got[..., :1]).all(); got = got[..., 0] # These two have no grey, or a palette
+    assert got.shape == x.shape and np.abs(got.astype(int) - x).max() <= (suffix == 'jpg')
+
+
+# What lies in a folder
+
+def test_image_files_are_found_by_suffix_at_any_depth_in_the_order_of_their_names(tmp_path):
+    for name in ('b.PNG', 'a.jpg', 'a/z.tif', 'a-x.bmp', 'a/b/c.webp', 'e.jpeg', 'f.gif', 'g.tiff'): (tmp_path/'set'/name).parent.mkdir(parents=True, exist_ok=True); (tmp_path/'set'/name).write_bytes(b'x')
+    for name in ('.h.png', '.hid/i.png', 'n.txt', 'png', 'o.png.bak'): (tmp_path/'set'/name).parent.mkdir(exist_ok=True); (tmp_path/'set'/name).write_bytes(b'x')
+    found = [Path(f.path).relative_to(tmp_path/'set').as_posix() for f in image_files(tmp_path/'set')]
+    assert found == ['a/b/c.webp', 'a/z.tif', 'a-x.bmp', 'a.jpg', 'b.PNG', 'e.jpeg', 'f.gif', 'g.tiff']
+
+def test_what_is_known_of_a_file_without_opening_it(tmp_path):
+    path = save(picture(), tmp_path/'a.png')
+    os.utime(path, ns=(5, 1234567890123456789))
+    assert image_file(path) == ImageFile(str(path), path.stat().st_size, 1234567890123456789, '')
+    assert image_file(tmp_path/'no.png').reason == 'No such file or directory' and image_file(tmp_path).reason == 'a folder'
+
+def test_links_are_followed_and_a_loop_ends(tmp_path):
+    many(tmp_path/'far', 2)
+    save(picture(), tmp_path/'one.png')
+    here = tmp_path/'set'
+    here.mkdir()
+    many(here/'in', 1)
+    (here/'far').symlink_to(tmp_path/'far'); (here/'one.png').symlink_to(tmp_path/'one.png'); (here/'in'/'loop').symlink_to(here); (here/'gone.png').symlink_to('x')
+    found = {Path(f.path).relative_to(here).as_posix(): f.reason for f in image_files(here)}
+    assert found == {'far/0000.png': '', 'far/0001.png': '', 'gone.png': 'a link to nowhere', 'in/0000.png': '', 'one.png': ''}
+
+@root_may_read_all
+def test_a_folder_that_may_not_be_read_is_unreadable_and_not_empty(tmp_path):
+    many(tmp_path/'set', 1)
+    many(tmp_path/'set'/'in', 1)
+    (tmp_path/'set'/'in').chmod(0)
+    try: assert [f.reason for f in image_files(tmp_path/'set')] == ['', 'a folder, Permission denied']
+    finally: (tmp_path/'set'/'in').chmod(0o700)
+
+def test_subfolders_come_in_natural_order_without_hidden_ones_and_files(tmp_path):
+    for name in ('10', '9', '.git', 'b'): (tmp_path/'set'/name).mkdir(parents=True)
+    (tmp_path/'set'/'file').touch()
+    assert [p.name for p in subfolders(tmp_path/'set')] == ['9', '10', 'b']
+    with refused('nowhere', 'cannot be read'): subfolders(tmp_path/'nowhere')
+
+
+# read_many
+
+@pytest.mark.parametrize('n', [0, 1, 7, 100, 333])
+@pytest.mark.parametrize('threads', [None, 1, 3, 50])
+def test_many_are_read_in_order_with_progress_from_the_callers_thread(tmp_path, n, threads):
+    files, seen = many(tmp_path/'set', n), []
+    got = read_many(files, on_done=lambda done, total: seen.append((done, total, threading.current_thread())), threads=threads)
+    assert len(got) == n and all(np.array_equal(x, picture(4, 6, i)) for i, x in enumerate(got))
+    dones = [d for d, *_ in seen]
+    assert dones == sorted(set(dones)) and {(t, th) for _, t, th in seen} <= {(n, threading.main_thread())} and (not n or dones[-1] == n)
+
+def test_paths_do_as_well_and_the_reader_is_told_the_position(tmp_path):
+    files = [f.path for f in many(tmp_path/'set', 40)]
+    assert read_many([Path(f) for f in files], lambda path, i: (path, i)) == [(f, i) for i, f in enumerate(files)]
+
+@pytest.mark.parametrize('suffix', FORMATS)
+def test_a_file_that_is_cut_short_is_unreadable_and_its_neighbours_are_not(tmp_path, suffix):
+    files = [save(picture(64, 64, i, 3), tmp_path/f'{i}.{suffix}') for i in range(3)]
+    files[1].write_bytes(files[1].read_bytes()[:len(files[1].read_bytes()) // 2])
+    got = read_many(files)
+    assert [isinstance(x, Unreadable) for x in got] == [False, True, False] and got[1] and len(got[1]) <= 80 and got[1].isprintable()
+
+def test_every_reason_is_given_in_a_few_words(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1000)
+    save(picture(30, 30), tmp_path/'ok.png')
+    save(picture(40, 40), tmp_path/'large.png') # Pillow would warn
+    save(picture(80, 80), tmp_path/'bomb.png') # Pillow would refuse
+    (tmp_path/'text.jpg').write_text('I am no image')
+    (tmp_path/'empty.gif').touch()
+    (tmp_path/'dir.bmp').mkdir()
+    with warnings.catch_warnings():
+        warnings.simplefilter('error') # Nothing leaks
+        got = dict(zip((Path(f.path).stem for f in image_files(tmp_path)), read_many(image_files(tmp_path))))
+    assert got.pop('ok').shape == (30, 30)
+    assert got == dict(large='more than 1,000 pixels', bomb='more than 1,000 pixels', text='not an image', empty='an empty file', dir='a folder')
+
+def test_warnings_of_pillow_do_not_leak(tmp_path):
+    exif = b'Exif\0\0II*\0\x08\0\0\0\x05\0' + b'\x12\x01\x03\0\x01\0\0\0\x01\0\0\0' # Says five entries, has one
+    files = [save(picture(), tmp_path/f'{i}.jpg', exif=exif) for i in range(3)]
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter('always')
+        read_image(files[0])
+        assert seen, 'Pillow warns of this one'
+        del seen[:]
+        assert [x.shape for x in read_many(files)] == [(40, 30)] * 3 and not seen
+        assert [h.size for h in read_many(files, lambda path, i: probe(path))] == [(40, 30)] * 3 and not seen
+
+@root_may_read_all
+def test_a_file_that_may_not_be_read_is_unreadable(tmp_path):
+    path = save(picture(), tmp_path/'a.png')
+    path.chmod(0)
+    assert read_many([path]) == ['Permission denied']
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_a_damaged_file_gives_an_image_or_a_reason_and_never_an_exception(tmp_path_factory, data):
+    path = save(picture(16, 16, channels=3), tmp_path_factory.mktemp('x')/f'a.{data.draw(st.sampled_from(FORMATS))}')
+    raw = bytearray(path.read_bytes())
+    for at, byte in data.draw(st.lists(st.tuples(st.integers(0, len(raw) - 1), st.integers(0, 255)), min_size=1, max_size=8)): raw[at] = byte
+    path.write_bytes(raw[:data.draw(st.integers(0, len(raw)))])
+    got = read_many([path])[0]
+    assert isinstance(got, np.ndarray) or got.isprintable() and 0 < len(got) <= 80
+
+def test_an_error_in_the_callback_ends_it_and_no_more_files_are_begun(tmp_path):
+    files, begun = many(tmp_path/'set', 400), []
+    def stop(done, total): raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt): read_many(files, lambda path, i: (begun.append(i), time.sleep(.002)), stop, threads=2)
+    assert 0 < len(begun) < 400 and threading.active_count() < 20
+
+def test_ctrl_c_stops_at_the_file_in_hand(tmp_path):
+    many(tmp_path/'set', 300)
+    code = """import sys, time
+from fastrecipes.files import image_files, read_many
+begun = []
+def slow(path, i):
+    begun.append(i)
+    if len(begun) == 3: print('going', flush=True)
+    time.sleep(.2)
+try: read_many(image_files(sys.argv[1]), slow, threads=2)
+except KeyboardInterrupt: print(len(begun))"""
+    with subprocess.Popen([sys.executable, '-c', code, str(tmp_path/'set')], stdout=subprocess.PIPE, text=True) as p:
+        assert p.stdout.readline() == 'going\n'
+        p.send_signal(signal.SIGINT)
+        assert 3 <= int(p.stdout.readline()) < 300
+
+
+# decode
+
+def test_decoding_gives_the_rows_that_reading_and_fitting_give(tmp_path):
+    for i in range(9): save(picture(8 + i % 2, 6, i, 1 + 2 * (i % 3 == 0)), tmp_path/'set'/f'{i}.png')
+    files = image_files(tmp_path/'set')
+    got = decode_files(files, str(tmp_path/'set'))
+    assert got.images.shape == (9, 1, 8, 6) and got.images.dtype == np.uint8 and (got.bad, got.odd, got.note) == ({}, 4, '')
+    for x, f in zip(got.images, files): assert np.array_equal(x, fit_image(read_image(f.path), (1, 8, 6)))
+    assert decode_files(files, str(tmp_path/'set'), (5, 7), 3).images.shape == (9, 3, 5, 7)
+
+def test_the_first_files_decide_on_size_and_channels(tmp_path):
+    for i in range(8): save(picture(*((8, 6, i, 3) if i < 3 else (5, 5, i, 1))), tmp_path/'set'/f'{i}.png')
+    files = image_files(tmp_path/'set')
+    assert decode_files(files, str(tmp_path/'set'), first=3).images.shape == (8, 3, 8, 6) and decode_files(files, str(tmp_path/'set')).images.shape == (8, 1, 5, 5)

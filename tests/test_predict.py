@@ -1,0 +1,282 @@
+"""`fastrecipes predict`: any image, from anywhere, in any number, and an answer for people or for programs"""
+import csv, io, json, os, re, subprocess, sys
+from pathlib import Path
+import numpy as np, pytest, torch
+from PIL import Image
+from fastrecipes.files import fit_image, read_image
+from fastrecipes.images import ImageSet, load as load_images
+from fastrecipes.recipes import fit
+from fastrecipes.store import load, predict_files, ranked, save, show_predictions
+from conftest import refused
+from test_cli import called, refused as ended
+from test_store import elsewhere, image_set
+
+ENV = os.environ | {'COLUMNS': '100'}
+
+
+@pytest.fixture(scope='module')
+def models(tmp_path_factory):
+    "Kept models by name: ten digits, two classes with names that need quotes, coloured, and similarity"
+    home = tmp_path_factory.mktemp('models')
+    two = load_images('digits', classes='3,7')
+    two = ImageSet('two', ('a "b", c', 'dé\nf'), two.train, two.valid)
+    for name, f in dict(ten=fit('mlp', 'digits', epochs=3, device='cpu'), two=fit('linear', two, epochs=2, device='cpu'), rgb=fit('simple_net', image_set(4, (3, 12, 9)), epochs=2, device='cpu'),
+                        similarity=fit('similarity', 'digits', device='cpu')).items(): save(f, home/name)
+    return {p.name: p for p in home.iterdir()}
+
+@pytest.fixture
+def photos(tmp_path, digits):
+    "Ten digits as files, 0.png to 9.png, in photos/, three of them in photos/deep/er/"
+    for i in range(10):
+        path = tmp_path/'photos'/('deep/er' if i > 6 else '')/f'{i}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(digits.valid.images[i, 0].numpy()).save(path)
+    return [f'photos/{i}.png' for i in range(7)] + [f'photos/deep/er/{i}.png' for i in range(7, 10)]
+
+def answers(r): return [(p['image'], p.get('class', p.get('error'))) for p in json.loads(r.stdout)]
+def wanted(model, files): return [(str(f), model.classes[i]) for f, i in zip(files, model.predict([str(f) for f in files]).tolist())]
+
+
+# What an image may be
+
+MODES = {
+    'L': lambda im: im, 'RGB': lambda im: im.convert('RGB'), 'RGBA': lambda im: (im := im.convert('RGBA'), im.putalpha(Image.linear_gradient('L').resize(im.size)))[0], 'LA': lambda im: im.convert('LA'), 'CMYK.jpg': lambda im: im.convert('CMYK'),
+    'P': lambda im: im.convert('RGB').quantize(16), 'P.gif': lambda im: im.convert('P'), '1': lambda im: im.convert('1'), 'I;16': lambda im: Image.fromarray(np.asarray(im).astype(np.uint16) * 257), 'I.tif': lambda im: Image.fromarray(np.asarray(im).astype(np.int32) * 257),
+    'F.tif': lambda im: Image.fromarray(np.asarray(im).astype(np.float32) / 255), 'L.webp': lambda im: im.convert('RGB'), 'L.bmp': lambda im: im, 'YCbCr.jpg': lambda im: im.convert('YCbCr'), 'HSV.tif': lambda im: im.convert('RGB').convert('LAB')}
+
+@pytest.mark.parametrize('model', ['ten', 'two', 'rgb', 'similarity'])
+@pytest.mark.parametrize('size', [(8, 8), (1, 1), (200, 3), (40, 61)], ids=str)
+def test_any_mode_and_size_is_predicted_as_the_kept_model_does(models, model, size):
+    gradient = Image.linear_gradient('L').resize((16, 16)).rotate(30)
+    for name, change in MODES.items():
+        mode, _, suffix = name.partition('.')
+        change(gradient.resize(size)).save(f"{mode.replace(';', '')}.{suffix or 'png'}")
+    files, kept = sorted(os.listdir()), load(models[model], 'cpu')
+    assert len(files) == len(MODES)
+    r = called('predict', models[model], *files, '--json')
+    assert r.returncode == 0 and r.stderr == '' and answers(r) == wanted(kept, files)
+    pixels = torch.stack([torch.tensor(fit_image(read_image(f), kept.shape)) for f in files]) # What the training images would have become
+    assert torch.equal(kept.predict_scores(files), kept.predict_scores(pixels))
+    if kept.has_probs: assert [p['probability'] for p in json.loads(r.stdout)] == kept.predict_probs(pixels).max(1).values.tolist()
+
+@pytest.mark.parametrize('turn', range(1, 9))
+def test_a_photograph_that_lies_on_its_side_is_turned(models, turn):
+    im = Image.fromarray(np.arange(40 * 20, dtype=np.uint16).reshape(40, 20).astype(np.uint8)).convert('RGB')
+    undo = {1: [], 2: [0], 3: [3], 4: [1], 5: [5], 6: [2], 7: [6], 8: [4]}[turn] # Pillow's transpositions that lay it so
+    exif = Image.Exif()
+    exif[0x112] = turn
+    laid = im
+    for t in undo: laid = laid.transpose(Image.Transpose(t))
+    laid.save('turned.png', exif=exif); im.save('upright.png')
+    (_, a), (_, b) = answers(called('predict', models['rgb'], 'turned.png', 'upright.png', '--json'))
+    kept = load(models['rgb'], 'cpu')
+    assert a == b and torch.equal(*kept.predict_scores(['turned.png', 'upright.png']).split(1))
+
+def test_an_image_with_too_many_pixels_is_an_error_as_in_training(models, tmp_path):
+    Image.new('1', (10_000, 9_000)).save('big.png')
+    r = called('predict', models['ten'], 'big.png')
+    assert r.returncode == 1 and r.stdout == '' and re.fullmatch(r'fastrecipes: big\.png: more than 89,478,485 pixels\n', r.stderr)
+
+
+# Where images may be
+
+def test_a_file_a_folder_a_pattern_and_several_of_each_in_their_order(models, photos):
+    kept, ten = load(models['ten'], 'cpu'), models['ten']
+    for args, files in ((['photos/3.png'], photos[3:4]), (['photos'], sorted(photos)), (['photos/*.png'], photos[:7]), (['photos/**/*.png'], sorted(photos)), (['photos/[2-4].png'], photos[2:5]), (['photos/deep'], photos[7:]), (['photos/deep/'], photos[7:]),
+                        (['photos/6.png', 'photos/deep', 'photos/[01].png', 'photos/6.png'], [photos[6], *photos[7:], *photos[:2], photos[6]])):
+        r = called('predict', ten, *args, '--json')
+        assert r.returncode == 0 and r.stderr == '' and [(os.path.normpath(n), c) for n, c in answers(r)] == wanted(kept, files), args
+
+@pytest.mark.parametrize('pattern', ['photos/**', '**', 'photos/*', '*', 'photos/../*'])
+def test_a_pattern_that_finds_a_folder_and_what_is_in_it_names_each_image_once(models, photos, pattern):
+    r = called('predict', models['ten'], pattern, '--json')
+    assert r.returncode == 0 and sorted(os.path.normpath(n) for n, _ in answers(r)) == sorted(photos)
+
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(models, photos):
+    os.rename('photos/0.png', '[1].png'); os.rename('photos/2.png', '*.png'); os.rename('photos/3.png', '1.png')
+    assert [n for n, _ in answers(called('predict', models['ten'], '[1].png', '*.png', '--json'))] == ['[1].png', '*.png']
+
+def test_names_of_all_kinds_in_all_forms(models, photos):
+    names = ['with space.png', 'new\nline.png', 'zwei\ttabs.png', 'ünï 東京 🙂.png', '-x.png', '--json', '-', '~x.png', '~nemo0/../x.png', 'quote"s\'.png', 'com,ma.png', 'cr\rlf.png', '\x1b[31m.png', 'bytes\udcff.png', '%s{}.png', '\\n.png']
+    os.makedirs('~nemo0')
+    for i, n in enumerate(names): Path(n).write_bytes(Path(photos[i % 10]).read_bytes())
+    given = [f'./{n}' if n == '-' else n for n in names]
+    ten = models['ten']
+    r = called('predict', ten, '--json', '--', *given)
+    classes = [c for _, c in wanted(load(ten, 'cpu'), given)]
+    assert r.returncode == 0 and r.stderr == '' and answers(r) == list(zip(given, classes)) and r.stdout.encode()
+    rows = list(csv.reader(io.StringIO(called('predict', ten, '--csv', '--', *given).stdout, newline='')))
+    escaped = [n.encode(errors='backslashreplace').decode() for n in given]
+    assert [r[:2] for r in rows] == [['image', 'class'], *map(list, zip(escaped, classes))]
+    r = called('predict', ten, '--', *given)
+    assert len(lines := r.stdout.splitlines()) == len(names) and all(l.isprintable() for l in lines) and [l.split()[-2] for l in lines] == classes
+
+def test_names_that_are_no_text_do_not_stop_a_strict_terminal(models, photos):
+    Path('bytes\udcff.png').write_bytes(Path(photos[0]).read_bytes())
+    r = subprocess.run([sys.executable, '-m', 'fastrecipes', 'predict', models['ten'], 'bytes\udcff.png', 'no\udcff.png', '--json'], capture_output=True, env=ENV | {'PYTHONIOENCODING': 'utf-8:strict'})
+    assert r.returncode == 1 and json.loads(r.stdout)[0]['image'] == 'bytes\udcff.png' and r.stderr.count(b'\n') == 1 and b'no such file' in r.stderr, r.stderr
+
+def test_one_image_may_come_from_standard_input(models, photos):
+    data = Path(photos[4]).read_bytes()
+    kept = load(models['ten'], 'cpu')
+    r = subprocess.run([sys.executable, '-m', 'fastrecipes', 'predict', models['ten'], '-', '--json'], input=data, capture_output=True, env=ENV)
+    assert r.returncode == 0 and r.stderr == b'' and answers(r) == [('-', wanted(kept, photos[4:5])[0][1])]
+    r = called('predict', models['ten'], photos[0], '-', photos[1], '--json', stdin=data)
+    assert answers(r) == [(n, wanted(kept, [f])[0][1]) for n, f in ((photos[0], photos[0]), ('-', photos[4]), (photos[1], photos[1]))]
+    r = called('predict', models['ten'], '-', '--show', 'out.png', stdin=data)
+    assert r.returncode == 0 and Image.open('out.png').size[0] > 100
+    r = called('predict', models['ten'], '-', stdin=b'no image')
+    assert (r.returncode, r.stdout, r.stderr) == (1, '', 'fastrecipes: -: not an image\n')
+
+def test_a_pipe_that_is_closed_early_is_no_error_of_ours(models, photos):
+    code = 'import sys, fastrecipes.cli as c; c._as_lines = lambda records: "x" * 10**6; c.main(sys.argv[1:])'
+    p = subprocess.Popen([sys.executable, '-c', code, 'predict', models['ten'], photos[0]], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENV)
+    p.stdout.read(5)
+    p.stdout.close()
+    err = p.stderr.read()
+    assert p.wait(60) in (0, 1) and err == b''
+
+
+# Those that cannot be read
+
+def test_bad_ones_among_many_are_reported_and_the_others_predicted(models, photos, tmp_path):
+    Path('broken.png').write_bytes(Path(photos[0]).read_bytes()[:60])
+    Path('text.png').write_text('not an image')
+    Path('empty.png').touch(); Path('none').mkdir(); os.symlink('nowhere', 'link.png')
+    args = [photos[5], 'broken.png', 'missing.png', photos[2], 'text.png', 'empty.png', 'none', 'link.png', 'x' * 300 + '.png', 'no*.png', '']
+    r = called('predict', models['ten'], *args, '--json')
+    good = [photos[5], photos[2]]
+    assert r.returncode == 1 and [p['image'] for p in json.loads(r.stdout)] == args
+    assert [(p['image'], p['class']) for p in json.loads(r.stdout) if 'class' in p] == wanted(load(models['ten'], 'cpu'), good)
+    bad = [p for p in json.loads(r.stdout) if 'error' in p]
+    assert {p['image']: p['error'] for p in bad if len(p['image']) < 20 and p['image'] != 'broken.png'} == {'missing.png': 'no such file', 'text.png': 'not an image', 'empty.png': 'an empty file', 'none': 'no images in this folder',
+        'link.png': 'a link to nowhere', 'no*.png': 'no such file', '': 'no such file'}
+    assert r.stderr.splitlines() == [f"fastrecipes: {p['image']}: {p['error']}" for p in bad] and all(set(p) == {'image', 'error'} for p in bad)
+    for form in ([], ['--csv']):
+        again = called('predict', models['ten'], *args, *form)
+        assert again.returncode == 1 and again.stderr == r.stderr and len(again.stdout.splitlines()) == 2 + len(form)
+
+def test_bad_ones_in_a_folder_are_reported_with_their_paths(models, photos):
+    Path('photos/deep/bad.jpg').write_text('x'); Path('photos/dir.png').mkdir(); Path('photos/notes.txt').write_text('x'); Path('photos/.hidden.png').write_text('x')
+    r = called('predict', models['ten'], 'photos')
+    assert r.returncode == 1 and r.stderr == 'fastrecipes: photos/deep/bad.jpg: not an image\nfastrecipes: photos/dir.png: a folder\n' and len(r.stdout.splitlines()) == 10
+
+def test_where_none_can_be_read_nothing_is_said_on_standard_output_but_the_form(models):
+    for form, out in (([], ''), (['--csv', '--top', '2'], 'image,class,probability,class_2,probability_2\n'), (['--json'], '[{"image": "no.png", "error": "no such file"}]\n')):
+        r = called('predict', models['ten'], 'no.png', *form, '--show', 'out.png')
+        assert (r.returncode, r.stdout, r.stderr) == (1, out, 'fastrecipes: no.png: no such file\n') and os.listdir() == []
+
+def test_many_images_are_predicted_in_parts(models, digits):
+    for i in range(300): Image.fromarray(digits.valid.images[i, 0].numpy()).save(f'{i:03}.png')
+    Path('255.png').write_text('x'); Path('256.png').write_text('x')
+    kept = load(models['ten'], 'cpu')
+    r = called('predict', models['ten'], '.', '--json')
+    right = [p for p in json.loads(r.stdout) if 'class' in p]
+    assert len(right) == 298 and [p['class'] for p in right] == [kept.classes[c] for i, c in enumerate(kept.predict(digits.valid.images[:300]).tolist()) if i not in (255, 256)]
+    files = [f'{i:03}.png' for i in range(300)]
+    assert [(f, w) for f, s, w in predict_files(kept, iter(files), bs=7) if w] == [('255.png', 'not an image'), ('256.png', 'not an image')]
+
+
+# The answer
+
+@pytest.mark.parametrize('model', ['ten', 'two', 'similarity'])
+@pytest.mark.parametrize('top', [1, 2, 3, 10, 99])
+def test_the_likeliest_classes_come_first(models, photos, model, top):
+    kept = load(models[model], 'cpu')
+    r = called('predict', models[model], *photos, '--json', '--top', top)
+    k = min(top, len(kept.classes))
+    for p, f in zip(json.loads(r.stdout), photos, strict=True):
+        assert list(p) == ['image', 'class', 'probability', 'top'] and len(p['top']) == k and p['top'][0] == {'class': p['class'], 'probability': p['probability']}
+        if kept.has_probs:
+            probs = dict(zip(kept.classes, kept.predict_probs([f])[0].tolist()))
+            assert [t['probability'] for t in p['top']] == pytest.approx(sorted(probs.values(), reverse=True)[:k], abs=1e-6) and all(t['probability'] == pytest.approx(probs[t['class']], abs=1e-6) for t in p['top'])
+        else:
+            assert [t['class'] for t in p['top']] == [kept.classes[i] for i in kept.predict_scores([f])[0].argsort(descending=True)[:k].tolist()] and all(t['probability'] is None for t in p['top'])
+    rows = list(csv.reader(io.StringIO(called('predict', models[model], *photos, '--csv', '--top', top).stdout)))
+    assert rows[0] == ['image', 'class', 'probability', *(f'{n}_{i}' for i in range(2, k + 1) for n in ('class', 'probability'))]
+    flat = lambda p: [p['image'], *(x for t in p['top'] for x in (t['class'], '' if t['probability'] is None else repr(t['probability'])))]
+    assert rows[1:] == [flat(p) for p in json.loads(r.stdout)]
+
+def test_text_is_a_line_an_image_aligned_and_nothing_else(models, photos):
+    os.rename(photos[3], 'photos/a longer name.png')
+    r = called('predict', models['ten'], 'photos', '--top', 2)
+    lines = r.stdout.splitlines()
+    assert r.returncode == 0 and r.stderr == '' and len(lines) == 10 and r.stdout.endswith('\n') and not r.stdout.endswith('\n\n')
+    width = len('photos/a longer name.png')
+    for l in lines: assert re.fullmatch(r'photos/.{%d}  \d \d\.\d{4}  \d \d\.\d{4}' % (width - 7), l), l
+    assert all(re.fullmatch(r'photos/\S+\.png +\d', l) for l in called('predict', models['similarity'], photos[0], photos[9]).stdout.splitlines())
+
+def test_two_classes_are_named_without_breaking_a_line(models, photos):
+    kept = load(models['two'], 'cpu')
+    text, plain, table = (called('predict', models['two'], *photos, *form).stdout for form in ([], ['--json'], ['--csv']))
+    assert answers(called('predict', models['two'], *photos, '--json')) == wanted(kept, photos) and {c for _, c in wanted(kept, photos)} == set(kept.classes)
+    assert len(text.splitlines()) == 10 and plain.count('\n') == 1 and [r[1] for r in list(csv.reader(io.StringIO(table)))[1:]] == [c for _, c in wanted(kept, photos)]
+    assert all(.5 <= p['probability'] <= 1 for p in json.loads(plain))
+
+def test_probabilities_that_are_no_numbers_are_null(tmp_path, digits):
+    from dataclasses import replace
+    f = fit('linear', digits, epochs=1, device='cpu')
+    with torch.no_grad(): f.model[1].weight.fill_(3e38)
+    save(f, 'huge')
+    Image.fromarray(digits.valid.images[0, 0].numpy()).save('x.png')
+    r = called('predict', 'huge', 'x.png', '--json')
+    assert r.returncode == 0 and json.loads(r.stdout, parse_constant=lambda c: pytest.fail(c))[0]['probability'] is None
+
+@pytest.mark.parametrize('args, words', [(['--json', '--csv'], ['--json or --csv']), (['--top', '0'], ['top', '1 or more']), (['--top', 'x'], ['top', "'x'"]), (['--top', '1.5'], ['top']), (['--device', 'tpu'], ['tpu', 'auto, cuda']),
+                                         (['--show', 'out'], ['what kind of picture', '.png']), (['--show', 'out.gif'], ['what kind of picture']), (['--show', 'photos/0.png/x.png'], ['cannot write']), (['--show', 'dir.png'], ['is a folder']), (['--show', '~nobody-of-this-name/x.png'], ['choose another']), (['--colour'], ['--colour'])], ids=' '.join)
+def test_a_wrong_option_is_refused_before_anything_is_predicted(models, photos, monkeypatch, args, words):
+    import fastrecipes.store
+    monkeypatch.setattr(fastrecipes.store, 'predict_files', lambda *a: pytest.fail('predicted'))
+    os.mkdir('dir.png')
+    ended(called('predict', models['ten'], photos[0], *args), *words)
+    assert sorted(os.listdir()) == ['dir.png', 'photos']
+
+def test_a_model_and_an_image_are_needed(models):
+    ended(called('predict', models['ten']), 'IMAGE')
+    ended(called('predict'), 'DIR')
+    ended(called('predict', 'nowhere', 'x.png'), 'nowhere', 'no such folder', '--out DIR')
+
+
+# The picture
+
+@pytest.mark.parametrize('name', ['out.png', 'deep/er/out.PNG', 'out.jpg', 'out.pdf', 'out.svg'])
+def test_show_draws_a_picture(models, photos, name):
+    r = called('predict', models['ten'], 'photos', '--show', name)
+    assert r.returncode == 0 and len(r.stdout.splitlines()) == 10 and r.stderr == ''
+    data = Path(name).read_bytes()
+    assert data.startswith({'png': b'\x89PNG', 'jpg': b'\xff\xd8', 'pdf': b'%PDF', 'svg': b'<?xml'}[name[-3:].lower()]) and [p.name for p in Path(name).parent.iterdir() if p.name.startswith('.')] == []
+    if name == 'out.png':
+        with Image.open(name) as im: assert im.width > 600 and im.height > 200 and len(im.convert('RGB').getcolors(2**20)) > 10
+
+@pytest.mark.parametrize('n, rows, cols', [(1, 1, 1), (3, 1, 3), (8, 1, 8), (9, 2, 8), (60, 6, 8)])
+def test_the_picture_has_the_first_images_with_their_predictions(models, photos, n, rows, cols):
+    kept, files = load(models['ten'], 'cpu'), (photos * 6)[:n]
+    fig = show_predictions(kept, ['missing.png', *files] if n < 48 else files)
+    shown = [a for a in fig.axes if a.images]
+    assert len(fig.axes) == rows * cols and len(shown) == min(n, 48)
+    for ax, f in zip(shown, files):
+        (c, p), = ranked(kept, kept.predict_scores([f])[0])
+        assert ax.get_title() == f'{c}\n{p:.3f}' and np.array_equal(ax.images[0].get_array(), read_image(f))
+
+def test_the_picture_of_names_that_look_like_mathematics_and_without_probabilities(models, photos, digits):
+    names = tuple(['$a^', 'x_{', '\\frac', 'a very long name of a class', *'456789'])
+    for n, recipe in (('p', 'linear'), ('q', 'similarity')): save(fit(recipe, ImageSet('named', names, digits.train, digits.valid), device='cpu', **({'epochs': 2} if n == 'p' else {})), n)
+    for n in 'pq': assert called('predict', n, 'photos', '--show', f'{n}.png').returncode == 0 and Path(f'{n}.png').stat().st_size > 1000
+    assert [a.get_title() for a in show_predictions(load('q', 'cpu'), photos).axes if a.images][0] in (*names[:3], *names[4:], 'a very long nam…')
+
+def test_nothing_to_draw_is_refused(models):
+    with refused('no image to draw'): show_predictions(load(models['ten'], 'cpu'), [])
+
+def test_a_picture_that_cannot_be_written_gets_one_line_and_the_answer_is_not_lost(models, photos, tmp_path):
+    code, out, err = elsewhere(_show_with_little_room, str(tmp_path), str(models['ten']), photos[0])
+    assert code == 2 and out.startswith('photos/0.png ') and re.fullmatch(r'fastrecipes: out\.png: cannot write it \(File too large\); choose another place\n', err), (code, err)
+    assert os.listdir() == ['photos']
+
+def _show_with_little_room(folder, model, photo):
+    import resource
+    os.chdir(folder)
+    called('predict', model, photo, '--show', 'warm.png') # Whatever caches matplotlib writes
+    os.remove('warm.png')
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+    r = called('predict', model, photo, '--show', 'out.png')
+    return r.returncode, r.stdout, r.stderr

@@ -1,0 +1,543 @@
+"""A kept model is the same model: weights, card and folder, whatever happens while it is written"""
+import copy, json, os, pickle, platform, random, re, resource, signal, socket, time
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+import pytest, torch
+from fastai.learner import Learner
+from fastai.torch_core import no_random
+from fastai.vision.core import imagenet_stats
+from pandas.testing import assert_frame_equal
+from PIL import Image
+from safetensors.torch import load_file
+from fastrecipes import recipes as recipes_module
+from fastrecipes.files import fit_image, read_image
+from fastrecipes.images import ImageSet, Split
+from fastrecipes.loaders import dataloaders
+from fastrecipes.recipes import Parts, fit, get_recipe, recipe, recipes
+from fastrecipes.sgd import ClassLoss, batch_accuracy
+from fastrecipes.store import FILES, FORMAT, Kept, card_of, check_model_folder, load, predict_files, ranked, read_card, save
+from conftest import refused
+from test_cli import process
+
+ALL = ['similarity', 'sgd', 'logistic', 'linear', 'simple_net', 'mlp', 'resnet18']
+SHAPES = {'grey': (1, 7, 9), 'RGB': (3, 11, 5)}
+FULL = sorted(FILES)
+
+
+def image_set(k, shape, n=40, source='made up', **kwargs):
+    "Noise that is a little brighter for a higher class"
+    gen = torch.Generator().manual_seed(k)
+    def part(m):
+        y = torch.arange(m) % k
+        return Split((torch.randint(0, 120, (m, *shape), generator=gen) + (y * (120 // k)).view(-1, 1, 1, 1)).byte(), y)
+    return ImageSet(source, tuple('abcdefghij'[:k]), part(n), part(12), **kwargs)
+
+@lru_cache(None)
+def fitted(name, k=10, shape=(1, 7, 9), **settings):
+    "A recipe fitted quickly; how long the resnet takes to predict a thousand images is not waited for"
+    with pytest.MonkeyPatch.context() as m:
+        if name == 'resnet18': m.setattr(recipes_module, 'predict_ms_per_1000', lambda *a, **kw: 1.5)
+        return fit(name, image_set(k, shape), device='cpu', **({} if name == 'similarity' else dict(epochs=2)) | settings)
+
+def names(folder): return sorted(os.listdir(folder))
+def contents(folder): return {p.relative_to(folder): p.read_bytes() for p in sorted(Path(folder).rglob('*')) if p.is_file()}
+
+@pytest.fixture(autouse=True)
+def unpickled(monkeypatch):
+    "Nothing in this file is unpickled or loaded by torch"
+    for module, name in ((pickle, 'loads'), (pickle, 'load'), (torch, 'load')):
+        monkeypatch.setattr(module, name, lambda *a, name=name, **kw: pytest.fail(f'{name} was called'))
+
+
+# The same model
+
+def test_every_recipe_is_tried_here(): assert sorted(ALL) == sorted(n for n, r in recipes.items() if r.parts)
+
+VARIANTS = {'similarity': [dict(distance='l1')], 'sgd': [dict(dropout=.3, std=.1)], 'logistic': [dict(dropout=.3, lr=.01)], 'linear': [dict(dropout=.3, wd=.1, best=False)],
+            'simple_net': [dict(hidden=1), dict(hidden=17, dropout=.5, clip=.1)], 'mlp': [dict(hidden=(5,), activation='leaky_relu'), dict(hidden=(8, 3, 7, 2), dropout=.5, schedule='constant')],
+            'resnet18': [dict(dropout=.1, bs=8)]}
+CASES = [(n, k, c, {}) for n in ALL for k in (2, 10) for c in SHAPES] + [(n, k, c, v) for n in ALL for v in VARIANTS[n] for k, c in ((2, 'grey'), (10, 'RGB')) if (n, k) != ('resnet18', 10)]
+
+@pytest.mark.parametrize('name, k, colour, settings', CASES, ids=lambda v: ','.join(f'{a}={b}' for a, b in v.items()) if isinstance(v, dict) else str(v))
+def test_a_loaded_model_is_the_one_that_was_saved(tmp_path, name, k, colour, settings):
+    f = fitted(name, k, SHAPES[colour], **settings)
+    state = copy.deepcopy(f.model.state_dict())
+    assert save(f, tmp_path/'model') == tmp_path/'model' and names(tmp_path) == ['model']
+    assert names('model') == (FULL if f.history is not None else sorted(FILES[:2]))
+    kept = load('model', 'cpu')
+    assert torch.equal(kept.predict_scores(f.images.valid.images), f.scores) and torch.equal(kept.predict(f.images.valid.images), f.predictions)
+    if f.has_probs: assert torch.equal(kept.predict_probs(f.images.valid.images), f.probs)
+    assert (kept.recipe, kept.settings, kept.classes, kept.shape, kept.stats, kept.has_probs, kept.device, kept.parameters) == \
+           (f.recipe, f.settings, f.classes, f.shape, f.stats, f.has_probs, f.device, f.parameters)
+    assert {n: type(v) for n, v in kept.settings.items()} == {n: type(v) for n, v in f.settings.items()}
+    assert type(kept.model) is type(f.model) and str(kept.model) == str(f.model)
+    for model in (kept.model, f.model): assert all(torch.equal(t, state[n]) for n, t in model.state_dict().items()) and list(model.state_dict()) == list(state)
+    assert (kept.history is None) == (f.history is None)
+    if f.history is not None: assert_frame_equal(kept.history, f.history, check_exact=True)
+    files = []
+    for i, im in enumerate(f.images.valid.images[:4]):
+        files.append(tmp_path/f'{i}.png')
+        Image.fromarray(im[0].numpy() if len(im) == 1 else im.permute(1, 2, 0).numpy()).save(files[-1])
+    found = list(predict_files(kept, files))
+    assert [g for g, _, _ in found] == files and all(why is None for *_, why in found)
+    assert torch.equal(torch.stack([s for _, s, _ in found]), kept.predict_scores(files)) and torch.allclose(torch.stack([s for _, s, _ in found]), f.scores[:4], atol=1e-5)
+
+def test_loading_leaves_the_callers_random_state_alone(tmp_path):
+    save(fitted('mlp'), 'm'); save(fitted('resnet18'), 'r')
+    torch.manual_seed(3); random.seed(3)
+    want = torch.rand(3), random.random()
+    torch.manual_seed(3); random.seed(3)
+    load('m'), load('r')
+    assert torch.equal(torch.rand(3), want[0]) and random.random() == want[1]
+
+def test_a_loaded_model_does_not_hang_on_its_file(tmp_path):
+    "A file that is mapped into memory, and then cut short or written over, would kill the process or change the scores"
+    f = fitted('mlp')
+    save(f, 'm')
+    kept = load('m', 'cpu')
+    with open('m/model.safetensors', 'r+b') as file: file.write(b'\xff' * os.path.getsize('m/model.safetensors'))
+    assert torch.equal(kept.predict_scores(f.images.valid.images), f.scores)
+    os.truncate('m/model.safetensors', 0)
+    assert torch.equal(kept.predict_scores(f.images.valid.images), f.scores)
+
+def test_the_repr_tells_what_it_is(tmp_path):
+    f = fitted('mlp', 2)
+    assert repr(load(save(f, 'm'), 'cpu')) == f"Kept mlp: 2 classes, accuracy {f.accuracy:.4f} on 12 validation images of made up, {f.parameters:,} parameters, on cpu"
+
+@pytest.mark.parametrize('scores, wanted', [([1e-9], 'ba'), ([0.], 'ab'), ([-1e-9], 'ab'), ([200.], 'ba'), ([-200.], 'ab')])
+def test_the_first_of_two_classes_is_the_predicted_one_even_where_probabilities_are_equal(scores, wanted):
+    f = fitted('linear', 2)
+    assert ''.join(n for n, _ in ranked(f, torch.tensor(scores), 2)) == wanted
+    assert f.classes[recipes_module._labels(torch.tensor([scores])).item()] == wanted[0]
+
+@pytest.mark.parametrize('scores, wanted', [([0., 1e-9, -1e-9], 'bac'), ([200., 200.00002, -300.], 'bac'), ([-500., 0., -400.], 'bca'), ([2., 2., 2.], 'abc')])
+def test_the_order_of_several_classes_is_that_of_their_scores(scores, wanted):
+    f = replace(fitted('linear'), classes=tuple('abc'))
+    assert ''.join(n for n, _ in ranked(f, torch.tensor(scores), 3)) == wanted and f.classes[torch.tensor(scores).argmax()] == wanted[0]
+
+
+# Going on
+
+@pytest.mark.parametrize('name', ALL[1:])
+@pytest.mark.parametrize('k', [2, 10])
+def test_a_learner_goes_on_as_the_original_would(tmp_path, name, k):
+    f = fitted(name, k)
+    parts, kept = get_recipe(name).parts(f.shape, k, **f.settings), load(save(f, 'm'), 'cpu')
+    def go_on(learn):
+        with learn.no_bar(), learn.no_logging(), no_random(7): learn.fit(2, .001)
+        return copy.deepcopy(learn.model.state_dict())
+    with no_random(1): learn = kept.learner(f.images, bs=16)
+    before = copy.deepcopy(kept.model.state_dict())
+    with no_random(1): original = Learner(dataloaders(f.images, 16, 'cpu', f.stats), copy.deepcopy(f.model), loss_func=ClassLoss(parts.loss), opt_func=parts.opt_func, metrics=batch_accuracy)
+    after, wanted = go_on(learn), go_on(original)
+    assert all(torch.equal(t, wanted[n]) for n, t in after.items()) and any(not torch.equal(t, before[n]) for n, t in after.items())
+    assert learn.model is kept.model and learn.dls.train.bs == 16 and learn.dls.train.stats == f.stats
+
+def test_going_on_gets_better_and_takes_loaders_and_settings_of_a_learner(tmp_path, digits):
+    kept = load(save(fit('linear', digits, epochs=1, lr=.1, device='cpu'), 'm'), 'cpu')
+    learn = kept.learner(dataloaders(digits, 32, 'cpu'), metrics=[])
+    assert learn.metrics == []
+    with learn.no_bar(), learn.no_logging():
+        before, = learn.validate()
+        learn.fit(3, .5)
+        assert learn.validate()[0] < before * .7
+
+def test_a_model_without_weights_to_train_has_no_learner(tmp_path):
+    f = fitted('similarity')
+    with refused('similarity has no weights to train', 'fit it anew'): load(save(f, 'm')).learner(f.images)
+
+def test_images_that_do_not_fit_the_model_are_refused(tmp_path):
+    f, plain = fitted('mlp'), fitted('linear')
+    kept, s = load(save(f, 'm'), 'cpu'), f.images
+    with refused('classes a, b', 'but the model a, b, c', 'take the same'): kept.learner(image_set(2, f.shape))
+    with refused('classes b, a, c', 'in the same order'): kept.learner(replace(s, classes=tuple('bacdefghij')))
+    with refused('(1, 9, 7)', '(1, 7, 9)', 'load them with that size'): kept.learner(image_set(10, (1, 9, 7)))
+    with refused('normalised with None', 'stats=kept.stats'): kept.learner(dataloaders(s, 16, 'cpu'))
+    with refused('normalised with ((', "model's were with None"): load(save(plain, 'p'), 'cpu').learner(dataloaders(s, 16, 'cpu', 'train'))
+    assert kept.learner(dataloaders(s, 16, 'cpu', stats=kept.stats)) and kept.learner(dataloaders(s, 16, 'cpu', stats=[list(v) for v in kept.stats]))
+
+def test_stats_in_lists_such_as_fastais_are_the_same_stats(tmp_path):
+    f = replace(fitted('mlp', 2, (3, 6, 5)), stats=imagenet_stats)
+    assert isinstance(imagenet_stats[0], list) and load(save(f, 'm'), 'cpu').learner(dataloaders(f.images, 16, 'cpu', imagenet_stats))
+
+
+# The card
+
+KEYS = ['format', 'version', 'recipe', 'settings', 'asked', 'classes', 'shape', 'stats', 'has_probs', 'metrics', 'history', 'best_epoch', 'train_seconds', 'predict_ms_per_1000',
+        'parameters', 'seed', 'device', 'source', 'versions', 'weights', 'digest']
+
+def strict(path):
+    def no(name): pytest.fail(f'{name} is no JSON')
+    return json.loads(Path(path).read_text('utf-8'), parse_constant=no)
+
+@pytest.mark.parametrize('name', ['similarity', 'sgd', 'mlp'])
+def test_the_card_says_all_of_it_in_strict_json(tmp_path, name):
+    s = image_set(10, (3, 6, 5))
+    f = fit(name, replace(s, test=s.train), device='cpu', test=True, seed=9, **({} if name == 'similarity' else dict(epochs=3)))
+    card = strict(save(f, 'm')/'card.json')
+    assert list(card) == KEYS and card == read_card('m') == load('m').card and card == json.loads(json.dumps(card_of(f))) | {n: card[n] for n in ('weights', 'digest')}
+    assert (card['format'], card['version'], card['recipe'], card['seed'], card['device']) == (FORMAT, 1, name, 9, 'cpu')
+    assert card['metrics'] == {n: dict(accuracy=j.accuracy, loss=j.loss, images=len(j.targets)) for n, j in (('valid', f.valid), ('test', f.test))}
+    assert card['metrics']['test']['images'] == 40 and (card['metrics']['valid']['loss'] is None) == (name == 'similarity')
+    assert card['history'] == ([] if f.history is None else f.history.to_dict('records')) and card['best_epoch'] == f.best_epoch
+    assert (card['train_seconds'], card['predict_ms_per_1000'], card['parameters']) == (f.seconds, f.ms_per_1000, f.parameters)
+    assert (card['classes'], card['shape'], card['stats']) == (list('abcdefghij'), [3, 6, 5], None if f.stats is None else [list(v) for v in f.stats])
+    assert card['settings'] == json.loads(json.dumps(f.settings))
+    assert card['source'] == dict(name='made up', fingerprint=f.images.fingerprint, images=dict(train=40, valid=12, test=40))
+    assert card['versions']['torch'] == torch.__version__.partition('+')[0] and set(card['versions']) == {'fastrecipes', 'python', 'torch', 'torchvision', 'fastai'}
+
+def test_the_card_knows_nothing_of_the_machine(image_folder, monkeypatch, tmp_path):
+    image_folder({'a': 4, 'b': 4})
+    text = (save(fit('sgd', './set', epochs=1, device='cpu'), tmp_path/'deep'/'model')/'card.json').read_text()
+    assert json.loads(text)['source']['name'] == './set'
+    for secret in (str(tmp_path), str(Path.home()), 'deep', os.sep + 'tmp', socket.gethostname(), *filter(None, [os.environ.get('USER')])):
+        if len(secret) > 3: assert secret not in text, secret
+
+def test_figures_that_are_no_numbers_are_null(tmp_path):
+    f = fitted('sgd', 2)
+    history = f.history.assign(train_loss=float('nan'), valid_loss=[float('inf'), 1.])
+    scores = f.scores.clone()
+    scores[0] = float('nan')
+    card = strict(save(replace(f, history=history, valid=f.valid._replace(scores=scores)), 'm')/'card.json')
+    assert card['metrics']['valid']['loss'] is None and [r['train_loss'] for r in card['history']] == [None, None] and [r['valid_loss'] for r in card['history']] == [None, 1.]
+    assert load('m').history.train_loss.isna().all()
+
+@pytest.mark.parametrize('classes', [('Zürich', '東京'), ('a"b', "c'd\\"), ('x\ny', '\x1b[31m'), ('', ' '), ('b\udcff', '\ud800'), ('<script>', 'None')])
+def test_any_names_come_back(tmp_path, classes):
+    f = fitted('linear', 2)
+    save(replace(f, classes=classes, images=replace(f.images, classes=classes, source='set\udce9\n')), 'm')
+    assert load('m').classes == classes and load('m').card['source']['name'] == 'set\udce9\n' and (tmp_path/'m/card.json').read_bytes().decode()
+
+def test_a_card_may_be_laid_out_otherwise(tmp_path):
+    card = strict(save(fitted('mlp'), 'm')/'card.json')
+    (tmp_path/'m/card.json').write_text(json.dumps(card, sort_keys=True, separators=(',', ':')))
+    assert load('m').card == card
+
+def test_the_weights_are_plain_safetensors(tmp_path):
+    f = fitted('resnet18')
+    found = load_file(save(f, 'm')/'model.safetensors')
+    assert set(found) == set(f.model.state_dict()) and all(torch.equal(t, f.model.state_dict()[n]) for n, t in found.items())
+
+def test_the_same_model_is_the_same_file(tmp_path):
+    f = fitted('mlp')
+    assert (save(f, 'a')/'model.safetensors').read_bytes() == (save(f, 'b')/'model.safetensors').read_bytes()
+
+
+# Not worth keeping, or not possible
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])
+def test_weights_that_are_no_numbers_are_refused(tmp_path, value):
+    f = fitted('mlp')
+    broken = replace(f, model=copy.deepcopy(f.model))
+    with torch.no_grad(): broken.model[1].weight[2, 3] = value
+    save(f, 'm')
+    old = contents('m')
+    with refused('no finite numbers (1.weight)', 'smaller lr'): save(broken, 'm')
+    assert contents('m') == old and names('.') == ['m']
+
+@pytest.fixture
+def own():
+    "A place for recipes of one's own"
+    was = dict(recipes)
+    yield
+    recipes.clear(); recipes.update(was)
+
+def _parts(shape, n_classes, **settings): return Parts(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(shape[0] * shape[1] * shape[2], n_classes)))
+
+def test_a_recipe_of_ones_own_is_kept_if_it_says_how_to_build_its_model(own, tmp_path):
+    from fastrecipes.training import Outcome
+    def mine(images, run, *, note: recipes_module.Count = None): return Outcome(_parts(images.shape, len(images.classes)).model)
+    s = image_set(3, (1, 4, 4))
+    f = recipe(mine)(s, device='cpu')
+    with refused('mine', '@recipe(parts=...)'): save(f, 'm')
+    assert names('.') == []
+    f = recipe(parts=_parts)(mine)(s, device='cpu')
+    assert torch.equal(load(save(f, 'm'), 'cpu').predict_scores(s.valid.images), f.scores)
+    del recipes['mine']
+    with refused("unknown recipe 'mine'", 'similarity'): load('m')
+    with refused('mine', '@recipe(parts=...)'): save(f, 'n')
+
+
+# The folder
+
+def test_a_folder_is_made_with_all_above_it(tmp_path):
+    assert save(fitted('linear'), 'a/b/c') == tmp_path/'a/b/c' and names('a/b/c') == FULL and names('a/b') == ['c']
+
+def test_text_a_home_and_dots_are_understood(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path/'home'))
+    assert save(fitted('linear'), '~/x/../m') == tmp_path/'home/m' and load('~/m').recipe == 'linear' and read_card('~/m')['recipe'] == 'linear'
+
+def test_saving_again_replaces_all_of_it(tmp_path):
+    save(fitted('mlp'), 'm')
+    save(fitted('similarity'), 'm')
+    assert names('m') == sorted(FILES[:2]) and load('m').recipe == 'similarity' and names('.') == ['m']
+
+def test_an_empty_folder_and_one_with_a_checkpoint_are_taken(tmp_path):
+    for i, there in enumerate(([], ['checkpoint.safetensors', '.checkpoint.safetensors.123'])):
+        (tmp_path/str(i)).mkdir()
+        for n in there: (tmp_path/str(i)/n).write_text('x')
+        save(fitted('linear'), str(i))
+        assert names(str(i)) == FULL, 'the training is over, so its checkpoint is gone'
+
+@pytest.mark.parametrize('there, said', [
+    (['notes.txt'], 'notes.txt'), (['notes.txt', *FILES], 'card.json, history.png, model.safetensors ...'), (['sub/x'], 'sub'), (['a', 'b', 'c', 'd'], 'a, b, c ...'), (['.hidden'], '.hidden'),
+    (['model.safetensors'], 'model.safetensors'), (['history.png'], 'history.png'), (['card.json'], 'card.json'), (['history.png/precious', 'card.json'], 'history.png'), (['.checkpoint.safetensors-mine'], 'mine'),
+], ids=lambda v: ' '.join(v) if isinstance(v, list) else '')
+def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path, there, said):
+    for n in there:
+        (tmp_path/'m'/n).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path/'m'/n).write_text('mine')
+    old = contents('m')
+    for f in (check_model_folder, lambda d: save(fitted('linear'), d)):
+        with refused(tmp_path/'m', 'holds other files', said, 'choose another'): f('m')
+    assert contents('m') == old and names('.') == ['m']
+
+def test_other_files_beside_a_model_are_refused_and_left_alone(tmp_path):
+    save(fitted('linear'), 'm')
+    (tmp_path/'m/mine.txt').write_text('mine')
+    old = contents('m')
+    with refused('mine.txt'): save(fitted('mlp'), 'm')
+    assert contents('m') == old and load('m').recipe == 'linear'
+
+def test_a_model_whose_card_is_damaged_can_be_replaced(tmp_path):
+    path = save(fitted('mlp'), 'm')/'card.json'
+    path.write_bytes(path.read_bytes()[:300])
+    assert load(save(fitted('linear'), 'm')).recipe == 'linear'
+
+def _loop(tmp_path): (tmp_path/'m').symlink_to('n'); (tmp_path/'n').symlink_to('m'); return 'm'
+def _file(tmp_path): (tmp_path/'m').write_text('mine'); return 'm'
+def _below_file(tmp_path): (tmp_path/'m').write_text('mine'); return 'm/n'
+BAD_PLACES = [(_file, 'is a file'), (_below_file, 'choose another'), (_loop, 'choose another'), (lambda t: '.', 'the folder you are in'), (lambda t: t.parent, 'the folder you are in'),
+              (lambda t: '/', 'the folder you are in'), (lambda t: 'x' * 240, 'choose a shorter'), (lambda t: 'x' * 300, 'choose'), (lambda t: '/proc/model', 'cannot write there'),
+              (lambda t: '~nobody-of-this-name/m', 'choose another')]
+
+@pytest.mark.parametrize('place, said', BAD_PLACES, ids=['file', 'below a file', 'loop', 'here', 'above', 'root', 'long', 'too long', 'proc', 'no home'])
+def test_a_place_for_no_model_is_refused_and_left_alone(tmp_path, place, said):
+    folder = place(tmp_path)
+    before = {n: os.lstat(n).st_ino for n in names('.')}
+    for f in (check_model_folder, lambda d: save(fitted('linear'), d)):
+        with refused(said): f(folder)
+    assert {n: os.lstat(n).st_ino for n in names('.')} == before
+
+def test_a_mount_point_is_refused_since_it_cannot_be_replaced(tmp_path):
+    mounts = [p for line in Path('/proc/self/mounts').read_text().splitlines() if os.path.isdir(p := line.split()[1]) and os.access(p, os.W_OK)
+              and p != '/' and not os.listdir(p) and os.access(os.path.dirname(p), os.W_OK)] if Path('/proc/self/mounts').exists() else []
+    if not mounts: pytest.skip('no empty mount point that can be written')
+    with refused('mount point', 'name a folder in it'): check_model_folder(mounts[0])
+
+def test_a_link_to_a_folder_stays_a_link(tmp_path):
+    (tmp_path/'real').mkdir()
+    (tmp_path/'m').symlink_to('real')
+    assert save(fitted('linear'), 'm') == tmp_path/'real' and (tmp_path/'m').is_symlink() and load('m').recipe == 'linear' and names('.') == ['m', 'real']
+
+def test_what_holds_no_model_is_refused_with_the_cure(tmp_path):
+    (tmp_path/'file').write_text('x'); (tmp_path/'empty').mkdir()
+    for folder, said in (('nowhere', 'no such folder'), ('empty', 'model.safetensors is missing'), ('file', 'is a file'), ('x' * 300, 'no such folder'), ('~nobody-of-this-name/m', 'no such folder')):
+        for f in (load, read_card):
+            with refused(folder, said, '--out DIR'): f(folder)
+    assert names('.') == ['empty', 'file']
+
+
+# Whatever happens while it is written
+
+def _say(conn, f, *args):
+    try: conn.send(f(*args))
+    except Exception as e: conn.send(f'{type(e).__name__}: {e}')
+
+def elsewhere(f, *args):
+    "What `f` returns, or its error, in a process of its own"
+    from multiprocessing import Pipe
+    here, there = Pipe()
+    p = process(_say, there, f, *args)
+    there.close()
+    try: return here.recv()
+    except EOFError: return None
+    finally: p.join(60)
+
+def _save_with_little_room(folder, most):
+    from fastrecipes.store import save
+    f = fitted('mlp')
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    return str(save(f, folder))
+
+@pytest.mark.parametrize('most', [0, 100, 5000, 20000])
+@pytest.mark.parametrize('old', [True, False])
+def test_a_write_that_fails_leaves_the_old_model_and_nothing_else(tmp_path, most, old):
+    if old: save(fitted('linear'), 'm')
+    before = contents('.')
+    said = elsewhere(_save_with_little_room, str(tmp_path/'m'), most)
+    assert said == f"InputError: {tmp_path/'m'}: cannot keep the model there (File too large); make room, or choose another folder"
+    assert contents('.') == before and names('.') == ['m'] * old
+    if old: assert load('m').recipe == 'linear'
+
+def _save_as_nobody(folder):
+    from fastrecipes.store import check_model_folder, read_card, save
+    f = fitted('linear')
+    os.setegid(65534); os.seteuid(65534)
+    out = []
+    for try_ in (lambda: check_model_folder(folder), lambda: save(f, folder), lambda: read_card(folder)):
+        try: out.append(str(try_()))
+        except Exception as e: out.append(f'{type(e).__name__}: {e}')
+    return out
+
+@pytest.mark.skipif(os.name != 'posix' or os.geteuid() != 0, reason='only root can become nobody')
+@pytest.mark.parametrize('closed', ['above', 'itself', 'card', 'all'])
+def test_a_folder_of_somebody_else_is_refused(tmp_path, closed, request):
+    import shutil, tempfile
+    top = Path(tempfile.mkdtemp()) # Below pytest's own nobody else may look
+    request.addfinalizer(lambda: shutil.rmtree(top))
+    folder = save(fitted('mlp'), top/'m')
+    top.chmod(dict(all=0o700).get(closed, 0o755 if closed == 'above' else 0o777)); folder.chmod(0o755 if closed != 'all' else 0o700)
+    if closed == 'card': (folder/'card.json').chmod(0o600)
+    before = contents(top)
+    check, saved, read = elsewhere(_save_as_nobody, str(folder))
+    for said in (check, saved): assert said.startswith('InputError: ') and str(top) in said and 'choose another' in said and '\n' not in said
+    if closed == 'card': assert read == f'InputError: {folder}/card.json: cannot be read (Permission denied); check its permissions'
+    elif closed == 'all': assert read.startswith('InputError: ') and '\n' not in read
+    else: assert 'mlp' in read
+    assert contents(top) == before and names(top) == ['m']
+
+def _two(): return fitted('similarity'), fitted('linear', 2)
+
+def is_one_of_two(folder):
+    "`folder` holds one of the two models, whole; which"
+    kept, (a, b) = load(folder, 'cpu'), _two()
+    f = a if kept.recipe == 'similarity' else b
+    assert torch.equal(kept.predict_scores(f.images.valid.images), f.scores)
+    return kept.recipe
+
+def _save_for_ever(folder, conn):
+    from fastrecipes import store
+    store._picture = lambda fitted, png=store._picture(_two()[1]): png # Drawn once: what is tried here is the writing
+    for i in range(10**6):
+        store.save(_two()[i % 2], folder)
+        if i < 2: conn.send(i)
+
+def _save_until(folder, step):
+    "Save, and be killed at the given step of what is asked of the system about this place"
+    import sys
+    from fastrecipes.store import save
+    f, left = _two()[1], [step]
+    def hook(event, args):
+        if event.split('.')[0] in ('os', 'shutil', 'open') and any(isinstance(a, (str, os.PathLike)) and os.path.dirname(folder) in str(a) for a in args):
+            left[0] -= 1
+            if left[0] < 0: os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(hook)
+    save(f, folder)
+
+def test_a_crash_at_any_step_leaves_the_old_model_or_the_new(tmp_path):
+    found, leftovers = [], set()
+    for step in range(200):
+        for p in names('.'): __import__('shutil').rmtree(p)
+        save(fitted('similarity'), 'm')
+        p = process(_save_until, str(tmp_path/'m'), step)
+        p.join(60)
+        leftovers |= {re.sub(r'\d+', 'PID', n) for n in names('.')}
+        before = names('.')
+        found.append(is_one_of_two('m'))
+        assert names('.') == before, 'reading moves nothing'
+        if p.exitcode == 0: break
+        assert p.exitcode == -signal.SIGKILL and read_card('m')['recipe'] == found[-1]
+        check_model_folder('m')
+        assert names('.') == ['m'] and is_one_of_two('m') == found[-1], 'whoever saves next tidies up'
+    assert step > 15 and leftovers == {'m', '.m.fastrecipes-old', '.m.fastrecipes-new-PID'}
+    assert found == sorted(found, reverse=True) and set(found) == {'similarity', 'linear'}, 'first always the old one, then always the new'
+
+def test_kills_at_any_moment_leave_the_old_model_or_the_new(tmp_path):
+    from multiprocessing import Pipe
+    rng, found = random.Random(0), []
+    for _ in range(30):
+        here, there = Pipe()
+        p = process(_save_for_ever, str(tmp_path/'m'), there)
+        there.close()
+        for i in range(2): assert here.recv() == i
+        time.sleep(rng.random() * .03)
+        os.kill(p.pid, signal.SIGKILL)
+        p.join()
+        found.append(is_one_of_two('m'))
+    assert set(found) == {'similarity', 'linear'}
+    save(fitted('linear'), 'm')
+    assert names('.') == ['m'] and names('m') == FULL
+
+def test_who_reads_while_another_process_saves_gets_one_of_the_two_and_disturbs_nobody(tmp_path):
+    from multiprocessing import Pipe
+    here, there = Pipe()
+    p = process(_save_for_ever, str(tmp_path/'m'), there)
+    there.close()
+    here.recv()
+    try: found = {is_one_of_two('m') for _ in range(150)}
+    finally:
+        alive = p.is_alive()
+        os.kill(p.pid, signal.SIGKILL)
+        p.join()
+    assert alive and found == {'similarity', 'linear'}
+
+def test_two_processes_that_save_to_one_place_leave_a_whole_model(tmp_path):
+    ps = [process(_save_some, str(tmp_path/'m')) for _ in range(3)]
+    for p in ps: p.join(120)
+    assert [p.exitcode for p in ps] == [0] * 3 and is_one_of_two('m') and names('.') == ['m']
+
+def _save_some(folder):
+    from fastrecipes.store import save
+    for i in range(12): save(_two()[i % 2], folder)
+
+def test_what_a_crash_left_is_read_where_it_lies_and_put_back_by_who_saves(tmp_path):
+    os.replace(save(fitted('linear'), 'm'), '.m.fastrecipes-old')
+    assert load('m').recipe == read_card('m')['recipe'] == 'linear' and names('.') == ['.m.fastrecipes-old']
+    assert check_model_folder('m') == tmp_path/'m' and names('.') == ['m'] and load('m').recipe == 'linear'
+
+def test_an_old_model_that_was_left_aside_is_not_preferred_to_the_new_one(tmp_path):
+    os.replace(save(fitted('linear'), 'm'), '.m.fastrecipes-old')
+    os.replace(save(fitted('mlp'), 'x'), 'm')
+    assert load('m').recipe == 'mlp' and check_model_folder('m') and names('.') == ['m'] and load('m').recipe == 'mlp'
+
+def test_a_checkpoint_that_was_begun_after_a_crash_comes_along_with_the_old_model(tmp_path):
+    os.replace(save(fitted('linear'), 'm'), '.m.fastrecipes-old')
+    (tmp_path/'m').mkdir()
+    (tmp_path/'m/checkpoint.safetensors').write_text('x')
+    assert load('m').recipe == 'linear' and check_model_folder('m') and names('.') == ['m'] and names('m') == sorted([*FULL, 'checkpoint.safetensors'])
+
+def test_a_folder_of_ones_own_with_a_name_like_ours_is_left_alone(tmp_path):
+    dead = process(os.getpid)
+    dead.join()
+    mine = ['.m.fastrecipes-old', f'.m.fastrecipes-new-{dead.pid}']
+    for n in mine: (tmp_path/n).mkdir(); (tmp_path/n/'mine.txt').write_text('mine')
+    save(fitted('linear'), 'm')
+    assert names('.') == sorted([*mine, 'm']) and all(contents(n) == {Path('mine.txt'): b'mine'} for n in mine)
+    with refused(tmp_path/'m', 'choose another folder'): save(fitted('mlp'), 'm')
+    assert names('.') == sorted([*mine, 'm']) and load('m').recipe == 'linear' and all(contents(n) == {Path('mine.txt'): b'mine'} for n in mine)
+
+@pytest.mark.parametrize('move', ['aside', 'in'])
+@pytest.mark.parametrize('error', [KeyboardInterrupt(), MemoryError(), OSError(28, 'No space left on device')], ids=['ctrl-c', 'memory', 'room'])
+def test_an_interruption_of_either_move_puts_the_old_model_back(tmp_path, monkeypatch, move, error):
+    save(fitted('linear'), 'm')
+    real, tried = os.replace, []
+    def replace(a, b):
+        old, new = Path(a).name, Path(b).name
+        if (old == 'm' and new.endswith('-old')) if move == 'aside' else ('-new-' in old and new == 'm'): tried.append(b); raise error
+        real(a, b)
+    monkeypatch.setattr(os, 'replace', replace)
+    if isinstance(error, OSError):
+        with refused('No space left on device', 'make room'): save(fitted('mlp'), 'm')
+    else:
+        with pytest.raises(type(error)): save(fitted('mlp'), 'm')
+    assert tried and names(tmp_path) == ['m'] and load('m').recipe == 'linear'
+
+def test_what_a_file_manager_leaves_is_no_obstacle(tmp_path):
+    save(fitted('linear'), 'm')
+    (tmp_path/'m/.DS_Store').write_text('x')
+    assert load(save(fitted('mlp'), 'm')).recipe == 'mlp' and names('m') == FULL
+
+def test_a_fitted_model_saves_itself(tmp_path):
+    assert fitted('linear').save('m') == tmp_path/'m' and load('m').recipe == 'linear'
+
+def test_only_what_was_abandoned_is_taken_away(tmp_path):
+    p = process(time.sleep, 60)
+    try:
+        dead = process(os.getpid)
+        dead.join()
+        for n in (f'.m.fastrecipes-new-{dead.pid}', f'.m.fastrecipes-new-{p.pid}', '.m.fastrecipes-new-mine', '.other.fastrecipes-new-1', '.mm.fastrecipes-old'): (tmp_path/n).mkdir(); (tmp_path/n/'model.safetensors').write_text('x')
+        save(fitted('linear'), 'm')
+        assert names('.') == sorted([f'.m.fastrecipes-new-{p.pid}', '.m.fastrecipes-new-mine', '.other.fastrecipes-new-1', '.mm.fastrecipes-old', 'm'])
+    finally: p.kill()
