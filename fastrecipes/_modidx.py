@@ -431,7 +431,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'fastrecipes.store._checked_settings': ('store.html#_checked_settings', 'fastrecipes/store.py'),
                                    'fastrecipes.store._cut': ('store.html#_cut', 'fastrecipes/store.py'),
                                    'fastrecipes.store._difference': ('store.html#_difference', 'fastrecipes/store.py'),
-                                   'fastrecipes.store._digest': ('store.html#_digest', 'fastrecipes/store.py'),
                                    'fastrecipes.store._discard': ('store.html#_discard', 'fastrecipes/store.py'),
                                    'fastrecipes.store._empty_model': ('store.html#_empty_model', 'fastrecipes/store.py'),
                                    'fastrecipes.store._figures': ('store.html#_figures', 'fastrecipes/store.py'),

@@ -13,7 +13,7 @@ __all__ = ['FORMAT', 'FORMAT_VERSION', 'FILES', 'card_of', 'check_model_folder',
            'predict_files', 'ranked', 'show_predictions', 'export_onnx']
 
 # %% ../nbs/10_store.ipynb #c567ce84
-import copy, hashlib, json, logging, math, os, platform, re, shutil, warnings
+import copy, hashlib, json, logging, math, os, platform, re, shutil, time, warnings
 from collections.abc import Iterable
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ import pandas as pd, torch
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_safetensors
+from safetensors.torch import load as from_safetensors, save as to_safetensors
 from . import __version__
 from .files import ImageFile, InputError, Unreadable, alive, check_out, fit_image, image_file, printable, read_image, read_many, write_atomic
 from .images import ImageSet, new_figure
@@ -68,7 +68,9 @@ def _there(folder:Path) -> Path:
 
 def _discard(folder:Path):
     "Remove a folder of ours and nobody else's"
-    if folder.is_dir() and not _others(folder): shutil.rmtree(folder, ignore_errors=True)
+    try:
+        if folder.is_dir() and not _others(folder): shutil.rmtree(folder, ignore_errors=True)
+    except OSError: pass # Another process was quicker
 
 def _settle(folder:Path):
     "Put back an old model that a crash left aside, or take it away where the new one is in its place; take away what was never finished"
@@ -105,6 +107,7 @@ def _swap(new:Path, folder:Path):
         except BaseException as e:
             if not folder.exists() and _has_card(old): os.replace(old, folder)
             if last or not isinstance(e, OSError) or not new.exists(): raise
+            time.sleep(.002 * (1 + os.getpid() % 5)) # So that two do not stay in step
     _flush(folder.parent)
     _discard(old)
 
@@ -276,12 +279,6 @@ def _empty_model(card:dict, settings:dict, path:Path):
     try: return _parts(card['recipe'], tuple(card['shape']), len(card['classes']), settings).model
     except (RuntimeError, ValueError, TypeError, MemoryError, OverflowError) as e: raise InputError(f"{path}: describes a model that cannot be built ({' '.join(str(e).split())[:100]}); keep the model again") from e
 
-def _digest(path:Path) -> str:
-    h = hashlib.sha256()
-    with open(path, 'rb') as f:
-        while block := f.read(2**20): h.update(block)
-    return h.hexdigest()
-
 def _read_weights(path:Path, wanted:dict, digest:str) -> dict:
     "Name to tensor, where names, shapes and types are those of `wanted`, and all numbers finite"
     no = lambda what: InputError(f"{path}: {what}; keep the model again")
@@ -291,9 +288,11 @@ def _read_weights(path:Path, wanted:dict, digest:str) -> dict:
             for n, t in wanted.items():
                 s = f.get_slice(n)
                 if tuple(s.get_shape()) != tuple(t.shape): raise no(f"the weights do not fit the card ({n} is {str(s.get_shape())[:60]}, not {list(t.shape)})")
-            if _digest(path) != digest: raise no("these are not the weights that the card belongs to")
-            tensors = {n: f.get_tensor(n).clone() for n in wanted} # Out of the file, which may change, into memory that is aligned
-    except (SafetensorError, OSError) as e: raise no(f"is no whole weights file ({' '.join(str(e).split())[:100]})") from e
+        data = path.read_bytes() # Once, since the file may change or be replaced while we look; and it is no larger than those shapes
+        if hashlib.sha256(data).hexdigest() != digest: raise no("these are not the weights that the card belongs to")
+        tensors = {n: t.clone() for n, t in from_safetensors(data).items()} # Into memory that is aligned, so that the scores are the same to the last bit
+    except InputError: raise
+    except (SafetensorError, OSError, RuntimeError, ValueError, KeyError) as e: raise no(f"is no whole weights file ({' '.join(str(e).split())[:100]})") from e
     for n, t in tensors.items():
         if t.dtype != wanted[n].dtype: raise no(f"{n} holds {t.dtype}, not {wanted[n].dtype}")
         if t.is_floating_point() and not t.isfinite().all(): raise no(f"{n} holds numbers that are not finite")

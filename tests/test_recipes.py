@@ -506,7 +506,7 @@ def test_settings_that_do_nothing_are_not_said(threes_sevens):
     assert repr(fit('linear', threes_sevens, epochs=1, lr=1, bs=64, device='cpu')).startswith('Fitted linear(epochs=1, lr=1.0, bs=64, schedule=constant): accuracy ')
     assert 'patience=3, patience_counts=increases, dropout=0.1, wd=0.01, clip=1.0)' in repr(fit('linear', threes_sevens, epochs=1, patience=3, patience_counts='increases', dropout=.1, wd=.01, clip=1, device='cpu'))
 
-@pytest.mark.parametrize('n, hidden, dropout, lr', [(19_999, (64, 64, 64), 0., .01), (20_000, (512, 256), .1, .003)])
+@pytest.mark.parametrize('n, hidden, dropout, lr', [(19_999, (64, 64, 64), 0., .01), (20_000, (512, 256), .2, .003)])
 def test_what_auto_is_for_the_deeper_net_depends_on_the_number_of_images(n, hidden, dropout, lr):
     outcome = bare('mlp', tiny(n), cbs=(Stop(),))
     assert outcome.derived | dict(bs=0) == dict(epochs=10, lr=lr, bs=0, hidden=hidden, dropout=dropout)

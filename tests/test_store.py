@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from fastrecipes import recipes as recipes_module
 from fastrecipes.files import fit_image, read_image
-from fastrecipes.images import ImageSet, Split
+from fastrecipes.images import ImageSet, InputError, Split
 from fastrecipes.loaders import dataloaders
 from fastrecipes.recipes import Parts, fit, get_recipe, recipe, recipes
 from fastrecipes.sgd import ClassLoss, batch_accuracy
@@ -480,7 +480,9 @@ def test_two_processes_that_save_to_one_place_leave_a_whole_model(tmp_path):
 
 def _save_some(folder):
     from fastrecipes.store import save
-    for i in range(12): save(_two()[i % 2], folder)
+    for i in range(12):
+        try: save(_two()[i % 2], folder)
+        except InputError: pass # Refused, since another was quicker; the command keeps its training then
 
 def test_what_a_crash_left_is_read_where_it_lies_and_put_back_by_who_saves(tmp_path):
     os.replace(save(fitted('linear'), 'm'), '.m.fastrecipes-old')
