@@ -12,6 +12,7 @@ __all__ = ['Progress', 'cli', 'compare', 'fit', 'Stopped', 'list_', 'check', 'ca
 # %% ../nbs/13_cli.ipynb #a8a05466
 import json, os, signal, sys, threading, warnings
 from contextlib import contextmanager
+from datetime import timedelta
 from math import isfinite
 from textwrap import wrap
 from typing import get_args
@@ -49,9 +50,8 @@ class Progress:
         from rich.console import Console
         self.quiet, self.console, self.bar, self.epochs = quiet, Console(stderr=True, highlight=False), None, None
         if not quiet and self.console.is_terminal:
-            from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-            self.bar = Bar(TextColumn('{task.description}'), BarColumn(), TimeElapsedColumn(), TextColumn('of about'), TimeRemainingColumn(elapsed_when_finished=True),
-                           console=self.console, transient=True)
+            from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedColumn
+            self.bar = Bar(TextColumn('{task.description}'), BarColumn(), TimeElapsedColumn(), TextColumn('{task.fields[left]}'), console=self.console, transient=True)
             self.task = None
 
     def say(self, line:str):
@@ -66,11 +66,13 @@ class Progress:
         if self.bar is None: return
         self.bar.start()
         if self.task is not None: self.bar.remove_task(self.task)
-        self.task, self.epochs = self.bar.add_task(what, total=None), epochs
+        self.task, self.epochs = self.bar.add_task(what, total=None, left=''), epochs
 
     def tick(self, done:float):
         "A share between 0 and 1 of the piece of work is done"
-        if self.bar is not None and self.task is not None: self.bar.update(self.task, total=1, completed=done)
+        if self.bar is None or self.task is None: return
+        elapsed = next(t for t in self.bar.tasks if t.id == self.task).elapsed or 0
+        self.bar.update(self.task, total=1, completed=done, left=f", about {timedelta(seconds=round(elapsed * (1 - done) / done))} left" if .02 < done < 1 and elapsed > 2 else '')
 
     def epoch(self, row:dict):
         "The epoch of a history's `row` is over"
@@ -238,6 +240,7 @@ def _fit(r, asked, data, quiet, out, test, every, resume, settings):
         from fastrecipes.loaders import pick_device
         pick_device(shared['device'])
         point = None if out is None else _checkpoint(out, every, resume)
+        was = '' if out is None else _what_was_there(out)
         images = _load(shared, data, progress)
         if resume and (done := _finished(point, r, wanted, shared['seed'], images, test)):
             progress.stop()
@@ -252,7 +255,7 @@ def _fit(r, asked, data, quiet, out, test, every, resume, settings):
             fitted = r(images, shared['seed'], shared['device'], on_epoch, [_ticker(progress)], test, point, **settings)
             progress.stop()
             click.echo(repr(fitted).removeprefix('Fitted '))
-            if out is not None: progress.say(f"kept in {_save(fitted, out, point)}")
+            if out is not None: progress.say(f"kept in {_save(fitted, out, point)}{was}")
 
 def _save(fitted, out, point):
     "Keep the model; where that fails, the training at least"
@@ -274,6 +277,13 @@ def _checkpoint(out, every, resume):
     if point.path.exists() and not resume: raise InputError(f"{point.path}: is of a training that was stopped; go on with --resume, or remove it to begin anew")
     return point
 
+def _what_was_there(out) -> str:
+    "Words for the model that a new one replaces"
+    from fastrecipes.store import read_card
+    try: card = read_card(out)
+    except InputError: return ''
+    return f", in place of a model of {card['recipe']} with accuracy {card['metrics']['valid']['accuracy']:.4f}"
+
 def _finished(point, r, wanted, seed, images, test) -> str:
     "What to say where nothing is left to resume; nothing where something is; raises `InputError` where it was another training"
     folder = point.path.parent
@@ -285,7 +295,7 @@ def _finished(point, r, wanted, seed, images, test) -> str:
     for name, v in dict(wanted, recipe=r.name, seed=seed, test=test or has['test']).items():
         if has.get(name) != v: raise InputError(f"{folder}: holds a finished model with {name} {as_text(has.get(name))}, not {as_text(v)}; leave --resume out to train anew and replace it")
     if card['source']['fingerprint'] != images.fingerprint: raise InputError(f"{folder}: holds a finished model of other images ({card['source']['name']}); leave --resume out to train anew and replace it")
-    return f"{folder}: the training is finished, and nothing is left to resume; {kept}"
+    return f"{folder}: the training is finished, so there is nothing to resume: {kept}"
 
 @contextmanager
 def _stoppable(point):
@@ -436,7 +446,9 @@ def predict(folder, images, top, as_json, as_csv, show, device):
         for r in records:
             if 'error' in r: click.echo(f"fastrecipes: {printable(r['image'])}: {r['error']}", err=True)
         if good or as_json or as_csv: click.echo(_as_json(records) if as_json else _as_csv(records, top) if as_csv else _as_lines(records), color=True) # Or click takes from a name what looks like a colour
-        if show is not None and good: _save_figure(show_predictions(model, good), show)
+        if show is not None and good:
+            _save_figure(show_predictions(model, good), show)
+            click.echo(f'wrote {printable(str(show))}', err=True)
     return 0 if len(good) == len(records) else 1
 
 def _picture_file(path):
@@ -466,7 +478,7 @@ def export(folder, onnx):
     """Write the model that `fit --out DIR` kept in another format.
 
     The ONNX model takes `images`, bytes (n, channels, height, width), scales them itself, and gives `scores` (n, classes), or (n, 1) for
-    two classes: how much rather the second. It is run in ONNX Runtime and compared with the original. Needs pip install 'fastrecipes[onnx]'.
+    two classes: how much rather the second. It is run in ONNX Runtime and compared with the original. Needs pip install onnx onnxscript onnxruntime.
     """
     with _progress(True):
         from fastrecipes.store import export_onnx, load

@@ -165,7 +165,7 @@ def subfolders(
     folder:Path,
 ) -> list: # Paths
     "The folders in `folder` that are not hidden, in natural order; raises `InputError` where it cannot be read"
-    try: return sorted((p for p in Path(folder).iterdir() if p.is_dir() and not p.name.startswith('.')), key=lambda p: natural(p.name))
+    try: return sorted((p for p in Path(folder).iterdir() if p.is_dir() and not p.name.startswith(('.', '__MACOSX'))), key=lambda p: natural(p.name))
     except OSError as e: raise InputError(f"{printable(folder)}: this folder cannot be read ({e.strerror}); check the path and its permissions") from e
 
 # %% ../nbs/00_files.ipynb #64e142b8

@@ -168,22 +168,31 @@ def digits(
     return ImageSet('digits', tuple(str(c) for c in raw.target_names), *(Split(x[i], y[i]) for i in (train, val)))
 
 # %% ../nbs/00_images.ipynb #798d835f
+_called = dict(train=('train', 'training'), valid=('valid', 'val', 'validation'), test=('test', 'testing')) # In any case
+
 def _parts(path:Path) -> dict: # Split to folder
     "The folders of `train`, `valid` and `test`; with class folders only, `path` itself is `train`"
     if not path.is_dir(): raise InputError(f"{path}: no such folder; check the path")
-    there = {p.name: p for p in subfolders(path)}
+    there = {p.name.lower(): p for p in subfolders(path)}
     if not there and not any(path.iterdir()): raise InputError(f"{path}: the folder is empty; it needs a subfolder of images for each class")
-    train, valid = (next((there[n] for n in names if n in there), None) for names in (('train', 'training'), ('valid', 'val', 'validation')))
-    if valid and not train: raise InputError(f"{path}: there is a {valid.name} folder but no train folder; add it, or keep class folders only")
-    return {n: p for n, p in dict(train=train or path, valid=valid, test=train and there.get('test')).items() if p}
+    train, valid, test = (next((there[n] for n in names if n in there), None) for names in _called.values())
+    if valid and not train: raise InputError(f"{path}: there is a {valid.name} folder but no train folder; add one, or keep class folders only")
+    return {n: p for n, p in dict(train=train or path, valid=valid, test=train and test).items() if p}
+
+def _unused(path:Path, parts:dict) -> list:
+    "A sentence for each folder beside `train` that is none of the splits"
+    beside = [] if parts['train'] == path else [p.name for p in subfolders(path) if p not in parts.values()]
+    return [f"the folder {n!r} beside {parts['train'].name!r} is not used; splits are called train, valid and test" for n in beside]
 
 def _listed(path:Path) -> dict: # Split to class name to `ImageFile`s
     "The image files of a folder by split and class, in natural order"
     return {n: {p.name: image_files(p) for p in subfolders(folder)} for n, folder in _parts(path).items()}
 
+def _if_a_class(root:Path) -> str: return next((f" (it is read as the {n} split; if {root.name!r} is a class, give it another name)" for n, names in _called.items() if root.name.lower() in names), '')
+
 def _faults(root:Path, listed:dict, classes:Iterable) -> list:
     "One sentence for each thing that is wrong with the class folders in `root`"
-    if not listed: return [f"{root}: no class folders in it; put the images of each class in a subfolder named like the class"]
+    if not listed: return [f"{root}: no class folders in it; put the images of each class in a subfolder named like the class{_if_a_class(root)}"]
     extra = [f"{root/printable(c)}: class {c!r} is not among the training classes; add it there or remove it here" for c in sorted(set(listed) - set(classes))]
     return extra + [f"{root/printable(c)}: no images in this class folder; add some ({', '.join(image_suffixes)}) or remove it" for c, files in listed.items() if not files]
 
@@ -244,7 +253,7 @@ def _cut(images:'numpy.ndarray', labels:dict) -> dict:
 
 def _misplaced(classes:Iterable) -> list:
     "A sentence for each class that is called like a split"
-    return [f"the folder {c!r} is taken for a class; for a split of your own put the class folders into train, valid and perhaps test" for c in classes if c.lower() in ('train', 'valid', 'val', 'test')]
+    return [f"the folder {c!r} is taken for a class; for a split of your own put the class folders into train, valid and perhaps test" for c in classes if c.lower() in sum(_called.values(), ())]
 
 def from_folder(
     path:Path, # Holds a subfolder a class, or `train` and `valid` (and `test`) with a subfolder a class each
@@ -262,7 +271,7 @@ def from_folder(
     share, listed = _share(parts, valid), _listed(path)
     classes = tuple(listed['train'])
     for n, root in parts.items():
-        for fault in _faults(root, listed[n], classes): raise InputError(fault)
+        if faults := _faults(root, listed[n], classes): raise InputError(faults[0] + (f" ({len(faults) - 1} more such folders; `fastrecipes check` lists all)" if len(faults) > 1 else ''))
     places = [(n, classes.index(c)) for n, split in listed.items() for c, files in split.items() for _ in files]
     files = [f for split in listed.values() for fs in split.values() for f in fs]
     def labels(n): return [label for split, label in places if split == n]
@@ -270,7 +279,8 @@ def from_folder(
     images, bad, odd, note = decode_files(files, str(path), size, channels, skip_bad, len(labels('train')), on_done)
     notes = [f"{odd:,} of {len(images):,} images are not {size_text(images.shape[2:])} (height x width), the most common size; they were resized to it"] if odd else []
     if bad: notes.append(_left_out(path, files, places, bad, classes))
-    notes += _misplaced(classes)
+    notes += [*_misplaced(classes), *_unused(path, parts)]
+    if size is None and max(h := images.shape[2:]) > 256: notes.append(f"images of {size_text(h)} take long to learn from; for a first try say {_smaller(*h)}")
     places = [p for i, p in enumerate(places) if i not in bad]
     _check_labels(path, classes, labels('train'), share)
     splits = _cut(images, {n: labels(n) for n in listed})
@@ -479,12 +489,17 @@ def _balance(c:Checkup) -> tuple: # How many times as common the commonest class
     (most, n), (least, m) = counts[0], counts[-1]
     return n / m, f"class {most!r} has {n / m:.3g} times as many training images as {least!r} ({n:,} to {m:,}), and always saying {most!r} would look good; add images of the rarer"
 
-def _leak_sentences(c:Checkup):
+def _smaller(h:int, w:int, most:int=256) -> str:
+    "The option for images of at most `most` pixels a side"
+    size = size_text(tuple(max(1, round(n * min(1, most / max(h, w)))) for n in (h, w)))
+    return f"size='{size}' (--size {size})"
+
+def _leak_sentences(c:Checkup, made:bool):
     for held, seen in (('valid', 'train'), ('test', 'train'), ('test', 'valid')):
         n = sum(s.split == held for g in c.leaks if any(s.split == seen for s in g) for s in g)
-        if n: yield f"{_many(n, f'{_split_names[held]} image')} {'is' if n == 1 else 'are'} in the {_split_names[seen]} split too, so the accuracy there flatters; keep each in one of the two"
+        if n: yield f"{_many(n, f'{_split_names[held]} image')} {'is' if n == 1 else 'are'} in the {_split_names[seen]} split too, so the accuracy there flatters; {'remove the copies, which the random split cannot tell from others' if made and held == 'valid' else 'keep each in one of the two'}"
 
-def _problems(c:Checkup):
+def _problems(c:Checkup, made:bool):
     "The sentences for what spoils learning or judging, besides what is wrong with the folders themselves"
     total = {k: sum(n[k] for n in c.counts.values()) for k in c.classes}
     if len(c.classes) == 1: yield f"one class only ({printable(c.classes[0])}); a classifier needs two or more class folders"
@@ -492,11 +507,11 @@ def _problems(c:Checkup):
     yield from (f"class {k!r} has one {'image' if n == 1 else 'training image'} only; give it two or more" for k, n in total.items()
                 if n == 1 or n > 2 and c.counts['train'][k] == 1)
     if n := len(c.two_labels): yield f"{_many(n, 'image')} under two labels: the same pixels in different classes; find out which is right, and remove the others"
-    yield from _leak_sentences(c)
+    yield from _leak_sentences(c, made)
     times, text = _balance(c)
     if times >= 10: yield text
 
-def _remarks(c:Checkup, outside:int):
+def _remarks(c:Checkup, outside:int, others:dict):
     "The sentences for what is worth knowing"
     times, text = _balance(c)
     if 3 <= times < 10: yield text
@@ -509,6 +524,7 @@ def _remarks(c:Checkup, outside:int):
     yield from _misplaced(c.classes)
     if len(c.sizes) > 1: yield f"there are {len(c.sizes):,} sizes; all images are brought to one, the most common in training unless you give another: size (--size)"
     if outside: yield f"{_many(outside, 'image')} outside the class folders {'is' if outside == 1 else 'are'} not used; move {'it' if outside == 1 else 'them'} into one"
+    if n := sum(others.values()): yield f"{_many(n, 'file')} in the class folders {'is' if n == 1 else 'are'} not read as images ({some_of((f'{s}: {k:,}' for s, k in others.items()), 4)}); convert what are images to {image_suffixes[4]} or {image_suffixes[3]}"
 
 # %% ../nbs/00_images.ipynb #31191060
 def _groups(seen:list) -> list:
@@ -530,13 +546,13 @@ def _suggestion(traits:list) -> tuple: # Size as text, channels, and remarks whe
     k = min(1, 256 / max(h, w))
     files, pixels = (sum(getattr(t, a) for t in traits) * 2 > len(traits) for a in ('file_coloured', 'coloured'))
     size, channels = size_text((max(1, round(h * k)), max(1, round(w * k)))), 3 if pixels else 1
-    remarks = [f"images of {h}x{w} pixels (height x width) take long to learn from; for a first try say size='{size}' (--size {size})"] if k < 1 else []
+    remarks = [f"images of {h}x{w} pixels (height x width) take long to learn from; for a first try say {_smaller(h, w)}"] if k < 1 else []
     if files and not pixels: remarks.append("most images are colour files that hold grey only; channels=1 (--channels 1) spares two thirds of the work")
     return size, channels, remarks
 
 def _tally(values:Iterable) -> dict: return dict(Counter(values).most_common())
 
-def _findings(source:str, splits:Iterable, classes:Iterable, seen:list, faults:Iterable=(), unreadable:tuple=(), empty:tuple=(), outside:int=0) -> Checkup:
+def _findings(source:str, splits:Iterable, classes:Iterable, seen:list, faults:Iterable=(), unreadable:tuple=(), empty:tuple=(), outside:int=0, others:dict|None=None, made:bool=False, unused:Iterable=()) -> Checkup:
     "Put together what was seen: pairs of `Sighting` and `_Traits`"
     classes, n = tuple(sorted(set(classes), key=natural)), Counter((s.split, s.label) for s, _ in seen)
     counts = {split: {c: n[split, c] for c in classes} for split in splits}
@@ -546,7 +562,7 @@ def _findings(source:str, splits:Iterable, classes:Iterable, seen:list, faults:I
                 {s: lacks for s, k in counts.items() if (lacks := tuple(c for c in classes if not k[c]))},
                 leaks=tuple(g for g in groups if len({s.split for s in g}) > 1), two_labels=tuple(g for g in groups if len({s.label for s in g}) > 1),
                 duplicates=tuple(d for g in groups for d in _copies(g)), blank=tuple(s for s, t in seen if t.blank), size=size, channels=channels)
-    return replace(c, problems=(*faults, *_problems(c)), remarks=(*_remarks(c, outside), *remarks))
+    return replace(c, problems=(*faults, *_problems(c, made)), remarks=(*unused, *_remarks(c, outside, others or {}), *remarks))
 
 # %% ../nbs/00_images.ipynb #af62a97a
 def _set_aside(labels:list, share:float, seed:int) -> set:
@@ -579,8 +595,9 @@ def _check_folder(path:Path, name:str, valid, seed:int, on_done) -> Checkup:
     empty = [(n, c) for n, split in listed.items() for c in split if (n, c) not in full]
     faults += [f"{root(n)/printable(c)}: none of its images can be read; mend some, or remove the class folder" for n, c in empty if listed[n][c]]
     outside = sum(f.suffix.lower() in image_suffixes and not f.name.startswith('.') and f.is_file() for p in {path, *parts.values()} for f in p.iterdir())
-    return _findings(name, ('train', 'valid') if share else parts, [c for split in listed.values() for c in split], seen, faults, unreadable,
-                     [str(root(n)/c) for n, c in empty], outside)
+    others = Counter(f.suffix.lower() or 'no suffix' for n, p in parts.items() for k in listed[n] for f in (p/k).rglob('*') if f.suffix.lower() not in image_suffixes and not any(q.startswith('.') for q in f.relative_to(p).parts) and f.is_file())
+    return _findings(name, ('train', 'valid', *(n for n in parts if n == 'test')) if share else parts, [c for split in listed.values() for c in split], seen, faults, unreadable,
+                     [str(root(n)/c) for n, c in empty], outside, dict(others.most_common()), bool(share), _unused(path, parts))
 
 # %% ../nbs/00_images.ipynb #e955a3f2
 def _check_set(images:ImageSet, on_done) -> Checkup:
@@ -635,7 +652,7 @@ def _text(c:Checkup) -> str:
     facts = [('sizes', some_of((f'{k} ({n:,})' for k, n in c.sizes.items()), 4)), ('pixels', some_of((f'{k} ({n:,})' for k, n in c.modes.items()), 4)),
              ('suggested', f"size={c.size!r}, channels={c.channels}")]
     return '\n'.join([f"{printable(c.source)}: {len(c.classes):,} class{'es' * (len(c.classes) != 1)}, {_many(total, 'readable image')}",
-        '', *_table(c), *([''] + [f'  {k:<9} {v}' for k, v in facts] + [''] if total else []),
+        *(['', *_table(c), '', *(f'  {k:<9} {v}' for k, v in facts)] if total else []), '',
         *_sentences('problems', c.problems), *([''] * bool(c.problems or c.remarks)), *_sentences('remarks', c.remarks),
         *_names('unreadable', (f'{n} ({r})' for n, r in c.unreadable)),
         *_names('in two splits', (_group_text(g, 'split') for g in c.leaks)),

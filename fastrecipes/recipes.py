@@ -130,14 +130,19 @@ def training_settings(*,
 # %% ../nbs/08_recipes.ipynb #522e3779
 GLOBAL = {'source': 'digits', 'seed': '42', 'device': 'auto', 'bs': 'auto'} # Names and defaults of the section [fastrecipes]
 
+def _ours(section:str) -> bool:
+    "Whether a section is ours, or is called nearly so, which whoever wrote it should hear of"
+    names = ['fastrecipes', *recipes]
+    return section in names or section.lower() in names or any(sorted(section) == sorted(n) for n in names)
+
 def find_settings(
     start:Path|str='.', # Where to begin
 ) -> Path|None:
     "The nearest `settings.ini` in `start` or above with a section `[fastrecipes]` or one of a recipe; others are other programs'"
-    start, ours = Path(start).resolve(), rf"^\[({'|'.join(map(re.escape, ['fastrecipes', *recipes]))})\]"
+    start = Path(start).resolve()
     for folder in (start, *start.parents):
         f = folder/'settings.ini'
-        if f.is_file() and os.access(f, os.R_OK) and re.search(ours, f.read_text('utf-8-sig', 'replace'), re.M): return f
+        if f.is_file() and os.access(f, os.R_OK) and any(map(_ours, re.findall(r'^\[(.+?)\]', f.read_text('utf-8-sig', 'replace'), re.M))): return f
     return None
 
 def _parse_ini(f:Path) -> ConfigParser:
@@ -161,6 +166,8 @@ def read_settings(
         if known is None: raise InputError(f"{file}: {no_such('section', section, ['fastrecipes', *recipes])}")
         for name in values:
             if name not in known: raise InputError(f"{file} [{section}]: {no_such('setting', name, known)}")
+    source, near = found.get('fastrecipes', {}).get('source'), file.resolve().parent
+    if source and near != Path.cwd() and (near/source).is_dir(): found['fastrecipes']['source'] = str(near/source) # A folder beside the file, wherever we are
     return found
 
 # %% ../nbs/08_recipes.ipynb #3ea05339
@@ -604,11 +611,15 @@ def simple_net(images, run, *,
     return _through_learner(images, run, _simple_net_parts(images.shape, len(images.classes), hidden=hidden, **training), lr=lr or auto_lr(images, .1, 5.), **training)
 
 # %% ../nbs/08_recipes.ipynb #5820bf96
-def _mlp_parts(shape, n_classes, *, hidden, activation, dropout, **_):
+def _adam(params, **kwargs):
+    "fastai's Adam with the constants of the paper, which forgets the squares of gradients ten times as slowly as fastai's own"
     from fastai.optimizer import Adam
+    return Adam(params, sqr_mom=.999, eps=1e-8, **kwargs)
+
+def _mlp_parts(shape, n_classes, *, hidden, activation, dropout, **_):
     from fastrecipes.nets import mlp, n_outputs
     from fastrecipes.sgd import cross_entropy
-    return Parts(mlp(math.prod(shape), n_outputs(n_classes), hidden, activation, dropout), cross_entropy, Adam)
+    return Parts(mlp(math.prod(shape), n_outputs(n_classes), hidden, activation, dropout), cross_entropy, _adam)
 
 @recipe(parts=_mlp_parts, epochs=10, schedule='one-cycle', dropout=None, wd=.01)
 def mlp(images, run, *,

@@ -238,8 +238,8 @@ def _plausible_card(folder:Path) -> dict:
     "A card whose entries are all there and of the right kind"
     for name in FILES[:2]:
         if os.path.isfile(folder/name): continue
-        what = f'holds no model, since {name} is missing' if os.path.isdir(folder) else 'is a file' if os.path.isfile(folder) else 'no such folder'
-        raise InputError(f"{folder}: {what}; `fastrecipes fit RECIPE SOURCE --out DIR` keeps one")
+        what = 'holds a training that was stopped, and no model yet; go on with --resume, or' if os.path.exists(folder/'checkpoint.safetensors') else f'holds no model, since {name} is missing;' if os.path.isdir(folder) else 'is a file;' if os.path.isfile(folder) else 'no such folder;'
+        raise InputError(f"{folder}: {what} `fastrecipes fit RECIPE SOURCE --out DIR` keeps one")
     path = folder/FILES[1]
     card, no = _read_json(path), lambda what: InputError(f"{path}: {what}; keep the model again")
     if not isinstance(card, dict) or card.get('format') != FORMAT: raise no("is not the card of a fastrecipes model")
@@ -317,6 +317,7 @@ class Kept(Classifier):
         "A `Learner` that goes on with this model; raises `InputError` where `data` does not fit it, or it has nothing to train"
         parts = _parts(self.recipe, self.shape, len(self.classes), self.settings)
         if parts.loss is None: raise InputError(f"{self.recipe} has no weights to train; fit it anew")
+        if not isinstance(data, (DataLoaders, ImageSet)): raise InputError(f"an image set or DataLoaders is needed, not {data!r}; images.load(...) gives one")
         dls = dataloaders(data, bs, self.device, self.stats) if isinstance(data, ImageSet) else data
         _check_fit(self, dls)
         own = dict(loss_func=ClassLoss(parts.loss), opt_func=parts.opt_func, metrics=batch_accuracy) | ({'splitter': parts.splitter} if parts.splitter else {})
@@ -411,6 +412,7 @@ def show_predictions(
         if hasattr(f, 'seek'): f.seek(0)
         ax.imshow(read_image(f), cmap='gray', vmin=0, vmax=255)
         ax.set_title(_cut(name) + ('' if p is None else f'\n{p:.3f}'), fontsize=9, parse_math=False)
+        if not hasattr(f, 'seek'): ax.text(.5, -.06, _cut(printable(Path(f).name)), transform=ax.transAxes, ha='center', va='top', fontsize=6.5, color='grey', parse_math=False)
     return fig
 
 def _cut(name:str) -> str: return name if len(name) <= 16 else name[:15] + '…'
@@ -427,7 +429,7 @@ def _onnx_parts():
     try:
         import onnx, onnxruntime, onnxscript
         return onnx, onnxruntime
-    except ImportError as e: raise InputError(f"for ONNX a package is missing ({e.name}); pip install 'fastrecipes[onnx]'") from e
+    except ImportError as e: raise InputError(f"for ONNX a package is missing ({e.name}); pip install onnx onnxscript onnxruntime") from e
 
 def _difference(net, session, images) -> float:
     "The largest difference of ONNX Runtime's scores from the model's, in units of the largest score where that is above 1; at most 1e-5"

@@ -179,6 +179,49 @@ def test_images_outside_the_class_folders_are_a_remark(folder):
     noise(at/'lost.png', 1); noise(at/'train'/'lost.JPG', 2); (at/'labels.csv').touch(); (at/'._x.png').touch()
     assert one(check(at).remarks, '2 images outside the class folders are not used', 'move them')
 
+def test_files_that_are_no_images_we_read_are_a_remark(folder):
+    at = folder(GOOD)
+    for i in range(3): (at/'train/a'/f'{i}.heic').touch()
+    (at/'valid/b/notes').touch(); (at/'train/a/.hidden.heic').touch()
+    assert one(check(at).remarks, '4 files in the class folders are not read as images', '.heic: 3', 'no suffix: 1', '.png')
+
+@pytest.mark.parametrize('names', [('Train', 'Valid', 'Test'), ('TRAINING', 'Validation', 'testing')])
+def test_the_names_of_splits_count_in_any_case(folder, names):
+    at = folder({f'{s}/{c}': n for s, n in zip(names, (6, 3, 2)) for c in 'ab'})
+    assert {s: sum(n.values()) for s, n in check(at).counts.items()} == {'train': 12, 'valid': 6, 'test': 4}
+    assert {n: len(s) for n, s in load(at).splits.items()} == {'train': 12, 'valid': 6, 'test': 4} and load(at).classes == ('a', 'b')
+
+def test_a_folder_beside_train_that_is_no_split_is_said(folder):
+    at = folder(GOOD | {'holdout/a': 2})
+    assert one(check(at).remarks, "'holdout'", "beside 'train'", 'not used') and one(load(at).notes, "'holdout'", 'not used')
+
+def test_a_test_folder_is_looked_at_where_validation_is_set_aside(folder):
+    at = folder({'train/a': 6, 'train/b': 6, 'test/a': 2, 'test/b': 2})
+    (at/'test/a/0.png').write_bytes((at/'train/a/1.png').read_bytes())
+    c = check(at)
+    assert {s: sum(n.values()) for s, n in c.counts.items()} == {'train': 10, 'valid': 2, 'test': 4} and sum('test image is in the' in p for p in c.problems) == 1
+
+def test_copies_that_a_random_split_tears_apart_are_to_be_removed(folder):
+    at = folder({'a': 10, 'b': 10})
+    for i in range(5, 10): (at/f'a/{i}.png').write_bytes((at/f'a/{i - 5}.png').read_bytes())
+    assert one(check(at, valid=.5).problems, 'validation image', 'remove the copies')
+
+def test_what_the_system_of_a_mac_leaves_in_an_archive_is_no_class(folder):
+    at = folder({'a': 4, 'b': 4})
+    (at/'__MACOSX/a').mkdir(parents=True)
+    assert check(at).healthy and load(at).classes == ('a', 'b')
+
+def test_several_faulty_folders_are_counted(folder):
+    at = folder({'a': 4, 'b': 4, 'c': 0, 'd': 0})
+    with refused('c: no images', '1 more', '`fastrecipes check` lists all'): load(at)
+
+def test_a_class_called_like_a_split_is_told_so(folder):
+    with refused('no class folders', 'read as the train split', "if 'train' is a class"): load(folder({'train': 4, 'car': 4}))
+
+def test_large_images_are_remarked_when_they_are_loaded_as_they_are(folder):
+    at = folder({'a': 3, 'b': 3}, (300, 150))
+    assert one(load(at).notes, '300x150', '--size 256x128') and load(at, size=64).notes == ()
+
 
 # Sources, sets and arguments
 

@@ -492,7 +492,7 @@ def test_nothing_to_resume_is_a_beginning_and_a_finished_training_is_left_alone(
     assert called(*fit).returncode == 0 and names('kept') == MODEL
     before = {n: (os.stat(f'kept/{n}').st_mtime_ns, Path('kept', n).read_bytes()) for n in MODEL}
     r = called(*fit)
-    assert r.returncode == 0 and r.stdout.startswith(f"{Path.cwd()/'kept'}: the training is finished, and nothing is left to resume; Kept sgd: 10 classes, accuracy ") and r.stdout.count('\n') == 1
+    assert r.returncode == 0 and r.stdout.startswith(f"{Path.cwd()/'kept'}: the training is finished, so there is nothing to resume: Kept sgd: 10 classes, accuracy ") and r.stdout.count('\n') == 1
     for other, words in ((['--epochs', '3'], 'epochs 2, not 3'), (['--lr', '.5'], 'lr auto, not 0.5'), (['--seed', '1'], 'seed 42, not 1'), (['--classes', '3,7'], 'of other images')):
         refused(called(*fit, *other), 'holds a finished model', words, 'leave --resume out')
     refused(called('fit', 'linear', *fit[2:]), 'recipe sgd, not linear')

@@ -72,7 +72,7 @@ def test_the_exporter_is_quiet(capfd, recwarn):
 def test_without_a_package_there_is_one_line_with_the_cure(tmp_path, missing):
     save(fitted('linear'), 'm')
     code, out, err = elsewhere(_export_without, missing, str(tmp_path))
-    assert code == 2 and out == '' and err == f"fastrecipes: for ONNX a package is missing ({missing}); pip install 'fastrecipes[onnx]'\n" and os.listdir() == ['m']
+    assert code == 2 and out == '' and err == f"fastrecipes: for ONNX a package is missing ({missing}); pip install onnx onnxscript onnxruntime\n" and os.listdir() == ['m']
 
 def _export_without(missing, folder):
     class Blocker:

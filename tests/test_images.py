@@ -294,7 +294,7 @@ def test_a_hidden_folder_inside_a_class_folder_does_not_count(image_folder):
     ({'train/a': 2, 'train/b': 2, 'test/z': 1}, None, (os.path.join('test', 'z'), "class 'z'")),
     ({'train/a': 2, 'train/b': 2, 'valid': 0}, None, (os.sep + 'valid', 'no class folders')),
     ({'train/a': 2, 'train/b': 2, 'valid/a': 1}, .2, ('valid folder already', 'valid=0.2', 'leave it out')),
-    ({'valid/a': 2, 'valid/b': 2}, None, ('valid folder but no train folder', 'add it')),
+    ({'valid/a': 2, 'valid/b': 2}, None, ('valid folder but no train folder', 'add one')),
     ({'val/a': 2, 'val/b': 2}, None, ('val folder but no train folder',)),
 ])
 def test_a_folder_that_cannot_be_read_is_refused_with_what_where_and_cure(image_folder, counts, valid, parts):

@@ -242,7 +242,7 @@ def test_a_model_and_an_image_are_needed(models):
 @pytest.mark.parametrize('name', ['out.png', 'deep/er/out.PNG', 'out.jpg', 'out.pdf', 'out.svg'])
 def test_show_draws_a_picture(models, photos, name):
     r = called('predict', models['ten'], 'photos', '--show', name)
-    assert r.returncode == 0 and len(r.stdout.splitlines()) == 10 and r.stderr == ''
+    assert r.returncode == 0 and len(r.stdout.splitlines()) == 10 and r.stderr == f'wrote {name}\n'
     data = Path(name).read_bytes()
     assert data.startswith({'png': b'\x89PNG', 'jpg': b'\xff\xd8', 'pdf': b'%PDF', 'svg': b'<?xml'}[name[-3:].lower()]) and [p.name for p in Path(name).parent.iterdir() if p.name.startswith('.')] == []
     if name == 'out.png':

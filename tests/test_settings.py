@@ -2,6 +2,7 @@
 import os
 from pathlib import Path
 import pytest
+from conftest import refused
 from fastrecipes.images import InputError
 from fastrecipes.recipes import find_settings, fit, global_settings, read_settings, recipes, settings_text
 
@@ -104,3 +105,19 @@ def test_fit_heeds_the_settings_above_and_an_argument_overrules_them(ini, image_
     assert (g.seed, len(g.classes), len(g.history)) == (1, 10, 1)
     os.chdir('/')
     assert fit('linear', pictures, seed=5, device='cpu', epochs=2, lr=.5, bs=4).scores.equal(f.scores)
+
+@pytest.mark.parametrize('section', ['mpl', 'MLP', 'Fastrecipes', 'simplenet_', 'lienar'])
+def test_a_section_that_is_nearly_ours_is_refused(ini, tmp_path, monkeypatch, section):
+    f = tmp_path/'settings.ini'
+    f.write_text(f'[{section}]\nepochs = 2\n')
+    monkeypatch.chdir(tmp_path)
+    with refused('settings.ini', f"unknown section '{section}'"): read_settings()
+
+def test_a_source_beside_the_file_is_found_from_a_folder_below(ini, image_folder, monkeypatch):
+    at = image_folder({'a': 4, 'b': 4})
+    (at.parent/'settings.ini').write_text('[fastrecipes]\nsource = set\n')
+    (at.parent/'deep/er').mkdir(parents=True)
+    monkeypatch.chdir(at.parent/'deep/er')
+    assert Path(global_settings()['source']) == at
+    monkeypatch.chdir(at.parent)
+    assert global_settings()['source'] == 'set'
