@@ -412,10 +412,10 @@ def show_predictions(
         if hasattr(f, 'seek'): f.seek(0)
         ax.imshow(read_image(f), cmap='gray', vmin=0, vmax=255)
         ax.set_title(_cut(name) + ('' if p is None else f'\n{p:.3f}'), fontsize=9, parse_math=False)
-        if not hasattr(f, 'seek'): ax.text(.5, -.06, _cut(printable(Path(f).name)), transform=ax.transAxes, ha='center', va='top', fontsize=6.5, color='grey', parse_math=False)
+        if not hasattr(f, 'seek'): ax.text(.5, -.06, _cut(printable(Path(f).name), 22), transform=ax.transAxes, ha='center', va='top', fontsize=6.5, color='grey', parse_math=False)
     return fig
 
-def _cut(name:str) -> str: return name if len(name) <= 16 else name[:15] + '…'
+def _cut(name:str, most:int=16) -> str: return name if len(name) <= most else name[:most - 1] + '…'
 
 # %% ../nbs/10_store.ipynb #14403886
 class _FromBytes(torch.nn.Module):
