@@ -2,7 +2,7 @@
 
 Nothing here is downloaded. MNIST_SAMPLE, MNIST and the bitmoji faces are looked for in fastai's data folder, and in archives that may lie in
 `../shared/data` beside the checkout; where there are none, the tests that need them are skipped and say so."""
-import gzip, os, shutil, tarfile
+import gzip, os, shutil, signal, tarfile
 from contextlib import contextmanager
 from pathlib import Path
 import pytest
@@ -46,6 +46,7 @@ def aside(found, tmp_path_factory):
     """Every test, and every process that it starts, sees this fastai home and no other; no settings.ini is near; and torch
     has one thread here, since on a busy machine two threads wait for each other for longer than they work"""
     import torch
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN: signal.signal(signal.SIGINT, signal.default_int_handler) # A shell's background job ignores Ctrl-C and would hand that on
     os.environ['FASTAI_HOME'] = str(found[0])
     os.environ['FASTRECIPES_CACHE'] = str(tmp_path_factory.mktemp('cache'))
     torch.set_num_threads(1)
