@@ -240,6 +240,7 @@ def test_something_else_in_the_place_of_the_folder_is_refused(kept, tmp_path, ma
 def _load_as_nobody(folder):
     import torch
     from fastrecipes.store import load
+    load(folder, 'cpu') # Nobody may not read the package either, where it lies in somebody's home
     os.setegid(65534); os.seteuid(65534)
     try: return repr(load(folder, 'cpu'))
     except Exception as e: return f'{type(e).__name__}: {e}'
