@@ -4,8 +4,10 @@ Three modules stay modules, since their functions share a name with others: `net
 `mlp` trains, `store.load(...)` reads a model and `load(...)` images, and `logistic.fit` is the lesson's beside `fit` for recipes
 (there `logistic` alone is the recipe, so import that module by its full name)."""
 from . import nets, store
+from .backprop import *
 from .checkpoint import Checkpoint, Checkpoints
 from .compare import *
+from .descent import *
 from .files import InputError
 from .images import *
 from .loaders import *
