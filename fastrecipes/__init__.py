@@ -7,11 +7,15 @@ same validation images, and answers with a table, a picture and models to use.
 Modules:
 
 - `fastrecipes.all`: The public names, for notebooks: `from fastrecipes.all import *`
+- `fastrecipes.app`: The explorers in a browser: a small server on this machine, a page, and nothing else
 - `fastrecipes.backprop`: How a network learns whom to blame: every gradient of a small one by hand, and what becomes of gradients in a deep one
 - `fastrecipes.checkpoint`: Stop a training at any moment and go on later, to the last bit as if it had never stopped
 - `fastrecipes.cli`: The `fastrecipes` command: it reads what you typed, calls the library, and prints
 - `fastrecipes.compare`: The ladder on one image set, side by side: what did each step buy, and what did it cost?
+- `fastrecipes.controls`: What the explorers are made of: a picture that follows its sliders, callbacks that do not hide their errors, and one layout
 - `fastrecipes.descent`: Gradient descent on a curve that fits on a page: quadratics, ReLUs, a roller coaster, and the path that the parameters take
+- `fastrecipes.digits`: Two explorers: train a net while you watch, and draw a digit to hear what every rung of the ladder makes of it
+- `fastrecipes.explore`: Four explorers: move a slider, press a button, and feel what a gradient, a learning rate and a weight do
 - `fastrecipes.files`: What touches the disk: one image file to bytes, many at once, and each decoded only once
 - `fastrecipes.images`: From a name or a folder to tensors: the one shape of data that every rung of the ladder reads
 - `fastrecipes.loaders`: Whole batches, cut from tensors on the device: a fastai `DataLoader` without Python per image

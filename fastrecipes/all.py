@@ -8,6 +8,8 @@ from .backprop import *
 from .checkpoint import Checkpoint, Checkpoints
 from .compare import *
 from .descent import *
+from .digits import explore_drawing, explore_training
+from .explore import explore_network, explore_quadratic, explore_relus, explore_surface
 from .files import InputError
 from .images import *
 from .loaders import *

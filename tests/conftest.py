@@ -115,3 +115,19 @@ def image_folder(tmp_path):
         (tmp_path/name).mkdir(exist_ok=True)
         return tmp_path/name
     return make
+
+
+@pytest.fixture(scope='module')
+def app():
+    "The explorers, served for a module of tests; see pages.py"
+    from pages import served
+    with served() as it: yield it
+
+
+@pytest.fixture
+def strict():
+    "Errors in callbacks of widgets are raised where the widget was changed"
+    from fastrecipes import controls
+    controls.strict()
+    yield
+    controls.strict(on=False)

@@ -5,11 +5,12 @@ from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from threading import Timer
 from types import SimpleNamespace
+from urllib.request import urlopen
 import pytest
 from conftest import REPO
 
 FAST = 'similarity,sgd,linear'
-VERBS = ['compare', 'fit', 'list', 'check', 'cache', 'predict', 'export']
+VERBS = ['compare', 'fit', 'list', 'check', 'cache', 'predict', 'export', 'explore']
 MODEL = ['card.json', 'history.png', 'model.safetensors']
 
 
@@ -321,7 +322,7 @@ def test_names_that_look_like_mathematics_are_drawn_as_they_are(image_folder, tm
     ('compare', '--classes --valid --size --channels --skip-bad --recipes --seed --device --quiet --out --test --json'),
     ('fit mlp', '--epochs --lr --batch-size --hidden --classes --valid --size --channels --skip-bad --out --test --checkpoint-every --resume --seed --device --quiet'),
     ('fit', ' '.join(['similarity', 'sgd', 'logistic', 'linear', 'simple_net', 'mlp', 'resnet18'])), ('', ' '.join(VERBS)), ('list', '--ini'), ('cache', '--clear'),
-    ('check', '--valid --seed --quiet --json'), ('predict', 'IMAGE DIR --top --json --csv --show --device'), ('export', 'DIR --onnx')])
+    ('check', '--valid --seed --quiet --json'), ('predict', 'IMAGE DIR --top --json --csv --show --device'), ('export', 'DIR --onnx'), ('explore', '--port --no-browser')])
 def test_the_help_of_a_verb_tells_its_options_and_is_not_wide(monkeypatch, verb, options, width):
     monkeypatch.setenv('COLUMNS', width)
     r = called(*verb.split(), '--help')
@@ -559,3 +560,26 @@ def test_the_cache_is_shown_filled_and_cleared(image_folder, tmp_path, monkeypat
     r = called('cache', '--clear')
     assert r.returncode == 0 and r.stdout.startswith('removed 1 image set, ') and names(tmp_path/'cache') == ['mine.txt']
     assert called('cache').stdout.startswith('no image sets') and called('fit', 'similarity', folder, '-q').stdout.partition(', 0.')[0] == first.partition(', 0.')[0]
+
+
+@pytest.mark.parametrize('args, words', [(['--port', 'x'], ["'x'", 'valid integer']), (['--port', '70000'], ['70000', '65535']), (['--prot', '1'], ['--prot'])])
+def test_a_wrong_port_is_refused_before_anything_starts(args, words): refused(called('explore', '--no-browser', *args), *words)
+
+
+def test_the_installed_explorers_have_their_page(installed, env, tmp_path):
+    with subprocess.Popen([sys.executable, installed/'bin/fastrecipes', 'explore', '--port', '0', '--no-browser'], cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True) as server:
+        address = re.search(r'http://127\.0\.0\.1:\d+/', server.stdout.readline())[0]
+        page = urlopen(address, timeout=60).read().decode()
+        server.send_signal(signal.SIGINT)
+    assert server.returncode == 0 and '<title>fastrecipes explore</title>' in page and 'application/vnd.jupyter.widget-view+json' in page
+    assert not re.findall('(?:src|href)=.?(?:https?:)?//', page)
+
+
+def test_the_models_behind_the_drawn_digit_are_shown_and_cleared_too(tmp_path, monkeypatch):
+    monkeypatch.setenv('FASTRECIPES_CACHE', str(tmp_path/'cache'))
+    home = tmp_path/'cache'/'models'/f"mlp-{'a' * 32}"
+    home.mkdir(parents=True)
+    (home/'model.safetensors').write_bytes(bytes(200_000))
+    lines = called('cache').stdout.splitlines()
+    assert re.match(r' +model +0\.2 MB  ', lines[0]) and lines[1].startswith('no image sets, 0.0 MB and 1 model, 0.2 MB, in ')
+    assert called('cache', '--clear').stdout.startswith('removed 0 image sets, 0.0 MB and 1 model, 0.2 MB, from ') and not home.exists()

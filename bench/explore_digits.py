@@ -1,0 +1,124 @@
+"""How quickly explorers 5 and 6 answer, and how well drawings are read: `python bench/explore_digits.py [digits|mnist]`
+
+1. The ladder: seconds until each rung is ready, in an empty cache and out of a full one.
+2. In headless Chromium, in milliseconds, medians: from the end of a stroke until the answers of all six rungs are shown; the same while another
+   process trains a ladder; from the key press on a slider (shift right; learning rate, at rest and in training) until the picture is shown.
+3. The share of drawings (60 hands for each digit, see `example_strokes`) that each rung reads right.
+
+Writes explore_digits.json beside this file and prints it."""
+import json, os, platform, signal, statistics, subprocess, sys, tempfile, time
+from pathlib import Path
+import torch
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent/'tests'))
+from fastrecipes.digits import Rungs, drawing_source, example_strokes, normalise_drawing, render_strokes
+from pages import CHROMIUM, FIRST, FLAGS, command
+
+N = 30
+
+WATCH = """([picture, event]) => { // Milliseconds from the last event until the picture has been shown anew
+  const p = document.querySelectorAll('img.fr-picture')[picture], times = window.times = []
+  let start = null
+  addEventListener(event, () => { start = performance.now() }, true)
+  p.addEventListener('load', () => p.decode().then(() => requestAnimationFrame(() => { if (start !== null) { times.push(performance.now() - start); start = null } })))
+}"""
+
+
+def ladder_s(source):
+    "Seconds until each rung is ready"
+    begin, seconds = time.perf_counter(), {}
+    rungs = Rungs(source)
+    while not rungs.finished:
+        if not rungs.collect(): time.sleep(.01)
+        for n in rungs.models: seconds.setdefault(n, round(time.perf_counter() - begin, 2))
+    return seconds, rungs.models
+
+
+def opened(browser, address, name, ready):
+    page = browser.new_page(viewport=dict(width=1400, height=900))
+    page.goto(f'{address}#{name}', timeout=FIRST)
+    page.locator(ready).first.wait_for(timeout=FIRST)
+    return page
+
+
+def medians(page, act, n=N):
+    "Of `n` times after five that are not counted"
+    page.evaluate('times.length = 0')
+    for i in range(n + 5):
+        act(i)
+        page.wait_for_function('n => times.length > n', arg=i)
+        page.wait_for_timeout(150)
+    times = page.evaluate('times')[5:]
+    return dict(median=round(statistics.median(times)), ninetieth=round(sorted(times)[9 * n // 10]))
+
+
+def stroke(page):
+    "Add a short stroke to a drawing with the mouse; the clock starts when the button is released"
+    box = page.locator('canvas').bounding_box()
+    def draw(i):
+        page.mouse.move(box['x'] + (.2 + i % 7 / 12) * box['width'], box['y'] + (.2 + i % 5 / 9) * box['height'])
+        page.mouse.down()
+        page.mouse.move(box['x'] + (.3 + i % 6 / 11) * box['width'], box['y'] + (.3 + i % 4 / 8) * box['height'])
+        page.mouse.up()
+        if i % 8 == 7:
+            page.wait_for_timeout(600)
+            page.get_by_role('button', name='clear', exact=True).evaluate('b => b.click()')
+            page.wait_for_timeout(600)
+    return draw
+
+
+def page_ms(browser, address):
+    out = {}
+    page = opened(browser, address, 'drawing', 'canvas')
+    page.get_by_text('all 6 are ready').wait_for(timeout=FIRST)
+    page.wait_for_timeout(3000)
+    page.evaluate(WATCH, [0, 'pointerup'])
+    out['stroke to answers'] = medians(page, stroke(page))
+    with tempfile.TemporaryDirectory() as d:
+        env = os.environ | dict(FASTRECIPES_CACHE=d)
+        other = subprocess.Popen([sys.executable, '-c', "from fastrecipes.digits import Rungs; Rungs().wait()"], env=env, stderr=subprocess.DEVNULL)
+        time.sleep(8)
+        out['stroke to answers, a ladder being trained'] = medians(page, stroke(page), 15)
+        other.kill()
+        other.wait()
+        time.sleep(3)
+    page.evaluate(WATCH, [0, 'keydown'])
+    handle = page.get_by_role('slider', name='shift right', exact=True)
+    out['shift right to answers'] = medians(page, lambda i: handle.press('ArrowRight' if i % 2 else 'ArrowLeft'))
+    page.close()
+    page = opened(browser, address, 'training', 'img.fr-picture')
+    page.wait_for_timeout(3000)
+    page.evaluate(WATCH, [0, 'keydown'])
+    handle = page.get_by_role('slider', name='learning rate', exact=True)
+    press = lambda i: handle.press('ArrowRight' if i % 2 else 'ArrowLeft')
+    out['learning rate to curves, at rest'] = medians(page, press)
+    page.get_by_role('button', name='start', exact=True).click()
+    out['learning rate to curves, in training'] = medians(page, press, 15)
+    page.close()
+    return out
+
+
+def main():
+    from playwright.sync_api import sync_playwright
+    source = sys.argv[1] if len(sys.argv) > 1 else drawing_source()
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ['FASTRECIPES_CACHE'] = cache
+        first, models = ladder_s(source)
+        second, _ = ladder_s(source)
+        drawn = [(d, normalise_drawing(render_strokes(example_strokes(d, i, seed=10_000 * d + i)), source)) for d in range(10) for i in range(60)]
+        images, truth = torch.stack([x for _, x in drawn]), torch.tensor([d for d, _ in drawn])
+        right = {n: round((m.predict(images) == truth).double().mean().item(), 3) for n, m in models.items()}
+        with sync_playwright() as p:
+            browser = p.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+            with subprocess.Popen(command(), stdout=subprocess.PIPE, text=True) as server:
+                address = server.stdout.readline().split(' at ')[1].split()[0]
+                follow = page_ms(browser, address)
+                version = browser.version
+                server.send_signal(signal.SIGINT)
+    result = dict(machine=dict(machine=platform.machine(), cores=os.cpu_count(), threads=torch.get_num_threads(), torch=torch.__version__, chromium=version), source=source,
+                  ready_s=dict(first_time=first, second_time=second), answer_ms=follow, drawings_read_right=right)
+    text = json.dumps(result, indent=1)
+    Path(__file__).with_suffix('.json').write_text(text + '\n')
+    print(text)
+
+
+if __name__ == '__main__': main()

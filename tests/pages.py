@@ -1,0 +1,75 @@
+"""The explorers in a real browser: the server as a user starts it, and pages that notice what goes wrong on them"""
+import shutil, signal, subprocess, sys
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+import pytest
+
+CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'))), None)
+FLAGS = ['--no-sandbox', '--headless=new', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
+FIRST = 90_000 # Milliseconds to wait for a page on a busy machine
+
+
+def command(*options):
+    "What starts the server on a free port; it prints its address first of all"
+    return [sys.executable, '-m', 'fastrecipes', 'explore', '--port', '0', '--no-browser', *options]
+
+
+@contextmanager
+def served():
+    "An `App` on a free port, ended by Ctrl-C"
+    if CHROMIUM is None: pytest.skip('needs Chromium (on Debian: apt-get install chromium)')
+    playwright = pytest.importorskip('playwright.sync_api', reason="needs playwright (pip install 'fastrecipes[dev]')")
+    with subprocess.Popen(command(), stdout=subprocess.PIPE, text=True) as server:
+        try:
+            address = server.stdout.readline().split(' at ')[1].split()[0]
+            with playwright.sync_playwright() as p:
+                browser = p.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+                yield App(address, browser, server)
+                browser.close()
+        finally: server.send_signal(signal.SIGINT)
+
+
+class App:
+    "A running server and a browser for it"
+    def __init__(self, address, browser, server): self.address, self.browser, self.server = address, browser, server
+
+    @contextmanager
+    def page(self,
+        name='quadratic', # The explorer to open
+        width=1400, height=900,
+        ready='img.fr-picture', # What is to be seen when it is ready
+        **context # For Playwright's `new_context`, e.g. has_touch=True
+    ):
+        "A Playwright page with an explorer; at the end it must have had no error, and asked nobody but the server"
+        wrong = []
+        context = self.browser.new_context(viewport=dict(width=width, height=height), **context)
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        def asked(url):
+            if urlsplit(url).scheme not in ('data', 'blob') and urlsplit(url).hostname != '127.0.0.1': wrong.append(f'request to {url}')
+        page.on('request', lambda r: asked(r.url))
+        page.on('websocket', lambda s: asked(s.url))
+        page.on('pageerror', lambda e: wrong.append(f'error: {e}'))
+        page.on('console', lambda m: m.type == 'error' and wrong.append(f'console: {m.text}'))
+        try:
+            page.goto(f'{self.address}#{name}', timeout=FIRST)
+            page.locator(f'.fr-nav .fr-to-{name}.fr-here').wait_for(timeout=FIRST)
+            page.locator(ready).first.wait_for(timeout=FIRST)
+            yield page
+            assert not wrong, wrong
+        finally: context.close()
+
+
+def after(page, act, picture='img.fr-picture', timeout=10_000):
+    "Do `act`, and wait until the (first) picture is another one and is shown"
+    before = page.locator(picture).first.get_attribute('src')
+    act()
+    page.wait_for_function("([q, old]) => { const i = document.querySelector(q); return i && i.src !== old && i.complete && i.naturalWidth > 0 }", arg=[picture, before], timeout=timeout)
+
+
+def too_wide(page):
+    "What is wider than the window or cut off by it: (tag, class, text, left, right)"
+    return page.evaluate("""() => [...document.querySelectorAll('#rendered_cells *')].map(e => [e, e.getBoundingClientRect()])
+        .filter(([e, r]) => r.width && r.height && getComputedStyle(e).visibility !== 'hidden' && (r.right > innerWidth + 1 || r.left < -1))
+        .map(([e, r]) => [e.tagName, String(e.className), e.textContent.slice(0, 30), r.left, r.right])
+        .concat(document.documentElement.scrollWidth > innerWidth ? [['html', '', '', 0, document.documentElement.scrollWidth]] : [])""")

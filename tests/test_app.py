@@ -1,0 +1,223 @@
+"The explorers in headless Chromium, and the server behind them, as processes that a user starts and stops"
+import os, re, signal, socket, subprocess, sys, time
+from pathlib import Path
+import psutil, pytest
+from conftest import refused
+from pages import CHROMIUM, after, command, too_wide
+from fastrecipes import app as app_module
+from fastrecipes.app import Explorers, explore, explorers, serve
+
+OURS = {'quadratic': 'a', 'relus': 'slope', 'surface': 'start, slope', 'network': 'input x'} # An explorer, and one of its sliders
+
+
+# Without a browser
+
+def test_explorers_are_made_when_they_are_opened_and_kept(strict):
+    it = explore('relus')
+    assert list(it.made) == ['relus'] and it.place.children == (it.made['relus'],)
+    panel = it.made['relus']
+    it.buttons['network'].click()
+    assert list(it.made) == ['relus', 'network'] and 'fr-here' in it.buttons['network']._dom_classes and 'fr-here' not in it.buttons['relus']._dom_classes
+    it.buttons['relus'].click()
+    assert it.place.children == (panel,)
+
+def test_an_unknown_explorer_is_refused():
+    with refused("unknown explorer 'surfaces'", "did you mean 'surface'?"): explore('surfaces')
+
+def test_every_button_leads_to_an_explorer_that_exists():
+    from importlib import import_module
+    it = Explorers(first=None)
+    assert list(it.buttons) == list(explorers) and len(explorers) == 6 and it.made == {}
+    for title, module, f in explorers.values(): assert title and callable(getattr(import_module(f'fastrecipes.{module}'), f))
+
+
+@pytest.fixture
+def taken():
+    "A port on which something listens"
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        s.listen()
+        yield s.getsockname()[1]
+
+def test_a_port_that_is_taken_is_refused(taken):
+    with refused(f'port {taken} cannot be used', '--port'): serve(taken, browser=False)
+
+def test_without_a_port_the_next_free_one_is_taken():
+    with app_module._bind(None) as first, app_module._bind(None) as second:
+        a, b = (s.getsockname() for s in (first, second))
+        assert a[0] == '127.0.0.1' and 8866 <= a[1] < b[1]
+
+def test_without_voila_one_line_says_so(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'voila.app', None)
+    with refused('need voila', 'pip install voila'): serve(0, browser=False)
+    assert not [k for k in ('IPYTHONDIR', 'JUPYTER_CONFIG_DIR') if os.environ.get(k, '').startswith('/tmp/fastrecipes_')]
+
+
+# The server
+
+@pytest.fixture
+def started(tmp_path):
+    "Start the server; ended, with the processes that it has, at the end of the test"
+    servers = []
+    def start(*options):
+        (tmp_path/'temp').mkdir(exist_ok=True)
+        s = subprocess.Popen(command(*options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {'TMPDIR': str(tmp_path/'temp')})
+        servers.append(s)
+        return s
+    yield start
+    for s in servers:
+        if s.poll() is None: s.kill()
+        s.communicate()
+
+def kernels(server): return [p for p in psutil.Process(server.pid).children(recursive=True) if 'ipykernel_launcher' in ' '.join(p.cmdline())]
+
+def wait_for(f, seconds=60):
+    "The first true value of `f()`"
+    end = time.monotonic() + seconds
+    while not (value := f()):
+        assert time.monotonic() < end, 'waited in vain'
+        time.sleep(.05)
+    return value
+
+@pytest.mark.parametrize('sent', [signal.SIGINT, signal.SIGTERM])
+def test_the_server_says_one_line_and_ends_leaving_nothing_behind(started, tmp_path, sent):
+    server = started()
+    said = server.stdout.readline()
+    assert re.fullmatch(r'the explorers are at http://127\.0\.0\.1:\d+/ \(Ctrl-C ends them\)\n', said)
+    ours = wait_for(lambda: kernels(server))
+    server.send_signal(sent)
+    out, err = server.communicate(timeout=30)
+    assert (server.returncode, out, err) == (0, '', '')
+    assert psutil.wait_procs(ours, timeout=10)[1] == [] and list((tmp_path/'temp').iterdir()) == []
+
+def test_it_opens_the_browser_unless_told_not_to(tmp_path):
+    (tmp_path/'browse').write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n')
+    (tmp_path/'browse').chmod(0o755)
+    with subprocess.Popen(command()[:-1], stdout=subprocess.PIPE, text=True, env=os.environ | {'BROWSER': f'{tmp_path}/browse %s'}) as server:
+        address = server.stdout.readline().split(' at ')[1].split()[0]
+        wait_for(lambda: (tmp_path/'opened').exists() and (tmp_path/'opened').read_text().strip() == address)
+        server.send_signal(signal.SIGINT)
+
+def test_processes_of_pages_that_are_gone_are_ended_after_a_while(tmp_path):
+    c = app_module._config(tmp_path)
+    assert 0 < c['MappingKernelManager']['cull_idle_timeout'] <= 3600 and c['MappingKernelManager']['cull_interval'] > 0 and c['Voila']['ip'] == '127.0.0.1'
+
+
+# In the browser
+
+def handle(page, name): return page.get_by_role('slider', name=name, exact=True)
+
+def open_from_page(page, name):
+    page.locator(f'.fr-to-{name}').click()
+    page.locator(f'.fr-to-{name}.fr-here').wait_for()
+    page.get_by_role('slider', name=OURS[name], exact=True).wait_for()
+
+@pytest.fixture(scope='module')
+def wide(app):
+    "A page on a wide screen, on which all tests play one after the other"
+    with app.page('quadratic', width=1400) as page: yield page
+
+@pytest.fixture(scope='module')
+def narrow(app):
+    with app.page('surface', width=400, height=800, has_touch=True) as page: yield page
+
+def test_the_page_is_ours_and_shows_no_code(wide):
+    assert wide.title() == 'Quadratic · fastrecipes explore' and wide.url.endswith('/#quadratic')
+    assert wide.locator('html').get_attribute('lang') == 'en' and wide.locator('link[rel=icon]').count() == 1
+    assert wide.locator('h1').inner_text() == 'fastrecipes explore' and wide.locator('h2').inner_text() == 'A quadratic by hand'
+    assert wide.locator('.jp-InputArea, .jp-CodeMirrorEditor, pre').count() == 0
+
+@pytest.mark.parametrize('name', OURS)
+def test_the_picture_follows_keyboard_mouse_and_buttons(wide, name):
+    open_from_page(wide, name)
+    slider = handle(wide, OURS[name])
+    before = float(slider.get_attribute('aria-valuetext'))
+    after(wide, lambda: slider.press('ArrowRight'))
+    assert float(slider.get_attribute('aria-valuetext')) > before
+    box = slider.bounding_box()
+    def drag():
+        wide.mouse.move(box['x'] + 8, box['y'] + 8)
+        wide.mouse.down()
+        wide.mouse.move(box['x'] - 40, box['y'] + 8, steps=4)
+        wide.mouse.up()
+    after(wide, drag)
+    after(wide, lambda: wide.locator('.fr-main').press('Enter'))
+    after(wide, lambda: wide.get_by_role('button', name='start again').click())
+    words = wide.locator('img.fr-picture').first.get_attribute('alt')
+    assert len(words) > 20 and 'undefined' not in words
+
+def test_a_run_shows_many_pictures_while_the_page_lives_and_stops_when_told(wide):
+    open_from_page(wide, 'relus')
+    wide.evaluate("() => { window.shown = 0; document.querySelector('img.fr-picture').addEventListener('load', () => shown++) }")
+    wide.get_by_role('button', name='run').click()
+    wide.wait_for_function('shown > 4')
+    wide.get_by_role('button', name='stop').click()
+    wide.get_by_role('button', name='run').wait_for()
+    wide.wait_for_timeout(300)
+    seen = wide.evaluate('shown')
+    wide.wait_for_timeout(300)
+    assert wide.evaluate('shown') == seen < 80
+
+def test_divergence_is_told_in_words(wide):
+    open_from_page(wide, 'surface')
+    after(wide, lambda: handle(wide, 'steps').press('End'))
+    for _ in range(5): handle(wide, 'learning rate').press('PageUp')
+    status = wide.get_by_role('status')
+    status.get_by_text('Diverg').wait_for()
+    assert 'learning rate' in status.inner_text()
+
+def test_every_control_can_be_reached_and_is_named(wide):
+    open_from_page(wide, 'network')
+    wide.locator('.fr-to-quadratic').focus()
+    names = []
+    for _ in range(50):
+        names.append(wide.evaluate("() => { const e = document.activeElement; return e.getAttribute('aria-label') || e.textContent }"))
+        wide.keyboard.press('Tab')
+        if names[-1] == 'start again': break
+    for n in ('Quadratic', 'Network', 'input x', 'input x, as a number', 'b of ŷ', 'learning rate', 'one SGD step', 'run', 'start again'): assert n in names, n
+    assert '' not in names
+
+@pytest.mark.parametrize('name', OURS)
+def test_type_stands_out_from_its_ground(wide, name):
+    "WCAG AA: a contrast of 4.5, or 3 for large type"
+    open_from_page(wide, name)
+    poor = wide.evaluate("""() => {
+        const rgb = c => (c.match(/[\\d.]+/g) || []).map(Number)
+        const light = c => c.slice(0, 3).map(v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4).reduce((s, v, i) => s + v * [.2126, .7152, .0722][i], 0)
+        const ground = e => { for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor); if (c.length === 3 || c[3] === 1) return c } return [255, 255, 255] }
+        const written = [...document.querySelectorAll('#rendered_cells *')].filter(e => e.getClientRects().length && [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()) && e.tagName !== 'STYLE')
+        if (written.length < 15) return ['too little text']
+        return written.map(e => { const [a, b] = [light(rgb(getComputedStyle(e).color)), light(ground(e))].sort((x, y) => y - x); return [(a + .05) / (b + .05), e.textContent] })
+            .filter(([ratio]) => ratio < 4.5)
+    }""")
+    assert poor == []
+
+@pytest.mark.parametrize('name', OURS)
+def test_at_400_pixels_nothing_is_cut_off_and_the_picture_stays_in_sight(narrow, name):
+    open_from_page(narrow, name)
+    assert too_wide(narrow) == []
+    controls, picture = (narrow.locator(q).first.bounding_box() for q in ('.fr-controls', 'img.fr-picture'))
+    assert picture['width'] <= 400 and picture['y'] + picture['height'] <= 801 and controls['y'] < picture['y']
+    after(narrow, lambda: handle(narrow, OURS[name]).press('ArrowLeft'))
+    cut = narrow.evaluate("() => [...document.querySelectorAll('.fr-panel .widget-label, .fr-panel button, .fr-nav button')].filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.textContent)")
+    assert cut == []
+
+def test_screenshots(wide, narrow, tmp_path):
+    "To be looked at: pytest --basetemp=DIR keeps them"
+    for page, *size in ((wide, 1400, 900), (narrow, 400, 1500)):
+        page.set_viewport_size(dict(zip(('width', 'height'), size)))
+        for name in OURS:
+            open_from_page(page, name)
+            page.wait_for_timeout(200)
+            page.screenshot(path=tmp_path/f'{name}_{size[0]}.png', full_page=True)
+    assert len(list(tmp_path.glob('*.png'))) == 8
+
+def test_the_address_names_the_explorer_and_a_page_that_is_closed_ends_its_process(app):
+    with app.page('network') as page:
+        assert page.title() == 'Network · fastrecipes explore'
+        mine = page.evaluate("JSON.parse(document.getElementById('jupyter-config-data').textContent).kernelId")
+        process, = [k for k in kernels(app.server) if mine in ' '.join(k.cmdline())]
+        page.evaluate("location.hash = 'relus'")
+        page.get_by_role('heading', name='One ReLU, two, many').wait_for()
+        page.close(run_before_unload=True)
+        assert psutil.wait_procs([process], timeout=20)[1] == []
