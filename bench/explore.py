@@ -1,7 +1,8 @@
 """How quickly the explorers answer: `python bench/explore.py`
 
-1. From the key press on a slider until its pictures are new ones and the browser has shown them, in milliseconds: the median
-   of `N` presses for each explorer, measured in headless Chromium. The first presses are not counted.
+1. From the key press on a slider until its picture is a new one that the browser has shown, in milliseconds: the median of `N`
+   presses for each explorer, measured in headless Chromium. The first presses are not counted. `surface` has a second picture:
+   `all` is until the last.
 2. From the command `fastrecipes explore` until the first explorer is there, in seconds: the median of `RUNS` fresh starts,
    with a browser that is already running, and how many of them until the server answers.
 
@@ -15,11 +16,13 @@ from pages import CHROMIUM, FIRST, FLAGS, command
 N, FIRST_PRESSES, RUNS = 40, 5, 5
 SLIDERS = {'quadratic': 'a', 'relus': 'slope', 'surface': 'momentum', 'network': 'w to h₁'}
 
-WATCH = """() => { // Milliseconds from the last key press until every picture has been shown anew
+WATCH = """() => { // Milliseconds from each key press until the first picture has been shown anew, and until all have
   const pictures = [...document.querySelectorAll('img.fr-picture')], times = window.times = []
-  let start = 0, left = new Set()
-  addEventListener('keydown', () => { start = performance.now(); left = new Set(pictures) }, true)
-  for (const p of pictures) p.addEventListener('load', () => p.decode().then(() => requestAnimationFrame(() => { if (left.delete(p) && !left.size) times.push(performance.now() - start) })))
+  let start = 0, done = []
+  addEventListener('keydown', () => { start = performance.now(); done = [] }, true)
+  for (const p of pictures) p.addEventListener('load', () => p.decode().then(() => requestAnimationFrame(() => {
+    if (done.push([p, performance.now() - start]) === pictures.length) times.push([done.find(d => d[0] === pictures[0])[1], done.at(-1)[1]])
+  })))
 }"""
 
 
@@ -35,12 +38,13 @@ def follow_ms(browser, address, name):
         for _ in range(4): page.get_by_role('slider', name='steps', exact=True).press('PageUp'); page.wait_for_timeout(300)
     page.evaluate('times.length = 0')
     for i in range(N + FIRST_PRESSES):
-        handle.press('ArrowRight' if i % 2 else 'ArrowLeft')
+        handle.press('ArrowLeft' if i % 2 else 'ArrowRight')
         page.wait_for_function('n => times.length > n', arg=i)
         page.wait_for_timeout(100)
-    times = page.evaluate('times')[FIRST_PRESSES:]
+    first, every = zip(*page.evaluate('times')[FIRST_PRESSES:])
+    page.goto('about:blank')
     page.close()
-    return dict(median=statistics.median(times), tenth=sorted(times)[N // 10], ninetieth=sorted(times)[9 * N // 10])
+    return dict(median=statistics.median(first), tenth=sorted(first)[N // 10], ninetieth=sorted(first)[9 * N // 10], all=statistics.median(every))
 
 
 def start_s(browser):
@@ -52,6 +56,7 @@ def start_s(browser):
         page.goto(address, timeout=FIRST)
         page.locator('img.fr-picture').wait_for(timeout=FIRST)
         ready = time.perf_counter() - begin
+        page.goto('about:blank')
         page.close()
         server.send_signal(signal.SIGINT)
     return answers, ready

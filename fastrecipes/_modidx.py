@@ -9,6 +9,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'fastrecipes.app._bind': ('app.html#_bind', 'fastrecipes/app.py'),
                                  'fastrecipes.app._config': ('app.html#_config', 'fastrecipes/app.py'),
                                  'fastrecipes.app._environ': ('app.html#_environ', 'fastrecipes/app.py'),
+                                 'fastrecipes.app._header': ('app.html#_header', 'fastrecipes/app.py'),
                                  'fastrecipes.app._import': ('app.html#_import', 'fastrecipes/app.py'),
                                  'fastrecipes.app._moment': ('app.html#_moment', 'fastrecipes/app.py'),
                                  'fastrecipes.app._open': ('app.html#_open', 'fastrecipes/app.py'),

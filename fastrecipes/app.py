@@ -9,9 +9,10 @@ widgets without its code. What is here makes that quick to start, quiet, and pri
 __all__ = ['explorers', 'minutes_without_page', 'Explorers', 'explore', 'serve']
 
 # %% ../nbs/13_app.ipynb #0184dee0
-import asyncio, logging, os, signal, socket, threading
+import asyncio, logging, os, signal, socket, sys, threading
 from collections.abc import Callable
 from contextlib import contextmanager
+from functools import partial
 from html import escape
 from importlib import import_module
 from importlib.util import find_spec
@@ -77,7 +78,7 @@ def explore(
     "All explorers in one widget"
     return Explorers(first)
 
-# %% ../nbs/13_app.ipynb #a667e6f4
+# %% ../nbs/13_app.ipynb #03b9b8c4
 _notebook = "from fastrecipes.app import Explorers\nExplorers(first=None)"
 _quiet_kernel = "c.IPKernelApp.log_level = 50\n" # It would warn that it can be reached from this machine
 minutes_without_page = 10 # Before the process of a page that is gone without having said so is ended
@@ -98,7 +99,7 @@ def _config(home:Path) -> dict:
         VoilaConfiguration=dict(preheat_kernel=True, template='lab', theme='light', show_tracebacks='FASTRECIPES_DEBUG' in os.environ, allow_template_override='NO', allow_theme_override='NO', file_allowlist=['nothing'],
                                 extension_allowlist=['@jupyter-widgets/jupyterlab-manager', '@voila-dashboards/widgets-manager8', 'anywidget']),
         KernelSpecManager=dict(kernel_dirs=[]), # This Python, whatever others the user has named python3
-        MappingKernelManager=dict(cull_idle_timeout=60 * minutes_without_page, cull_interval=60, cull_connected=False))
+        MappingKernelManager=dict(cull_idle_timeout=60 * minutes_without_page, cull_interval=60, cull_connected=False, buffer_offline_messages=False))
 
 # %% ../nbs/13_app.ipynb #72f299dd
 def _bind(
@@ -129,6 +130,10 @@ def _environ(**values):
     finally:
         for k, v in before.items(): os.environ.pop(k) if v is None else os.environ.update({k: v})
 
+def _header(theirs:Callable, message:bytes):
+    "voila's reader of a message's header, for messages that have as many parts as they say"
+    return theirs(message) if int.from_bytes(message[:8], 'little') <= len(message) // 8 else None
+
 def _server(
     sock:socket.socket, # To listen on
     home:Path, # With the notebook
@@ -142,8 +147,10 @@ def _server(
         from tornado.httpserver import HTTPServer
         from tornado.web import HTTPError
         from traitlets.config import Config
-        from voila.app import Voila
+        from voila.app import Voila, VoilaKernelWebsocketHandler
     except ImportError as e: raise InputError(f"the explorers in a browser need voila ({e}): pip install voila") from e
+    handler = sys.modules[VoilaKernelWebsocketHandler.__module__]
+    if not isinstance(theirs := handler.read_header_from_binary_message, partial): handler.read_header_from_binary_message = partial(_header, theirs)
     class Server(Voila):
         def setup_template_dirs(self):
             super().setup_template_dirs()

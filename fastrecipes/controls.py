@@ -9,7 +9,7 @@ itself, and every explorer should look and behave like the others. That is littl
 __all__ = ['BLUE', 'ORANGE', 'GREEN', 'GREY', 'css', 'still', 'Picture', 'errors_of', 'watch', 'muted', 'strict', 'Runner',
            'Slider', 'LogSlider', 'slider', 'log_slider', 'choice', 'tick', 'button', 'row', 'Panel', 'panel']
 
-# %% ../nbs/11_controls.ipynb #3ea49f1a
+# %% ../nbs/11_controls.ipynb #ea49f1a8
 import asyncio, re, zlib
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ from traitlets import Unicode
 from .files import no_such
 from .images import new_figure
 
-# %% ../nbs/11_controls.ipynb #7b860921
+# %% ../nbs/11_controls.ipynb #b8609217
 BLUE, ORANGE, GREEN, GREY = '#1f5a8a', '#b4602b', '#4d7f45', '#6b7680' # Told apart by colour-blind readers too, and dark enough to read on white
 
 _house = {'font.size': 10, 'axes.titlesize': 11, 'axes.titlecolor': '#12344f', 'axes.spines.top': False, 'axes.spines.right': False, 'axes.edgecolor': GREY, 'axes.labelcolor': '#1c2833',
@@ -50,7 +50,7 @@ def still(
     "What a `Picture` shows, as a figure for the page"
     return _draw(new_figure(width, height), draw, values)
 
-# %% ../nbs/11_controls.ipynb #a86d583f
+# %% ../nbs/11_controls.ipynb #86d583fd
 def _png(
     pixels:np.ndarray, # uint8 (h, w, 4), of which the last channel is left out
 ) -> bytes:
@@ -61,7 +61,7 @@ def _png(
     def chunk(name, data): return pack('>I', len(data)) + name + data + pack('>I', zlib.crc32(name + data))
     return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', pack('>2I5B', w, h, 8, 2, 0, 0, 0)) + chunk(b'IDAT', zlib.compress(rows, 1)) + chunk(b'IEND', b'')
 
-# %% ../nbs/11_controls.ipynb #985b2be9
+# %% ../nbs/11_controls.ipynb #85b2be91
 class Picture(w.Image):
     "A figure on the page that is drawn again by `update`; 100 CSS pixels an inch, twice as fine, and never wider than the page"
     description = Unicode('').tag(sync=True) # The page looks at its length before it shows the tooltip
@@ -103,7 +103,7 @@ class Picture(w.Image):
         with self.hold_sync():
             for name, v in self._drawn(values).items(): setattr(self, name, v)
 
-# %% ../nbs/11_controls.ipynb #13dd4a28
+# %% ../nbs/11_controls.ipynb #f13dd4a2
 _panels, _muted, _strict = WeakSet(), [], [False]
 
 def _tree(widget):
@@ -137,7 +137,7 @@ def watch(
         if isinstance(widget, w.Button): widget.on_click(partial(safely, widget))
         else: widget.observe(partial(safely, widget), names)
 
-# %% ../nbs/11_controls.ipynb #88228f77
+# %% ../nbs/11_controls.ipynb #8228f77e
 @contextmanager
 def muted(
     *widgets:w.Widget,
@@ -148,7 +148,7 @@ def muted(
     finally:
         for widget in widgets: _muted.remove(widget)
 
-# %% ../nbs/11_controls.ipynb #13aa7e47
+# %% ../nbs/11_controls.ipynb #213aa7e4
 _forgiving = CallbackDispatcher.__call__
 
 def _call_all(self, *args, **kwargs):
@@ -163,7 +163,7 @@ def strict(
     CallbackDispatcher.__call__ = _call_all if on else _forgiving
     _strict[0] = on
 
-# %% ../nbs/11_controls.ipynb #9694fea5
+# %% ../nbs/11_controls.ipynb #f9694fea
 class Runner:
     "Calls `step` again and again after a click on `button`, until it returns False, or the button is clicked again"
     def __init__(self,
@@ -196,7 +196,7 @@ class Runner:
             finally:
                 if mine(): self.stop()
 
-# %% ../nbs/11_controls.ipynb #a53957b1
+# %% ../nbs/11_controls.ipynb #53957b1f
 class _Exact:
     "A slider that keeps the value that code gave it, where the page can only show the nearest step"
     def _at(self, value): return value
@@ -237,7 +237,7 @@ def log_slider(
     "A slider whose every step multiplies, for learning rates and the like"
     return LogSlider(value=value, min=log10(min), max=log10(max), step=1 / per_decade, description=label, **_wide | dict(readout_format='.2g') | kwargs)
 
-# %% ../nbs/11_controls.ipynb #e678b6e5
+# %% ../nbs/11_controls.ipynb #678b6e51
 def choice(label:str, options, value=None) -> w.Dropdown:
     "One of several"
     return w.Dropdown(options=options, description=label, **_wide | ({} if value is None else dict(value=value)))
@@ -256,7 +256,7 @@ def row(*widgets) -> w.Box:
     "Side by side, and on the next line where there is no room"
     return w.Box(widgets).add_class('fr-row')
 
-# %% ../nbs/11_controls.ipynb #a4170ccf
+# %% ../nbs/11_controls.ipynb #4170ccfe
 css = """
 .fr-panel, .fr-top {font: 15px/1.5 "DejaVu Sans", Verdana, system-ui, sans-serif; color: #1c2833}
 .fr-panel {--jp-widgets-font-size: 14px; --jp-widgets-color: #1c2833; --jp-widgets-label-color: #1c2833; --jp-widgets-readout-color: #1c2833; --jp-widgets-inline-height: 34px;
@@ -311,7 +311,7 @@ css = """
 }
 """
 
-# %% ../nbs/11_controls.ipynb #9a5d9f27
+# %% ../nbs/11_controls.ipynb #a5d9f27d
 class Panel(w.VBox):
     "Title, text, controls and pictures, with a line at the end of the controls that says what happens"
     def __init__(self, title:str, text:str, controls:Iterable[w.Widget], pictures:Iterable[w.Widget]):
@@ -326,7 +326,7 @@ class Panel(w.VBox):
 
     def _align(self):
         "All sliders begin where the longest label ends"
-        labelled = [c for c in _tree(self.controls) if isinstance(c, (w.FloatSlider, w.IntSlider, w.FloatLogSlider, w.SelectionSlider, w.Dropdown))]
+        labelled = [c for c in _tree(self.controls) if isinstance(c, (w.FloatSlider, w.IntSlider, w.FloatLogSlider, w.Dropdown))]
         longest = max((len(c.description) for c in labelled), default=0)
         for c in labelled: c.style.description_width = f'{.58 * longest + .6:.1f}em'
 

@@ -932,7 +932,7 @@ class DrawingExplorer:
         self.seen = Seen(self.image())
         self.answers = Picture(draw_answers, 5.6, 2.7, _answers_alt, answers=None, state=dict(rungs.state), classes=self.classes)
         rest = w.VBox(list(self.controls.values()), layout=w.Layout(flex='1 1 240px', min_width='0', max_width='320px', overflow='visible'))
-        self.panel = panel('Draw a digit', self.text, self.pad, self.answers, w.VBox([w.HTML('What the models see'), self.seen]), rest) # On a phone the answers come right below the sheet
+        self.panel = panel('Draw a digit', self.text, self.pad, self.answers, w.VBox([w.HTML(f'What the models see: {self.shape[1]}x{self.shape[2]}'), self.seen]), rest) # On a phone the answers come right below the sheet
         self.panel.add_class('fr-drawing').explorer = self
         watch(self.pad, lambda _: self._drawn(), 'pixels')
         watch([self.controls[n] for n in ('x', 'y', 'centre')], lambda _: self.show())

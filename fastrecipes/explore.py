@@ -10,7 +10,7 @@ digit that you draw (`12_digits`)."""
 __all__ = ['draw_quadratic', 'Walk', 'explore_quadratic', 'draw_relus', 'explore_relus', 'draw_path', 'draw_line',
            'explore_surface', 'net_of', 'draw_net', 'explore_network']
 
-# %% ../nbs/12_explore.ipynb #842040b7
+# %% ../nbs/12_explore.ipynb #1842040b
 from collections.abc import Callable
 from functools import cache, partial
 import pandas as pd, torch
@@ -19,7 +19,7 @@ from .controls import BLUE, GREY, ORANGE, Panel, Picture, Runner, button, choice
 from .descent import (LineProblem, Surface, descend, describe_path, line_problem, line_surface, mk_quad, noisy_quad, plot_function, plot_surface, quad_mae,
                                  rectified_linear, relu_loss, start_relus, sum_relus)
 
-# %% ../nbs/12_explore.ipynb #82d29b6a
+# %% ../nbs/12_explore.ipynb #082d29b6
 def draw_quadratic(
     fig, # To draw into
     a:float, b:float, c:float,
@@ -30,7 +30,7 @@ def draw_quadratic(
     plot_function(f, f'mean absolute error {quad_mae([a, b, c], x, y):.2f}', ylim=(-8, 26), points=(x, y), fig=fig)
     fig.axes[0].vlines(x.flatten(), y.flatten(), f(x).flatten(), color=ORANGE, lw=1.4, zorder=1)
 
-# %% ../nbs/12_explore.ipynb #87664d9a
+# %% ../nbs/12_explore.ipynb #187664d9
 class Walk(Runner):
     "A button that walks along a path of `descend`, a row at a time"
     def __init__(self,
@@ -52,7 +52,7 @@ class Walk(Runner):
         self.show(self.path.iloc[self.at])
         return self.at + 1 < len(self.path)
 
-# %% ../nbs/12_explore.ipynb #825bb858
+# %% ../nbs/12_explore.ipynb #8825bb85
 def _number(v:float) -> str: return f'{v:.2f}'.replace('-', '−')
 def _signed(v:float) -> str: return f'{v:+.2f}'.replace('-', '−')
 
@@ -90,7 +90,7 @@ def explore_quadratic(
     say()
     return here
 
-# %% ../nbs/12_explore.ipynb #c412ce49
+# %% ../nbs/12_explore.ipynb #412ce496
 def _curves(n:int=61) -> dict:
     "Name to points (x, y), float (n, 1)"
     u = torch.linspace(-2, 2, n)[:, None]
@@ -107,7 +107,7 @@ def draw_relus(
     plot_function(partial(sum_relus, params), f"{k} rectified line{'s' * (k > 1)}: mean squared error {relu_loss(params, x, y):.3f}", ylim=(-4, 4), points=(x, y), fig=fig)
     for i, (m, b, h) in enumerate(params): fig.axes[0].plot(x, rectified_linear(m, b, x) * h, ls='--', **(dict(color=ORANGE, lw=2, zorder=3) if i == chosen else dict(color=GREY, lw=1.2, zorder=1.5)))
 
-# %% ../nbs/12_explore.ipynb #f1ea5e04
+# %% ../nbs/12_explore.ipynb #ef1ea5e0
 class _Relus:
     "The state behind `explore_relus`: all pieces, of which the sliders show one"
     labels = 'slope', 'intercept', 'height'
@@ -170,7 +170,7 @@ def explore_relus() -> Panel:
     "Fit a curve with rectified lines, by hand and by gradient descent (after fast.ai lesson 3)"
     return _Relus().panel
 
-# %% ../nbs/12_explore.ipynb #73ac121b
+# %% ../nbs/12_explore.ipynb #3ac121b0
 _two = dict(names=('slope', 'intercept'))
 
 def draw_path(
@@ -195,7 +195,7 @@ def draw_line(
     ax.set(xlabel='time (s)', ylabel='y', xticks=range(0, 20, 5), ylim=(-6, 20), title=f'loss {path.loss.iloc[-1]:.4g}'.replace('inf', 'beyond all numbers'))
     ax.grid(alpha=.25)
 
-# %% ../nbs/12_explore.ipynb #fad58176
+# %% ../nbs/12_explore.ipynb #8fad5817
 @cache
 def _landscape(centred:bool) -> tuple[LineProblem, Surface]:
     problem = line_problem(centred)
@@ -246,7 +246,7 @@ def explore_surface() -> Panel:
     "Gradient descent on the loss surface of a straight line"
     return _Downhill().panel
 
-# %% ../nbs/12_explore.ipynb #9d723ef1
+# %% ../nbs/12_explore.ipynb #d9d723ef
 _net = {'input x': (1, -3, 3), 'target y': (3, -5, 5), 'w to h₁': (1, -4, 4), 'w to h₂': (-1, -4, 4), 'b of h₁': (1, -4, 4), 'b of h₂': (2, -4, 4), 'w from h₁': (1, -4, 4), 'w from h₂': (2, -4, 4), 'b of ŷ': (-1, -4, 4)}
 
 def net_of(
@@ -264,7 +264,7 @@ def draw_net(
     fwd = forward(net_of(*params), x)
     draw_network(fwd, backward(fwd, y), fig=fig)
 
-# %% ../nbs/12_explore.ipynb #aad7cf35
+# %% ../nbs/12_explore.ipynb #8aad7cf3
 class _Net:
     "The state behind `explore_network`"
     def __init__(self):

@@ -57,7 +57,9 @@ class App:
             page.locator(ready).first.wait_for(timeout=FIRST)
             yield page
             assert not wrong, wrong
-        finally: context.close()
+        finally:
+            if not page.is_closed(): page.goto('about:blank')  # A page that is left ends its process; one that is killed does not
+            context.close()
 
 
 def after(page, act, picture='img.fr-picture', timeout=10_000):

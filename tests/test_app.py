@@ -1,5 +1,5 @@
 "The explorers in headless Chromium, and the server behind them, as processes that a user starts and stops"
-import os, re, signal, socket, subprocess, sys, time
+import asyncio, json, os, re, signal, socket, subprocess, sys, time
 from pathlib import Path
 import psutil, pytest
 from conftest import refused
@@ -29,6 +29,24 @@ def test_every_button_leads_to_an_explorer_that_exists():
     it = Explorers(first=None)
     assert list(it.buttons) == list(explorers) and len(explorers) == 6 and it.made == {}
     for title, module, f in explorers.values(): assert title and callable(getattr(import_module(f'fastrecipes.{module}'), f))
+
+
+def test_an_explorer_that_cannot_be_made_says_so_in_its_place(monkeypatch):
+    monkeypatch.setitem(app_module.explorers, 'network', ('Network', 'explore', 'explore_<nothing>'))
+    async def page():
+        it = explore('network')
+        with pytest.raises(AttributeError): await it.task
+        return it.place.children[0].value
+    said = asyncio.run(page())
+    assert 'This did not work: AttributeError' in said and 'explore_&lt;nothing&gt;' in said
+
+def test_in_a_notebook_the_first_explorer_comes_while_the_page_lives():
+    async def page():
+        it = explore('relus')
+        assert it.made == {} and 'One moment' in it.place.children[0].value
+        await it.task
+        return it.place.children
+    assert [p.title for p in asyncio.run(page())] == ['One ReLU, two, many']
 
 
 @pytest.fixture
@@ -221,3 +239,15 @@ def test_the_address_names_the_explorer_and_a_page_that_is_closed_ends_its_proce
         page.get_by_role('heading', name='One ReLU, two, many').wait_for()
         page.close(run_before_unload=True)
         assert psutil.wait_procs([process], timeout=20)[1] == []
+
+
+# What is mended in voila
+
+def test_messages_of_the_old_websocket_protocol_do_not_keep_the_server_counting():
+    from jupyter_server.services.kernels.connection.base import serialize_binary_message, serialize_msg_to_ws_v1
+    from voila.tornado.kernel_websocket_handler import read_header_from_binary_message as theirs
+    theirs = getattr(theirs, 'args', [theirs])[0]
+    header = dict(msg_type='status', msg_id='1')
+    old = serialize_binary_message(dict(header=header, parent_header={}, metadata={}, content={}, buffers=[b'picture' * 100]))
+    new = serialize_msg_to_ws_v1([json.dumps(header).encode(), b'{}', b'{}', b'{}'], 'iopub')
+    assert app_module._header(theirs, old) is None and app_module._header(theirs, new) == header and app_module._header(theirs, b'') is None
