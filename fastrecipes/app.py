@@ -17,6 +17,7 @@ from html import escape
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from secrets import token_urlsafe
 from tempfile import TemporaryDirectory
 import ipywidgets as w
 from .controls import css, watch
@@ -57,7 +58,7 @@ class Explorers(w.VBox):
     async def _make(self, name):
         try: self._put(name, await asyncio.to_thread(_import, name))
         except Exception as e:
-            self.place.children = [w.HTML(f"<p>{escape(f'This did not work: {type(e).__name__}: {e}')}</p>").add_class('fr-moment')]
+            if name == self.shown: self.place.children = [w.HTML(f"<p>{escape(f'This did not work: {type(e).__name__}: {e}')}</p>").add_class('fr-moment')]
             raise
 
     def _put(self, name, module):
@@ -92,10 +93,10 @@ def _write_home(home:Path):
     profile.mkdir(parents=True)
     (profile/'ipython_kernel_config.py').write_text(_quiet_kernel)
 
-def _config(home:Path) -> dict:
+def _config(home:Path, token:str='') -> dict:
     "What voila is told"
     return dict(
-        Voila=dict(ip='127.0.0.1', open_browser=False, connection_dir_root=str(home), config_file_paths=[], log_level=50, tornado_settings=dict(ws_ping_timeout=30_000)),
+        Voila=dict(ip='127.0.0.1', open_browser=False, connection_dir_root=str(home), config_file_paths=[], log_level=50, tornado_settings=dict(ws_ping_timeout=30_000, allow_remote_access=False), token=token),
         VoilaConfiguration=dict(preheat_kernel=True, template='lab', theme='light', show_tracebacks='FASTRECIPES_DEBUG' in os.environ, allow_template_override='NO', allow_theme_override='NO', file_allowlist=['nothing'],
                                 extension_allowlist=['@jupyter-widgets/jupyterlab-manager', '@voila-dashboards/widgets-manager8', 'anywidget']),
         KernelSpecManager=dict(kernel_dirs=[]), # This Python, whatever others the user has named python3
@@ -138,6 +139,7 @@ def _server(
     sock:socket.socket, # To listen on
     home:Path, # With the notebook
     on_ready:Callable, # Called when requests are answered
+    token:str='', # That the page's address must have; empty: none
 ):
     "voila with our page, ready to `start`; raises `InputError` where there is no voila"
     logging.getLogger('tornado').setLevel(logging.NOTSET if 'FASTRECIPES_DEBUG' in os.environ else logging.CRITICAL) # A page that is closed is no event
@@ -170,7 +172,7 @@ def _server(
             for _ in range(100): # One that is only starting cannot be ended yet
                 try: return run_sync(self.kernel_manager.shutdown_all)(now=True)
                 except HTTPError: run_sync(asyncio.sleep)(.1)
-    server = Server(config=Config(_config(home)))
+    server = Server(config=Config(_config(home, token)))
     server.initialize([str(home/'explore.ipynb')])
     return server
 
@@ -180,13 +182,14 @@ def serve(
     on_ready:Callable=print, # Called with the page's address
 ):
     "Serve the explorers on 127.0.0.1 until Ctrl-C; raises `InputError` where that is not possible"
-    with _bind(port) as sock, TemporaryDirectory(prefix='fastrecipes_', ignore_cleanup_errors=True) as home, _environ(IPYTHONDIR=f'{home}/ipython', JUPYTER_CONFIG_DIR=home):
+    with _bind(port) as sock, TemporaryDirectory(prefix='fastrecipes_', ignore_cleanup_errors=True) as home, _environ(IPYTHONDIR=f'{home}/ipython', JUPYTER_CONFIG_DIR=home, JUPYTER_WIDGETS_ECHO='0'):
         _write_home(Path(home))
-        address = f'http://127.0.0.1:{sock.getsockname()[1]}/'
+        token = token_urlsafe(16)
+        address = f'http://127.0.0.1:{sock.getsockname()[1]}/?token={token}'
         def ready():
             on_ready(address)
             if browser: threading.Thread(target=_open, args=[address], daemon=True).start()
-        try: _server(sock, Path(home), ready).start()
+        try: _server(sock, Path(home), ready, token).start()
         except KeyboardInterrupt: pass
 
 def _open(address):

@@ -326,7 +326,7 @@ class Panel(w.VBox):
 
     def _align(self):
         "All sliders begin where the longest label ends"
-        labelled = [c for c in _tree(self.controls) if isinstance(c, (w.FloatSlider, w.IntSlider, w.FloatLogSlider, w.Dropdown))]
+        labelled = [c for c in _tree(self.controls) if isinstance(c, (w.FloatSlider, w.IntSlider, w.FloatLogSlider, w.SelectionSlider, w.Dropdown))]
         longest = max((len(c.description) for c in labelled), default=0)
         for c in labelled: c.style.description_width = f'{.58 * longest + .6:.1f}em'
 

@@ -217,18 +217,21 @@ def at_step(
 # %% ../nbs/03_descent.ipynb #95b0ef0a
 def describe_path(
     path:pd.DataFrame, # Of `descend`
-) -> str: # One sentence
+    lowest:float|None=None, # The lowest loss that there is, where it is known
+) -> str: # One or two sentences
     "What became of a descent, and what to change if it went badly"
     loss, n = path.loss.to_numpy(), len(path) - 1
-    first, last, lowest = loss[0], loss[-1], np.nanmin(loss)
+    first, last, best = loss[0], loss[-1], np.nanmin(loss)
     if not math.isfinite(last): return f"Diverged: after {n} step{'s' * (n != 1)} the loss is no finite number any more. Try a tenth of the learning rate."
     if n < 2: return f"The loss is {last:.4g}."
     if last > first: return f"Diverging: the loss has grown from {first:.4g} to {last:.4g}. Each step jumps further up the other side; try a smaller learning rate."
     tail, rises = loss[-max(2, n // 10) - 1:], (np.diff(loss) > 0).mean()
-    settled = tail.max() - tail.min() <= 1e-3 * max(first - lowest, 1e-12)
-    if settled and first - last > 1e-9: return f"Arrived: the loss is {last:.4g}, and the last {len(tail) - 1} steps hardly changed it."
+    settled = tail.max() - tail.min() <= 1e-3 * max(last, 1e-3 * (first - best), 1e-12)
+    above = None if lowest is None else (last - lowest) / max(lowest, 1e-3 * (first - lowest), 1e-12)
+    if settled and above is not None and above > .05: return f"Crawling: the loss is {last:.4g} and hardly changes, but {lowest:.4g} would be possible. In one direction the steps are far too short; larger ones, momentum, or inputs of one size would help."
+    if settled and first - last > 1e-9: return f"{'Settled' if above is None else 'Arrived'}: the loss is {last:.4g}, and the last {len(tail) - 1} steps hardly changed it{'. This is the bottom, or a valley too flat for these steps.' if above is None else ', nor could more.'}"
     if settled: return f"Standing still at a loss of {last:.4g}: the gradient is nearly 0 here, or the steps are far too small."
-    if rises > .25: return f"Jumping to and fro: the loss went up in {rises:.0%} of the steps, and is {last:.4g}, after {lowest:.4g} at its lowest. A smaller learning rate or less momentum would settle it."
+    if rises > .25: return f"Jumping to and fro: the loss went up in {rises:.0%} of the steps, and is {last:.4g}, after {best:.4g} at its lowest. A smaller learning rate or less momentum would settle it."
     return f"Still going down: the loss fell from {first:.4g} to {last:.4g}; more steps, or larger ones, would take it further."
 
 # %% ../nbs/03_descent.ipynb #f178dd69

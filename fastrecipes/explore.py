@@ -14,7 +14,7 @@ __all__ = ['draw_quadratic', 'Walk', 'explore_quadratic', 'draw_relus', 'explore
 from collections.abc import Callable
 from functools import cache, partial
 import pandas as pd, torch
-from .backprop import backward, draw_network, forward, net_121, sgd_step
+from .backprop import backward, draw_network, forward, net_121, step_params
 from .controls import BLUE, GREY, ORANGE, Panel, Picture, Runner, button, choice, log_slider, muted, panel, row, slider, tick, watch
 from .descent import (LineProblem, Surface, descend, describe_path, line_problem, line_surface, mk_quad, noisy_quad, plot_function, plot_surface, quad_mae,
                                  rectified_linear, relu_loss, start_relus, sum_relus)
@@ -56,6 +56,11 @@ class Walk(Runner):
 def _number(v:float) -> str: return f'{v:.2f}'.replace('-', '−')
 def _signed(v:float) -> str: return f'{v:+.2f}'.replace('-', '−')
 
+def _beyond(sliders, numbers) -> str:
+    "Words for numbers that a slider has no room for"
+    off = [f'{s.description} {_number(v)}' for s, v in zip(sliders, numbers) if not s.min <= v <= s.max]
+    return f" Beyond {'its slider' if len(off) == 1 else 'their sliders'}: {', '.join(off)}." if off else ''
+
 def explore_quadratic(
     seed:int=42, # Of the noise
 ) -> Panel:
@@ -65,20 +70,23 @@ def explore_quadratic(
     abc = [slider(n, 1.1, -4., 8., .05) for n in 'abc']
     lr = log_slider('learning rate', .1, .01, 1)
     step, run, again = button('one gradient step', main=True), button('run'), button('start again')
-    values = lambda: {s.description: s.value for s in abc}
+    now = dict(a=1.1, b=1.1, c=1.1)
+    values = lambda: dict(now)
     picture = Picture(draw_quadratic, 5.4, 4., lambda a, b, c, **_: f'Parabola {a:.2f}x² {_signed(b)}x {_signed(c)} over 20 points; mean absolute error {loss([a, b, c]):.2f}', x=x, y=y, **values())
     path_of = lambda steps: descend(loss, list(values().values()), lr.value, steps, names='abc')
 
     def say():
         params = torch.tensor(list(values().values()), requires_grad=True)
-        here.say('Gradient: ' + ', '.join(f'{n} {_signed(g)}' for n, g in zip('abc', torch.autograd.grad(loss(params), params)[0].tolist())) + '. A step moves each slider the other way.')
+        here.say('Gradient: ' + ', '.join(f'{n} {_signed(g)}' for n, g in zip('abc', torch.autograd.grad(loss(params), params)[0].tolist())) + '. A step moves each slider the other way.' + _beyond(abc, now.values()))
     def put(row):
+        now.update((n, row[n]) for n in now)
         with muted(*abc):
-            for s in abc: s.value = row[s.description]
+            for s in abc: s.value = now[s.description]
         picture.update(**values())
         say()
-    def moved(_):
+    def moved(change):
         walk.stop()
+        now[change.owner.description] = change.new
         picture.update(**values())
         say()
     walk = Walk(run, lambda: path_of(100), put)
@@ -144,10 +152,11 @@ class _Relus:
         dead = not (m * x + b > 0).any()
         self.panel.say(f'Number {self.which.value} is flat: it is 0 for all points, so its gradient is 0 too.' if dead else f'Number {self.which.value} has its corner at x = {_number(-b / m)}.' if m else '')
 
-    def by_hand(self, _):
+    def by_hand(self, change):
+        "Only the number that was moved changes: a slider may have no room for the others"
         self.walk.stop()
         self.params = self.params.clone()
-        self.params[self.which.value - 1] = torch.tensor([s.value for s in self.sliders])
+        self.params[self.which.value - 1, self.sliders.index(change.owner)] = change.new
         self.show()
 
     def put(self, row):
@@ -228,13 +237,16 @@ class _Downhill:
         return {n: v for n, v in dict(problem=problem, surface=surface, path=path).items() if n in names}
 
     def drawn(self): return self.values('surface', 'path')
-    def words(self, path, **_): return f'Map of the loss over slope and intercept, with the path of {len(path) - 1} steps. {describe_path(path)}'
+    def words(self, path, **_): return f'Map of the loss over slope and intercept, with the path of {len(path) - 1} steps. {self.said(path)}'
+    def said(self, path) -> str:
+        problem, _ = _landscape(self.centred.value)
+        return describe_path(path, problem.loss(problem.best).item())
 
     def show(self, _=None):
         values = self.values('problem', 'surface', 'path')
         self.map.update(**{n: values[n] for n in ('surface', 'path')})
         self.line.update(**{n: values[n] for n in ('problem', 'path')})
-        self.panel.say(describe_path(values['path']))
+        self.panel.say(self.said(values['path']))
         self.ended = len(values['path']) <= self.steps.value
 
     def go_on(self) -> bool:
@@ -270,11 +282,12 @@ class _Net:
     def __init__(self):
         self.sliders = [slider(n, float(v), float(lo), float(hi), .05) for n, (v, lo, hi) in _net.items()]
         self.lr = log_slider('learning rate', .1, .01, 1)
+        self.numbers = [float(v) for v, *_ in _net.values()] # What the sliders show, as far as they have room for it
         self.step, self.run_button, self.again = button('one SGD step', main=True), button('run'), button('start again')
         self.picture = Picture(draw_net, 5.2, 4.7, self.words, **self.values())
         self.steps = 0
         self.run = Runner(self.run_button, self.go_on, pause=.15)
-        watch(self.sliders, lambda _: (self.run.stop(), self.show()))
+        watch(self.sliders, self.by_hand)
         watch(self.step, lambda _: (self.run.stop(), self.go_on()))
         watch(self.again, lambda _: (self.run.stop(), self.put([v for v, *_ in _net.values()])))
         self.panel = panel('Values forward, gradients back', 'A network of one input, two hidden sigmoid units and one output. Blue values come forward, brown gradients come back: how much the loss would grow if this number did. '
@@ -282,7 +295,7 @@ class _Net:
         self.show()
 
     def values(self) -> dict:
-        x, y, *params = [s.value for s in self.sliders]
+        x, y, *params = self.numbers
         return dict(x=x, y=y, params=tuple(params))
 
     def words(self, x, y, params):
@@ -294,9 +307,15 @@ class _Net:
         self.picture.update(**v)
         fwd = forward(net_of(*v['params']), v['x'])
         self.loss = backward(fwd, v['y']).loss.item()
-        self.panel.say(f"The net says {fwd.pred.item():.3f}, and {v['y']:.2f} is wanted: the loss is {self.loss:.4f}.")
+        self.panel.say(f"The net says {fwd.pred.item():.3f}, and {v['y']:.2f} is wanted: the loss is {self.loss:.4f}.{_beyond(self.sliders, self.numbers)}")
+
+    def by_hand(self, change):
+        self.run.stop()
+        self.numbers[self.sliders.index(change.owner)] = change.new
+        self.show()
 
     def put(self, numbers):
+        self.numbers = list(numbers)
         with muted(*self.sliders):
             for s, v in zip(self.sliders, numbers): s.value = v
         self.show()
@@ -305,7 +324,7 @@ class _Net:
         "One SGD step; False where hardly anything is left to learn"
         v = self.values()
         fwd = forward(net_of(*v['params']), v['x'])
-        (w1, b1), (w2, b2) = sgd_step(fwd.params, backward(fwd, v['y']).params, self.lr.value)
+        (w1, b1), (w2, b2) = step_params(fwd.params, backward(fwd, v['y']).params, self.lr.value)
         self.put([v['x'], v['y'], *w1.flatten().tolist(), *b1.tolist(), *w2.flatten().tolist(), *b2.tolist()])
         return 1e-4 < self.loss < 1e4
 

@@ -6,6 +6,10 @@ import gzip, os, shutil, signal, tarfile
 from contextlib import contextmanager
 from pathlib import Path
 import pytest
+from hypothesis import settings
+
+settings.register_profile('here', deadline=None) # A busy machine is no failure
+settings.load_profile('here')
 
 REPO = Path(__file__).resolve().parent.parent
 ARCHIVES = REPO.parent/'shared'/'data'

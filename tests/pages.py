@@ -1,6 +1,6 @@
 """The explorers in a real browser: the server as a user starts it, and pages that notice what goes wrong on them"""
 import shutil, signal, subprocess, sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 import pytest
 
@@ -41,6 +41,7 @@ class App:
         **context # For Playwright's `new_context`, e.g. has_touch=True
     ):
         "A Playwright page with an explorer; at the end it must have had no error, and asked nobody but the server"
+        from playwright.sync_api import Error as PlaywrightError
         wrong = []
         context = self.browser.new_context(viewport=dict(width=width, height=height), **context)
         page = context.new_page()
@@ -58,7 +59,7 @@ class App:
             yield page
             assert not wrong, wrong
         finally:
-            if not page.is_closed(): page.goto('about:blank')  # A page that is left ends its process; one that is killed does not
+            with suppress(PlaywrightError): page.goto('about:blank')  # A page that is left ends its process, one that is killed does not; the test may have closed it
             context.close()
 
 

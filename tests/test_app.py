@@ -101,7 +101,7 @@ def wait_for(f, seconds=60):
 def test_the_server_says_one_line_and_ends_leaving_nothing_behind(started, tmp_path, sent):
     server = started()
     said = server.stdout.readline()
-    assert re.fullmatch(r'the explorers are at http://127\.0\.0\.1:\d+/ \(Ctrl-C ends them\)\n', said)
+    assert re.fullmatch(r'the explorers are at http://127\.0\.0\.1:\d+/\?token=[\w-]{22} \(Ctrl-C ends them\)\n', said)
     ours = wait_for(lambda: kernels(server))
     server.send_signal(sent)
     out, err = server.communicate(timeout=30)
@@ -140,7 +140,7 @@ def narrow(app):
     with app.page('surface', width=400, height=800, has_touch=True) as page: yield page
 
 def test_the_page_is_ours_and_shows_no_code(wide):
-    assert wide.title() == 'Quadratic · fastrecipes explore' and wide.url.endswith('/#quadratic')
+    assert wide.title() == 'Quadratic · fastrecipes explore' and wide.url.endswith('#quadratic')
     assert wide.locator('html').get_attribute('lang') == 'en' and wide.locator('link[rel=icon]').count() == 1
     assert wide.locator('h1').inner_text() == 'fastrecipes explore' and wide.locator('h2').inner_text() == 'A quadratic by hand'
     assert wide.locator('.jp-InputArea, .jp-CodeMirrorEditor, pre').count() == 0
@@ -251,3 +251,17 @@ def test_messages_of_the_old_websocket_protocol_do_not_keep_the_server_counting(
     old = serialize_binary_message(dict(header=header, parent_header={}, metadata={}, content={}, buffers=[b'picture' * 100]))
     new = serialize_msg_to_ws_v1([json.dumps(header).encode(), b'{}', b'{}', b'{}'], 'iopub')
     assert app_module._header(theirs, old) is None and app_module._header(theirs, new) == header and app_module._header(theirs, b'') is None
+
+
+# Who may ask
+
+def test_only_who_knows_the_address_gets_the_page_and_only_from_this_machine(app):
+    from urllib.error import HTTPError
+    from urllib.request import Request, urlopen
+    page, token = app.address.split('?')
+    def answer(url, **headers):
+        try: return urlopen(Request(url, headers=headers), timeout=60).read()
+        except HTTPError as e: return e.code
+    before = len(kernels(app.server))
+    assert all(b'kernelId' not in answer(a) for a in (page, f'{page}?token=guess')) and answer(app.address, Host='evil.example') == 403 and len(kernels(app.server)) == before
+    assert b'kernelId' in answer(app.address)

@@ -16,7 +16,7 @@ def on_digits(app, tmp_path_factory):
     "The explorers on a machine without MNIST, in the same browser"
     home = tmp_path_factory.mktemp('bare')
     (home/'settings.ini').write_text('[resnet18]\nepochs = 3\n')
-    env = os.environ | dict(FASTAI_HOME=str(home/'fastai')) # The cache is that of the session, and what is trained here serves test_digits.py too
+    env = os.environ | dict(FASTAI_HOME=str(home/'fastai'), TMPDIR=str(home)) # So that settings.ini is above the page's folder. The cache is the session's, and serves test_digits.py too
     with subprocess.Popen(command(), stdout=subprocess.PIPE, text=True, cwd=home, env=env) as server:
         try: yield App(server.stdout.readline().split(' at ')[1].split()[0], app.browser, server)
         finally: server.send_signal(signal.SIGINT)
@@ -119,7 +119,7 @@ def draw(page, strokes):
 def says(page, rungs): return [re.search(rf"{n} says (\w+)", alt(page, ANSWERS))[1] if f'{n} says' in alt(page, ANSWERS) else None for n in rungs]
 
 def check_3_and_7(page, rungs):
-    for digit, style, seed in ((3, 0, None), (7, 0, None), (3, 1, 11), (7, 1, 12), (3, 0, 13), (7, 0, 14)):
+    for digit, style, seed in ((3, 0, 5), (7, 0, None), (3, 1, 12), (7, 1, 12), (3, 0, 13), (7, 0, 11)): # Of several sizes, in several places; bench/explore_digits.py counts hundreds
         press(page, 'clear')
         wait(page, lambda: alt(page, ANSWERS) == 'Nothing is drawn yet', 10)
         draw(page, example_strokes(digit, style, seed))

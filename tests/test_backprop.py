@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings, strategies as st
 from torch import nn
 from torch.testing import assert_close
 from fastrecipes.backprop import (accumulate_grad, backward, deep_net, draw_graph, draw_network, dropout, forward, gradient_norms, layer_outputs, mean_norms,
-                                  named_values, net_121, numeric_grad, plot_gradient_norms, sgd_step)
+                                  named_values, net_121, numeric_grad, plot_gradient_norms, step_params)
 from fastrecipes.loaders import to_floats
 from conftest import refused
 
@@ -48,11 +48,11 @@ def test_the_network_of_the_lecture_gives_its_values_and_gradients():
     assert bwd.loss.item() == pytest.approx((1.3429 - 3)**2, abs=2e-4)
 
 def test_one_step_of_a_tenth_gives_the_weights_of_the_lecture():
-    stepped = sgd_step(net_121(), backward(forward(net_121(), 1.), 3.).params, lr=.1)
+    stepped = step_params(net_121(), backward(forward(net_121(), 1.), 3.).params, lr=.1)
     assert rounded(stepped) == [[1.0348, -.8697], [1.0348, 2.1303], [1.2919, 2.2423], [-.6686]]
 
 def test_gradients_add_up_after_that_step_until_they_are_zeroed():
-    model = as_module(sgd_step(net_121(), backward(forward(net_121(), 1.), 3.).params, lr=.1))
+    model = as_module(step_params(net_121(), backward(forward(net_121(), 1.), 3.).params, lr=.1))
     x, y = torch.tensor([[1.]]).double(), torch.tensor([[3.]]).double()
     def first():
         F.mse_loss(model(x), y).backward()
@@ -122,7 +122,7 @@ def test_parameters_that_learn_are_neither_changed_nor_given_gradients():
     net = [(w.requires_grad_(), b.requires_grad_()) for w, b in random_net([2, 3, 1])]
     before, (x, y) = [t.detach().clone() for t in flat(net)], batch([2, 1], 4)
     bwd = backward(forward(net, x), y)
-    stepped = sgd_step(net, bwd.params, lr=.5)
+    stepped = step_params(net, bwd.params, lr=.5)
     assert not any(t.requires_grad for t in [bwd.loss, *flat(bwd.params), *bwd.hs, *bwd.zs, *flat(stepped)])
     assert all(t.grad is None and torch.equal(t, b) for t, b in zip(flat(net), before))
 
@@ -134,7 +134,7 @@ def test_steps_are_those_of_pytorchs_sgd():
         opt.zero_grad()
         F.mse_loss(model(x), y).backward()
         opt.step()
-        net = sgd_step(net, backward(forward(net, x), y).params, lr=.3)
+        net = step_params(net, backward(forward(net, x), y).params, lr=.3)
     assert_close(flat(net), [p.detach() for p in model.parameters()])
 
 @pytest.mark.parametrize('call, parts', [

@@ -172,8 +172,15 @@ def test_what_makes_no_sense_is_refused(change, parts):
 
 # In words
 
-@pytest.mark.parametrize('lr, steps, words', [(.1, 60, 'Arrived'), (.001, 60, 'Still going down'), (1.2, 20, 'Diverging'), (3., 500, 'Diverged'), (.1, 1, 'The loss is')])
+@pytest.mark.parametrize('lr, steps, words', [(.1, 60, 'Settled'), (.001, 60, 'Still going down'), (1.2, 20, 'Diverging'), (3., 500, 'Diverged'), (.1, 1, 'The loss is')])
 def test_a_path_in_words(lr, steps, words): assert describe_path(descend(square, [3.], lr, steps)).startswith(words)
+
+def test_a_crawl_is_told_from_an_arrival_by_the_lowest_loss_there_is():
+    t, speed = roller_coaster()
+    loss, solved = lambda p: mse(mk_quad(*p)(t), speed), torch.linalg.lstsq(torch.stack([t**2, t, torch.ones(20)], 1), roller_coaster()[1][:, None]).solution.flatten()
+    crawl = descend(loss, [1., -1., 1.], 1e-5, 200)
+    assert describe_path(crawl, loss(solved).item()).startswith('Crawling: the loss is 61') and 'Arrived' not in describe_path(crawl)
+    assert describe_path(descend(square, [3.], .1, 60), 0.).startswith('Arrived') and describe_path(descend(square, [3.], .97, 60)).startswith('Still going down')
 
 def test_a_path_that_jumps_or_stands_still_in_words():
     assert describe_path(descend(lambda p: p.abs().sum(), [1.05], .2, 30)).startswith('Jumping to and fro')
