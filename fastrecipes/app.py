@@ -162,12 +162,13 @@ def _server(
             http = HTTPServer(self.app)
             http.add_sockets([sock])
             self.ioloop.add_callback(on_ready)
-            before = signal.signal(signal.SIGINT, self._handle_signal_stop) # An orderly end: no exception in the middle of something
+            ends = [getattr(signal, n) for n in ('SIGINT', 'SIGTERM', 'SIGHUP') if hasattr(signal, n)] # Ctrl-C, a polite request, a terminal that is closed
+            before = {s: signal.signal(s, self._handle_signal_stop) for s in ends} # An orderly end: no exception in the middle of something
             try: self.ioloop.start()
             finally:
                 http.stop()
                 self.stop()
-                signal.signal(signal.SIGINT, before)
+                for s, handler in before.items(): signal.signal(s, handler or signal.SIG_DFL)
         def stop(self):
             for _ in range(100): # One that is only starting cannot be ended yet
                 try: return run_sync(self.kernel_manager.shutdown_all)(now=True)

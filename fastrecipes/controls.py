@@ -120,9 +120,11 @@ def errors_of(
     try: yield
     except Exception as e:
         if _strict[0] or (panel := home(_panels)) is None: raise
+        if not panel.mishap: panel.before = panel.status.value
         panel.say(f"This did not work: {type(e).__name__}: {e}", wrong=True)
+        panel.mishap = True
     else:
-        if panel := home([p for p in _panels if p.wrong]): panel.say('') # It works again
+        if panel := home([p for p in _panels if p.mishap]): panel.mishap, panel.status.value = False, panel.before # It works again
 
 def watch(
     widgets:w.Widget|Iterable[w.Widget], # One, or several
@@ -315,7 +317,7 @@ css = """
 class Panel(w.VBox):
     "Title, text, controls and pictures, with a line at the end of the controls that says what happens"
     def __init__(self, title:str, text:str, controls:Iterable[w.Widget], pictures:Iterable[w.Widget]):
-        self.title, self.wrong, self.status = title, False, w.HTML().add_class('fr-status')
+        self.title, self.mishap, self.status = title, False, w.HTML().add_class('fr-status')
         head = w.HTML(f"<style>{css}</style><h2>{escape(title)}</h2><p>{escape(text)}</p>").add_class('fr-head')
         self.controls = w.VBox([*([controls] if isinstance(controls, w.Widget) else controls), self.status]).add_class('fr-controls')
         self._align()
@@ -346,7 +348,7 @@ class Panel(w.VBox):
         wrong:bool=False, # It is an error
     ):
         "One line in the status area, in place of the last"
-        self.wrong, text = wrong, ' '.join(str(text).split())
+        self.mishap, text = False, ' '.join(str(text).split())
         self.status.value = f"<span class='{'fr-wrong' if wrong else 'fr-said'}'>{escape(text)}</span>"
 
 def panel(

@@ -605,7 +605,7 @@ class Rungs:
         if self.source not in _likes: raise no_such('source of drawings', self.source, _likes)
         self.settings = {name: get_recipe(name).resolve((settings or {}).get(name, {})) for name in (names or ladder())}
         self.models, self.state, self.news = {}, dict.fromkeys(self.settings, 'waiting'), deque()
-        self.folder, self.images, self.process, self.stopped = models_dir(), None, None, False
+        self.folder, self.images, self.process, self.stopped, self.mended = models_dir(), None, None, False, set()
         try: check_out(self.folder)
         except InputError:
             self.aside = TemporaryDirectory(prefix='fastrecipes_') # Kept for as long as this object is
@@ -650,8 +650,12 @@ class Rungs:
     def _take(self, name:str):
         from fastrecipes.store import load
         try: self.models[name] = self._similarity() if name == 'similarity' else load(self._home(name), 'cpu')
-        except InputError: # Damaged: away with it
+        except InputError as e: # Damaged: away with it, and once more
             _discard(self._home(name))
+            if name in self.mended:
+                self.state[name] = f'failed ({e})'
+                return
+            self.mended.add(name)
             self.state[name] = 'waiting'
             Thread(target=self._work, args=[[name]], daemon=True).start()
 
@@ -972,12 +976,12 @@ class DrawingExplorer:
 
     async def follow(self):
         "Show each rung as it becomes ready"
-        with errors_of(self.pad):
-            while not self.rungs.finished:
+        while not self.rungs.finished:
+            with errors_of(self.pad):
                 if self.rungs.collect():
                     self.show()
                     self.say()
-                await asyncio.sleep(.1)
+            await asyncio.sleep(.1)
 
 def explore_drawing(
     source:str|None=None, # 'mnist' or 'digits', which need no network; None: MNIST where it has been fetched before

@@ -180,3 +180,15 @@ def test_sliders_are_of_whole_numbers_where_all_that_they_are_given_is():
     assert isinstance(whole, w.IntSlider) and whole.step == 1
     assert isinstance(part, w.FloatSlider) and part.value == .5
     assert (log.min, log.max, log.value) == (-3, 1, .01) and tick('yes', True).value is True
+
+def test_what_a_panel_said_comes_back_when_a_mishap_is_over():
+    s = slider('x', 1, 0, 3)
+    here = panel('t', 'x', [s])
+    watch(s, lambda c: 1 / c.new)
+    here.say('sgd failed', wrong=True)
+    s.value = 0
+    assert 'ZeroDivisionError' in here.said
+    s.value = 2
+    assert here.said == 'sgd failed' and 'fr-wrong' in here.status.value
+    s.value = 3
+    assert here.said == 'sgd failed'

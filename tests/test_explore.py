@@ -186,3 +186,17 @@ def test_every_explorer_has_a_title_a_text_named_controls_and_pictures_with_word
     assert p.title and 80 < len(p.children[0].value.split('<p>')[1]) < 400
     names = [c.description for c in ex.row(*p.controls.children).children if getattr(c, 'description', '')]
     assert len(names) == len(set(names)) >= 4 and all(len(c.tooltip) > 20 and c.value for c in p.pictures.children)
+
+def test_a_step_beyond_a_slider_is_kept_and_said():
+    net = ex.explore_network()
+    net.control('learning rate').value = 1.
+    net.control('one SGD step').click()
+    assert net.control('w from h₂').value == 4 and 'Beyond its slider: w from h₂ 4.42.' in net.said
+    relus = ex.explore_relus()
+    relus.control('learning rate').value, relus.control('momentum').value = 1., 0.
+    relus.control('height').value = 6.
+    relus.control('one gradient step').click()
+    values = relus.pictures.children[0].values
+    slope, height = values['params'][0, 0].item(), relus.control('height').value
+    relus.control('height').value = 1. if height != 1 else 2.
+    assert abs(slope) > 6 and relus.pictures.children[0].values['params'][0, 0].item() == slope
