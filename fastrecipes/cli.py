@@ -356,10 +356,9 @@ def check(source, valid, seed, quiet, as_json):
 @click.option('--clear', is_flag=True, help='Remove all of it.')
 def cache(clear):
     "Show what is kept so that a second run starts at once, decoded image sets and the models behind the drawn digit, and where."
-    from fastrecipes.files import cache_dir, cache_entries, clear_cache
+    from fastrecipes.files import cache_dir, cache_entries, clear_cache, clear_models, model_entries, models_dir
     found, clearing = {'image set': cache_entries}, {'image set': clear_cache}
-    if (cache_dir()/'models').is_dir():
-        from fastrecipes.digits import clear_models, model_entries
+    if models_dir().is_dir():
         found['model'], clearing['model'] = model_entries, clear_models
     if clear:
         removed = [f"{_count(n, kind)}, {_megabytes(freed)}" for kind, f in clearing.items() for n, freed in [f()]]

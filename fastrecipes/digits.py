@@ -9,16 +9,14 @@ a training that can be stopped, changed and gone on with at any batch, and a she
 # %% auto #0
 __all__ = ['bends', 'LiveTraining', 'draw_curves', 'draw_units', 'some_of_train', 'verdict', 'TrainingExplorer',
            'explore_training', 'render_strokes', 'example_strokes', 'stroke_width', 'normalise_drawing',
-           'drawing_source', 'drawing_set', 'models_dir', 'model_entries', 'clear_models', 'warm_up', 'Rungs', 'ask',
-           'draw_answers', 'shifted', 'shift_accuracy', 'draw_shifts', 'DrawingPad', 'seen_words', 'Seen',
-           'DrawingExplorer', 'explore_drawing']
+           'drawing_source', 'drawing_set', 'warm_up', 'Rungs', 'ask', 'draw_answers', 'shifted', 'shift_accuracy',
+           'draw_shifts', 'DrawingPad', 'seen_words', 'Seen', 'DrawingExplorer', 'explore_drawing']
 
 # %% ../nbs/12_digits.ipynb #1c640f9f
-import asyncio, json, math, os, re, shutil, subprocess, sys, time
+import asyncio, json, math, os, subprocess, sys, time
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
-from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,7 +27,7 @@ from torch import nn
 from traitlets import Bytes, Float, Int, List, Unicode
 from . import __version__
 from .controls import BLUE, GREY, ORANGE, Picture, Runner, button, choice, errors_of, muted, panel, row, slider, tick, watch
-from .files import CacheEntry, InputError, cache_dir, check_out, no_such
+from .files import InputError, check_out, clear_models, discard_model, model_entries, models_dir, no_such
 from .images import ImageSet, Split, load, stratified_split
 from .recipes import Classifier, get_recipe, ladder
 
@@ -506,39 +504,11 @@ def drawing_set(
     return ImageSet(images.source, images.classes, part(images.train, n), part(images.valid, max(n // 6, 10)))
 
 # %% ../nbs/12_digits.ipynb #f17e1635
-def models_dir() -> Path: # Perhaps not there yet
-    "Where the trained rungs are kept: a folder in the cache"
-    return cache_dir()/'models'
-
-_entry = re.compile(r'[a-z0-9_]+-[0-9a-f]{32}')
-
 def _home(name:str, settings:dict, images:ImageSet, seed:int) -> str:
     "The folder's name for a fitted recipe: one for everything that it depends on"
     from hashlib import blake2b
     what = name, sorted(settings.items()), images.fingerprint, seed, __version__, torch.__version__
     return f"{name}-{blake2b(repr(what).encode(), digest_size=16).hexdigest()}"
-
-def _discard(home:Path) -> int: # Bytes
-    "Remove an entry, and nothing else"
-    if not _entry.fullmatch(home.name) or home.is_symlink() or not home.is_dir(): return 0
-    n = sum(f.stat().st_size for f in home.rglob('*') if f.is_file())
-    shutil.rmtree(home, ignore_errors=True)
-    return 0 if home.exists() else n
-
-def model_entries() -> list: # `CacheEntry`s, the newest first
-    "The trained rungs that are kept"
-    def entry(p):
-        made = datetime.fromtimestamp(p.stat().st_mtime).astimezone()
-        size = sum(f.stat().st_size for f in p.iterdir() if f.is_file())
-        try: source = json.loads((p/'card.json').read_text('utf-8'))['source']; return CacheEntry(p.name, str(source['name']), int(source['images']['train']), size, made)
-        except Exception: return CacheEntry(p.name, '', 0, size, made) # Damaged
-    homes = sorted(models_dir().iterdir()) if models_dir().is_dir() else []
-    return sorted((entry(p) for p in homes if _entry.fullmatch(p.name) and p.is_dir() and not p.is_symlink()), key=lambda e: e.made, reverse=True)
-
-def clear_models() -> tuple: # How many entries were removed, and how many bytes
-    "Remove the trained rungs that are kept"
-    freed = [_discard(models_dir()/e.name) for e in model_entries()]
-    return len(freed), sum(freed)
 
 # %% ../nbs/12_digits.ipynb #1b51e137
 def _tell(**news):
@@ -651,7 +621,7 @@ class Rungs:
         from fastrecipes.store import load
         try: self.models[name] = self._similarity() if name == 'similarity' else load(self._home(name), 'cpu')
         except InputError as e: # Damaged: away with it, and once more
-            _discard(self._home(name))
+            discard_model(self._home(name))
             if name in self.mended:
                 self.state[name] = f'failed ({e})'
                 return

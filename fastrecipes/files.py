@@ -11,7 +11,8 @@ decoded for the next run, and writing so that nobody ever finds half a file."""
 __all__ = ['image_suffixes', 'InputError', 'no_such', 'printable', 'some_of', 'image_bytes', 'read_image', 'fit_image', 'Header',
            'probe', 'natural', 'ImageFile', 'image_file', 'image_files', 'subfolders', 'Unreadable', 'read_many',
            'image_size', 'image_channels', 'size_text', 'Decoded', 'common_size', 'check_out', 'alive', 'write_atomic',
-           'cache_dir', 'decode_files', 'CacheEntry', 'cache_entries', 'clear_cache']
+           'cache_dir', 'decode_files', 'CacheEntry', 'cache_entries', 'clear_cache', 'models_dir', 'discard_model',
+           'model_entries', 'clear_models']
 
 # %% ../nbs/00_files.ipynb #15eb0902
 import json, math, os, re, sys, tempfile, time
@@ -541,3 +542,33 @@ def clear_cache() -> tuple: # How many entries were removed, and how many bytes
     chosen = [p for p in _folders_of_ours(cache_dir()) if not (_making.fullmatch(p.name) and _in_hand(p))]
     freed = [_remove(p) for p in chosen]
     return sum(not p.exists() for p in chosen), sum(freed)
+
+# %% ../nbs/00_files.ipynb #27330246
+def models_dir() -> Path: # Perhaps not there yet
+    "Where `12_digits` keeps the rungs that it has trained: a folder in the cache"
+    return cache_dir()/'models'
+
+_model_name = re.compile(r'[a-z0-9_]+-[0-9a-f]{32}')
+
+def discard_model(home:Path) -> int: # Bytes
+    "Remove an entry, and nothing else"
+    if not _model_name.fullmatch(home.name) or home.is_symlink() or not home.is_dir(): return 0
+    n = sum(f.stat().st_size for f in home.rglob('*') if f.is_file())
+    from shutil import rmtree
+    rmtree(home, ignore_errors=True)
+    return 0 if home.exists() else n
+
+def model_entries() -> list: # `CacheEntry`s, the newest first
+    "The trained rungs that are kept"
+    def entry(p):
+        made = datetime.fromtimestamp(p.stat().st_mtime).astimezone()
+        size = sum(f.stat().st_size for f in p.iterdir() if f.is_file())
+        try: source = json.loads((p/'card.json').read_text('utf-8'))['source']; return CacheEntry(p.name, str(source['name']), int(source['images']['train']), size, made)
+        except Exception: return CacheEntry(p.name, '', 0, size, made) # Damaged
+    homes = sorted(models_dir().iterdir()) if models_dir().is_dir() else []
+    return sorted((entry(p) for p in homes if _model_name.fullmatch(p.name) and p.is_dir() and not p.is_symlink()), key=lambda e: e.made, reverse=True)
+
+def clear_models() -> tuple: # How many entries were removed, and how many bytes
+    "Remove the trained rungs that are kept"
+    freed = [discard_model(models_dir()/e.name) for e in model_entries()]
+    return len(freed), sum(freed)
