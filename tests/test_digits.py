@@ -318,7 +318,8 @@ def test_the_second_time_all_are_there_without_training(models):
 def test_another_setting_seed_or_set_is_another_entry(on_digits, models):
     one = dict(name='mlp', settings=on_digits.settings['mlp'], images=SET, seed=42)
     names = {D._home(**one | change) for change in ({}, dict(name='sgd'), dict(settings=one['settings'] | dict(lr=.5)), dict(images=SMALL), dict(seed=1))}
-    assert len(names) == 5 and all(D._entry.fullmatch(n) for n in names) and D._home(**one) == on_digits._home('mlp').name
+    from fastrecipes.files import _model_name
+    assert len(names) == 5 and all(_model_name.fullmatch(n) for n in names) and D._home(**one) == on_digits._home('mlp').name
 
 def test_entries_are_made_listed_mended_and_cleared(own_cache):
     rungs = Rungs('digits', ['sgd', 'linear'], dict(linear=dict(lr=9e37, epochs=5)))
