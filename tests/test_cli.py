@@ -568,7 +568,7 @@ def test_a_wrong_port_is_refused_before_anything_starts(args, words): refused(ca
 
 def test_the_installed_explorers_have_their_page(installed, env, tmp_path):
     with subprocess.Popen([sys.executable, installed/'bin/fastrecipes', 'explore', '--port', '0', '--no-browser'], cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True) as server:
-        address = re.search(r'http://127\.0\.0\.1:\d+/', server.stdout.readline())[0]
+        address = server.stdout.readline().split(' at ')[1].split()[0]
         page = urlopen(address, timeout=60).read().decode()
         server.send_signal(signal.SIGINT)
     assert server.returncode == 0 and '<title>fastrecipes explore</title>' in page and 'application/vnd.jupyter.widget-view+json' in page
