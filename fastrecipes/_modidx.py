@@ -246,7 +246,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'fastrecipes.descent.noise': ('descent.html#noise', 'fastrecipes/descent.py'),
                                      'fastrecipes.descent.noisy_quad': ('descent.html#noisy_quad', 'fastrecipes/descent.py'),
                                      'fastrecipes.descent.pixel_table': ('descent.html#pixel_table', 'fastrecipes/descent.py'),
-                                     'fastrecipes.descent.plot_fits': ('descent.html#plot_fits', 'fastrecipes/descent.py'),
                                      'fastrecipes.descent.plot_function': ('descent.html#plot_function', 'fastrecipes/descent.py'),
                                      'fastrecipes.descent.plot_losses': ('descent.html#plot_losses', 'fastrecipes/descent.py'),
                                      'fastrecipes.descent.plot_surface': ('descent.html#plot_surface', 'fastrecipes/descent.py'),

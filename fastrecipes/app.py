@@ -162,7 +162,8 @@ def _server(
             http = HTTPServer(self.app)
             http.add_sockets([sock])
             self.ioloop.add_callback(on_ready)
-            ends = [getattr(signal, n) for n in ('SIGINT', 'SIGTERM', 'SIGHUP') if hasattr(signal, n)] # Ctrl-C, a polite request, a terminal that is closed
+            ends = [signal.SIGINT, signal.SIGTERM] # Ctrl-C, and a polite request
+            if hasattr(signal, 'SIGHUP') and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN: ends.append(signal.SIGHUP) # A terminal that is closed, unless nohup says to go on
             before = {s: signal.signal(s, self._handle_signal_stop) for s in ends} # An orderly end: no exception in the middle of something
             try: self.ioloop.start()
             finally:

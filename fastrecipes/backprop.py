@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from itertools import product
 import numpy as np, pandas as pd, torch, torch.nn.functional as F
 from torch import nn
-from .images import InputError, new_figure
+from .images import BLUE, GREY, InputError, ORANGE, new_figure
 
 # %% ../nbs/04_backprop.ipynb #f082edc1
 _activations = { # Function, and its slope from its output
@@ -148,7 +148,7 @@ def named_values(
     return out
 
 # %% ../nbs/04_backprop.ipynb #b4682248
-_blue, _brown, _pale, _grey = '#1f5a8a', '#b4602b', '#a9bdcf', '#5b6470'
+_pale = '#a9bdcf'
 
 def _number(v) -> str:
     "Four decimals below 10, and fewer above"
@@ -159,7 +159,7 @@ def _number(v) -> str:
 def _pair(ax, at:tuple, value, grad=None, name:str='', paper:list|None=None):
     "A value in blue, its gradient in brown under it; with `paper`, a white rectangle to lie behind them is added to it"
     from matplotlib.patches import Rectangle
-    texts = [(name + _number(value), _blue)] + ([] if grad is None else [(_number(grad), _brown)])
+    texts = [(name + _number(value), BLUE)] + ([] if grad is None else [(_number(grad), ORANGE)])
     (x, y), line, width = at, .18, .075 * max(len(t) for t, _ in texts) + .05
     for k, (text, color) in enumerate(texts): ax.text(x, y + line * ((len(texts) - 1) / 2 - k), text, color=color, fontsize=8.5, ha='center', va='center_baseline')
     if paper is not None: paper.append(Rectangle((x - width / 2, y - line * len(texts) / 2), width, line * len(texts)))
@@ -191,7 +191,7 @@ def _draw_units(ax, fwd, bwd, at:list, paper:list, labelled:bool):
     from matplotlib.collections import EllipseCollection
     from matplotlib.patches import Rectangle
     places = [p for layer in at for p in layer]
-    looks = dict(facecolors='#f3f7fa', edgecolors=_blue, linewidths=1.2, zorder=2)
+    looks = dict(facecolors='#f3f7fa', edgecolors=BLUE, linewidths=1.2, zorder=2)
     ax.add_collection(EllipseCollection(.7, .7, 0, units='xy', offsets=places, offset_transform=ax.transData, **looks))
     values, grads = fwd.hs + fwd.zs[-1:], bwd and bwd.hs + bwd.zs[-1:]
     for l, layer in enumerate(at):
@@ -199,7 +199,7 @@ def _draw_units(ax, fwd, bwd, at:list, paper:list, labelled:bool):
             _pair(ax, (x, y), values[l][0, i], bwd and grads[l][0, i])
             if not labelled: continue
             name = _unit_name(fwd, l, i)
-            ax.text(x, y + .47, name, color=_grey, fontsize=8.5, ha='center', va='center_baseline')
+            ax.text(x, y + .47, name, color=GREY, fontsize=8.5, ha='center', va='center_baseline')
             paper.append(Rectangle((x - .035 * len(name), y + .38), .07 * len(name), .18))
             if l: _pair(ax, (x, y - .55), fwd.params[l - 1][1][i], bwd and bwd.params[l - 1][1][i], name='b ', paper=paper)
 
@@ -231,9 +231,9 @@ def draw_network(
     _draw_lines(ax, fwd, bwd, at, paper)
     _draw_units(ax, fwd, bwd, at, paper, labelled)
     ax.add_collection(PatchCollection(paper, facecolors='white', edgecolors='none', zorder=1.5))
-    ax.text(w / 2 - .05, .14, 'values', color=_blue, fontsize=8.5, ha='right')
+    ax.text(w / 2 - .05, .14, 'values', color=BLUE, fontsize=8.5, ha='right')
     if bwd:
-        ax.text(w / 2 + .05, .14, 'gradients', color=_brown, fontsize=8.5)
+        ax.text(w / 2 + .05, .14, 'gradients', color=ORANGE, fontsize=8.5)
         ax.text(w / 2, h - .12, _loss_line(fwd, bwd), color='#222222', fontsize=9.5, ha='center', va='top')
     return fig
 
@@ -326,10 +326,10 @@ def _render(dot) -> GraphSvg:
 def _add_operation(dot, name:str, fn, names:dict, saved:bool):
     "A box for an operation, or for the parameter in which the way ends, and perhaps boxes for what it keeps"
     leaf = getattr(fn, 'variable', None) # Of an `AccumulateGrad`: the parameter
-    if leaf is not None: dot.node(name, f"{names.get(id(leaf), '')}\n{tuple(leaf.shape)}".strip(), color=_blue, fillcolor='#e4edf5')
+    if leaf is not None: dot.node(name, f"{names.get(id(leaf), '')}\n{tuple(leaf.shape)}".strip(), color=BLUE, fillcolor='#e4edf5')
     else: dot.node(name, fn.name().removeprefix('torch::autograd::').partition('Backward')[0])
     for what, t in (_saved(fn) if saved else {}).items():
-        dot.node(f'{name} {what}', f'{what}\n{tuple(t.shape)}', shape='note', style='filled', color=_brown, fillcolor='#f8ede5')
+        dot.node(f'{name} {what}', f'{what}\n{tuple(t.shape)}', shape='note', style='filled', color=ORANGE, fillcolor='#f8ede5')
         dot.edge(f'{name} {what}', name, style='dashed', dir='none')
 
 def draw_graph(
@@ -342,9 +342,9 @@ def draw_graph(
     except ImportError as e: raise InputError("drawing a graph needs the package graphviz: pip install graphviz") from e
     graph = _walk(result)
     number, names = {fn: str(i) for i, fn in enumerate(graph)}, {id(p): name for name, p in (params or {}).items()}
-    boxes = dict(shape='box', style='rounded,filled', color=_grey, fillcolor='white', height='.3', fontname='Helvetica,Arial,sans-serif', fontsize='11')
+    boxes = dict(shape='box', style='rounded,filled', color=GREY, fillcolor='white', height='.3', fontname='Helvetica,Arial,sans-serif', fontsize='11')
     # The limits bound the search for the best layout, which takes minutes where a parameter is used a hundred times
-    dot = Digraph(graph_attr=dict(rankdir='LR', nodesep='.15', ranksep='.3', nslimit='1', nslimit1='1'), node_attr=boxes, edge_attr=dict(color=_brown, dir='back', arrowsize='.6'))
+    dot = Digraph(graph_attr=dict(rankdir='LR', nodesep='.15', ranksep='.3', nslimit='1', nslimit1='1'), node_attr=boxes, edge_attr=dict(color=ORANGE, dir='back', arrowsize='.6'))
     dot.node('result', f"{result.item():.4g}" if result.numel() == 1 else str(tuple(result.shape)), style='bold,rounded')
     dot.edge('0', 'result')
     for fn, before in graph.items():
@@ -428,7 +428,7 @@ def mean_norms(
     "The geometric mean over the seeds, layer by layer"
     with np.errstate(divide='ignore'): return np.exp(np.log(norms.drop(columns='seed').set_index('layer')).groupby('layer').mean())
 
-_looks = [(_blue, '-'), (_brown, (0, (5, 1.5))), ('#3d9b8f', (0, (3, 1, 1, 1))), ('#7d5ba6', (0, (1.2, 1.2))), ('#374151', (0, (8, 2)))] # Colours and dashes
+_looks = [(BLUE, '-'), (ORANGE, (0, (5, 1.5))), ('#3d9b8f', (0, (3, 1, 1, 1))), ('#7d5ba6', (0, (1.2, 1.2))), ('#374151', (0, (8, 2)))] # Colours and dashes
 _whats = dict(gradient="norm of the weights' gradient", signal="norm of the output's gradient", activation="output, root mean square")
 
 def _mark_decades(ax):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 import pandas as pd
 from .files import InputError, check_out, no_such, write_atomic
-from .images import ImageSet, load, new_figure
+from .images import BLUE, ImageSet, ORANGE, load, new_figure
 from .loaders import pick_device
 from .recipes import Fitted, fit, get_recipe, global_settings, ladder, recipes
 
@@ -124,12 +124,12 @@ def plot_comparison(comparison:Comparison) -> 'matplotlib.figure.Figure':
     low, high = t.accuracy.min(), t.accuracy.max()
     room = max(high - low, .01)
     left.hlines(t.index, low - room * .1, t.accuracy, color='#9db4c8', lw=1.5)
-    left.plot(t.accuracy, t.index, 'o', color='#1f5a8a')
+    left.plot(t.accuracy, t.index, 'o', color=BLUE)
     left.set(yticks=t.index, yticklabels=t.recipe, ylim=(-.5, len(t) - .5), xlim=(low - room * .1, high + room * .25), xlabel='validation accuracy')
     for y, a in t.accuracy.items(): left.annotate(f'{a:.4f}', (a, y), (6, 0), textcoords='offset points', va='center', fontsize=9)
     seconds = t.train_seconds.clip(lower=1e-3)
     right.hlines(t.index, seconds.min() / 2, seconds, color='#e0bfa6', lw=1.5)
-    right.plot(seconds, t.index, 's', color='#b4602b')
+    right.plot(seconds, t.index, 's', color=ORANGE)
     right.set(xscale='log', xlabel='training seconds (log scale)', xlim=(seconds.min() / 2, seconds.max() * 4))
     for y, s in t.train_seconds.items(): right.annotate(f'{s:.2g} s' if s < 10 else f'{s:.0f} s', (seconds[y], y), (7, 0), textcoords='offset points', va='center', fontsize=9)
     for ax in (left, right):

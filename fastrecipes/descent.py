@@ -11,7 +11,7 @@ gradients not zeroed, inputs on different scales) goes wrong here too, where one
 __all__ = ['pixel_table', 'quad', 'mk_quad', 'plot_function', 'noise', 'add_noise', 'noisy_quad', 'mae', 'mse', 'quad_mae',
            'apply_step', 'descend', 'plot_losses', 'at_step', 'describe_path', 'roller_coaster', 'show_preds',
            'standardise', 'Surface', 'loss_surface', 'plot_surface', 'LineProblem', 'line_problem', 'line_surface',
-           'rectified_linear', 'double_relu', 'sum_relus', 'start_relus', 'relu_loss', 'plot_fits']
+           'rectified_linear', 'double_relu', 'sum_relus', 'start_relus', 'relu_loss']
 
 # %% ../nbs/03_descent.ipynb #26f1cbc9
 import math
@@ -21,7 +21,7 @@ from functools import partial
 from typing import NamedTuple
 import numpy as np, pandas as pd, torch, torch.nn.functional as F
 from .files import InputError
-from .images import new_figure
+from .images import BLUE, GREEN, GREY, ORANGE, new_figure
 
 # %% ../nbs/03_descent.ipynb #22d916c8
 def pixel_table(
@@ -47,13 +47,11 @@ def mk_quad(a, b, c) -> Callable:
     return partial(quad, a, b, c)
 
 # %% ../nbs/03_descent.ipynb #8d3bd266
-_BLUE, _ORANGE, _GREY = '#1f5a8a', '#b4602b', '#8a8a8a'
-
 def plot_function(
     f:Callable, # Takes x, float (n, 1), and returns y of that shape
     title:str|None=None,
     min:float=-2.1, max:float=2.1, # From and to which x
-    color:str=_BLUE,
+    color:str=BLUE,
     ylim:tuple|None=None, # Lowest and highest y; of what is drawn if not given
     points:tuple|None=None, # (x, y) to draw as dots
     fig=None, # A figure to draw into; a new one if not given
@@ -61,7 +59,7 @@ def plot_function(
     "The curve of `f`, and points if there are some (after fast.ai lesson 3)"
     fig = fig or new_figure(4.2, 2.6)
     ax = fig.subplots()
-    if points is not None: ax.plot(*(np.asarray(p).ravel() for p in points), 'o', color=_GREY, ms=4.5)
+    if points is not None: ax.plot(*(np.asarray(p).ravel() for p in points), 'o', color=GREY, ms=4.5)
     x = torch.linspace(min, max, 201)[:, None]
     with torch.no_grad(): ax.plot(x, f(x).expand_as(x), color=color, lw=2)
     ax.set(xlabel='x', ylabel='y', xlim=(min, max), title=title, **({'ylim': ylim} if ylim else {}))
@@ -196,7 +194,7 @@ def plot_losses(
     "The losses of several descents by step"
     fig = fig or new_figure(5.2, 2.6)
     ax = fig.subplots()
-    for (name, path), (color, style) in zip(paths.items(), [(_BLUE, '-'), (_ORANGE, '--'), ('#3d7a5a', '-.'), ('#6a4c93', ':')] * len(paths)):
+    for (name, path), (color, style) in zip(paths.items(), [(BLUE, '-'), (ORANGE, '--'), (GREEN, '-.'), (GREY, ':')] * len(paths)):
         ax.plot(path.step, path.loss, color=color, ls=style, lw=1.8, label=name)
     ax.set(xlabel='step', ylabel='loss', **({'yscale': 'log'} if log else {}), **({'ylim': ylim} if ylim else {}))
     ax.grid(alpha=.25); ax.legend(frameon=False, loc='lower center', bbox_to_anchor=(.5, 1), ncols=len(paths))
@@ -236,24 +234,26 @@ def describe_path(
 
 # %% ../nbs/03_descent.ipynb #f178dd69
 def roller_coaster(
-    seed:int=9,
+    seed:int=9, # Of the noise
 ) -> tuple[torch.Tensor, torch.Tensor]: # Time in seconds and speed, float32 (20,)
     "The speeds of fast.ai's chapter 4: 0.75 (t - 9.5)² + 1 at t = 0 to 19, with noise of 3"
     t = torch.arange(20.)
     return t, torch.randn(20, generator=torch.Generator().manual_seed(seed)) * 3 + .75 * (t - 9.5)**2 + 1
 
 def show_preds(
-    t:torch.Tensor, # (n,)
-    targets:torch.Tensor, # (n,)
-    preds:dict, # Title to predictions (n,); a picture each
+    x:torch.Tensor, # (n,) or (n, 1)
+    targets:torch.Tensor, # Of that shape: the points
+    preds:dict, # Title to predictions of that shape; a picture each
+    xlabel:str='x', ylabel:str='y',
+    fig=None, # A figure to draw into; a new one if not given
 ) -> 'matplotlib.figure.Figure':
-    "Predictions over the points that they should hit (after fast.ai chapter 4)"
-    fig = new_figure(2.6 * len(preds), 2.3)
+    "Predictions over the points that they should hit, side by side (after fast.ai chapter 4)"
+    fig = fig or new_figure(2.2 * len(preds) + .3, 2.3)
     for ax, (title, p) in zip(fig.subplots(1, len(preds), sharey=True, squeeze=False)[0], preds.items()):
-        ax.plot(t, targets, 'o', color=_GREY, ms=4, label='measured')
-        ax.plot(t, torch.as_tensor(p).detach(), color=_ORANGE, lw=2, label='predicted')
-        ax.set(title=title, xlabel='time (s)'); ax.grid(alpha=.25)
-    fig.axes[0].set_ylabel('speed')
+        ax.plot(x.flatten(), targets.flatten(), '.', color=GREY, ms=5, label='points')
+        ax.plot(x.flatten(), torch.as_tensor(p).detach().flatten(), color=ORANGE, lw=2, label='predictions')
+        ax.set(title=title, xlabel=xlabel); ax.grid(alpha=.25)
+    fig.axes[0].set_ylabel(ylabel)
     fig.axes[0].legend(frameon=False, fontsize='small')
     return fig
 
@@ -309,8 +309,8 @@ def plot_surface(
         p = path[cols].to_numpy()
         p = p[np.isfinite(p).all(1)]
         ax.plot(*p.T, '-', color='white', lw=3)
-        ax.plot(*p.T, '-', color=_ORANGE, lw=1.5, marker='.', ms=5, label='path')
-        ax.plot(*p[0], 'o', color=_ORANGE, mec='white', ms=8, label='start')
+        ax.plot(*p.T, '-', color=ORANGE, lw=1.5, marker='.', ms=5, label='path')
+        ax.plot(*p[0], 'o', color=ORANGE, mec='white', ms=8, label='start')
     ax.set(xlabel=surface.names[0], ylabel=surface.names[1], title=title, xlim=(surface.x[0].item(), surface.x[-1].item()), ylim=(surface.y[0].item(), surface.y[-1].item()))
     ax.legend(loc='lower left', framealpha=.85, fontsize='small')
     return fig
@@ -381,19 +381,3 @@ def start_relus(
 def relu_loss(params, x, y) -> torch.Tensor:
     "Mean squared error of a `sum_relus` at points (x, y), both float (n, 1)"
     return mse(sum_relus(params, x), y)
-
-# %% ../nbs/03_descent.ipynb #af40bd2c
-def plot_fits(
-    x:torch.Tensor, # (n, 1)
-    y:torch.Tensor, # (n, 1), the points
-    fits:dict, # Title to predictions (n, 1); a picture each
-    fig=None, # A figure to draw into; a new one if not given
-) -> 'matplotlib.figure.Figure':
-    "Several fitted curves over the same points, side by side"
-    fig = fig or new_figure(2.1 * len(fits) + .3, 2.2)
-    for ax, (title, p) in zip(fig.subplots(1, len(fits), sharey=True, squeeze=False)[0], fits.items()):
-        ax.plot(x.flatten(), y.flatten(), '.', color=_GREY, ms=3)
-        ax.plot(x.flatten(), p.detach().flatten(), color=_ORANGE, lw=2)
-        ax.set(title=title, xlabel='x'); ax.grid(alpha=.25)
-    fig.axes[0].set_ylabel('y')
-    return fig

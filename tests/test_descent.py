@@ -7,7 +7,7 @@ from torch import nn
 from torch.func import functional_call
 from conftest import refused
 from fastrecipes.descent import (LineProblem, add_noise, apply_step, at_step, descend, describe_path, double_relu, line_problem, line_surface, loss_surface, mae,
-                                 mk_quad, mse, noise, noisy_quad, pixel_table, plot_fits, plot_function, plot_losses, plot_surface, quad, quad_mae, rectified_linear,
+                                 mk_quad, mse, noise, noisy_quad, pixel_table, plot_function, plot_losses, plot_surface, quad, quad_mae, rectified_linear,
                                  relu_loss, roller_coaster, show_preds, standardise, start_relus, sum_relus)
 
 small = st.floats(-3, 3, allow_nan=False, width=32)
@@ -241,14 +241,14 @@ def test_pictures_have_titles_and_labelled_axes_and_draw_what_they_are_given():
     fig = plot_surface(line_surface(p), descend(p.loss, [0., 0.], .1, 5, names=('slope', 'intercept')), 'map')
     assert 'slope' in text(fig) and 'intercept' in text(fig) and 'path' in text(fig)
     t, speed = roller_coaster()
-    assert len(show_preds(t, speed, {'a': speed, 'b': speed * 0}).axes) == 2 and len(plot_fits(x, y, {'a': y, 'b': y, 'c': y}).axes) == 3
+    assert len(show_preds(t, speed, {'a': speed, 'b': speed * 0}).axes) == 2 and len(show_preds(x, y, {'a': y, 'b': y, 'c': y}).axes) == 3
     assert plt.get_fignums() == open_before
 
 def test_a_figure_can_be_drawn_into_again():
     x, y = noisy_quad()
     p = line_problem()
     fig = plot_function(mk_quad(1, 1, 1), points=(x, y))
-    for again in (lambda: plot_function(mk_quad(3, 2, 1), fig=fig), lambda: plot_surface(line_surface(p), fig=fig), lambda: plot_losses({'a': descend(square, [1.], .1, 2)}, fig=fig), lambda: plot_fits(x, y, {'a': y}, fig=fig)):
+    for again in (lambda: plot_function(mk_quad(3, 2, 1), fig=fig), lambda: plot_surface(line_surface(p), fig=fig), lambda: plot_losses({'a': descend(square, [1.], .1, 2)}, fig=fig), lambda: show_preds(x, y, {'a': y}, fig=fig)):
         fig.clear()
         assert again() is fig and len(fig.axes) == 1
 
