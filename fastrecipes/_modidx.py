@@ -496,6 +496,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'fastrecipes.images.Split.__getitem__': ('images.html#split.__getitem__', 'fastrecipes/images.py'),
                                     'fastrecipes.images.Split.__len__': ('images.html#split.__len__', 'fastrecipes/images.py'),
                                     'fastrecipes.images.Split.__repr__': ('images.html#split.__repr__', 'fastrecipes/images.py'),
+                                    'fastrecipes.images.Split.take': ('images.html#split.take', 'fastrecipes/images.py'),
                                     'fastrecipes.images._Traits': ('images.html#_traits', 'fastrecipes/images.py'),
                                     'fastrecipes.images._balance': ('images.html#_balance', 'fastrecipes/images.py'),
                                     'fastrecipes.images._check_folder': ('images.html#_check_folder', 'fastrecipes/images.py'),

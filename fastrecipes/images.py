@@ -32,8 +32,15 @@ class Split:
     "Images, uint8 `(n, c, h, w)`, and their labels, int64 `(n,)`; `split[i]` is the pair `(image, label)`"
     images: 'torch.Tensor'
     labels: 'torch.Tensor'
+    names: 'Sequence[str]|None' = None # Where each image came from, for images to judge by that came from files
     def __len__(self): return len(self.images)
     def __getitem__(self, i): return self.images[i], self.labels[i]
+    def take(self,
+        which:'torch.Tensor', # int64 positions, or a bool for each image
+    ) -> 'Split':
+        "A part of the images with their labels and names"
+        import numpy as np
+        return Split(self.images[which], self.labels[which], None if self.names is None else tuple(np.array(self.names, object)[which.cpu().numpy()]))
     def __repr__(self): return f"Split({len(self):,} images of {'x'.join(map(str, self.images.shape[1:]))})"
 
 # %% ../nbs/00_images.ipynb #b05470d0
@@ -46,6 +53,7 @@ def _check_split(name:str, split:Split, shape:tuple, n_classes:int):
     if len(x) == 0: no("there are no images; give at least one")
     if tuple(x.shape[1:]) != shape: no(f"images are {tuple(x.shape[1:])} but the training images are {shape}; give both one size")
     if shape[0] not in (1, 3): no(f"images have {shape[0]} channels; make them grey (1) or RGB (3)")
+    if split.names is not None and len(split.names) != len(x): no(f"there are {len(split.names)} names for {len(x)} images; give each one, or none")
     if y.dtype != torch.int64 or y.shape != (len(x),): no(f"labels must be int64 ({len(x)},), not {y.dtype} {tuple(y.shape)}")
     if y.min() < 0 or y.max() >= n_classes: no(f"labels run from {int(y.min())} to {int(y.max())}, but there are {n_classes} class names; number the classes from 0")
 
@@ -167,7 +175,7 @@ def digits(
     x = torch.tensor(raw.images * 255 / 16).round().byte()[:, None]
     y = torch.tensor(raw.target, dtype=torch.int64)
     train, val = train_test_split(range(len(y)), test_size=.2, stratify=raw.target, random_state=0)
-    return ImageSet('digits', tuple(str(c) for c in raw.target_names), *(Split(x[i], y[i]) for i in (train, val)))
+    return ImageSet('digits', tuple(str(c) for c in raw.target_names), *(Split(x, y).take(i) for i in (train, val)))
 
 # %% ../nbs/00_images.ipynb #798d835f
 _called = dict(train=('train', 'training'), valid=('valid', 'val', 'validation'), test=('test', 'testing')) # In any case
@@ -246,11 +254,13 @@ def _left_out(path:Path, files:list, places:list, bad:dict, classes:tuple) -> st
     names = some_of((f"{printable(Path(files[i].path).relative_to(path))} ({r})" for i, r in bad.items()), 3)
     return f"{len(bad):,} unreadable image{'s were' if len(bad) > 1 else ' was'} left out: {names}"
 
-def _cut(images:'numpy.ndarray', labels:dict) -> dict:
+def _cut(images:'numpy.ndarray', labels:dict, names:list) -> dict:
     "The images of all splits, one after the other, as a `Split` each"
     import torch
     out, start = {}, 0
-    for n, ys in labels.items(): out[n], start = Split(torch.from_numpy(images[start:start + len(ys)]), torch.tensor(ys)), start + len(ys)
+    for n, ys in labels.items():
+        part = slice(start, start := start + len(ys))
+        out[n] = Split(torch.from_numpy(images[part]), torch.tensor(ys), tuple(names[part]))
     return out
 
 def _misplaced(classes:Iterable) -> list:
@@ -285,8 +295,10 @@ def from_folder(
     if size is None and max(h := images.shape[2:]) > 256: notes.append(f"images of {size_text(h)} take long to learn from; for a first try say {_smaller(*h)}")
     places = [p for i, p in enumerate(places) if i not in bad]
     _check_labels(path, classes, labels('train'), share)
-    splits = _cut(images, {n: labels(n) for n in listed})
-    if share: splits |= {n: Split(*splits['train'][i]) for n, i in zip(('train', 'valid'), stratified_split(splits['train'].labels, share, seed))}
+    start = len(os.path.join(path, ''))
+    splits = _cut(images, {n: labels(n) for n in listed}, [f.path[start:] for i, f in enumerate(files) if i not in bad])
+    if share: splits |= {n: splits['train'].take(i) for n, i in zip(('train', 'valid'), stratified_split(splits['train'].labels, share, seed))}
+    splits['train'] = replace(splits['train'], names=None)
     return ImageSet(name or str(path), classes, **splits, notes=(*notes, *([note] if note else [])))
 
 # %% ../nbs/00_images.ipynb #6fa6f31e
@@ -336,7 +348,7 @@ def mnist(
     if valid == 'test': return ImageSet('mnist', classes, whole, official)
     order = torch.randperm(len(whole), generator=torch.Generator().manual_seed(seed))
     aside, stay = order[:10_000].sort().values, order[10_000:].sort().values
-    return ImageSet('mnist', classes, Split(*whole[stay]), Split(*whole[aside]), official)
+    return ImageSet('mnist', classes, whole.take(stay), whole.take(aside), official)
 
 # %% ../nbs/00_images.ipynb #5d9cd432
 def keep_classes(
@@ -352,8 +364,8 @@ def keep_classes(
     new = torch.full((len(images.classes),), -1)
     for i, c in enumerate(kept): new[images.classes.index(c)] = i
     def part(s):
-        y = new[s.labels]
-        return Split(s.images[y >= 0], y[y >= 0])
+        kept = s.take(new[s.labels] >= 0)
+        return replace(kept, labels=new[kept.labels])
     return ImageSet(images.source, kept, **{n: part(s) for n, s in images.splits.items()}, notes=images.notes)
 
 # %% ../nbs/00_images.ipynb #4315d6b0
@@ -382,7 +394,7 @@ def resized(
     def part(s):
         out, xs = np.empty((len(s), *shape), np.uint8), s.images.cpu().numpy()
         for i, x in enumerate(xs): out[i] = fit_image(x[0] if len(x) == 1 else x.transpose(1, 2, 0), shape)
-        return Split(torch.from_numpy(out).to(s.images.device), s.labels)
+        return replace(s, images=torch.from_numpy(out).to(s.images.device))
     return replace(images, **{n: part(s) for n, s in images.splits.items()})
 
 # %% ../nbs/00_images.ipynb #e8d963db

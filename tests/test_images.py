@@ -53,6 +53,29 @@ def test_split_gives_pairs_and_its_length():
     assert len(s) == 3 and s[2][1] == 1 and s[2][0].tolist() == [[[2] * 3] * 2] and repr(s) == 'Split(3 images of 1x2x3)'
     assert s[torch.tensor([2, 0])][1].tolist() == [1, 0]
 
+def test_a_part_of_a_split_keeps_its_names_with_their_images():
+    s = Split(split([0, 1, 1]).images, torch.tensor([0, 1, 1]), ('a', 'b', 'c'))
+    assert s.take(torch.tensor([2, 0])).names == ('c', 'a') and s.take(s.labels == 1).names == ('b', 'c') and split([0, 1]).take(torch.tensor([1])).names is None
+    with refused('toy: valid', '3 names for 2 images'): image_set(valid=Split(*split([0, 1])[:], ('a', 'b', 'c')))
+
+@pytest.mark.parametrize('valid', [None, .5])
+def test_images_to_judge_by_know_their_files_whatever_was_left_out(tmp_path, valid):
+    made = {}
+    for part in (('train', 'valid') if valid is None else ('',)):
+        for c in 'ab':
+            for i in range(4):
+                path = tmp_path/part/c/f'{i}.png'
+                path.parent.mkdir(parents=True, exist_ok=True)
+                value = len(made) * 7 + 3
+                if i == 1: path.write_bytes(b'no image')
+                else: Image.fromarray(np.full((5, 4), value, np.uint8)).save(path)
+                made[str(path.relative_to(tmp_path))] = value
+    images = load(tmp_path, valid=valid, skip_bad=True)
+    assert images.train.names is None and len(images.valid.names) == len(images.valid)
+    assert all(made[n] == x[0, 0, 0] for n, x in zip(images.valid.names, images.valid.images))
+    few = load(images, size=8)
+    assert few.valid.names == images.valid.names
+
 def test_repr_names_source_classes_size_colour_and_counts(digits):
     assert repr(image_set()) == 'ImageSet toy: 2 classes (a, b), 2x3 grey, 4 train, 2 valid'
     rgb = {n: split([0, 1], (3, 5, 4)) for n in ('train', 'valid', 'test')}
