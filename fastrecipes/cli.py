@@ -18,7 +18,7 @@ from textwrap import wrap
 from typing import get_args
 import click
 from . import __version__
-from .files import printable
+from .files import explained, is_memory, printable
 from .images import InputError, find_source, no_such, sources
 from .recipes import Count, Setting, as_text, find_settings, get_recipe, global_settings, read_settings, recipes, settings_text
 
@@ -533,7 +533,6 @@ def main(args=None):
         status = 130
     except Exception as e:
         if os.environ.get('FASTRECIPES_DEBUG'): raise
-        text = f"{type(e).__name__}: {' '.join(str(e).split())[:300]}"
-        if isinstance(e, MemoryError) or 'OutOfMemory' in text or 'allocate memory' in text: click.echo(f"fastrecipes: not enough memory ({text}); take a smaller model, a smaller batch (--bs) or fewer or smaller images", err=True); status = 2
-        else: click.echo(f"fastrecipes: this should not happen ({text}); set FASTRECIPES_DEBUG=1 to see where, and please report it", err=True); status = 1
+        click.echo('fastrecipes: ' + '; '.join(explained(e)), err=True)
+        status = 2 if is_memory(e) else 1
     sys.exit(status)

@@ -424,10 +424,12 @@ class Recipe:
         images = load(shared['source'] if images is None else images, seed=seed)
         if test and images.test is None: raise InputError(f"{images.source}: there is no test split to report; leave `test` out, or take a set that has one")
         import fastrecipes.nets, fastrecipes.similarity, fastrecipes.training # So that no recipe's time has their import in it
+        from fastrecipes.sgd import Diverged
         if checkpoint is not None: checkpoint.begin(recipe=self.name, settings=settings, seed=seed, device=device.type, images=images.fingerprint, classes=images.classes)
         with no_random(seed), torch.enable_grad(): # A Ctrl-C at a bad moment leaves gradients off for the whole session
             start = time.perf_counter()
-            outcome = self.func(replace(images, test=None), Run(device, on_epoch, tuple(cbs), checkpoint), **settings)
+            try: outcome = self.func(replace(images, test=None), Run(device, on_epoch, tuple(cbs), checkpoint), **settings)
+            except Diverged as e: raise Diverged(f"{self.name}: {e}") from e
             seconds = time.perf_counter() - start
         if not hasattr(outcome, 'derived'): raise TypeError(f"the recipe {self.name} must return a training.Outcome (fit_learner does), not {type(outcome).__name__}")
         model, history, learner, stats, derived, best_epoch, has_probs = outcome

@@ -10,11 +10,11 @@ fastai's `Learner` and arrive at the very same weights."""
 
 # %% auto #0
 __all__ = ['init_params', 'linear1', 'sigmoid', 'mnist_loss', 'softmax', 'cross_entropy', 'lesson_loss', 'class_probs',
-           'batch_accuracy', 'calc_grad', 'BasicOptim', 'train_epoch', 'evaluating', 'validate_epoch', 'train_model',
-           'TunedOptim', 'basic_opt', 'ClassLoss']
+           'batch_accuracy', 'calc_grad', 'BasicOptim', 'train_epoch', 'evaluating', 'validate_epoch', 'Diverged',
+           'check_losses', 'train_model', 'TunedOptim', 'basic_opt', 'ClassLoss']
 
 # %% ../nbs/05_sgd.ipynb #7d596bed
-import time
+import math, time
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 import pandas as pd, torch, torch.nn.functional as F
@@ -190,6 +190,18 @@ def validate_epoch(
             metrics.add(metric(preds, yb), len(yb))
     return losses.value, metrics.value
 
+# %% ../nbs/05_sgd.ipynb #4a76c9b2
+class Diverged(InputError):
+    "Training came to nothing: its loss is no finite number"
+
+def check_losses(
+    epoch:int, # From 0
+    **losses # What kind of loss to the loss
+):
+    "Raise `Diverged` for a loss that is infinite or not a number"
+    for kind, loss in losses.items():
+        if not math.isfinite(loss): raise Diverged(f"the {kind} loss is {'not a number' if math.isnan(loss) else 'infinite'} in epoch {epoch + 1}; take a smaller learning rate (lr), or shorten the gradients (clip=1)")
+
 # %% ../nbs/05_sgd.ipynb #7231be8e
 def train_model(
     model:Callable,
@@ -202,12 +214,13 @@ def train_model(
     on_epoch:Callable|None=None, # Called after each epoch with its row, a dict; where it returns something true, training stops
     rows:Iterable[dict]=(), # Rows of earlier epochs, which this goes on from; they count among the `epochs`
 ) -> pd.DataFrame: # Columns epoch, train_loss, valid_loss, accuracy, seconds
-    "Train and validate until there are `epochs` epochs (fast.ai lesson 3)"
+    "Train and validate until there are `epochs` epochs (fast.ai lesson 3); raises `Diverged` in the epoch in which a loss is no finite number"
     rows = list(rows)
     for epoch in range(len(rows), epochs):
         start = time.perf_counter()
         train_loss = train_epoch(model, train_dl, opt, loss_func)
         valid_loss, accuracy = validate_epoch(model, valid_dl, loss_func, metric)
+        check_losses(epoch, training=train_loss, validation=valid_loss)
         rows.append(dict(epoch=epoch, train_loss=train_loss, valid_loss=valid_loss, accuracy=accuracy, seconds=time.perf_counter() - start))
         if on_epoch is not None and on_epoch(rows[-1]): break
     return pd.DataFrame(rows)

@@ -76,6 +76,9 @@ def helper(kind, folder, moments, stops, sig):
     import fastrecipes.recipes as recipes
     recipes.predict_ms_per_1000 = lambda *args, **kwargs: 0. # The timing of predictions is no part of training
     torch.set_num_threads(1)
+    flush = os.fsync
+    def slowly(file): flush(file); time.sleep(.003)
+    os.fsync = slowly # So that a write lasts long enough to be hit, on a quick disk and a busy machine too
     rng, images, log, trainings, seed = random.Random(moments), small(32, '3,7') if kind == 'resnet18' else small(48), [], [], 0
     (recipe, settings), every = KINDS[kind], 1 if sig == signal.SIGKILL else None # None: not before a minute has gone by
     def once(name, seed, **more):

@@ -11,7 +11,7 @@ from fastrecipes.images import InputError
 from fastrecipes.loaders import dataloaders, to_floats
 from fastrecipes.nets import linear, n_outputs
 from fastrecipes.recipes import fit
-from fastrecipes.sgd import (BasicOptim, ClassLoss, TunedOptim, basic_opt, batch_accuracy, calc_grad, class_probs, cross_entropy, init_params,
+from fastrecipes.sgd import (BasicOptim, ClassLoss, Diverged, TunedOptim, basic_opt, batch_accuracy, calc_grad, check_losses, class_probs, cross_entropy, init_params,
                              lesson_loss, linear1, mnist_loss, sigmoid, softmax, train_epoch, train_model, validate_epoch)
 from fastrecipes.training import fit_learner
 
@@ -435,3 +435,19 @@ def test_get_preds_gives_probabilities_classes_and_the_loss_of_each_image(images
 @pytest.mark.parametrize('name, epochs, lr, least', [('sgd', 20, 1, .965), ('linear', 10, 1, .977), ('simple_net', 40, .1, .98)])
 def test_accuracy_on_mnist_sample(mnist_sample, name, epochs, lr, least, seed):
     assert fit(name, mnist_sample, epochs=epochs, lr=lr, bs=256, seed=seed, device='cpu').accuracy >= least
+
+
+# When it comes to nothing
+
+@pytest.mark.parametrize('name, lr', [('sgd', 1e37), ('linear', 1e37), ('mlp', 1e30), ('simple_net', 1e37), ('logistic', 1e37)])
+def test_every_way_of_training_says_in_which_epoch_the_loss_was_lost(digits, name, lr):
+    heard = []
+    with pytest.raises(Diverged, match=rf'^{name}: the (training|validation) loss is (not a number|infinite) in epoch (\d+); take a smaller learning rate') as e:
+        fit(name, digits, device='cpu', lr=lr, epochs=30, on_epoch=heard.append)
+    assert f'in epoch {len(heard) + (name in ("sgd", "logistic"))};' in str(e.value)
+
+def test_a_finite_history_is_left_alone_and_kinds_are_told_apart():
+    check_losses(0, training=0., validation=1e300)
+    for value, what in ((math.nan, 'not a number'), (math.inf, 'infinite'), (-math.inf, 'infinite')):
+        with pytest.raises(Diverged, match=f'^the validation loss is {what} in epoch 8; '): check_losses(7, training=1., validation=value)
+    assert issubclass(Diverged, InputError)
