@@ -9,6 +9,7 @@ Modules:
 - `fastrecipes.all`: The public names, for notebooks: `from fastrecipes.all import *`
 - `fastrecipes.app`: The explorers in a browser: a small server on this machine, a page, and nothing else
 - `fastrecipes.backprop`: How a network learns whom to blame: every gradient of a small one by hand, and what becomes of gradients in a deep one
+- `fastrecipes.chance`: Is it luck? How sure an accuracy is, and whether one rung is really better than another
 - `fastrecipes.checkpoint`: Stop a training at any moment and go on later, to the last bit as if it had never stopped
 - `fastrecipes.cli`: The `fastrecipes` command: it reads what you typed, calls the library, and prints
 - `fastrecipes.compare`: The ladder on one image set, side by side: what did each step buy, and what did it cost?
