@@ -85,4 +85,6 @@ class NearestMean(nn.Module):
         super().__init__()
         self.register_buffer('means', means)
         self.distance = distance
+    @property
+    def multiply_adds(self) -> int: return self.means.numel() # Of one image: see `cost.multiply_adds`, which cannot see them
     def forward(self, x): return -distances(x, self.means, self.distance)
