@@ -664,6 +664,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'fastrecipes.recipes.Fitted': ('recipes.html#fitted', 'fastrecipes/recipes.py'),
                                      'fastrecipes.recipes.Fitted.__repr__': ('recipes.html#fitted.__repr__', 'fastrecipes/recipes.py'),
                                      'fastrecipes.recipes.Fitted.accuracy': ('recipes.html#fitted.accuracy', 'fastrecipes/recipes.py'),
+                                     'fastrecipes.recipes.Fitted.cost': ('recipes.html#fitted.cost', 'fastrecipes/recipes.py'),
                                      'fastrecipes.recipes.Fitted.loss': ('recipes.html#fitted.loss', 'fastrecipes/recipes.py'),
                                      'fastrecipes.recipes.Fitted.predictions': ( 'recipes.html#fitted.predictions',
                                                                                  'fastrecipes/recipes.py'),

@@ -18,8 +18,10 @@ import inspect, math, os, re, time
 from collections.abc import Callable, Iterable
 from configparser import ConfigParser, Error as ConfigError
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
+from .cost import Cost, load_optimisers, multiply_adds, peak_memory, predict_ms, weights_bytes
 from .images import ImageSet, InputError, load, no_such
 
 # %% ../nbs/08_recipes.ipynb #c1fa8216
@@ -223,15 +225,8 @@ def predict_ms_per_1000(
     device:'torch.device|None'=None, # Where the model is; the CPU if None
     repeats:int=5,
 ) -> float: # Milliseconds
-    "Median time of `predict_scores` on 1,000 of `images` (of fewer large ones: 8 million numbers, at least 50 images), scores read back, after one run to warm up"
-    import torch
-    n = min(max(2**23 // images[0].numel(), 50), 1000)
-    some, times = images[torch.arange(n) % len(images)], []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        predict_scores(model, some, stats, device)
-        times.append((time.perf_counter() - start) * 1000 * 1000 / n)
-    return sorted(times[1:])[repeats // 2]
+    "Median time of `predict_scores` on 1,000 of `images`: see `cost.predict_ms`"
+    return predict_ms(lambda x: predict_scores(model, x, stats, device), images, repeats=repeats)
 
 # %% ../nbs/08_recipes.ipynb #ddc19123
 @dataclass(frozen=True, eq=False, repr=False)
@@ -313,6 +308,9 @@ class Fitted(Classifier):
     test: Judged|None # The test images, where they were asked for
     seconds: float # Training: the epochs, each with its validation; the whole recipe where it has no epochs
     ms_per_1000: float # Prediction: see `predict_ms_per_1000`
+    ms_1: float # Prediction of a single image, the median of 25 times
+    peak_memory: int|None # Bytes that the fit took at its peak: see `cost.peak_memory`; of a fit that was resumed, the part since then
+    peak_gpu_memory: int|None # The same for a CUDA GPU; None elsewhere
     seed: int
     images: ImageSet # What it was fitted to
     asked: dict # The settings as they were before `auto` (None) was derived
@@ -341,6 +339,12 @@ class Fitted(Classifier):
     def loss(self) -> float|None:
         "Cross entropy on the validation images, in nats, whatever loss the recipe minimised: comparable between recipes"
         return self.valid.loss
+
+    @cached_property
+    def cost(self) -> Cost:
+        "What it costs to train, to keep and to use"
+        return Cost(self.parameters, weights_bytes(self.model), self.seconds, self.peak_memory, self.peak_gpu_memory, self.ms_1, self.ms_per_1000,
+                    multiply_adds(self.model, self.shape, self.device))
 
     def __repr__(self):
         kept = ', '.join(f"{k}={as_text(v)}" for k, v in self.settings.items() if k not in _quiet or v != _quiet[k])
@@ -426,7 +430,7 @@ class Recipe:
         import fastrecipes.nets, fastrecipes.similarity, fastrecipes.training # So that no recipe's time has their import in it
         from fastrecipes.sgd import Diverged
         if checkpoint is not None: checkpoint.begin(recipe=self.name, settings=settings, seed=seed, device=device.type, images=images.fingerprint, classes=images.classes)
-        with no_random(seed), torch.enable_grad(): # A Ctrl-C at a bad moment leaves gradients off for the whole session
+        with no_random(seed), torch.enable_grad(), peak_memory(device) as memory: # A Ctrl-C at a bad moment leaves gradients off for the whole session
             start = time.perf_counter()
             try: outcome = self.func(replace(images, test=None), Run(device, on_epoch, tuple(cbs), checkpoint), **settings)
             except Diverged as e: raise Diverged(f"{self.name}: {e}") from e
@@ -436,7 +440,8 @@ class Recipe:
         judge = lambda split: Judged(predict_scores(model, split.images, stats, device), split.labels, has_probs)
         return Fitted(self.name, settings | derived, model, images.classes, images.shape, stats, has_probs, device, learner, history, best_epoch,
             judge(images.valid), judge(images.test) if test else None, seconds if history is None else float(history.seconds.sum()),
-            predict_ms_per_1000(model, images.valid.images, stats, device), seed, images, settings)
+            predict_ms_per_1000(model, images.valid.images, stats, device), predict_ms(lambda x: predict_scores(model, x, stats, device), images.valid.images, 1, repeats=25),
+            memory.cpu_bytes, memory.gpu_bytes, seed, images, settings)
 
     def __repr__(self): return f"Recipe {self.name}({', '.join(f'{n}={s.default_text}' for n, s in self.settings.items())}): {self.about}"
 
@@ -585,6 +590,7 @@ def _through_learner(images, run, parts, bs, dropout, stats=None, **training):
     from fastrecipes.loaders import dataloaders
     from fastrecipes.sgd import ClassLoss, batch_accuracy
     from fastrecipes.training import fit_learner
+    load_optimisers()
     learn = Learner(dataloaders(images, bs, run.device, stats), parts.model, loss_func=ClassLoss(parts.loss), opt_func=parts.opt_func, metrics=batch_accuracy)
     return fit_learner(learn, on_epoch=run.on_epoch, cbs=run.cbs, checkpoint=run.checkpoint, **training)
 
@@ -671,6 +677,7 @@ def resnet18(images, run, *,
     from fastrecipes.nets import n_outputs, resnet18_learner
     from fastrecipes.sgd import ClassLoss, batch_accuracy, cross_entropy
     from fastrecipes.training import fit_learner
+    load_optimisers()
     n = len(images.train)
     epochs = epochs or max(1, round(140 * 64 / n))
     bs = _no_lone_image(bs or (32 if epochs == 1 and n < 400 * 64 else 64), n)
