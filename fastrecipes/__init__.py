@@ -18,6 +18,7 @@ Modules:
 - `fastrecipes.descent`: Gradient descent on a curve that fits on a page: quadratics, ReLUs, a roller coaster, and the path that the parameters take
 - `fastrecipes.digits`: Two explorers: train a net while you watch, and draw a digit to hear what every rung of the ladder makes of it
 - `fastrecipes.explore`: Four explorers: move a slider, press a button, and feel what a gradient, a learning rate and a weight do
+- `fastrecipes.failures`: Where it fails: which classes are taken for which, which images, and whether the probabilities can be believed
 - `fastrecipes.files`: What touches the disk: one image file to bytes, many at once, and each decoded only once
 - `fastrecipes.images`: From a name or a folder to tensors: the one shape of data that every rung of the ladder reads
 - `fastrecipes.loaders`: Whole batches, cut from tensors on the device: a fastai `DataLoader` without Python per image
