@@ -25,7 +25,7 @@ from matplotlib.ticker import PercentFormatter
 from PIL import Image
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
-from .files import InputError, printable, some_of
+from .files import InputError, printable
 from .images import BLUE, GREEN, GREY, ORANGE, Split, new_figure
 from .recipes import Fitted, Judged
 from .sgd import class_probs, cross_entropy
@@ -185,7 +185,7 @@ def plot_confusion(
     ax = fig.subplots()
     right = ax.imshow(np.ma.masked_where(~on_diagonal | (counts == 0), share), cmap=_shades('#dfe9f2', BLUE), vmin=0, vmax=1, interpolation='nearest')
     wrong = ax.imshow(np.ma.masked_where(on_diagonal | (counts == 0), share), cmap=_shades('#f7e6da', ORANGE), vmin=0, vmax=max(.05, share[~on_diagonal].max()), interpolation='nearest')
-    _name_axis(ax, classes, 50)
+    _name_axis(ax, classes, 50 if k <= 50 else 25)
     if k <= 20:
         for i, j in np.argwhere(counts):
             im = right if i == j else wrong
@@ -334,7 +334,7 @@ def percent(
     p:float, # In [0, 1]
 ) -> str:
     "`p` in whole percent; no model is 100% sure"
-    return '>99%' if p >= .995 else '<1%' if p < .005 else f'{p:.0%}'
+    return '>99%' if p >= .995 else '<1%' if p < .01 else f'{p:.0%}'
 
 def caption(
     entry:dict, # Of `worst`, or of `images` of `shared_failures`
@@ -366,5 +366,5 @@ def plot_images(
         shown = pictures.get(str(e['image']))
         if shown: ax.imshow(_pixels(shown['uri']), interpolation='nearest')
         else: ax.text(.5, .5, f"image {e['image']}", transform=ax.transAxes, ha='center', va='center', color=GREY)
-        ax.set_title('\n'.join(wrap(caption(e, 12), 18)[:3]), fontsize=8, parse_math=False)
+        ax.set_title('\n'.join(wrap(caption(e, 11), 16)[:3]), fontsize=8, parse_math=False)
     return fig
