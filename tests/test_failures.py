@@ -1,5 +1,6 @@
 "Where a rung fails: by hand, against scikit-learn and fastai, by simulation, and whatever the scores"
 import base64, io, json, math
+from dataclasses import replace
 import numpy as np, pytest, torch
 from conftest import refused
 from hypothesis import given, strategies as st
@@ -76,11 +77,17 @@ def test_ties_stay_in_the_order_of_the_images_and_a_score_of_nought_says_the_fir
     f = failures_of(judged([[0.]] * 5, [0, 1, 0, 1, 0]), 'ab', worst=3)
     assert [w['image'] for w in f['worst']] == [0, 1, 2] and f['confusion'] == [[3, 0], [2, 0]]
     assert [w['image'] for w in failures_of(judged([[1., 1, 1]] * 4, [1, 2, 0, 1], has_probs=False), 'abc')['worst']] == [0, 1, 3]
+    many = judged([[1., 1, 1]] * 10_000, [1, 2] * 5_000)
+    assert [w['image'] for w in failures_of(many, 'abc', worst=500)['worst']] == list(range(500))
 
 def test_scores_of_any_size_give_finite_numbers():
     for s in ([[3e38], [-3e38]], [[3e38, -3e38], [-3e38, 3e38]]):
         f = plain(failures_of(judged(s, [0, 0]), 'ab'))
         assert f['worst'][0]['loss'] > 1e38 and f['worst'][0]['probability'] == 1 and f['calibration']['ece'] == .5
+
+def test_a_probability_is_as_exact_as_float64_is():
+    w, = failures_of(judged([[20.]], [1]), 'ab')['worst']
+    assert w['probability'] == pytest.approx(1 / (1 + math.exp(-20)), abs=1e-15) and w['probability'] < 1 and w['loss'] == pytest.approx(math.exp(-20), rel=1e-6)
 
 def test_one_image_is_enough():
     f = plain(failures_of(judged([[2.]], [1]), ['no', 'yes']))
@@ -239,6 +246,7 @@ def test_rungs_that_were_judged_by_different_images_are_refused(three, ten):
     with refused('b and a', 'different images'): shared_failures(dict(a=judged([[1.]], [0]), b=judged([[1.]], [1])), 'ab')
     with refused('different images'): shared_failures(dict(a=judged([[1.]], [0]), b=judged([[1.], [1]], [0, 0])), 'ab')
     with refused('different images'): shared_failures(dict(a=three['mlp'], b=ten['mlp']))
+    with refused('different images'): shared_failures(dict(a=three['mlp'], b=replace(three['mlp'], classes=('three', 'seven'))))
 
 
 # Pictures
@@ -344,6 +352,11 @@ def test_counts_can_be_read_on_every_shade():
     right, wrong = ax.images
     shades = [(t, (im := right if x == y else wrong).cmap(im.norm(im.get_array()[y, x]))) for t in ax.texts for x, y in [t.get_position()]]
     assert len(shades) == 39 and min(contrast(to_rgb(t.get_color()), c[:3]) for t, c in shades) >= 4.5
+
+def test_a_rare_mistake_stays_pale():
+    rare, common = (plot_confusion(dict(confusion=[[1000 - n, n], [0, 1000]]), 'ab').axes[0].images[1] for n in (1, 300))
+    shade = lambda im: im.norm(im.get_array()[0, 1])
+    assert shade(rare) < .05 and shade(common) == 1
 
 @pytest.mark.parametrize('k', [2, 3, 12, 20, 21, 40, 41, 100])
 def test_a_matrix_of_any_number_of_classes_is_drawn_with_numbers_up_to_twenty(k):
