@@ -15,6 +15,7 @@ Modules:
 - `fastrecipes.compare`: The ladder on one image set, side by side: what did each step buy, and what did it cost?
 - `fastrecipes.controls`: What the explorers are made of: a picture that follows its sliders, callbacks that do not hide their errors, and one layout
 - `fastrecipes.cost`: What does it cost? Parameters, bytes, seconds, memory, and multiply-adds, and how each is measured
+- `fastrecipes.curves`: How much data do I need? Accuracy against the number of training images, and whether more of them are likely to help
 - `fastrecipes.descent`: Gradient descent on a curve that fits on a page: quadratics, ReLUs, a roller coaster, and the path that the parameters take
 - `fastrecipes.digits`: Two explorers: train a net while you watch, and draw a digit to hear what every rung of the ladder makes of it
 - `fastrecipes.explore`: Four explorers: move a slider, press a button, and feel what a gradient, a learning rate and a weight do
