@@ -151,7 +151,7 @@ def more_data(
         return dict(words='likely to help', why=f"{did}{rate}; the next doubling may bring about as much at most.")
     if all(whole['right']): why = f"With all {total:,} training images it makes no mistake on the {n:,} validation images, so these cannot show a gain."
     elif d.words == 'worse': why = f"{did}, so more of the same is not shown to help."
-    else: why = f"{did}, which may be luck; the {n:,} validation images leave open a gain of up to {points_text(most_left_open(100 * d.high, n))} points." + _slowly(points, half, whole, total)
+    else: why = f"{did}, so no gain is shown; the {n:,} validation images leave open one of up to {points_text(most_left_open(100 * d.high, n))} points." + _slowly(points, half, whole, total)
     return dict(words='no help shown', why=why)
 
 # %% ../nbs/09_curves.ipynb #0f5a7c96
