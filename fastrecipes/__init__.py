@@ -29,6 +29,7 @@ Modules:
 - `fastrecipes.sgd`: Stochastic gradient descent by hand: seven small functions that train a classifier, and the proof that `Learner` does the same
 - `fastrecipes.similarity`: The baseline that needs no learning: which average image is this one closest to?
 - `fastrecipes.store`: Keep a fitted model in a folder, get the same model back, and let it speak about images that it has never seen
+- `fastrecipes.track`: Watch a long climb from elsewhere, epoch by epoch
 - `fastrecipes.training`: Fitting through fastai's `Learner`: a history that can be trusted, the best epoch, knowing when to stop
 - `fastrecipes.verdict`: Which rung to stop at, what the next one would buy and cost, and what would make the picture clearer: in words, by rules"""
 
