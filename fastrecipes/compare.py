@@ -179,7 +179,7 @@ class Comparison:
             images={n: len(s) for n, s in self.images.splits.items()}, notes=list(self.images.notes), majority=dict([('class', classes[-most]), ('share', share)]), seed=self.seed, device=device,
             command=self.command, made=self.made, versions=dict(fastrecipes=__version__, python=platform.python_version(), **{p: version(p) for p in ('torch', 'torchvision', 'fastai')}),
             machine=machine(device), test_asked=any(r.test is not None for r in results.values()), rungs=rungs,
-            pairs=[dict(below=a, **_step(b, d)) for (a, b), d in self.differences.items()], shared=shared, pictures=pictures_of(self.images.valid, *named), curve=self.curve)
+            pairs=[dict(below=a, **_step(b, d), won=int((results[b].right & ~results[a].right).sum()), lost=int((results[a].right & ~results[b].right).sum())) for (a, b), d in self.differences.items()], shared=shared, pictures=pictures_of(self.images.valid, *named), curve=self.curve)
         return json.loads(json.dumps(out | dict(verdict=verdict(out)), allow_nan=False))
 
     def to_dict(self) -> dict:
