@@ -1,7 +1,7 @@
 """Make README.md from nbs/index.ipynb: `python tools/readme.py`, or with `--check` say whether it is up to date.
 
-nbdev-readme needs Quarto; this needs nbconvert, which comes with Jupyter. Cells marked `#| hide` are left out, and
-lines with directives too. Pictures go to nbs/index_files."""
+nbdev-readme needs Quarto; this needs nbconvert, which comes with Jupyter. Cells marked `#| hide` are left out, the input of those
+marked `#| hide-input`, and lines with directives too. Pictures go to nbs/index_files; `#| fig-alt:` says what one shows."""
 import re, sys
 from pathlib import Path
 import nbformat
@@ -15,20 +15,24 @@ def visible(nb):
     "`nb` without hidden cells and directive lines"
     directives = lambda c: re.findall(r'^#\| *(\S+)', c.source, re.M)
     nb.cells = [c for c in nb.cells if 'hide' not in directives(c)]
-    for c in nb.cells: c.source = re.sub(r'^#\|.*\n', '', c.source, flags=re.M)
+    for c in nb.cells:
+        if 'hide-input' in directives(c): c.metadata['transient'] = {'remove_source': True}
+        c.source = re.sub(r'^#\|.*\n', '', c.source, flags=re.M)
     return nb
 
 
 def readme():
     "The text of README.md and the pictures by path, relative to the repository"
-    nb = visible(nbformat.read(REPO/'nbs/index.ipynb', as_version=4))
+    nb = nbformat.read(REPO/'nbs/index.ipynb', as_version=4)
+    alts = iter([alt for c in nb.cells for alt in re.findall(r'^#\| *fig-alt: *(.+)$', c.source, re.M)])
+    nb = visible(nb)
     nb.metadata['language_info'] = {'name': 'python'}
     exporter = MarkdownExporter()
     for kind in ('text/html', 'text/latex'):  # GitHub shows pandas' HTML badly, and plain text well
         for c in nb.cells:
             for o in c.get('outputs', []): o.get('data', {}).pop(kind, None)
     body, resources = exporter.from_notebook_node(nb, resources={'output_files_dir': FILES})
-    body = re.sub(r'!\[png\]', '![Accuracy and training time of each rung]', body)
+    body = re.sub(r'!\[png\]', lambda m: f'![{next(alts)}]', body)
     body = re.sub(r'\n{3,}', '\n\n', re.sub(r'[ \t]+$', '', body, flags=re.M)).strip() + '\n'
     return '<!-- Made from nbs/index.ipynb by tools/readme.py: edit that. -->\n\n' + body, resources['outputs']
 
