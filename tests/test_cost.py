@@ -1,0 +1,310 @@
+"""What a rung costs: files weighed, multiply-adds counted by hand, and memory that is really taken"""
+import gc, json, math, mmap, os, subprocess, sys, threading, time
+from dataclasses import replace
+import numpy as np, pytest, torch
+from torch import nn
+from fastrecipes import cost as cost_module, recipes as recipes_module
+from fastrecipes.cost import Cost, multiply_adds, peak_memory, predict_ms, uncounted, weights_bytes
+from fastrecipes.images import ImageSet, Split
+from fastrecipes.nets import linear, mlp, resnet18, simple_net
+from fastrecipes.recipes import fit, predict_ms_per_1000, recipes
+from fastrecipes.similarity import NearestMean
+from fastrecipes.store import save
+
+MB = 2**20
+
+def tiny(k=10, shape=(1, 8, 8), n=40):
+    gen = torch.Generator().manual_seed(0)
+    part = lambda m: Split(torch.randint(0, 256, (m, *shape), dtype=torch.uint8, generator=gen), torch.arange(m) % k)
+    return ImageSet('tiny', tuple('abcdefghij'[:k]), part(n), part(20))
+
+
+# Bytes
+
+@pytest.mark.parametrize('name', list(recipes))
+@pytest.mark.parametrize('k, shape', [(2, (3, 9, 7)), (10, (1, 8, 8))])
+def test_the_weights_weigh_what_the_file_does(name, k, shape, tmp_path, monkeypatch):
+    monkeypatch.setattr(recipes_module, 'predict_ms_per_1000', lambda *a: 1.) # Not waited for
+    f = fit(name, tiny(k, shape), device='cpu', **({} if name == 'similarity' else dict(epochs=1)))
+    file = save(f, tmp_path/'kept')/'model.safetensors'
+    assert f.cost.weights_bytes == weights_bytes(f.model) == file.stat().st_size
+
+def test_buffers_are_weighed_and_weighing_changes_nothing():
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4)).train()
+    kept = {n: t.clone() for n, t in model.state_dict().items()}
+    numbers = 4 * (4 * 9 + 4) + 4 * 4 * 4 + 8 # Weights and biases; scale, shift, mean and variance; the count of batches, int64
+    header = weights_bytes(model) - 8 - numbers
+    assert 300 < header < 1000 and header % 8 == 0
+    assert model.training and all(torch.equal(t, kept[n]) for n, t in model.state_dict().items())
+
+
+# Multiply-adds
+
+@pytest.mark.parametrize('model, shape, wanted', [
+    (linear(784, 784), (1, 28, 28), 784 * 784), (linear(784, 1, dropout=.5), (1, 28, 28), 784),
+    (simple_net(784, 10, 30), (1, 28, 28), 784 * 30 + 30 * 10), (mlp(784, 10, (64, 32), dropout=.2), (1, 28, 28), 784 * 64 + 64 * 32 + 32 * 10),
+    (nn.Conv2d(3, 16, 3, padding=1), (3, 28, 28), 3 * 16 * 9 * 28 * 28),
+    (nn.Conv2d(3, 16, 5, stride=2, bias=False), (3, 31, 29), 3 * 16 * 25 * 14 * 13), # (31 - 5) // 2 + 1 = 14, (29 - 5) // 2 + 1 = 13
+    (nn.Conv2d(8, 16, 3, groups=4, padding=1), (8, 10, 10), 16 * 2 * 9 * 100), # Each of 16 sees 2 channels
+    (NearestMean(torch.zeros(10, 1, 8, 8)), (1, 8, 8), 10 * 64), (NearestMean(torch.zeros(2, 3, 9, 7), 'l1'), (3, 9, 7), 2 * 3 * 63),
+    (nn.Sequential(nn.Flatten(), nn.ReLU()), (1, 8, 8), None)], ids=lambda v: type(v).__name__ if isinstance(v, nn.Module) else None)
+def test_multiply_adds_by_hand(model, shape, wanted): assert multiply_adds(model, shape) == wanted
+
+def test_a_resnet18_takes_its_1_8_billion_on_a_colour_image_of_224():
+    """Its layers: 7x7 from 3 to 64 on 112x112; four 3x3 64 to 64 on 56x56; then thrice the same pattern, channels doubled and sides halved: one 3x3 that widens, three that
+    do not, a 1x1 beside; 512 x 1000 at the end"""
+    from torchvision.models import resnet18 as arch
+    stages = sum((9 * c//2 * c + 3 * 9 * c * c + c//2 * c) * side**2 for c, side in ((128, 28), (256, 14), (512, 7)))
+    by_hand = 49 * 3 * 64 * 112**2 + 4 * 9 * 64 * 64 * 56**2 + stages + 512 * 1000
+    assert by_hand == 1_814_073_344 == multiply_adds(arch(), (3, 224, 224))
+
+class Says(nn.Module):
+    "A layer that has a product which can be seen, and says 7"
+    multiply_adds = 7
+    def __init__(self): super().__init__(); self.layer = nn.Linear(64, 64)
+    def forward(self, x): return self.layer(x)
+
+def test_a_module_that_says_so_itself_is_believed_for_what_is_inside_of_it():
+    assert multiply_adds(Says(), (64,)) == 7
+    assert multiply_adds(nn.Sequential(nn.Linear(5, 64), Says(), nn.Linear(64, 3)), (5,)) == 5 * 64 + 7 + 64 * 3
+    twice = Says()
+    assert multiply_adds(nn.Sequential(twice, twice), (64,)) == 14
+    nothing = nn.ReLU()
+    nothing.multiply_adds = 0
+    assert multiply_adds(nothing, (64,)) == 0
+
+def test_counting_leaves_the_model_and_the_random_state_as_they_were():
+    torch.manual_seed(3)
+    model = nn.Sequential(resnet18((1, 28, 28), 10), nn.Identity()).train()
+    model[1].multiply_adds = 0
+    model[0][1].eval()
+    modes, kept, random = [m.training for m in model.modules()], {n: t.clone() for n, t in model.state_dict().items()}, torch.get_rng_state()
+    assert multiply_adds(model, (1, 28, 28)) > 10**7
+    assert [m.training for m in model.modules()] == modes and torch.equal(torch.get_rng_state(), random)
+    assert all(torch.equal(t, kept[n]) for n, t in model.state_dict().items()) and not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    assert all(p.grad is None for p in model.parameters())
+
+def test_hooks_are_taken_away_when_the_model_fails():
+    model = nn.Sequential(Says())
+    with pytest.raises(RuntimeError): multiply_adds(model, (63,))
+    assert not model[0]._forward_hooks and not model[0]._forward_pre_hooks
+    assert multiply_adds(model, (64,)) == 7
+
+
+# Predicting
+
+class Clock:
+    "Time as a test has it: each predicting takes the next of `durations`, in seconds"
+    def __init__(self, durations): self.now, self.durations, self.seen = 0., iter(durations), []
+    def perf_counter(self): return self.now
+    def predict(self, x): self.seen.append(x); self.now += next(self.durations)
+
+def ms(monkeypatch, durations, images, *args):
+    clock = Clock(durations)
+    monkeypatch.setattr(cost_module, 'time', clock)
+    return predict_ms(clock.predict, images, *args), clock.seen
+
+def test_the_median_is_taken_after_one_run_to_warm_up(monkeypatch):
+    found, seen = ms(monkeypatch, [9., .5, .1, .3, .2, 7.], torch.zeros(1000, 1, 8, 8, dtype=torch.uint8))
+    assert found == pytest.approx(300) and len(seen) == 6
+    found, seen = ms(monkeypatch, [9., .003, .001, .002], torch.zeros(20, 1, 8, 8, dtype=torch.uint8), 1, 3)
+    assert found == pytest.approx(2) and [len(x) for x in seen] == [1] * 4
+
+@pytest.mark.parametrize('shape, timed', [((1, 8, 8), 1000), ((1, 91, 91), 1000), ((3, 100, 100), 279), ((3, 400, 400), 50)]) # 2**23 numbers, at least 50 images
+def test_few_images_are_taken_again_and_of_large_ones_fewer_are_timed_and_the_time_scaled(monkeypatch, shape, timed):
+    images = torch.arange(3, dtype=torch.uint8).view(3, 1, 1, 1).expand(3, *shape)
+    found, seen = ms(monkeypatch, [1.] * 6, images, 1000)
+    assert all(x.shape == (timed, *shape) and x[:, 0, 0, 0].tolist() == [i % 3 for i in range(timed)] for x in seen)
+    assert found == pytest.approx(1000 * 1000 / timed)
+
+def test_a_thousand_and_one_are_predicted_by_the_model_itself(monkeypatch):
+    sizes, images = [], tiny().valid.images
+    class Watched(nn.Module):
+        def forward(self, x): sizes.append(len(x)); return x.flatten(1)[:, :2]
+    assert predict_ms_per_1000(Watched(), images) > 0 and sizes == [1000] * 6
+
+
+# Memory
+
+def holding(mb):
+    "Memory straight from the system, to which it goes back at once; what the C library is given back it may keep"
+    held = np.frombuffer(mmap.mmap(-1, mb * MB), np.uint8)
+    held.fill(1)
+    return held
+
+def sampled(): return cost_module._Sampled()
+
+@pytest.fixture(params=['high water', 'sampled'])
+def meter(request, monkeypatch):
+    "Linux's own high-water mark, and the thread that looks"
+    if request.param == 'sampled': it = sampled()
+    else:
+        it = cost_module._cpu_meter()
+        if not isinstance(it, cost_module._HighWater): pytest.skip('no high-water mark that could be begun anew here')
+    monkeypatch.setattr(cost_module, '_cpu_meter', lambda: it)
+    yield it
+    assert not cost_module._running
+    if request.param == 'sampled': assert not [t for t in threading.enumerate() if t.name == 'peak memory' and not it.over.is_set()]
+
+def brief(mb):
+    "Take it, long enough to be seen by a thread that looks every 10 ms, and give it back"
+    held = holding(mb)
+    time.sleep(.05)
+    del held
+
+def about(found, mb, room=12): return mb - room <= found / MB <= mb + room
+
+def test_what_was_taken_and_given_back_is_seen(meter):
+    with peak_memory('cpu') as memory: brief(200)
+    assert about(memory.cpu_bytes, 200) and memory.gpu_bytes is None
+    with peak_memory(torch.device('cpu')) as memory:
+        tensor = torch.ones(200 * MB // 4)
+        time.sleep(.02)
+        del tensor
+    assert about(memory.cpu_bytes, 200)
+
+def test_what_is_kept_is_seen_too_and_the_highest_counts_and_not_the_sum(meter):
+    with peak_memory() as memory:
+        brief(60)
+        kept = holding(100)
+        brief(50)
+    assert about(memory.cpu_bytes, 150) and len(kept)
+    with peak_memory() as memory: brief(20)
+    assert about(memory.cpu_bytes, 20), 'what was there before does not count'
+
+def test_what_lives_for_a_moment_is_seen():
+    if not isinstance(cost_module._cpu_meter(), cost_module._HighWater): pytest.skip('no high-water mark that could be begun anew here')
+    for _ in range(5):
+        with peak_memory() as memory: holding(30)
+        assert about(memory.cpu_bytes, 30, 5)
+
+def test_an_earlier_fit_does_not_hide_what_a_later_one_needs(meter):
+    "Forty thousand pieces of 4 kB come from the C library's heap, which keeps what is freed; the loop is left to the garbage collector"
+    def earlier(mb):
+        loop = [bytearray(4096) for _ in range(mb * MB // 4096)]
+        loop.append(loop)
+        return len(loop)
+    def measured():
+        with peak_memory() as memory:
+            earlier(160)
+            time.sleep(.02)
+        return memory.cpu_bytes
+    gc.disable()
+    try: assert about(measured(), 165, 20) and about(measured(), 165, 20)
+    finally: gc.enable()
+
+def test_nothing_is_nothing(meter):
+    with peak_memory() as memory: pass
+    assert 0 <= memory.cpu_bytes < 2 * MB
+
+def test_it_works_in_any_thread(meter):
+    found = []
+    def work():
+        with peak_memory() as memory: brief(100)
+        found.append(memory.cpu_bytes)
+    t = threading.Thread(target=work)
+    t.start(); t.join()
+    assert about(found[0], 100)
+
+def test_a_measure_within_a_measure_disturbs_it_not(meter):
+    with peak_memory() as outer:
+        brief(150)
+        with peak_memory() as inner: brief(50)
+        with peak_memory() as last: pass
+    assert about(outer.cpu_bytes, 150) and about(inner.cpu_bytes, 50) and last.cpu_bytes < 2 * MB
+
+def test_measures_that_overlap_in_two_threads_both_see_their_peak(meter):
+    begun, ended, found = threading.Event(), threading.Event(), {}
+    def second():
+        with peak_memory() as memory:
+            begun.set()
+            assert ended.wait(20)
+            brief(60)
+        found['second'] = memory.cpu_bytes
+    with peak_memory() as memory:
+        brief(120)
+        t = threading.Thread(target=second)
+        t.start()
+        assert begun.wait(20)
+    ended.set(); t.join()
+    assert about(memory.cpu_bytes, 120) and about(found['second'], 60)
+
+def test_what_is_uncounted_is_not_counted_and_what_comes_before_and_after_is(meter):
+    with peak_memory() as memory:
+        brief(40)
+        with uncounted(): loaded = holding(200)
+        brief(70)
+    assert about(memory.cpu_bytes, 70) and len(loaded)
+    with peak_memory() as memory:
+        brief(90)
+        with uncounted(): more = holding(100)
+    assert about(memory.cpu_bytes, 90) and len(more)
+    with uncounted(): pass # Nobody measures
+
+def test_a_failure_within_passes_through_and_ends_the_measure(meter):
+    with pytest.raises(ZeroDivisionError):
+        with peak_memory() as memory:
+            brief(40)
+            1 / 0
+    assert about(memory.cpu_bytes, 40)
+    with pytest.raises(KeyError):
+        with peak_memory() as memory, uncounted(): raise KeyError
+
+def test_where_the_mark_cannot_be_begun_anew_a_thread_looks(monkeypatch):
+    def forbidden(self): raise PermissionError('read-only')
+    monkeypatch.setattr(cost_module._HighWater, 'restart', forbidden)
+    assert isinstance(cost_module._cpu_meter.__wrapped__(), cost_module._Sampled)
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device here')
+def test_a_gpu_is_measured_too():
+    before = torch.ones(100 * MB // 4, device='cuda')
+    with peak_memory(torch.device('cuda')) as memory: torch.ones(200 * MB // 4, device='cuda')
+    assert about(memory.gpu_bytes, 200, 1) and len(before)
+    f = fit('mlp', 'digits', epochs=1, device='cuda')
+    assert 0 < f.cost.peak_gpu_memory_bytes < 100 * MB and f.cost.multiply_adds > 0
+
+
+# What a fit says of itself
+
+@pytest.fixture(scope='module')
+def fitted(): return {n: fit(n, tiny(), device='cpu', **({} if n == 'similarity' else dict(epochs=1))) for n in recipes}
+
+BY_HAND = dict(similarity=10 * 64, sgd=640, logistic=640, linear=640, simple_net=64 * 30 + 30 * 10, mlp=64 * 64 * 3 + 640)
+
+def test_every_recipe_says_what_it_cost(fitted):
+    assert len(fitted) >= 7
+    for name, f in fitted.items():
+        c = f.cost
+        assert isinstance(c, Cost) and (c.parameters, c.train_seconds, c.predict_ms_1000, c.predict_ms_1) == (f.parameters, f.seconds, f.ms_per_1000, f.ms_1)
+        assert (c.peak_memory_bytes, c.peak_gpu_memory_bytes) == (f.peak_memory, None) and 0 <= f.peak_memory < 1000 * MB and f.ms_1 > 0
+        assert c.multiply_adds == BY_HAND.get(name, c.multiply_adds) and type(c.multiply_adds) is type(c.weights_bytes) is type(c.peak_memory_bytes) is int
+        assert all(v is None or math.isfinite(v) for v in c)
+    assert fitted['resnet18'].cost.multiply_adds > 10**7
+
+def test_a_changed_copy_says_its_own(fitted):
+    f = fitted['mlp']
+    assert f.cost is f.cost and replace(f, seconds=1.5, peak_memory=3, model=fitted['sgd'].model).cost[:4] == (650, fitted['sgd'].cost.weights_bytes, 1.5, 3)
+
+def test_a_residual_network_needs_the_memory_of_its_gradients_and_of_adam(fitted):
+    "The model itself, a gradient and two of Adam's numbers for each parameter: four times the weights, and what a batch takes"
+    least = 4 * fitted['resnet18'].cost.weights_bytes
+    assert least - 5 * MB < fit('resnet18', tiny(n=16), device='cpu', epochs=1, bs=8).cost.peak_memory_bytes < least + 150 * MB
+
+def test_images_that_were_there_do_not_count_and_what_is_made_of_them_does():
+    "160 MB of images; the mean is taken of 4,096 at a time, as doubles"
+    n = 40_000
+    images = Split(torch.zeros(n, 1, 64, 64, dtype=torch.uint8), torch.arange(n) % 2)
+    f = fit('similarity', ImageSet('large', ('a', 'b'), images, Split(images.images[:20], images.labels[:20])), device='cpu')
+    assert 4096 * 64 * 64 * 8 * .95 < f.peak_memory < 300 * MB
+
+def test_the_first_fit_of_a_process_is_not_charged_with_what_pytorchs_optimisers_load():
+    code = ("import warnings; warnings.filterwarnings('ignore'); from fastrecipes.recipes import fit; import sys, json; "
+            "before = 'torch._dynamo' in sys.modules; peak = fit('linear', 'digits', epochs=1, device='cpu').peak_memory; print(json.dumps([before, 'torch._dynamo' in sys.modules, peak]))")
+    r = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True, env=os.environ)
+    before, after, peak = json.loads(r.stdout)
+    assert not before and after and peak < 60 * MB # They are 140 MB
+
+def test_measuring_needs_no_torch():
+    code = "import sys, fastrecipes.cost; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, '-c', code]).returncode == 0
