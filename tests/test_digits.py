@@ -363,10 +363,18 @@ def test_where_nothing_can_be_kept_the_rungs_are_there_all_the_same(tmp_path, mo
     assert list(rungs.wait()) == ['similarity'] and rungs.folder.is_dir() and D.model_entries() == [] and D.clear_models() == (0, 0)
 
 def test_the_source_is_mnist_where_its_files_are(tmp_path, monkeypatch):
-    from fastai.data.external import fastai_cfg
-    raw = fastai_cfg().path('data')/'MNIST/raw'
-    there = all((raw/f'{s}-{k}-ubyte').is_file() for s in ('train', 't10k') for k in ('images-idx3', 'labels-idx1'))
-    assert D.drawing_source() == ('mnist' if there else 'digits')
+    monkeypatch.setenv('FASTAI_HOME', str(tmp_path))
+    assert D.drawing_source() == 'digits', 'an empty home'
+    raw = tmp_path/'data/MNIST/raw'
+    raw.mkdir(parents=True)
+    files = [raw/n for n in ('train-images-idx3-ubyte', 'train-labels-idx1-ubyte', 't10k-images-idx3-ubyte', 't10k-labels-idx1-ubyte')]
+    for f in files: f.touch()
+    assert D.drawing_source() == 'mnist'
+    for f in files:
+        f.rename(tmp_path/'aside')
+        assert D.drawing_source() == 'digits', f'{f.name} is missing'
+        (tmp_path/'aside').rename(f)
+    assert D.drawing_source() == 'mnist'
 
 def test_a_part_of_a_large_set_has_every_class_in_its_share():
     images = ImageSet('x', '01', *(Split(torch.zeros(900, 1, 4, 4, dtype=torch.uint8), (torch.arange(900) % 3 == 0).long()) for _ in range(2)))
@@ -386,7 +394,8 @@ def test_what_they_say_adds_up_and_similarity_gives_distances(models):
 
 def test_two_classes_are_answered_too():
     from fastrecipes.recipes import fit
-    m = {n: fit(n, 'digits', device='cpu') if n == 'x' else fit(n, load('digits', classes='3,7'), device='cpu', **({} if n == 'similarity' else dict(epochs=3))) for n in ('similarity', 'sgd')}
+    images = load('digits', classes='3,7')
+    m = {n: fit(n, images, device='cpu', **settings) for n, settings in (('similarity', {}), ('sgd', dict(epochs=3)))}
     for d in (3, 7): assert ask(m, normalise_drawing(render_strokes(example_strokes(d)), 'digits')).says.tolist() == [str(d)] * 2
 
 
