@@ -118,7 +118,7 @@ def test_between_two_steps_others_have_a_turn_and_a_click_stops():
         done = len(count)
         for _ in range(9): await asyncio.sleep(0)
         assert len(count) == done and runner.button.description == 'run' and runner.task.done()
-    asyncio.run(page())
+    asyncio.run(asyncio.wait_for(page(), 60))
 
 
 def test_stopped_and_started_at_once_a_runner_runs_once():

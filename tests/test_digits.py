@@ -439,7 +439,7 @@ def test_it_trains_in_small_portions_lets_the_page_have_its_turn_and_can_be_paus
         x.reset.click()
         await asyncio.sleep(.1)
         assert x.live.epoch == 0 and x.start.description == 'start'
-    asyncio.run(play())
+    asyncio.run(asyncio.wait_for(play(), 60))
 
 def test_pausing_changes_nothing_about_what_is_learnt(strict):
     x = D.explore_training(SMALL).explorer
