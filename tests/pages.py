@@ -1,12 +1,13 @@
 """The explorers in a real browser: the server as a user starts it, and pages that notice what goes wrong on them"""
-import shutil, signal, subprocess, sys
+import shutil, signal, subprocess, sys, threading
 from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
-import pytest
+import psutil, pytest
 
 CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'))), None)
 FLAGS = ['--no-sandbox', '--headless=new', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
 FIRST = 90_000 # Milliseconds to wait for a page on a busy machine
+LAST = 60 # Seconds in which a server must have ended
 
 
 def command(*options):
@@ -14,19 +15,53 @@ def command(*options):
     return [sys.executable, '-m', 'fastrecipes', 'explore', '--port', '0', '--no-browser', *options]
 
 
+def kernels(server): return [p for p in psutil.Process(server.pid).children(recursive=True) if 'ipykernel_launcher' in ' '.join(p.cmdline())]
+
+def kernel_of(page, server):
+    "The process behind a page"
+    mine = page.evaluate("JSON.parse(document.getElementById('jupyter-config-data').textContent).kernelId")
+    process, = [k for k in kernels(server) if mine in ' '.join(k.cmdline())]
+    return process
+
+
+def kill(server):
+    "End a server that has not ended, and the processes that it has, which would keep its pipes open"
+    if server.poll() is not None: return
+    with suppress(psutil.NoSuchProcess):
+        for p in psutil.Process(server.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess): p.kill()
+    server.kill()
+
+def first_line(server):
+    "What the server says first; one that says nothing for too long is killed"
+    timer = threading.Timer(FIRST / 1000, kill, [server])
+    timer.start()
+    try: return server.stdout.readline()
+    finally: timer.cancel()
+
+@contextmanager
+def running(argv, **kwargs):
+    "A server as a process, and its address; ended by Ctrl-C, and one that does not end is killed and is an error"
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, **kwargs) as server:
+        try:
+            said = first_line(server)
+            assert ' at http' in said, f'the server said {said!r}'
+            yield server, said.split(' at ')[1].split()[0]
+        finally:
+            if server.poll() is None: server.send_signal(signal.SIGINT)
+            try: server.wait(LAST)
+            finally: kill(server)
+
+
 @contextmanager
 def served():
-    "An `App` on a free port, ended by Ctrl-C"
+    "An `App` on a free port"
     if CHROMIUM is None: pytest.skip('needs Chromium (on Debian: apt-get install chromium)')
     playwright = pytest.importorskip('playwright.sync_api', reason="needs playwright (pip install 'fastrecipes[dev]')")
-    with subprocess.Popen(command(), stdout=subprocess.PIPE, text=True) as server:
-        try:
-            address = server.stdout.readline().split(' at ')[1].split()[0]
-            with playwright.sync_playwright() as p:
-                browser = p.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-                yield App(address, browser, server)
-                browser.close()
-        finally: server.send_signal(signal.SIGINT)
+    with running(command()) as (server, address), playwright.sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield App(address, browser, server)
+        browser.close()
 
 
 class App:

@@ -3,7 +3,7 @@ import asyncio, json, os, re, signal, socket, subprocess, sys, time
 from pathlib import Path
 import psutil, pytest
 from conftest import refused
-from pages import CHROMIUM, after, command, too_wide
+from pages import CHROMIUM, after, command, first_line, kernel_of, kernels, kill, running, too_wide
 from fastrecipes import app as app_module
 from fastrecipes.app import Explorers, explore, explorers, serve
 
@@ -84,10 +84,8 @@ def started(tmp_path):
         return s
     yield start
     for s in servers:
-        if s.poll() is None: s.kill()
-        s.communicate()
-
-def kernels(server): return [p for p in psutil.Process(server.pid).children(recursive=True) if 'ipykernel_launcher' in ' '.join(p.cmdline())]
+        kill(s)
+        s.communicate(timeout=30)
 
 def wait_for(f, seconds=60):
     "The first true value of `f()`"
@@ -100,7 +98,7 @@ def wait_for(f, seconds=60):
 @pytest.mark.parametrize('sent', [signal.SIGINT, signal.SIGTERM])
 def test_the_server_says_one_line_and_ends_leaving_nothing_behind(started, tmp_path, sent):
     server = started()
-    said = server.stdout.readline()
+    said = first_line(server)
     assert re.fullmatch(r'the explorers are at http://127\.0\.0\.1:\d+/\?token=[\w-]{22} \(Ctrl-C ends them\)\n', said)
     ours = wait_for(lambda: kernels(server))
     server.send_signal(sent)
@@ -111,10 +109,8 @@ def test_the_server_says_one_line_and_ends_leaving_nothing_behind(started, tmp_p
 def test_it_opens_the_browser_unless_told_not_to(tmp_path):
     (tmp_path/'browse').write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n')
     (tmp_path/'browse').chmod(0o755)
-    with subprocess.Popen(command()[:-1], stdout=subprocess.PIPE, text=True, env=os.environ | {'BROWSER': f'{tmp_path}/browse %s'}) as server:
-        address = server.stdout.readline().split(' at ')[1].split()[0]
+    with running(command()[:-1], env=os.environ | {'BROWSER': f'{tmp_path}/browse %s'}) as (_, address):
         wait_for(lambda: (tmp_path/'opened').exists() and (tmp_path/'opened').read_text().strip() == address)
-        server.send_signal(signal.SIGINT)
 
 def test_processes_of_pages_that_are_gone_are_ended_after_a_while(tmp_path):
     c = app_module._config(tmp_path)
@@ -233,8 +229,7 @@ def test_screenshots(wide, narrow, tmp_path):
 def test_the_address_names_the_explorer_and_a_page_that_is_closed_ends_its_process(app):
     with app.page('network') as page:
         assert page.title() == 'Network · fastrecipes explore'
-        mine = page.evaluate("JSON.parse(document.getElementById('jupyter-config-data').textContent).kernelId")
-        process, = [k for k in kernels(app.server) if mine in ' '.join(k.cmdline())]
+        process = kernel_of(page, app.server)
         page.evaluate("location.hash = 'relus'")
         page.get_by_role('heading', name='One ReLU, two, many').wait_for()
         page.close(run_before_unload=True)

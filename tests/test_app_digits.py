@@ -1,11 +1,10 @@
 """Explorers 5 and 6 in a real browser: a net trained while the page answers, digits drawn with the mouse.
 
 The common server finds MNIST where it is there; a second one has the embedded digits only, and a short training for the top rung."""
-import os, re, signal, subprocess, time
-from pathlib import Path
-import pytest
+import os, re, time
+import psutil, pytest
 from fastrecipes.digits import example_strokes
-from pages import App, command, too_wide
+from pages import App, command, kernel_of, running, too_wide
 
 CURVES, UNITS = 'img.fr-picture >> nth=0', 'img.fr-picture >> nth=1'
 UPPER = ['simple_net', 'mlp', 'resnet18']
@@ -17,9 +16,7 @@ def on_digits(app, tmp_path_factory):
     home = tmp_path_factory.mktemp('bare')
     (home/'settings.ini').write_text('[resnet18]\nepochs = 3\n')
     env = os.environ | dict(FASTAI_HOME=str(home/'fastai'), TMPDIR=str(home)) # So that settings.ini is above the page's folder. The cache is the session's, and serves test_digits.py too
-    with subprocess.Popen(command(), stdout=subprocess.PIPE, text=True, cwd=home, env=env) as server:
-        try: yield App(server.stdout.readline().split(' at ')[1].split()[0], app.browser, server)
-        finally: server.send_signal(signal.SIGINT)
+    with running(command(), cwd=home, env=env) as (server, address): yield App(address, app.browser, server)
 
 
 def said(page): return page.locator('.fr-status').inner_text()
@@ -80,28 +77,14 @@ def test_a_learning_rate_that_is_too_large_is_told_in_words_and_on_a_narrow_page
         shot(page, tmp_path_factory, 'too-large-narrow')
         assert too_wide(page) == []
 
-@pytest.mark.skipif(not Path('/proc/self/stat').exists(), reason='needs /proc')
 def test_a_closed_page_takes_its_training_with_it(on_digits):
-    processes = lambda: _below(on_digits.server.pid)
     with on_digits.page('training') as page:
-        before = processes()
+        kernel = kernel_of(page, on_digits.server)
         press(page, 'start')
         wait(page, lambda: epoch(page) >= 1)
         page.close(run_before_unload=True) # As a person closes a tab
         if not page.is_closed(): page.wait_for_event('close')
-    end = time.monotonic() + 30
-    while not before - processes() and time.monotonic() < end: time.sleep(.1)
-    assert before - processes(), 'the process of the page still runs'
-
-def _below(pid):
-    "The processes that `pid` has started, and those that they have"
-    parent = {}
-    for p in Path('/proc').glob('[0-9]*/stat'):
-        try: parent[int(p.parent.name)] = int(p.read_text().rpartition(')')[2].split()[1])
-        except OSError: pass
-    found, new = set(), {pid}
-    while new: new = {c for c, p in parent.items() if p in new}; found |= new
-    return found
+    assert psutil.wait_procs([kernel], timeout=30)[1] == [], 'the process of the page still runs'
 
 
 ANSWERS, SEEN = 'img.fr-picture >> nth=0', 'img.fr-seen'
