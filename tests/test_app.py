@@ -1,5 +1,6 @@
 "The explorers in headless Chromium, and the server behind them, as processes that a user starts and stops"
 import asyncio, json, os, re, signal, socket, subprocess, sys, time
+from contextlib import contextmanager
 from pathlib import Path
 import psutil, pytest
 from conftest import refused
@@ -95,9 +96,17 @@ def wait_for(f, seconds=60):
         time.sleep(.05)
     return value
 
-@pytest.mark.parametrize('sent', [signal.SIGINT, signal.SIGTERM])
+@contextmanager
+def heeded(sent):
+    "Processes that are started meanwhile heed the signal, though nohup may have told this one to ignore it"
+    before = signal.getsignal(sent)
+    if before == signal.SIG_IGN: signal.signal(sent, signal.SIG_DFL)
+    try: yield
+    finally: signal.signal(sent, before)
+
+@pytest.mark.parametrize('sent', [getattr(signal, n) for n in ('SIGINT', 'SIGTERM', 'SIGHUP') if hasattr(signal, n)])
 def test_the_server_says_one_line_and_ends_leaving_nothing_behind(started, tmp_path, sent):
-    server = started()
+    with heeded(sent): server = started()
     said = first_line(server)
     assert re.fullmatch(r'the explorers are at http://127\.0\.0\.1:\d+/\?token=[\w-]{22} \(Ctrl-C ends them\)\n', said)
     ours = wait_for(lambda: kernels(server))
