@@ -1,6 +1,7 @@
 "The explorers in headless Chromium, and the server behind them, as processes that a user starts and stops"
 import asyncio, json, os, re, signal, socket, subprocess, sys, time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from ipaddress import ip_address
 from pathlib import Path
 import psutil, pytest
 from conftest import refused
@@ -243,6 +244,22 @@ def test_the_address_names_the_explorer_and_a_page_that_is_closed_ends_its_proce
         page.get_by_role('heading', name='One ReLU, two, many').wait_for()
         page.close(run_before_unload=True)
         assert psutil.wait_procs([process], timeout=20)[1] == []
+
+
+def addresses(server):
+    "The addresses that the processes of a server listen on or are connected to"
+    for p in [psutil.Process(server.pid), *psutil.Process(server.pid).children(recursive=True)]:
+        with suppress(psutil.NoSuchProcess):
+            for c in (p.net_connections if hasattr(p, 'net_connections') else p.connections)('inet'): yield from (a.ip for a in (c.laddr, c.raddr) if a)
+
+def test_no_process_of_the_server_listens_to_or_speaks_with_another_machine(app):
+    seen = set()
+    with app.page('network') as page:
+        for name in OURS:
+            open_from_page(page, name)
+            page.locator('img.fr-picture').first.wait_for()
+            seen |= set(addresses(app.server))
+    assert seen and all(ip_address(a).is_loopback for a in seen), seen
 
 
 # What is mended in voila
