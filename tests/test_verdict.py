@@ -176,8 +176,8 @@ def test_far_dearer_is_ten_times_and_enough_to_be_felt(below, this, far):
     v = said(made(dict(sgd=BASE, mlp=BETTER), dict(sgd=dict(zip(('train', 'predict'), below)), mlp=dict(zip(('train', 'predict'), this)))))
     assert ('too dear' in v['headline']) == far
 
-@pytest.mark.parametrize('below, this, words', [((1, 1), (1.2, .8), 'at about the same cost'), ((1, 1), (2, 1), 'for twice the training time and about the same prediction time'), ((1, 1), (.3, 7), 'for less training time and 7 times the prediction time'),
-                                                ((None, 1), (1, 3), 'for 3 times the prediction time'), ((0, None), (1, 3), None)])
+@pytest.mark.parametrize('below, this, words', [((1, 10), (1.2, 8), 'at about the same cost'), ((1, 10), (2, 10), 'for twice the training time and about the same prediction time'), ((1, 10), (.3, 70), 'for less training time and 7 times the prediction time'),
+    ((None, 10), (1, 30), 'for 3 times the prediction time'), ((0, None), (1, 3), None), ((.01, .1), (.9, 9), 'at next to no cost'), ((.01, .1), (3, 9), 'for 300 times the training time.'), ((.01, .1), (.9, 20), 'for 200 times the prediction time.')])
 def test_the_price_is_in_rough_multiples(below, this, words):
     v = said(made(dict(sgd=BASE, mlp=BETTER), dict(sgd=dict(zip(('train', 'predict'), below)), mlp=dict(zip(('train', 'predict'), this)))))
     assert (words in v['headline']) if words else ' for ' not in v['headline']
