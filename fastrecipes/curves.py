@@ -10,8 +10,8 @@ that still climbs at its end asks for more data; one that has long been flat ask
 __all__ = ['FRACTIONS', 'COLOURS', 'MARKERS', 'DASHES', 'nested_subset', 'part_sizes', 'points_text', 'range_text', 'p_text',
            'most_left_open', 'more_data', 'point_key', 'learning_curve', 'spread_out', 'plot_curve']
 
-# %% ../nbs/09_curves.ipynb #1cb3b507
-import json, math
+# %% ../nbs/09_curves.ipynb #2a485d60
+import math
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import replace
 from hashlib import blake2b
@@ -22,7 +22,7 @@ from .files import InputError, printable
 from .images import BLUE, GREEN, GREY, ImageSet, ORANGE, load, new_figure
 from .recipes import Fitted, fit, get_recipe, ladder, recipes
 
-# %% ../nbs/09_curves.ipynb #798ff8d3
+# %% ../nbs/09_curves.ipynb #9798ff8d
 def _check_fraction(fraction) -> float:
     try: f = float(fraction)
     except (TypeError, ValueError): f = -1
@@ -48,7 +48,7 @@ def nested_subset(
     named = {} if names is None else dict(names=tuple(names[i] for i in chosen))
     return replace(images, train=replace(images.train, images=images.train.images[chosen], labels=images.train.labels[chosen], **named))
 
-# %% ../nbs/09_curves.ipynb #f57ce413
+# %% ../nbs/09_curves.ipynb #7f57ce41
 FRACTIONS = (.01, .02, .05, .1, .2, .5, 1)
 
 def part_sizes(
@@ -63,7 +63,7 @@ def part_sizes(
     if not sizes: raise InputError("no fraction of the training images to fit; give some, such as 0.1, 0.5 and 1")
     return sizes
 
-# %% ../nbs/09_curves.ipynb #31b5b686
+# %% ../nbs/09_curves.ipynb #c31b5b68
 def _pack(right:np.ndarray) -> str: return np.packbits(right).tobytes().hex()
 def _unpack(text:str, n:int) -> np.ndarray: return np.unpackbits(np.frombuffer(bytes.fromhex(text), np.uint8), count=n).astype(bool)
 
@@ -88,7 +88,7 @@ def _why(error:Exception) -> str|None:
     if isinstance(error, MemoryError) or isinstance(error, RuntimeError) and 'memory' in str(error).lower():
         return 'there was not enough memory; take a smaller bs, or smaller images'
 
-# %% ../nbs/09_curves.ipynb #5303336a
+# %% ../nbs/09_curves.ipynb #c5303336
 def points_text(
     points:float, # Percentage points
 ) -> str:
@@ -118,7 +118,7 @@ def most_left_open(
     "The largest gain that `n` validation images leave open: no less than 3 images in n, however sure the interval looks"
     return max(high, 300 / n)
 
-# %% ../nbs/09_curves.ipynb #c55505dc
+# %% ../nbs/09_curves.ipynb #55505dcd
 def _part(points:list, total:int, share:float) -> dict|None:
     "The largest part that was fitted of those with about `share` of the images or fewer (a tenth more, since classes round up)"
     parts = [p for p in points if p['status'] == 'fitted' and p['images'] <= 1.1 * share * total]
@@ -155,7 +155,7 @@ def more_data(
     else: why = f"{did}, so no gain is shown; the {n:,} validation images leave open one of up to {points_text(most_left_open(100 * d.high, n))} points." + _slowly(points, half, whole, total)
     return dict(words='no help shown', why=why)
 
-# %% ../nbs/09_curves.ipynb #f5a7c96e
+# %% ../nbs/09_curves.ipynb #0f5a7c96
 def point_key(
     images:ImageSet,
     recipe:str,
@@ -182,7 +182,7 @@ def _check_whole(whole:Mapping, images:ImageSet, seed:int, asked:dict):
         if f.images.fingerprint != images.fingerprint: raise InputError(f"{name} was fitted to other images than those of the curve; leave it out of `whole`")
         if f.seed != seed or f.asked != asked[name]: raise InputError(f"{name} was fitted with another seed or other settings than the curve has; leave it out of `whole`")
 
-# %% ../nbs/09_curves.ipynb #946fa873
+# %% ../nbs/09_curves.ipynb #5946fa87
 def learning_curve(
     images:ImageSet|str|Path, # An image set, or what `images.load` takes
     names:str|Iterable[str]|None=None, # Recipes (or one string with commas between), in the order of the ladder; None: its rungs
@@ -232,7 +232,7 @@ def _rung(name:str, points:list, total:int, n_valid:int) -> dict:
     seen = [p | dict(right=_unpack(p['right'], n_valid)) if 'right' in p else p for p in points]
     return dict(recipe=name, points=[{k: v for k, v in p.items() if k != 'right'} for p in points], more_data=more_data(seen, total))
 
-# %% ../nbs/09_curves.ipynb #79eb9e00
+# %% ../nbs/09_curves.ipynb #a79eb9e0
 COLOURS = (BLUE, ORANGE, GREEN, '#7b4f9d', GREY, '#20262b')
 MARKERS, DASHES = ('o', 's', '^', 'D', 'v', 'P'), ('-', (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1, 2)), (0, (3, 1.5)), (0, (8, 2, 1, 2, 1, 2)))
 
@@ -252,7 +252,7 @@ def spread_out(
     if out and out[0] < low: out = [max(v, low + gap * i) for i, v in enumerate(out)]
     return [v for _, v in sorted(zip(order, out))]
 
-# %% ../nbs/09_curves.ipynb #5b79e70e
+# %% ../nbs/09_curves.ipynb #b79e70e1
 def _curve_line(ax, rung:dict, x:list, i:int):
     "One rung's line with bars, broken where a point failed"
     fitted = [p['status'] == 'fitted' for p in rung['points']]

@@ -10,7 +10,7 @@ out. There is no magic in it: a short list of rules, each tested, applied to the
 __all__ = ['SEEDS', 'FELT', 'COSTS', 'times_text', 'seconds_text', 'percent_text', 'shown_better', 'simplest', 'price_text',
            'far_dearer', 'images_needed', 'verdict', 'frontier', 'Box', 'place_labels', 'plot_cost']
 
-# %% ../nbs/09_verdict.ipynb #8e5b4ef9
+# %% ../nbs/09_verdict.ipynb #e8e5b4ef
 import math
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from .curves import p_text, points_text, range_text
 from .files import InputError, no_such, printable, some_of
 from .images import BLUE, GREY, ORANGE, new_figure
 
-# %% ../nbs/09_verdict.ipynb #c25d0624
+# %% ../nbs/09_verdict.ipynb #0c25d062
 def _number(v) -> float|None:
     "`v` as a number; None where it is none, or not finite"
     try: return float(v) if v is not None and not isinstance(v, bool) and math.isfinite(v) else None
@@ -64,7 +64,7 @@ def _names(names:Iterable) -> str:
     *most, last = map(printable, names)
     return f"{', '.join(most)} and {last}" if most else last
 
-# %% ../nbs/09_verdict.ipynb #27c0cbb7
+# %% ../nbs/09_verdict.ipynb #627c0cbb
 class _Rungs:
     "What the rules ask of a comparison"
     def __init__(self, comparison:dict):
@@ -91,7 +91,7 @@ class _Rungs:
         shared = [s for s in a if s in b and _number(a[s]) is not None and _number(b[s]) is not None]
         return len(shared), seeds_difference([a[s] for s in shared], [b[s] for s in shared], self.n or None) if len(shared) > 1 else None
 
-# %% ../nbs/09_verdict.ipynb #cfa60535
+# %% ../nbs/09_verdict.ipynb #ecfa6053
 SEEDS = 5 # From so many on, a step has to stand over seeds too
 
 def shown_better(rungs:_Rungs, below:dict, this:dict) -> bool:
@@ -104,7 +104,7 @@ def simplest(rungs:_Rungs, among:list) -> dict|None:
     "Rule 3: the first of `among`, in the order of the ladder, that no later one of them is shown to be better than"
     return next((r for i, r in enumerate(among) if not any(shown_better(rungs, r, s) for s in among[i + 1:])), None)
 
-# %% ../nbs/09_verdict.ipynb #0c536867
+# %% ../nbs/09_verdict.ipynb #c536867f
 def _gain(rungs:_Rungs, below:dict, this:dict, p:bool=False) -> str:
     "'9 fewer mistakes in 2,038 than mlp (0.4 points, 95% interval 0.1 to 0.8)'"
     more, pair = rungs.right(this) - rungs.right(below), rungs.pair(below, this)
@@ -139,7 +139,7 @@ def far_dearer(rungs:_Rungs, below:dict, this:dict) -> bool:
         return a is not None and b is not None and b >= 10 * a and b - a >= least
     return far('train_seconds', 10) or far('predict_ms_1000', 50)
 
-# %% ../nbs/09_verdict.ipynb #586c3842
+# %% ../nbs/09_verdict.ipynb #b586c384
 def images_needed(
     won:int, # Validation images that only the upper rung gets right
     lost:int, # Validation images that only the lower one gets right
@@ -150,7 +150,7 @@ def images_needed(
     d, g = (won + lost) / n, abs(won - lost) / n
     return max(((1.96 * d**.5 + .8416 * (d - g * g)**.5) / g)**2, 6 / d)
 
-# %% ../nbs/09_verdict.ipynb #b25eb27f
+# %% ../nbs/09_verdict.ipynb #8b25eb27
 def _step_up(rungs:_Rungs, stop:dict) -> dict|None:
     "The simplest good enough rung below `stop` (rule 4)"
     return simplest(rungs, [r for r in rungs.learned if rungs.fitted.index(r) < rungs.fitted.index(stop)])
@@ -206,7 +206,7 @@ def _next(rungs:_Rungs, stop:dict) -> str:
     if len(above) > len(told): out.append(f"No rung of the {len(above)} above is shown to be better.")
     return ' '.join(out)
 
-# %% ../nbs/09_verdict.ipynb #9a6d25f8
+# %% ../nbs/09_verdict.ipynb #a6d25f8f
 def _more_images(rungs:_Rungs, stop:dict, best:dict) -> str|None:
     "Rule 5: how many validation images would show that the best rung above is better"
     pair = rungs.pair(stop, best)
@@ -267,7 +267,7 @@ def _not_fitted(rungs:_Rungs) -> str:
         out.append(f"{r['recipe']} {what}" + (f" ({reason})" if reason else '') + (f": {cure}" if cure else '') + '.')
     return ' '.join(out[:3]) + (f" {len(out) - 3} more were not fitted." if len(out) > 3 else '') + (' Nothing is known of what is not fitted.' if out and rungs.fitted else '')
 
-# %% ../nbs/09_verdict.ipynb #b5e3db01
+# %% ../nbs/09_verdict.ipynb #5e3db018
 def _worst_class(stop:dict) -> str|None:
     classes = [c for c in (stop.get('failures') or {}).get('per_class') or [] if _number(c.get('recall')) is not None and (_number(c.get('images')) or 0) > 0]
     if len(classes) < 2: return None
@@ -296,7 +296,7 @@ def _tested(comparison:dict, rungs:_Rungs, stop:dict) -> str|None:
 
 def _failing(comparison:dict, rungs:_Rungs, stop:dict) -> str: return ' '.join(filter(None, [_tested(comparison, rungs, stop), _worst_class(stop), _calibration(stop, rungs.n)]))
 
-# %% ../nbs/09_verdict.ipynb #26f72cf3
+# %% ../nbs/09_verdict.ipynb #cde0c3b2
 def _entry(stop_at:str|None, headline:str, *paragraphs) -> dict: return dict(stop_at=stop_at, headline=headline, paragraphs=[p for p in paragraphs if p])
 
 def verdict(
@@ -304,6 +304,7 @@ def verdict(
 ) -> dict: # stop_at: a recipe, or None where there is none to stop at; headline: a sentence or two; paragraphs: up to five short ones
     "Which rung to stop at, what the next one would buy and cost, and what would make the picture clearer"
     rungs = _Rungs(comparison)
+    if rungs.fitted and rungs.n < 1: raise InputError("the comparison does not say how many validation images there are (images, valid); without them nothing can be told apart")
     if not rungs.fitted: return _entry(None, "No rung was fitted, so there is nothing to say about these images yet.", _not_fitted(rungs))
     stop = simplest(rungs, rungs.learned)
     if stop is None:
@@ -314,7 +315,7 @@ def verdict(
     below = _step_up(rungs, stop)
     return _entry(stop['recipe'], _headline(rungs, stop, below), _evidence(rungs, stop, below), _next(rungs, stop), _clearer(rungs, stop, below), _failing(comparison, rungs, stop), _not_fitted(rungs))
 
-# %% ../nbs/09_verdict.ipynb #d8179447
+# %% ../nbs/09_verdict.ipynb #bd817944
 COSTS = {'train_seconds': 'training seconds', 'parameters': 'trainable parameters', 'predict_ms_1000': 'milliseconds to predict 1,000 images', 'multiply_adds': 'multiply-adds of one image'}
 
 def frontier(
@@ -327,7 +328,7 @@ def frontier(
         if not out or accuracies[i] > accuracies[out[-1]]: out.append(i)
     return out
 
-# %% ../nbs/09_verdict.ipynb #dd6ca3b8
+# %% ../nbs/09_verdict.ipynb #d6ca3b8c
 class Box(NamedTuple):
     "A rectangle"
     left: float
@@ -358,7 +359,7 @@ def place_labels(
         out.append(best)
     return out
 
-# %% ../nbs/09_verdict.ipynb #548c7682
+# %% ../nbs/09_verdict.ipynb #5548c768
 def _cost_points(comparison:dict, by:str) -> tuple: # Rungs with their costs; names of those without
     fitted = _Rungs(comparison).fitted
     found = [(r, _number((r.get('cost') or {}).get(by))) for r in fitted]
@@ -397,7 +398,7 @@ def plot_cost(
     _draw_costs(ax, rungs, points, (comparison.get('verdict') or verdict(comparison)).get('stop_at'))
     return fig
 
-# %% ../nbs/09_verdict.ipynb #5168c8f3
+# %% ../nbs/09_verdict.ipynb #e5168c8f
 def _beside(x:list) -> list:
     "Equal costs moved a little apart, so that their bars can be seen"
     span = max(max(x) / min(x), 10) ** .015

@@ -418,3 +418,6 @@ def test_a_cost_that_there_is_not_is_refused():
 def test_the_ring_is_where_the_verdict_of_the_comparison_has_it():
     c = made(dict(sgd=BASE, mlp=BETTER))
     assert drawn(plot_cost(c | dict(verdict=dict(stop_at='sgd'))))[1] == ['sgd: stop here', 'mlp']
+
+def test_without_the_number_of_validation_images_there_is_no_verdict():
+    with refused('how many validation images'): verdict(dict(rungs=[dict(recipe='mlp', accuracy=.5)]))
