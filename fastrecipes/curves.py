@@ -18,7 +18,7 @@ from hashlib import blake2b
 from pathlib import Path
 import numpy as np
 from .chance import paired_difference, wilson
-from .files import InputError, printable
+from .files import InputError, explained, is_memory, printable
 from .images import BLUE, GREEN, GREY, ImageSet, ORANGE, load, new_figure
 from .recipes import Fitted, fit, get_recipe, ladder, recipes
 
@@ -77,16 +77,12 @@ def _failed(fraction:float, n:int, reason:str) -> dict:
     return dict(fraction=fraction, images=n, accuracy=None, interval=None, train_seconds=None, status='failed', reason=printable(' '.join(reason.split())))
 
 def _lost(fitted:Fitted):
-    "Raise `InputError` where the loss or the scores are no numbers any more"
-    bad = [] if fitted.history is None else np.flatnonzero(~np.isfinite(fitted.history.train_loss.to_numpy(float)))
-    if len(bad): raise InputError(f"{fitted.recipe}: the loss is not a number in epoch {bad[0] + 1}; take a smaller lr")
+    "Raise `InputError` where the scores are no numbers any more"
     if not fitted.scores.isfinite().all(): raise InputError(f"{fitted.recipe}: the model's scores are not numbers; take a smaller lr")
 
 def _why(error:Exception) -> str|None:
     "What a point that failed so has to say; None for an error that is nobody's data or machine"
-    if isinstance(error, (InputError, FloatingPointError)): return str(error)
-    if isinstance(error, MemoryError) or isinstance(error, RuntimeError) and 'memory' in str(error).lower():
-        return 'there was not enough memory; take a smaller bs, or smaller images'
+    return '; '.join(filter(None, explained(error))) if isinstance(error, InputError) or is_memory(error) else None
 
 # %% ../nbs/09_curves.ipynb #c5303336
 def points_text(

@@ -223,7 +223,7 @@ def odd_recipe():
     yield make
     recipes.pop('odd', None)
 
-@pytest.mark.parametrize('error, words', [(InputError('odd: too few images for a batch; give more'), 'odd: too few images for a batch; give more'), (MemoryError(), 'not enough memory; take a smaller bs'), (FloatingPointError('loss is\nNaN'), 'loss is NaN'),
+@pytest.mark.parametrize('error, words', [(InputError('odd: too few images for a batch; give more'), 'odd: too few images for a batch; give more'), (MemoryError(), 'not enough memory (MemoryError); take a smaller model'), (InputError('loss is\nNaN'), 'loss is NaN'),
                                           (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"), 'not enough memory'), (torch.OutOfMemoryError('CUDA out of memory. Tried to allocate'), 'not enough memory')])
 def test_a_point_that_fails_says_why_and_the_others_go_on(threes_sevens, odd_recipe, error, words):
     odd_recipe(error)
@@ -243,7 +243,7 @@ def test_an_error_that_is_ours_is_not_hidden(threes_sevens, odd_recipe):
 def test_a_loss_that_is_no_number_is_a_failed_point(digits, name):
     c = learning_curve(digits, ['similarity', name], (.1, 1), device='cpu', settings={name: {'lr': 1e20, 'epochs': 2}})
     assert {p['status'] for p in c['rungs'][0]['points']} == {'fitted'}
-    assert [p['status'] for p in c['rungs'][1]['points']] == ['failed'] * 2 and 'take a smaller lr' in c['rungs'][1]['points'][0]['reason']
+    assert [p['status'] for p in c['rungs'][1]['points']] == ['failed'] * 2 and 'take a smaller learning rate (lr)' in c['rungs'][1]['points'][0]['reason']
     assert c['rungs'][1]['more_data']['words'] == 'not known' and c['rungs'][1]['points'][1]['reason'] in c['rungs'][1]['more_data']['why']
 
 
