@@ -5,15 +5,20 @@ Three modules stay modules, since their functions share a name with others: `net
 (there `logistic` alone is the recipe, so import that module by its full name)."""
 from . import nets, store
 from .backprop import *
+from .chance import mcnemar, over_seeds, paired_difference, seeds_difference, wilson
 from .checkpoint import Checkpoint, Checkpoints
-from .compare import *
+from .compare import Climb, Comparison, compare
+from .curves import learning_curve, nested_subset, plot_curve
 from .descent import *
 from .digits import explore_drawing, explore_training
 from .explore import explore_network, explore_quadratic, explore_relus, explore_surface
+from .failures import failures_of, most_confused, per_class_table, pictures_of, plot_calibration, plot_confusion, plot_images, shared_failures, worst_table
 from .files import InputError
 from .images import *
 from .loaders import *
 from .recipes import *
 from .sgd import *
 from .similarity import *
+from .track import TensorBoard
 from .training import *
+from .verdict import plot_cost
