@@ -857,6 +857,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'fastrecipes.recipes._resnet18_parts': ('recipes.html#_resnet18_parts', 'fastrecipes/recipes.py'),
                                      'fastrecipes.recipes._similarity_parts': ('recipes.html#_similarity_parts', 'fastrecipes/recipes.py'),
                                      'fastrecipes.recipes._simple_net_parts': ('recipes.html#_simple_net_parts', 'fastrecipes/recipes.py'),
+                                     'fastrecipes.recipes._small_std': ('recipes.html#_small_std', 'fastrecipes/recipes.py'),
+                                     'fastrecipes.recipes._start': ('recipes.html#_start', 'fastrecipes/recipes.py'),
                                      'fastrecipes.recipes._switch': ('recipes.html#_switch', 'fastrecipes/recipes.py'),
                                      'fastrecipes.recipes._through_learner': ('recipes.html#_through_learner', 'fastrecipes/recipes.py'),
                                      'fastrecipes.recipes._whole': ('recipes.html#_whole', 'fastrecipes/recipes.py'),

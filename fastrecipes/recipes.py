@@ -567,6 +567,17 @@ def _linear_parts(shape, n_classes, *, dropout, **_):
     return Parts(linear(math.prod(shape), n_outputs(n_classes), dropout), lesson_loss(n_classes), basic_opt)
 
 # %% ../nbs/08_recipes.ipynb #44dc590c
+def _small_std(images:ImageSet) -> float:
+    "A standard deviation of initial parameters at which no image's score is large"
+    return min(.01, .1 / squared_length(images)**.5)
+
+def _start(model, std:float):
+    "Give every parameter of `model` a random value"
+    import torch
+    from fastrecipes.sgd import init_params
+    with torch.no_grad():
+        for p in model.parameters(): p.copy_(init_params(p.shape, std))
+
 @recipe(parts=_linear_parts, epochs=20)
 def sgd(images, run, *,
     std:Rate=None, # Standard deviation of the initial parameters; auto: 0.01 for dark images like MNIST's, smaller for large or bright ones
@@ -574,12 +585,8 @@ def sgd(images, run, *,
     dropout, **training
 ):
     "Linear model, trained by the hand-written loop"
-    import torch
-    from fastrecipes.sgd import init_params
-    parts = _linear_parts(images.shape, len(images.classes), dropout=dropout)
-    std = std or min(.01, .1 / squared_length(images)**.5)
-    with torch.no_grad():
-        for p in parts.model.parameters(): p.copy_(init_params(p.shape, std))
+    parts, std = _linear_parts(images.shape, len(images.classes), dropout=dropout), std or _small_std(images)
+    _start(parts.model, std)
     outcome = _by_hand(images, run, parts, lr=lr or auto_lr(images, 1., 20.), **training)
     return outcome._replace(derived=outcome.derived | dict(std=std))
 
@@ -601,7 +608,9 @@ def linear(images, run, *,
     **training
 ):
     "Linear model, the same steps through fastai's Learner"
-    return _through_learner(images, run, _linear_parts(images.shape, len(images.classes), **training), lr=lr or auto_lr(images, 1., 20.), **training)
+    parts = _linear_parts(images.shape, len(images.classes), **training)
+    _start(parts.model, _small_std(images))
+    return _through_learner(images, run, parts, lr=lr or auto_lr(images, 1., 20.), **training)
 
 # %% ../nbs/08_recipes.ipynb #40726a40
 def _simple_net_parts(shape, n_classes, *, hidden, dropout, **_):

@@ -8,7 +8,7 @@ from PIL import Image
 from torch import nn
 from torch.testing import assert_close
 from typing import Literal
-from fastrecipes.images import ImageSet, InputError, Split
+from fastrecipes.images import ImageSet, InputError, Split, load
 from fastrecipes.recipes import (Amount, Count, Rate, Run, Share, Switch, Whole, Widths, as_text, auto_lr, fit, get_recipe, global_settings,
                                  predict_scores, recipe, recipes, settings_of, training_settings)
 from fastrecipes.recipes import ladder as rungs
@@ -584,3 +584,18 @@ def test_what_every_recipe_takes_cannot_be_a_setting(ladder):
     def new(images, run, *, checkpoint:Count=1, **training): pass
     for f, name in ((old, 'test'), (new, 'checkpoint')):
         with pytest.raises(TypeError, match=f'no setting can be called {name!r}'): recipe(f).settings
+
+
+# Who runs the loop
+
+@pytest.mark.parametrize('seed', [0, 42])
+def test_the_same_steps_by_hand_and_through_learner_come_to_the_same(digits, seed):
+    a, b = (fit(n, digits, seed=seed, device='cpu', epochs=4) for n in ('sgd', 'linear'))
+    torch.testing.assert_close(a.scores, b.scores, rtol=1e-3, atol=1e-4)
+    assert a.history.drop(columns='seconds').to_numpy() == pytest.approx(b.history.drop(columns='seconds').to_numpy(), abs=1e-4)
+
+def test_bright_images_do_not_leave_linear_where_it_started(found):
+    "With PyTorch's start of a linear layer, seed 42 stays at 0.5 on these"
+    home, there = found
+    if not there['bitmoji_bw']: pytest.skip('bitmoji_bw is not there')
+    assert fit('linear', load(home/'data'/'bitmoji_bw', size=32), seed=42, device='cpu', epochs=8).accuracy > .57
