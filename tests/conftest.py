@@ -135,3 +135,18 @@ def strict():
     controls.strict()
     yield
     controls.strict(on=False)
+
+
+@pytest.fixture(scope='session')
+def ladder_values(threes_sevens):
+    "A comparison as plain values, with everything that one can have: two seeds, a learning curve, and a rung that fails"
+    from fastrecipes.compare import compare
+    quick = {'sgd': {'epochs': 3}, 'logistic': {'lr': 1e37, 'epochs': 2}, 'linear': {'epochs': 3}, 'mlp': {'epochs': 3}}
+    c = compare(threes_sevens, list(('similarity', *quick)), device='cpu', settings=quick, repeats=2, curve='linear', fractions=(.2, .5, 1))
+    return c.to_dict() | dict(command='fastrecipes compare threes --repeats 2')
+
+@pytest.fixture(scope='session')
+def pair_values(threes_sevens):
+    "A small comparison as plain values"
+    from fastrecipes.compare import compare
+    return compare(threes_sevens, ['similarity', 'linear'], seed=1, device='cpu', settings={'linear': {'epochs': 2}}).to_dict()
