@@ -10,9 +10,11 @@ in hand, what each epoch brought, how a rung ended) can be logged to where you l
 __all__ = ['TensorBoard']
 
 # %% ../nbs/10_track.ipynb #a929dd0b
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from .compare import Result, Step
-from .files import InputError
+from .files import InputError, check_out
 from .recipes import Fitted, as_text
 
 # %% ../nbs/10_track.ipynb #0f3c5737
@@ -23,26 +25,47 @@ class TensorBoard:
     ):
         try: from torch.utils.tensorboard import SummaryWriter
         except ImportError as e: raise InputError("tracking needs the package tensorboard; pip install -e '.[track]'") from e
-        self.folder, self.make, self.writer = Path(folder)/'tensorboard', SummaryWriter, None
+        self.folder, self.make, self.writer, self.name = check_out(Path(folder)/'tensorboard'), SummaryWriter, None, None
 
     def step(self, step:Step):
         "A piece of work begins: `mlp`, `mlp-seed-43`, or `mlp-620-images`"
         self.close()
-        name = {'rung': step.recipe, 'repeat': f'{step.recipe}-seed-{step.seed}', 'point': f'{step.recipe}-{step.images}-images'}[step.what]
-        try: self.writer = self.make(str(self.folder/name))
-        except OSError as e: raise InputError(f"{self.folder}: cannot be written ({e.strerror or e}); choose another folder") from e
+        self.name = {'rung': step.recipe, 'repeat': f'{step.recipe}-seed-{step.seed}', 'point': f'{step.recipe}-{step.images}-images'}[step.what]
+
+    def _write(self,
+        first:int, # What an earlier run has logged from this step on is forgotten
+        write:Callable, # Called with the writer
+    ):
+        "A disk that is full is no reason to lose a rung: it is warned of, and nothing more is logged"
+        if self.make is None: return
+        try:
+            self.writer = self.writer or self.make(str(self.folder/self.name), purge_step=first)
+            write(self.writer)
+            self.writer.flush()
+        except OSError as e:
+            self.make = self.writer = None
+            warnings.warn(f"{self.folder}: cannot be written ({e.strerror or e}); the comparison goes on without being tracked")
 
     def epoch(self, row:dict):
         "An epoch is over; epochs count from 1"
-        for tag, name in {'loss/training': 'train_loss', 'loss/validation': 'valid_loss', 'accuracy/validation': 'accuracy', 'seconds/epoch': 'seconds'}.items():
-            self.writer.add_scalar(tag, row[name], row['epoch'] + 1)
+        def write(w):
+            for tag, name in {'loss/training': 'train_loss', 'loss/validation': 'valid_loss', 'accuracy/validation': 'accuracy', 'seconds/epoch': 'seconds'}.items():
+                w.add_scalar(tag, row[name], row['epoch'] + 1)
+        self._write(row['epoch'] + 1 if row['epoch'] else 0, write)
 
     def result(self, result:Fitted|Result):
-        "A rung is fitted: its accuracy, and its settings as text"
-        self.writer.add_scalar('accuracy/final', result.accuracy, 0)
-        self.writer.add_text('settings', '\n'.join(f'- {k}: {as_text(v)}' for k, v in result.settings.items()))
+        "A rung is fitted: its accuracy, and its settings as text; of one that was kept from an earlier run, what is not logged yet"
+        if isinstance(result, Result):
+            if (self.folder/self.name).is_dir(): return
+            for row in result.history: self.epoch(row)
+        def write(w):
+            w.add_scalar('accuracy/final', result.accuracy, 0)
+            w.add_text('settings', '\n'.join(f'- {k}: {as_text(v)}' for k, v in result.settings.items()))
+        self._write(0, write)
 
     def close(self):
-        "Flush what is written"
-        if self.writer is not None: self.writer.close()
+        "Everything is written already; let go of the file"
+        try:
+            if self.writer is not None: self.writer.close()
+        except OSError: pass # It was warned of
         self.writer = None

@@ -1,0 +1,117 @@
+"""What a climb logs, as TensorBoard itself reads it"""
+import sys, time
+import pytest, torch
+from fastai.callback.progress import CSVLogger
+from fastrecipes.compare import compare
+from conftest import refused
+
+pytest.importorskip('tensorboard')
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from fastrecipes.track import TensorBoard
+
+TAGS = {'loss/training': 'train_loss', 'loss/validation': 'valid_loss', 'accuracy/validation': 'accuracy', 'seconds/epoch': 'seconds'}
+SHORT = {'sgd': {'epochs': 3}, 'simple_net': {'epochs': 3, 'hidden': 7}}
+
+
+def climb(images, folder, names='similarity,sgd,simple_net', settings=SHORT, board=None, **kwargs):
+    board = board or TensorBoard(folder)
+    how = dict(on_step=board.step, on_epoch=board.epoch, on_result=board.result)
+    try: return compare(images, names, seed=3, device='cpu', settings=settings, **how | kwargs)
+    finally: board.close()
+
+def logged(folder, name):
+    "What TensorBoard reads of a rung: tag to steps and values"
+    events = EventAccumulator(str(folder/'tensorboard'/name)).Reload()
+    return {t: [(e.step, e.value) for e in events.Scalars(t)] for t in events.Tags()['scalars']}, events
+
+def wanted(result):
+    "What there should be of a `Result`"
+    epochs = {tag: [(row['epoch'] + 1, torch.tensor(row[n]).item()) for row in result.history] for tag, n in TAGS.items()} if result.history else {}
+    return {**epochs, 'accuracy/final': [(0, torch.tensor(result.accuracy).item())]}
+
+def names(folder): return sorted(p.name for p in (folder/'tensorboard').iterdir())
+
+def another_second():
+    "TensorBoard reads event files in the order of the seconds in their names"
+    now = int(time.time())
+    while int(time.time()) == now: time.sleep(.02)
+
+
+def test_every_rung_has_its_epochs_and_its_accuracy(threes_sevens, tmp_path):
+    c = climb(threes_sevens, tmp_path)
+    assert names(tmp_path) == ['sgd', 'similarity', 'simple_net']
+    for n, r in c.results.items():
+        scalars, events = logged(tmp_path, n)
+        assert scalars == wanted(r), n
+        (tag,) = events.Tags()['tensors']
+        text = events.Tensors(tag)[0].tensor_proto.string_val[0].decode()
+        assert all(f'- {k}: ' in text for k in r.settings) and ('- hidden: 7' in text or n != 'simple_net')
+
+def test_further_seeds_and_the_points_of_a_curve_have_folders_of_their_own(threes_sevens, tmp_path):
+    c = climb(threes_sevens, tmp_path, 'sgd', {'sgd': {'epochs': 2}}, repeats=2, curve='all', fractions=(.5, 1))
+    half, n = (p['images'] for p in c.curve['rungs'][0]['points'])
+    assert names(tmp_path) == ['sgd', f'sgd-{half}-images', 'sgd-seed-4']
+    assert [logged(tmp_path, f)[0] for f in ('sgd', 'sgd-seed-4')] == [wanted(r) for r in c.rungs[0].results]
+    assert [s for s, _ in logged(tmp_path, f'sgd-{half}-images')[0]['loss/validation']] == [1, 2]
+
+def test_a_rung_that_fails_takes_no_other_with_it(threes_sevens, tmp_path):
+    c = climb(threes_sevens, tmp_path, 'similarity,logistic,simple_net', {'logistic': {'lr': 9e37}, 'simple_net': {'epochs': 1}})
+    assert c.rungs[1].status == 'failed' and names(tmp_path) == ['similarity', 'simple_net'] and logged(tmp_path, 'simple_net')[0] == wanted(c.results['simple_net'])
+
+def test_what_is_logged_is_there_while_the_climb_goes_on(threes_sevens, tmp_path):
+    board, seen = TensorBoard(tmp_path), []
+    def look(row):
+        board.epoch(row)
+        seen.append(len(logged(tmp_path, 'sgd')[0]['loss/training']))
+    climb(threes_sevens, tmp_path, 'sgd', {'sgd': {'epochs': 3}}, board, on_epoch=look)
+    assert seen == [1, 2, 3]
+
+@pytest.mark.parametrize('name', ['sgd', 'simple_net'])
+def test_going_on_adds_only_what_is_new(threes_sevens, tmp_path, name):
+    board, how = TensorBoard(tmp_path), dict(names=f'similarity,{name}', settings={name: SHORT[name]}, out=tmp_path/'out')
+    def stop(row):
+        board.epoch(row)
+        if row['epoch'] == 1: raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt): climb(threes_sevens, tmp_path, board=board, on_epoch=stop, **how)
+    files = {p: p.read_bytes() for p in tmp_path.rglob('events*')}
+    another_second()
+    c = climb(threes_sevens, tmp_path, resume=True, **how)
+    new = set(tmp_path.rglob('events*')) - set(files)
+    assert all(p.read_bytes() == data for p, data in files.items()) and {p.parent.name for p in new} == {name}, 'the rung that was finished is not logged again'
+    assert {n: logged(tmp_path, n)[0] for n in c.results} | {name: None} == {n: wanted(r) for n, r in c.results.items()} | {name: None}
+    seen, want = logged(tmp_path, name)[0], wanted(c.results[name])
+    assert {t: v for t, v in seen.items() if t != 'seconds/epoch'} == {t: v for t, v in want.items() if t != 'seconds/epoch'} and [s for s, _ in seen['seconds/epoch']] == [1, 2, 3]
+
+def test_a_comparison_made_anew_takes_the_place_of_the_old_curves(threes_sevens, tmp_path):
+    climb(threes_sevens, tmp_path, 'similarity,sgd', {'sgd': {'epochs': 3}})
+    another_second()
+    c = climb(threes_sevens, tmp_path, 'similarity,sgd', {'sgd': {'epochs': 2, 'lr': .5}})
+    assert {n: logged(tmp_path, n)[0] for n in c.results} == {n: wanted(r) for n, r in c.results.items()}
+
+def test_what_was_fitted_before_it_was_tracked_is_logged_too(threes_sevens, tmp_path):
+    how = dict(names='similarity,sgd', settings={'sgd': SHORT['sgd']}, out=tmp_path)
+    compare(threes_sevens, seed=3, device='cpu', **how)
+    c = climb(threes_sevens, tmp_path, resume=True, **how)
+    assert c.fitted == () and {n: logged(tmp_path, n)[0] for n in c.results} == {n: wanted(r) for n, r in c.results.items()}
+
+def test_a_missing_package_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'tensorboard', None)
+    monkeypatch.setitem(sys.modules, 'torch.utils.tensorboard', None)
+    with refused('needs the package tensorboard', 'pip install'): TensorBoard(tmp_path)
+
+def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path):
+    (tmp_path/'tensorboard').write_text('mine')
+    with refused('tensorboard: cannot write there', 'choose another folder'): TensorBoard(tmp_path)
+    assert (tmp_path/'tensorboard').read_text() == 'mine'
+
+def test_a_place_that_cannot_be_written_later_costs_no_rung(threes_sevens, tmp_path):
+    (tmp_path/'tensorboard').mkdir()
+    (tmp_path/'tensorboard/sgd').write_text('mine')
+    with pytest.warns(UserWarning, match='tensorboard: cannot be written .* goes on without being tracked') as heard: c = climb(threes_sevens, tmp_path)
+    assert list(c.results) == ['similarity', 'sgd', 'simple_net'] and names(tmp_path) == ['sgd', 'similarity'] and (tmp_path/'tensorboard/sgd').read_text() == 'mine'
+    assert len([w for w in heard if 'tracked' in str(w.message)]) == 1
+
+def test_a_callback_of_fastai_hears_of_the_rungs_that_have_a_learner(threes_sevens, tmp_path):
+    c = compare(threes_sevens, 'sgd,simple_net', seed=3, device='cpu', settings=SHORT, cbs=[CSVLogger(tmp_path/'log.csv')])
+    head, *rows = (tmp_path/'log.csv').read_text().splitlines()
+    assert head.startswith('epoch,train_loss,valid_loss') and [float(r.split(',')[2]) for r in rows] == pytest.approx(c['simple_net'].history.valid_loss.tolist())
