@@ -184,7 +184,7 @@ class _Watch:
         if (head := next(self.heads, None)) is not None: self.progress.say(head)
         self.progress.say(f"{r.recipe:<11} {r.accuracy:>8.4f}  {low:.3f}-{high:.3f}  {gain:>7}  {step['words']:<20} {e['cost']['train_seconds']:>7.1f}")
 
-    def failed(self, recipe, seed, reason, cure): self.progress.say(f"{recipe:<11} failed{'' if seed == self.climb.seed else f' with seed {seed}'}: {'; '.join(filter(None, (reason, cure)))}")
+    def failed(self, recipe, seed, reason, cure): self.progress.say(printable(f"{recipe:<11} failed{'' if seed == self.climb.seed else f' with seed {seed}'}: {'; '.join(filter(None, (reason, cure)))}"))
     def close(self):
         if self.tracker is not None: self.tracker.close()
 
@@ -211,7 +211,7 @@ def compare(ctx, source, names, repeats, curve, seed, device, quiet, out, resume
     accuracy            share of the validation images that are predicted right, with its 95% interval (Wilson)
     loss                cross entropy on them in nats, the same measure for every rung; empty where none
     test                the same share of the test images, with --test
-    gain                accuracy gained over the rung below it, in percentage points, with its 95% interval (bootstrap)
+    gain                accuracy gained over the rung below, percentage points, with 95% interval (bootstrap)
     p                   how often chance alone would show such a gain (McNemar's test on the same images)
     than the one below  better or worse where p is below 0.05, else no difference shown
     parameters          trainable numbers in the model; on disk: the bytes of a kept model's weights
@@ -237,11 +237,11 @@ def compare(ctx, source, names, repeats, curve, seed, device, quiet, out, resume
         pick_device(shared['device'])
         images = _load(shared, data, progress)
         watch = _Watch(progress)
-        climb = watch.climb = Climb(images, names, shared['seed'], shared['device'], on_step=watch.step, on_result=watch.result, on_epoch=watch.epoch, cbs=[_ticker(progress)], test=test,
-                                    repeats=repeats, curve=curve, on_failed=watch.failed, out=out, resume=resume, command=_typed(ctx))
         if track:
             from fastrecipes.track import TensorBoard
             watch.tracker = TensorBoard(out)
+        climb = watch.climb = Climb(images, names, shared['seed'], shared['device'], on_step=watch.step, on_result=watch.result, on_epoch=watch.epoch, cbs=[_ticker(progress)], test=test,
+                                    repeats=repeats, curve=curve, on_failed=watch.failed, out=out, resume=resume, command=_typed(ctx))
         try:
             with _interruptible(): climb.run()
         except KeyboardInterrupt: return _stopped(climb, out, as_json, progress)
@@ -261,19 +261,25 @@ def _tell(comparison, out, as_json, progress):
     "The tables, and the files"
     if as_json: click.echo(_unicode(json.dumps({k: v for k, v in comparison.to_dict().items() if k != 'pictures'}, ensure_ascii=False, allow_nan=False)))
     else: click.echo(str(comparison))
-    if out is not None: progress.say('wrote ' + ', '.join(map(str, _write(comparison, out)))) # Last: if this fails, the table is not lost
+    if out is None: return
+    try: progress.say('wrote ' + ', '.join(map(str, _write(comparison, out)))) # Last: if this fails, the table is not lost
+    except InputError as e: raise InputError(f"{e}; what could be kept is in {os.path.join(out, 'rungs')}, and the same command with --resume goes on from it") from e
 
 def _write(comparison, out) -> list:
+    written = comparison.save(out) # First, whatever comes of the page
     from fastrecipes.report import save_report
-    return [*comparison.save(out), *(p for p in save_report([comparison.to_dict()], out) if p.suffix == '.html')]
+    return written + [p for p in save_report([comparison.to_dict()], out) if p.suffix == '.html']
 
 def _stopped(climb, out, as_json, progress):
     "What there is when somebody says stop"
     progress.stop()
-    done = len(climb.comparison.results)
-    if done: _tell(climb.comparison, out, as_json, progress)
-    if out is None: raise Stopped(f"stopped; {done} of {len(climb.asked)} rungs were finished" if done else 'stopped')
-    raise Stopped(f"stopped; {done} of {len(climb.asked)} rungs are finished; go on with the same command and --resume")
+    done, whole = len(climb.comparison.results), len(climb.asked)
+    far = f"{done} of {whole} rungs" if done < whole else 'all rungs, but not all that was asked of them,'
+    try:
+        if done: _tell(climb.comparison, out, as_json, progress)
+    except KeyboardInterrupt: pass # Once more: then without the files, which --resume writes
+    if out is None: raise Stopped(f"stopped; {far} were finished" if done else 'stopped')
+    raise Stopped(f"stopped; {far} are finished; go on with the same command and --resume")
 
 # %% ../nbs/13_cli.ipynb #00ec6f82
 class _Fit(click.Group):

@@ -1,5 +1,5 @@
 "The command as users have it: installed from a wheel, run as a process, in a folder that is not the checkout"
-import csv, json, multiprocessing, os, pty, re, select, shutil, signal, subprocess, sys
+import csv, json, multiprocessing, os, pty, re, select, shlex, shutil, signal, subprocess, sys
 from contextlib import redirect_stderr, redirect_stdout
 from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
@@ -10,7 +10,8 @@ import pytest
 from conftest import REPO
 
 FAST = 'similarity,sgd,linear'
-VERBS = ['compare', 'fit', 'list', 'check', 'cache', 'predict', 'export', 'explore']
+VERBS = ['compare', 'fit', 'report', 'list', 'check', 'cache', 'predict', 'export', 'explore']
+KEPT = ['comparison.csv', 'comparison.json', 'comparison.png', 'figures', 'report.html', 'rungs']
 MODEL = ['card.json', 'history.png', 'model.safetensors']
 
 
@@ -71,7 +72,18 @@ class _Watched(TextIOWrapper):
             Timer(after, os.kill, (os.getpid(), sent)).start() if after else os.kill(os.getpid(), sent)
         return n
 
-def _main(args, out, err, *watched):
+def _strike_at(recipe, epoch, sent, what='rung'):
+    "A real signal to this process, from within itself, when the rung (or its repeat) has told of the epoch"
+    from fastrecipes.cli import _Watch
+    step, told, at = _Watch.step, _Watch.epoch, []
+    def on_step(self, s): at[:] = [s.recipe, s.what]; step(self, s)
+    def on_epoch(self, row):
+        told(self, row)
+        if at == [recipe, what] and row['epoch'] == epoch: os.kill(os.getpid(), sent)
+    _Watch.step, _Watch.epoch = on_step, on_epoch
+
+def _main(args, out, err, strike, *watched):
+    if strike: _strike_at(*strike)
     import torch
     torch.set_num_threads(1)
     from fastrecipes.cli import main
@@ -80,10 +92,10 @@ def _main(args, out, err, *watched):
     sys.stderr.watch(*watched)
     main(args)
 
-def forked(folder, *args, until=None, sent=signal.SIGINT, after=0):
-    "The command in a process of its own, which gets a signal (`after` seconds later) when `until` is said on its standard error"
+def forked(folder, *args, until=None, sent=signal.SIGINT, after=0, strike=None):
+    "The command in a process of its own, which gets a signal (`after` seconds later) when `until` is said on its standard error, or at the epoch `strike`: recipe, epoch, signal"
     out, err = files = folder/'.out', folder/'.err'
-    p = process(_main, list(map(str, args)), str(out), str(err), until, sent, after)
+    p = process(_main, list(map(str, args)), str(out), str(err), strike, until, sent, after)
     p.join(120)
     said = [f.read_text() for f in files]
     for f in files: f.unlink()
@@ -108,8 +120,9 @@ def test_compare_prints_a_table_with_a_row_a_rung(run):
     r = run('compare', '--recipes', FAST)
     assert r.returncode == 0, r.stderr
     head, *rows = r.stdout.splitlines()
-    assert 'accuracy' in head and 'gain (points)' in head
-    assert [row.split()[0] for row in rows] == FAST.split(',')
+    assert all(h in head for h in ('accuracy', '95% interval', 'gain', 'than the one below'))
+    assert [row.split()[0] for row in rows[:3]] == FAST.split(',') and 'multiply-adds' in r.stdout and '\n\nStop at ' in r.stdout
+    assert [line.split()[0] for line in r.stderr.splitlines()] == ['ImageSet', 'recipe', *FAST.split(',')]
     assert 'ImageSet digits: 10 classes' in r.stderr and not re.search('[\x1b\r]', r.stdout + r.stderr)
 
 
@@ -117,21 +130,21 @@ def test_json_is_one_object_and_nothing_else(run):
     r = run('compare', '--classes', '3,7', '-r', FAST, '--json', '--seed', 1, '--device', 'cpu')
     d = json.loads(r.stdout)
     assert r.stdout.count('\n') == 1
-    assert (d['schema_version'], d['source'], d['classes'], d['device'], d['seed']) == (1, 'digits', ['3', '7'], 'cpu', 1)
-    assert [g['recipe'] for g in d['rungs']] == FAST.split(',')
+    assert (d['schema_version'], d['source'], d['classes'], d['device'], d['seed']) == (2, 'digits', ['3', '7'], 'cpu', 1) and 'pictures' not in d
+    assert [g['recipe'] for g in d['rungs']] == FAST.split(',') and d['command'] == f'fastrecipes compare --classes 3,7 -r {FAST} --json --seed 1 --device cpu'
     similarity, sgd, _ = d['rungs']
-    assert similarity['loss'] is None and similarity['gain_points'] is None and similarity['settings'] == {'distance': 'l2'}
-    assert set(similarity) == {'recipe', 'accuracy', 'loss', 'gain_points', 'parameters', 'train_seconds', 'predict_ms_per_1000', 'settings'}
-    assert sgd['gain_points'] == pytest.approx(100 * (sgd['accuracy'] - similarity['accuracy'])) and sgd['parameters'] == 65
+    assert similarity['loss'] is None and similarity['against'] is None and similarity['settings'] == {'distance': 'l2'}
+    assert sgd['against']['gain_points'] == pytest.approx(100 * (sgd['accuracy'] - similarity['accuracy'])) and sgd['cost']['parameters'] == 65
 
 
-def test_out_writes_table_json_and_picture(run, tmp_path):
+def test_out_writes_page_table_json_and_pictures(run, tmp_path):
     r = run('compare', '-r', 'similarity,sgd', '--out', 'runs/first', '--quiet')
     assert r.returncode == 0 and r.stderr == ''
     folder = tmp_path/'runs/first'
-    assert sorted(p.name for p in folder.iterdir()) == ['comparison.csv', 'comparison.json', 'comparison.png']
+    assert sorted(p.name for p in folder.iterdir()) == KEPT
     with open(folder/'comparison.csv') as f: assert [row['recipe'] for row in csv.DictReader(f)] == ['similarity', 'sgd']
-    assert len(json.loads((folder/'comparison.json').read_text())['rungs']) == 2
+    d = json.loads((folder/'comparison.json').read_text())
+    assert len(d['rungs']) == 2 and d['pictures'] and d['command'] == 'fastrecipes compare -r similarity,sgd --out runs/first --quiet' and '<html' in (folder/'report.html').read_text()
     assert (folder/'comparison.png').read_bytes().startswith(b'\x89PNG')
 
 
@@ -174,7 +187,8 @@ def test_it_runs_as_a_module(env, tmp_path):
 
 def test_list_and_help_do_not_import_torch(env, tmp_path):
     code = "import sys; from fastrecipes.cli import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass\nprint('heavy:', [m for m in ('torch', 'fastai', 'numpy', 'pandas', 'sklearn', 'PIL', 'matplotlib') if m in sys.modules])"
-    for args in (['--help'], ['list'], ['list', '--ini'], ['compare', '--help'], ['fit', 'resnet18', '--help'], *([v, '--help'] for v in VERBS), ['fit', 'mlp', '--lr', 'x'], ['predict', 'm', 'a.png', '--top', '0'], ['cache']):
+    for args in (['--help'], ['list'], ['list', '--ini'], ['compare', '--help'], ['fit', 'resnet18', '--help'], *([v, '--help'] for v in VERBS), ['fit', 'mlp', '--lr', 'x'], ['predict', 'm', 'a.png', '--top', '0'], ['cache'],
+                 ['compare', '--resume'], ['compare', '--track', 'tensorboard'], ['compare', '--repeats', '0'], ['compare', '--learning-curve', 'mpl'], ['compare', '-r', 'mpl'], ['compare', 'digts'], ['report', 'a', 'b']):
         out = subprocess.run([sys.executable, '-c', code, *args], cwd=tmp_path, env=env, capture_output=True, text=True, check=True).stdout
         assert out.strip().endswith('heavy: []'), args
 
@@ -212,6 +226,14 @@ def test_no_arguments_print_the_help(run):
     (['compare', '--valid', '0.3'], ['digits', 'fixed split']),
     (['compare', '--seed', 'lucky'], ['seed', 'lucky', 'whole number']),
     (['compare', '--device', 'tpu'], ['tpu', 'auto, cuda']),
+    (['compare', '--resume'], ['--resume needs a place', '--out DIR']),
+    (['compare', '--track', 'tensorboard'], ['--track needs a place', '--out DIR']),
+    (['compare', '--track', 'paper', '-o', 'runs'], ['--track', 'tensorboard']),
+    (['compare', '--repeats', '0'], ['repeats', "'0'", '1 or more']),
+    (['compare', '--repeats', '1.5'], ['repeats', "'1.5'"]),
+    (['compare', '--learning-curve', 'sgd,mpl'], ['mpl', "did you mean 'mlp'"]),
+    (['compare', '-r', 'sgd', '--learning-curve', 'mlp', '-o', 'runs'], ['learning curve', 'mlp', 'not among the recipes']),
+    (['report', 'a', 'b'], ['several', '--out DIR']),
     (['fit', 'mpl'], ['mpl', "did you mean 'mlp'"]),
     (['fit', 'mlp', '--epoch', '3'], ['--epoch']),
     (['fit', 'mlp', '--epochs', '0'], ['epochs', '0', '1 or more']),
@@ -310,7 +332,7 @@ def test_ctrl_c_ends_with_one_line(installed, env, tmp_path):
 
 
 def test_names_that_look_like_mathematics_are_drawn_as_they_are(image_folder, tmp_path):
-    r = called('compare', image_folder({'$a^': 4, 'b_{': 4}, name='set $x^'), '-r', 'similarity', '--out', 'runs')
+    r = called('compare', image_folder({'$a^': 4, 'b_{': 4, '<b>&': 4, 'c\nd': 4}, name='set $x^'), '-r', 'similarity', '--out', 'runs')
     assert r.returncode == 0, r.stderr
     assert (tmp_path/'runs/comparison.png').read_bytes().startswith(b'\x89PNG')
 
@@ -319,7 +341,7 @@ def test_names_that_look_like_mathematics_are_drawn_as_they_are(image_folder, tm
 
 @pytest.mark.parametrize('width', ['200', '80'])
 @pytest.mark.parametrize('verb, options', [
-    ('compare', '--classes --valid --size --channels --skip-bad --recipes --seed --device --quiet --out --test --json'),
+    ('compare', '--classes --valid --size --channels --skip-bad --recipes --repeats --learning-curve --seed --device --quiet --out --resume --track --test --json'), ('report', 'DIR --out'),
     ('fit mlp', '--epochs --lr --batch-size --hidden --classes --valid --size --channels --skip-bad --out --test --checkpoint-every --resume --seed --device --quiet'),
     ('fit', ' '.join(['similarity', 'sgd', 'logistic', 'linear', 'simple_net', 'mlp', 'resnet18'])), ('', ' '.join(VERBS)), ('list', '--ini'), ('cache', '--clear'),
     ('check', '--valid --seed --quiet --json'), ('predict', 'IMAGE DIR --top --json --csv --show --device'), ('export', 'DIR --onnx'), ('explore', '--port --no-browser')])
@@ -356,8 +378,8 @@ def test_what_cannot_be_asked_of_the_images_gets_one_line(image_folder, verb, ar
 
 def test_the_test_split_is_reported_by_both_verbs_and_kept_on_the_card(image_folder):
     folder = image_folder({f'{s}/{c}': n for s, n in (('train', 4), ('valid', 2), ('test', 3)) for c in 'ab'})
-    r = called('compare', folder, '-r', 'similarity', '--test', '-q')
-    assert 'test accuracy' in r.stdout and 'test accuracy' not in called('compare', folder, '-r', 'similarity', '-q').stdout
+    heads = [called('compare', folder, '-r', 'similarity', '-q', *more).stdout.splitlines()[0].split() for more in (['--test'], [])]
+    assert 'test' in heads[0] and 'test' not in heads[1]
     r = called('fit', 'similarity', folder, '--test', '-q', '-o', 'model')
     assert re.search(r'on 4 validation images, \d\.\d{4} on 6 test images', r.stdout)
     card = json.loads(Path('model/card.json').read_text())
@@ -374,6 +396,10 @@ def test_a_folder_whose_name_is_no_text_can_be_compared_and_kept(image_folder):
     folder = image_folder({'a': 3, 'b\udcff': 3}, name='set\udce9')
     r = called('compare', folder, '-r', 'similarity', '--json', '-q')
     assert json.loads(r.stdout.encode())['classes'] == ['a', 'b\udcff'] and r.stderr == ''
+    r = called('compare', folder, '-r', 'similarity,sgd', '-o', 'runs/caf\udce9')
+    assert r.returncode == 0 and names('runs/caf\udce9') == KEPT and r.stdout.encode(), r.stderr
+    d = json.loads(Path('runs/caf\udce9/comparison.json').read_bytes())
+    assert d['classes'] == ['a', 'b\udcff'] and d['source'] == str(folder) and shlex.split(d['command'])[-1] == 'runs/caf\udce9'
     assert called('fit', 'similarity', folder, '-q', '-o', 'model').returncode == 0
     from fastrecipes.store import load
     assert load('model').classes == ('a', 'b\udcff')
@@ -527,6 +553,163 @@ def test_a_model_that_cannot_be_kept_leaves_its_training_at_least(tmp_path, monk
     (tmp_path/'kept/notes.txt').unlink()
     monkeypatch.setattr(store, 'save', real)
     assert called('fit', 'sgd', '--epochs', '3', '-o', 'kept', '--resume').returncode == 0 and names('kept') == MODEL
+
+
+# A ladder that is stopped, and gone on with
+
+LADDER = ['compare', 'digits', '--classes', '3,7', '-r', 'similarity,sgd,simple_net', '--repeats', '2', '--learning-curve', 'simple_net', '--device', 'cpu', '--seed', '4', '-o', "it's here"]
+INI = '[fastrecipes]\n[sgd]\nepochs = 6\n[simple_net]\nepochs = 4\nbs = 64\n'
+ROOM = Path("it's here")
+
+def told(folder=ROOM):
+    "What comparison.json holds, without what depends on the clock and on who else uses the machine"
+    d = json.loads((Path(folder)/'comparison.json').read_text())
+    for r in d['rungs']:
+        r['cost'] = {k: v for k, v in (r['cost'] or {}).items() if k in ('parameters', 'weights_bytes', 'multiply_adds')}
+        for row in r['history']: del row['seconds']
+    for r in d['curve']['rungs'] if d['curve'] else []:
+        for point in r['points']: del point['train_seconds']
+    return {k: v for k, v in d.items() if k not in ('made', 'machine', 'verdict')}
+
+@pytest.fixture(scope='module')
+def never_stopped(tmp_path_factory):
+    "What the ladder gives whom nobody stops, and how it was told"
+    with pytest.MonkeyPatch.context() as m:
+        m.chdir(tmp_path_factory.mktemp('never'))
+        Path('settings.ini').write_text(INI)
+        return (r := called(*LADDER)).returncode == 0 and told(), r
+
+@pytest.fixture
+def ini(tmp_path): (tmp_path/'settings.ini').write_text(INI)
+
+@pytest.mark.parametrize('sent, recipe, epoch, done', [(signal.SIGINT, 'simple_net', 2, 2), (signal.SIGTERM, 'sgd', 0, 1), (signal.SIGKILL, 'simple_net', 1, 2)], ids=['int', 'term', 'kill'])
+def test_a_ladder_that_is_stopped_goes_on_and_ends_the_same(ini, never_stopped, tmp_path, sent, recipe, epoch, done):
+    r = forked(tmp_path, *LADDER, strike=(recipe, epoch, sent))
+    if sent == signal.SIGKILL: assert r.returncode == -sent and names(ROOM) == ['rungs'] and r.stdout == ''
+    else:
+        assert r.returncode == 130 and 'Traceback' not in r.stderr
+        assert r.stderr.splitlines()[-1] == f'fastrecipes: stopped; {done} of 3 rungs are finished; go on with the same command and --resume' and names(ROOM) == KEPT
+        rows = [line.split() for line in r.stdout.splitlines()[1:4]]
+        assert [row[0] for row in rows] == ['similarity', 'sgd', 'simple_net'] and [row[-1] == 'stopped' for row in rows] == [i >= done for i in range(3)]
+        assert [g['status'] for g in told()['rungs']] == ['fitted'] * done + ['stopped'] * (3 - done) and f'{recipe} stopped: it was not finished; go on with the same command and --resume' in r.stdout
+    kept = {p: p.read_bytes() for p in ROOM.rglob('*.safetensors')}
+    refused(called(*LADDER), 'holds a comparison that was stopped', '--resume')
+    assert {p: p.read_bytes() for p in ROOM.rglob('*.safetensors')} == kept and len(kept) == done + (sent != signal.SIGKILL)
+    r = called(*LADDER, '--resume')
+    assert r.returncode == 0 and told() == never_stopped[0] and names(ROOM) == KEPT, r.stderr
+    assert not (ROOM/'rungs/unfinished').exists() and not [*ROOM.rglob('checkpoint*')]
+
+def test_stopped_among_the_repeats_it_says_so(ini, tmp_path):
+    r = forked(tmp_path, *LADDER[:5], 'sgd', '--repeats', '2', '-q', '-o', ROOM, strike=('sgd', 1, signal.SIGINT, 'repeat'))
+    assert r.returncode == 130 and r.stderr.splitlines()[-1] == 'fastrecipes: stopped; all rungs, but not all that was asked of them, are finished; go on with the same command and --resume', r.stderr
+    assert {g['status'] for g in told()['rungs']} == {'fitted'} and 'sgd' in r.stdout
+
+def test_stopped_before_anything_is_finished_it_has_nothing_to_tell(ini, tmp_path):
+    r = forked(tmp_path, *LADDER[:4], '-r', 'sgd', '-o', 'out', strike=('sgd', 3, signal.SIGINT))
+    assert (r.returncode, r.stdout) == (130, '') and r.stderr.endswith('fastrecipes: stopped; 0 of 1 rungs are finished; go on with the same command and --resume\n') and names('out') == ['rungs']
+    r = forked(tmp_path, *LADDER[:4], '-r', 'sgd', strike=('sgd', 3, signal.SIGINT))
+    assert (r.returncode, r.stdout) == (130, '') and r.stderr.endswith('fastrecipes: stopped\n')
+    r = forked(tmp_path, *LADDER[:4], '-r', 'similarity,sgd', '-q', '--json', strike=('sgd', 3, signal.SIGINT))
+    assert r.returncode == 130 and [g['status'] for g in json.loads(r.stdout)['rungs']] == ['fitted', 'stopped'] and r.stderr == 'fastrecipes: stopped; 1 of 2 rungs were finished\n'
+
+def test_the_command_that_is_told_makes_the_same_again(ini, never_stopped):
+    whole, command = never_stopped[0], shlex.split(never_stopped[0]['command'])
+    assert whole['command'] == 'fastrecipes ' + shlex.join(LADDER) and command == ['fastrecipes', *LADDER]
+    assert called(*command[1:]).returncode == 0 and told() == whole
+    r = called(*command[1:3], '--resume', *command[3:])
+    assert r.returncode == 0 and told() == whole, 'without --resume in the command, and nothing else'
+
+def test_another_ladder_is_not_gone_on_with_and_a_finished_one_is_replaced(ini):
+    short = [*LADDER[:5], 'similarity,sgd', '-q', '-o', 'out']
+    assert called(*short).returncode == 0
+    before = {p: p.read_bytes() for p in Path('out').rglob('*') if p.is_file()}
+    for other, words in (['--seed', '5'], 'seed 42, not 5'), (['--classes', '3,8'], 'images'): refused(called(*short, *other, '--resume'), words, 'resume with the same, or choose another folder')
+    Path('settings.ini').write_text(INI.replace('6', '7'))
+    refused(called(*short, '--resume'), 'sgd-42/result.safetensors', 'epochs 6, not 7')
+    assert {p: p.read_bytes() for p in Path('out').rglob('*') if p.is_file()} == before
+    Path('out/mine.txt').write_text('mine')
+    assert called(*short).returncode == 0 and told('out')['rungs'][1]['settings']['epochs'] == 7 and names('out') == sorted([*KEPT, 'mine.txt'])
+
+def test_a_rung_that_fails_is_in_its_row_and_the_status_is_2(tmp_path):
+    Path('settings.ini').write_text('[fastrecipes]\n[logistic]\nlr = 9e37\n[sgd]\nepochs = 1\n')
+    r = called('compare', '--classes', '3,7', '-r', 'similarity,sgd,logistic', '--repeats', '2', '-o', 'out')
+    assert r.returncode == 2 and 'fastrecipes:' not in r.stderr and r.stderr.count('logistic') == 1
+    why = 'the training loss is infinite in epoch 1; take a smaller learning rate'
+    assert f'logistic    failed: {why}' in r.stderr and f'logistic failed: {why}' in r.stdout and names('out') == KEPT
+    assert [(g['recipe'], g['status'], g['repeats'] is None) for g in told('out')['rungs']] == [('similarity', 'fitted', False), ('sgd', 'fitted', False), ('logistic', 'failed', True)]
+    assert called('compare', '--classes', '3,7', '-r', 'logistic', '-q', '--json').returncode == 2
+
+def test_a_full_disk_leaves_the_table(ini, monkeypatch):
+    def no_room(*args): raise OSError(28, 'No space left on device')
+    monkeypatch.setattr(os, 'replace', no_room)
+    r = called(*LADDER[:4], '-r', 'similarity,sgd', '-o', 'out')
+    assert r.returncode == 2 and [line.split()[0] for line in r.stdout.splitlines()[1:3]] == ['similarity', 'sgd']
+    *_, last = r.stderr.splitlines()
+    assert last.startswith('fastrecipes: out/comparison.csv: cannot write it (No space left on device)') and 'Traceback' not in r.stderr and re.search('^warning: .*result.safetensors', r.stderr, re.M)
+
+def test_quiet_says_nothing_and_json_is_alone(ini):
+    r = called(*LADDER[:-2], '-q', '--json')
+    assert r.returncode == 0 and r.stderr == '' and r.stdout.count('\n') == 1 and json.loads(r.stdout)['curve']['rungs'] and 'pictures' not in json.loads(r.stdout)
+
+def test_repeats_and_curve_are_told_as_they_come(never_stopped):
+    _, r = never_stopped
+    lines = [line.split() for line in r.stderr.splitlines() if re.search(r'\d\.\d{4}', line)]
+    assert [line[0] for line in lines] == ['similarity', 'sgd', 'simple_net'] * 2 and [line[-2:] for line in lines[3:]] == [['seed', '5']] * 3
+    assert r.stderr.splitlines()[-1].startswith("wrote it's here/comparison.csv, ") and r.stderr.rstrip().endswith("it's here/report.html")
+    seeds = r.stdout.split('\n\n')[2].splitlines()
+    assert 'seeds' in seeds[0] and [line.split()[1] for line in seeds[1:]] == ['2'] * 3
+
+def test_a_terminal_is_shown_the_rung_its_epochs_and_the_table_as_it_grows(installed, env, tmp_path):
+    (tmp_path/'settings.ini').write_text('[fastrecipes]\n[sgd]\nepochs = 400\n[simple_net]\nepochs = 100\n') # For some seconds: it is drawn ten times in one
+    main, sub = pty.openpty()
+    p = subprocess.Popen([sys.executable, installed/'bin/fastrecipes', *LADDER[:6]], cwd=tmp_path, env=env | {'TERM': 'xterm', 'COLUMNS': '120'}, stdout=sub, stderr=sub, stdin=sub)
+    os.close(sub)
+    seen = b''
+    while select.select([main], [], [], 120)[0]:
+        try: data = os.read(main, 65536)
+        except OSError: break
+        if not data: break
+        seen += data
+    os.close(main)
+    assert p.wait(60) == 0
+    text = seen.decode()
+    plain = re.sub(r'\x1b\[[0-9;?]*[A-Za-z]', '', text)
+    for words in (r'2 of 3  sgd', r'3 of 3  simple_net', r'epoch \d+ of [14]00', r'simple_net +\d\.\d{4}  \d\.\d{3}-'): assert re.search(words, plain), words
+    assert text.count('\x1b[?25l') == text.count('\x1b[?25h')
+
+def test_the_bar_says_the_epoch_and_the_time_left(monkeypatch):
+    from fastrecipes.cli import Progress
+    monkeypatch.setenv('FORCE_COLOR', '1') # A terminal
+    with redirect_stderr(StringIO()):
+        p = Progress()
+        try:
+            p.start('2 of 3  sgd', 4)
+            p.bar.tasks[0].start_time -= 60 # As if it had begun a minute ago
+            p.epoch(dict(epoch=2))
+            (task,) = p.bar.tasks
+            assert task.description == '2 of 3  sgd  epoch 3 of 4' and (task.total, task.completed) == (1, .75) and re.fullmatch(r', about 0:00:2\d left', task.fields['left'])
+            p.start('3 of 3  mlp', 4)
+            (task,) = p.bar.tasks
+            assert task.description == '3 of 3  mlp' and task.total is None and task.fields['left'] == ''
+        finally: p.stop()
+
+def test_track_logs_every_rung_and_a_missing_package_is_one_line(ini, monkeypatch):
+    pytest.importorskip('tensorboard')
+    args = [*LADDER[:4], '-r', 'similarity,sgd', '-o', 'out', '--track', 'tensorboard']
+    assert called(*args).returncode == 0 and names('out/tensorboard') == ['sgd', 'similarity'] and names('out') == sorted([*KEPT, 'tensorboard'])
+    before = {p: p.read_bytes() for p in Path('out').rglob('*') if p.is_file()}
+    monkeypatch.setitem(sys.modules, 'torch.utils.tensorboard', None)
+    refused(called(*args), 'needs the package tensorboard', 'pip install')
+    assert {p: p.read_bytes() for p in Path('out').rglob('*') if p.is_file()} == before, 'what is finished is not cleared away for a command that cannot be run'
+
+def test_report_makes_the_page_again_and_one_over_several(ini):
+    for seed in '12': assert called(*LADDER[:4], '-r', 'similarity', '-o', f'runs/{seed}', '--seed', seed, '-q').returncode == 0
+    page = Path('runs/1/report.html').read_bytes()
+    Path('runs/1/report.html').unlink()
+    r = called('report', 'runs/1')
+    assert (r.returncode, r.stdout) == (0, '') and Path('runs/1/report.html').read_bytes() == page and r.stderr.startswith('wrote ')
+    assert called('report', 'runs/1', 'runs/2', '-o', 'both').returncode == 0 and 'report.html' in names('both')
+    refused(called('report', 'nowhere'), 'nowhere')
 
 
 # check and cache
