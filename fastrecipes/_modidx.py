@@ -1081,6 +1081,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'fastrecipes.store.show_predictions': ('store.html#show_predictions', 'fastrecipes/store.py')},
             'fastrecipes.track': { 'fastrecipes.track.TensorBoard': ('track.html#tensorboard', 'fastrecipes/track.py'),
                                    'fastrecipes.track.TensorBoard.__init__': ('track.html#tensorboard.__init__', 'fastrecipes/track.py'),
+                                   'fastrecipes.track.TensorBoard._write': ('track.html#tensorboard._write', 'fastrecipes/track.py'),
                                    'fastrecipes.track.TensorBoard.close': ('track.html#tensorboard.close', 'fastrecipes/track.py'),
                                    'fastrecipes.track.TensorBoard.epoch': ('track.html#tensorboard.epoch', 'fastrecipes/track.py'),
                                    'fastrecipes.track.TensorBoard.result': ('track.html#tensorboard.result', 'fastrecipes/track.py'),

@@ -17,6 +17,7 @@ from .files import InputError
 from .images import *
 from .loaders import *
 from .recipes import *
+from .report import read_comparison, report_html, save_report
 from .sgd import *
 from .similarity import *
 from .track import TensorBoard

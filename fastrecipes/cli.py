@@ -259,6 +259,7 @@ def _typed(ctx) -> str:
 
 def _tell(comparison, out, as_json, progress):
     "The tables, and the files"
+    progress.say('')
     if as_json: click.echo(_unicode(json.dumps({k: v for k, v in comparison.to_dict().items() if k != 'pictures'}, ensure_ascii=False, allow_nan=False)))
     else: click.echo(str(comparison))
     if out is None: return

@@ -596,7 +596,7 @@ def save_comparison(
     folder, png = check_out(folder), BytesIO()
     comparison.plot().savefig(png, format='png', dpi=150)
     files = {'comparison.csv': comparison.table.to_csv(index=False).encode(errors='backslashreplace'),
-             'comparison.json': (json.dumps(comparison.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + '\n').encode(errors='backslashreplace'),
+             'comparison.json': (json.dumps(comparison.to_dict(), ensure_ascii=False, allow_nan=False) + '\n').encode(errors='backslashreplace'),
              'comparison.png': png.getvalue()}
     for name, data in files.items():
         try:
