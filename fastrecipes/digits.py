@@ -27,7 +27,7 @@ from torch import nn
 from traitlets import Bytes, Float, Int, List, Unicode
 from . import __version__
 from .controls import BLUE, GREY, ORANGE, Picture, Runner, button, choice, errors_of, muted, panel, row, slider, tick, watch
-from .files import InputError, check_out, clear_models, discard_model, model_entries, models_dir, no_such
+from .files import InputError, check_out, clear_models, discard_model, explained, model_entries, models_dir, no_such
 from .images import ImageSet, Split, load, stratified_split
 from .recipes import Classifier, get_recipe, ladder
 
@@ -544,7 +544,7 @@ def _train_rungs():
         try:
             save(fit(name, images, seed=job['seed'], device='cpu', cbs=[_teller(name)], **settings), home)
             _tell(rung=name, ready=True)
-        except Exception as e: _tell(rung=name, failed=f'{type(e).__name__}: {e}')
+        except Exception as e: _tell(rung=name, failed='; '.join(filter(None, explained(e))))
 
 # %% ../nbs/12_digits.ipynb #317ffc08
 def _start_process(job:dict) -> subprocess.Popen:
@@ -592,7 +592,7 @@ class Rungs:
             missing = [name for name in names if name != 'similarity' and not self._home(name).is_dir()]
             self.news += [(name, 'ready') for name in names if name not in missing]
             if missing and not self.stopped: self._train(missing)
-        except Exception as e: self.news += [(name, f'failed ({type(e).__name__}: {e})') for name in names]
+        except Exception as e: self.news += [(name, f"failed ({'; '.join(filter(None, explained(e)))})") for name in names]
 
     def _train(self, names:list):
         job = dict(source=self.source, n=self.n, seed=self.seed, rungs=[(name, self.settings[name], str(self._home(name))) for name in names])

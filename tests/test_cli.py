@@ -122,7 +122,7 @@ def test_compare_prints_a_table_with_a_row_a_rung(run):
     head, *rows = r.stdout.splitlines()
     assert all(h in head for h in ('accuracy', '95% interval', 'gain', 'than the one below'))
     assert [row.split()[0] for row in rows[:3]] == FAST.split(',') and 'multiply-adds' in r.stdout and '\n\nStop at ' in r.stdout
-    assert [line.split()[0] for line in r.stderr.splitlines()] == ['ImageSet', 'recipe', *FAST.split(',')]
+    assert [line.split()[0] for line in r.stderr.splitlines() if line] == ['ImageSet', 'recipe', *FAST.split(',')]
     assert 'ImageSet digits: 10 classes' in r.stderr and not re.search('[\x1b\r]', r.stdout + r.stderr)
 
 

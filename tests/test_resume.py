@@ -91,13 +91,15 @@ def helper(kind, folder, moments, stops, sig):
     train(images, recipe, settings | dict(epochs=1), 0, folder/'first') # Here, so that no child imports anything
     one, three = (min(once(f'{n} epochs {i}', 0, epochs=n) for i in range(1 if kind == 'resnet18' else 3)) for n in (1, 3))
     epoch = max(three - one, 0) / 2
+    late = 1. # Longer delays, where the machine has become slower than it was when it was measured
     while len(log) < stops:
         seed += 1
         whole, pieces, stopped = folder/f'{seed}-whole', folder/f'{seed}-pieces', 0
         once(whole.name, seed); pieces.mkdir()
         while True:
-            when = {} if len(log) == stops else dict(delay=rng.uniform(one / 2, one + max(epoch, one / 2)), into_a_write=sig == signal.SIGKILL and rng.random() < .3, sig=sig)
+            when = {} if len(log) == stops else dict(delay=late * rng.uniform(one / 2, one + max(epoch, one / 2)), into_a_write=sig == signal.SIGKILL and rng.random() < .3, sig=sig)
             end = attempt(pieces, train, images, recipe, settings, seed, pieces, every, **when)
+            late = late * 1.4 if (end['signal'] or end['status']) and not (pieces/'checkpoint.safetensors').exists() else max(late / 1.4, 1.)
             if end['signal'] == end['status'] == 0: break
             assert when, end
             stopped += 1
