@@ -49,7 +49,7 @@ class Progress:
     "What is going on, on standard error: `start` a piece of work, `say` a line, `tick` a share of it or an `epoch` done, `stop`"
     def __init__(self, quiet:bool=False):
         from rich.console import Console
-        self.quiet, self.console, self.bar, self.epochs = quiet, Console(stderr=True, highlight=False), None, None
+        self.quiet, self.console, self.bar, self.epochs, self.first = quiet, Console(stderr=True, highlight=False), None, None, None
         if not quiet and self.console.is_terminal:
             from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedColumn
             self.bar = Bar(TextColumn('{task.description}'), BarColumn(), TimeElapsedColumn(), TextColumn('{task.fields[left]}'), console=self.console, transient=True)
@@ -67,13 +67,16 @@ class Progress:
         if self.bar is None: return
         self.bar.start()
         if self.task is not None: self.bar.remove_task(self.task)
-        self.task, self.what, self.epochs = self.bar.add_task(what, total=None, left=''), what, epochs
+        self.task, self.what, self.epochs, self.first = self.bar.add_task(what, total=None, left=''), what, epochs, None
 
     def tick(self, done:float):
         "A share between 0 and 1 of the piece of work is done"
         if self.bar is None or self.task is None: return
         elapsed = next(t for t in self.bar.tasks if t.id == self.task).elapsed or 0
-        self.bar.update(self.task, total=1, completed=done, left=f", about {timedelta(seconds=round(elapsed * (1 - done) / done))} left" if .02 < done < 1 and elapsed > 2 else '')
+        if self.first is None: self.first = done, elapsed # What was done before, as in a training that is resumed, took no time here
+        (before, since) = self.first
+        known = .02 < done < 1 and done > before and elapsed - since > 2
+        self.bar.update(self.task, total=1, completed=done, left=f", about {timedelta(seconds=round((elapsed - since) * (1 - done) / (done - before)))} left" if known else '')
 
     def epoch(self, row:dict):
         "The epoch of a history's `row` is over"
@@ -241,13 +244,15 @@ def compare(ctx, source, names, repeats, curve, seed, device, quiet, out, resume
             from fastrecipes.track import TensorBoard
             watch.tracker = TensorBoard(out)
         climb = watch.climb = Climb(images, names, shared['seed'], shared['device'], on_step=watch.step, on_result=watch.result, on_epoch=watch.epoch, cbs=[_ticker(progress)], test=test,
-                                    repeats=repeats, curve=curve, on_failed=watch.failed, out=out, resume=resume, command=_typed(ctx))
-        try:
-            with _interruptible(): climb.run()
-        except KeyboardInterrupt: return _stopped(climb, out, as_json, progress)
-        finally: watch.close()
-        comparison = climb.comparison
-    _tell(comparison, out, as_json, progress)
+                                    repeats=repeats, curve=curve, on_failed=watch.failed, out=out, resume=resume, command=_typed(ctx), models=False)
+        with _interruptible():
+            try: comparison = climb.run()
+            except KeyboardInterrupt: return _stopped(climb, out, as_json, progress)
+            finally: watch.close()
+            progress.stop()
+            try: _tell(comparison, out, as_json, progress)
+            except KeyboardInterrupt: raise Stopped('stopped while the answer was written; ' + ('the same command and --resume gives it, without fitting anything again' if out else 'with --out it would be kept')) from None
+            climb.finish()
     return 0 if all(r.results for r in comparison.rungs) else 2
 
 _repeats = Setting('repeats', get_args(Count)[1], 1)

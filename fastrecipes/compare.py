@@ -29,7 +29,7 @@ from . import __version__
 from .chance import over_seeds, paired_difference, seeds_difference, wilson
 from .checkpoint import Checkpoint
 from .cost import Cost
-from .curves import FRACTIONS, learning_curve, part_sizes
+from .curves import FRACTIONS, learning_curve, p_text, part_sizes
 from .failures import failures_of, pictures_of, shared_failures
 from .files import InputError, alive, check_out, explained, no_such, printable, write_atomic
 from .images import BLUE, ImageSet, ORANGE, load, new_figure
@@ -256,8 +256,8 @@ def _short(
     return f'{v:.0f}{unit}' if v >= 100 or v == int(v) else f'{v:.3g}{unit}'
 
 def _p_text(p:float) -> str:
-    "A probability as people write it"
-    return '<0.001' if p < .001 else f'{p:.3f}' if p < .1 else f'{p:.2f}'
+    "A probability as people write it in a table"
+    return p_text(p).replace('p = ', '').replace('p < ', '<')
 
 def _span(low, high, form): return '' if pd.isna(low) else f'{low:{form}} to {high:{form}}' if '+' in form else f'{low:{form}}-{high:{form}}'
 def _loss_text(v): return f'{v:.4f}' if v < 1e6 else f'{v:.1e}'
@@ -301,7 +301,7 @@ def table_text(
 
 def styled(table:pd.DataFrame) -> 'pandas.io.formats.style.Styler':
     "A table of text for a notebook"
-    return table.style.hide(axis='index').set_uuid('ladder').set_properties(**{'text-align': 'right'})
+    return table.style.hide(axis='index').set_uuid('ladder-' + table.columns[1].replace(' ', '-')).set_properties(**{'text-align': 'right'})
 
 def trouble_text(comparison:'Comparison') -> list:
     "A line for each rung that came to nothing, and for each further seed that did"
@@ -397,21 +397,24 @@ class Shelf:
         judged = lambda scores, split: None if scores is None else Judged(scores, split.labels, s['has_probs'])
         return Result(recipe, seed, s['settings'], run['settings'], s['device'], judged(s['valid'], images.valid), judged(s['test'], images.test), Cost(**s['cost']), s['history'], s['best_epoch'])
 
-    def _check_point(self, recipe, seed, images, settings, device, classes, test):
+    def _check_point(self, recipe, seed, images, settings, device, classes, **_):
         "As `Recipe.__call__` will, but before anything is fitted"
         point = self.checkpoint(recipe, seed)
         point.begin(recipe=recipe, settings=settings, seed=seed, device=device, images=images.fingerprint, classes=classes)
         point.load()
 
-    def put(self, r:Result, images:ImageSet, **run):
+    def put(self, r:Result, images:ImageSet, **run) -> bool: # Whether it is kept
         "Keep a result; the checkpoint of its training is of no more use. A disk that is full is no reason to lose what is fitted, and is warned of"
         kept = _Kept(self.place(r.recipe, r.seed))
         kept.begin(recipe=r.recipe, seed=r.seed, images=images.fingerprint, **run)
         kept.offer(0, dict(valid=r.valid.scores, test=None if r.test is None else r.test.scores, has_probs=r.valid.has_probs, settings=r.settings, device=r.device, cost=r.cost._asdict(),
                            history=r.history, best_epoch=r.best_epoch))
         try: kept.write()
-        except InputError as e: warnings.warn(f"{e}; the comparison goes on, but would fit {r.recipe} again if it were stopped")
-        else: self.checkpoint(r.recipe, r.seed).remove()
+        except InputError as e:
+            warnings.warn(f"{e}; the comparison goes on, but would fit {r.recipe} again if it were stopped")
+            return False
+        self.checkpoint(r.recipe, r.seed).remove()
+        return True
 
 # %% ../nbs/10_compare.ipynb #3b409da0
 class Climb:
@@ -434,6 +437,7 @@ class Climb:
         out:str|Path|None=None, # Folder that keeps what is finished; None: it is kept in memory only
         resume:bool=False, # Go on with what `out` has
         command:str|None=None, # That makes the comparison again, to be told in it
+        models:bool=True, # Keep each rung's model and `Learner` in memory; without, a long ladder needs less of it, a GPU's above all
     ):
         shared, self.settings = global_settings(seed=seed, device=device), settings or {}
         chosen = self._chosen(names) or self._none()
@@ -441,6 +445,7 @@ class Climb:
             if get_recipe(name).name not in chosen: raise InputError(f"there are settings for {name}, which is not among the recipes to compare ({', '.join(chosen)}); add it or leave them out")
         self.asked = {n: get_recipe(n).resolve(self.settings.get(n, {})) for n in chosen}
         if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 1: raise InputError(f"repeats={repeats!r}: give a whole number of seeds, 1 or more")
+        self.models = models
         self.seed, self.seeds, self.device, self.test = shared['seed'], [shared['seed'] + i for i in range(repeats)], pick_device(shared['device']), test
         self.fractions, self.cbs, self.command, self.made = tuple(fractions), tuple(cbs), command, _now()
         self.curve_of = None if curve is None else chosen if curve == 'all' else self._chosen(curve) or self._none()
@@ -475,10 +480,13 @@ class Climb:
         if self.shelf is not None: self._look(steps)
         for i, (name, seed) in enumerate(steps): self._step(i, name, seed)
         if self.curve_of is not None: self._draw()
-        if self.shelf is not None: self.shelf.finish()
         return self.comparison
 
-    def _run(self, name:str) -> dict: return dict(settings=self.asked[name], device=self.device.type, classes=self.images.classes, test=self.test)
+    def finish(self):
+        "All that was asked for is fitted, and put where it belongs: the next comparison in `out` may begin anew"
+        if self.shelf is not None: self.shelf.finish()
+
+    def _run(self, name:str) -> dict: return dict(settings=self.asked[name], device=self.device.type, classes=self.images.classes, test=self.test, fastrecipes=__version__)
     def _look(self, steps:list):
         "Read all that is kept before anything is fitted, so that what cannot be gone on with is said at once"
         self.shelf.check_seed(self.seed)
@@ -493,7 +501,7 @@ class Climb:
         got = self.kept.get((name, seed)) or self._fit(name, seed)
         if got is None: return
         self.found[name].append(got if isinstance(got, Result) else Result.of(got))
-        if isinstance(got, Fitted) and seed == self.seed: self.fitted[name] = got
+        if isinstance(got, Fitted) and seed == self.seed and self.models: self.fitted[name] = got
         self.on_result(got)
 
     def _fit(self, name:str, seed:int) -> Fitted|None:
@@ -503,7 +511,7 @@ class Climb:
             fitted = fit(name, self.images, seed=seed, device=self.device, on_epoch=self.on_epoch, cbs=self.cbs, test=self.test, checkpoint=point, **self.asked[name])
             check_scores(fitted)
             result = Result.of(fitted) # Its cost is measured here, and may fail too
-            if self.shelf is not None: self.shelf.put(result, self.images, **self._run(name))
+            if self.shelf is not None and self.shelf.put(result, self.images, **self._run(name)): point = None
             return fitted
         except KeyboardInterrupt:
             try:
@@ -556,7 +564,10 @@ def compare(
     **kwargs # See `Climb`: `repeats`, `curve`, `test`, `out`, `resume`, `cbs`, `on_step`, `on_result`, `on_epoch`, ...
 ) -> Comparison:
     "Fit recipes to one image set; names and settings are all checked before the first is fitted, and one that fails does not take the others with it"
-    return Climb(images, names, seed, device, settings, **kwargs).run()
+    climb = Climb(images, names, seed, device, settings, **kwargs)
+    comparison = climb.run()
+    climb.finish()
+    return comparison
 
 # %% ../nbs/10_compare.ipynb #f8542dfd
 def plot_comparison(comparison:Comparison) -> 'matplotlib.figure.Figure':

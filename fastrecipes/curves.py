@@ -104,8 +104,10 @@ def range_text(
 def p_text(
     p:float, # Of a test
 ) -> str:
-    "'p = 0.03', 'p = 0.004' or 'p < 0.001'"
-    return 'p < 0.001' if p < .001 else f'p = {p:.3f}' if p < .0095 else f'p = {p:.2f}'
+    "'p = 0.03', 'p = 0.004' or 'p < 0.001'; near 0.05 with as many digits as tell on which side it is"
+    if p < .001: return 'p < 0.001'
+    digits = next(d for d in range(3 if p < .0095 else 2, 18) if p == .05 or abs(round(p, d) - .05) > 1e-12)
+    return f'p = {p:.{digits}f}'
 
 def most_left_open(
     high:float, # Upper end of a 95% interval for a gain, in percentage points

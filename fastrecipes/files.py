@@ -44,7 +44,7 @@ def no_such(
 # %% ../nbs/00_files.ipynb #f4396cfb
 def is_memory(error:Exception) -> bool:
     "Whether memory ran out, the machine's or a GPU's"
-    return isinstance(error, MemoryError) or 'OutOfMemory' in type(error).__name__ or 'allocate memory' in str(error)
+    return isinstance(error, MemoryError) or 'OutOfMemory' in type(error).__name__ or bool(re.search('out of memory|allocate memory|ALLOC_FAILED', str(error), re.I))
 
 def explained(
     error:Exception, # Whatever came up
@@ -53,7 +53,7 @@ def explained(
     text = ' '.join(str(error).split())
     if isinstance(error, InputError): what, _, cure = text.partition('; ')
     elif is_memory(error):
-        what, cure = f"not enough memory ({type(error).__name__}{f': {text[:200]}' if text else ''})", 'take a smaller model, a smaller batch (--bs) or fewer or smaller images'
+        what, cure = f"not enough memory ({type(error).__name__}{f': {text[:200]}' if text else ''})", 'take a smaller model, a smaller batch (bs) or fewer or smaller images'
     else: what, cure = f"this should not happen ({type(error).__name__}: {text[:300]})", 'set FASTRECIPES_DEBUG=1 to see where, and please report it'
     return what, cure
 

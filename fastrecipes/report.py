@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 from .compare import SCHEMA_VERSION
-from .curves import plot_curve
+from .curves import p_text, plot_curve
 from .failures import plot_calibration, plot_confusion, plot_images
 from .files import InputError, check_out, printable, write_atomic
 from .images import BLUE, GREEN, GREY, ORANGE, new_figure
@@ -167,8 +167,6 @@ def _readable(v):
     if isinstance(v, dict): return {_readable(str(k)): _readable(x) for k, x in v.items()}
     return [_readable(x) for x in v] if isinstance(v, (list, tuple)) else v
 
-_readable(['a\tb', 'exe\u202egpj', '👩‍🔬', 'ثلاثة', 'half \ud83d'])
-
 # %% ../nbs/11_report.ipynb #5a2a1f57
 def checked(
     comparison:dict, # Of `comparison.json`, or `Comparison.to_dict()`
@@ -217,7 +215,7 @@ def _signed(v, digits=2): return f'{v:+.{digits}f}'.replace('-', '−')
 def _points_range(v): return f'{_signed(v[0], 1)} to {_signed(v[1], 1)}'
 def _count(v): return f'{v:,}'
 def _decimals(v, n): return f'{v:,.{n}f}'
-def _p_value(p): return 'p not known' if p is None else 'p < 0.001' if p < .001 else f'p = {p:.3f}'
+def _p_value(p): return 'p not known' if p is None else p_text(p)
 
 def _three(v:float) -> str:
     "Three digits that count"
@@ -248,10 +246,11 @@ def _milliseconds(v): return f'{v:.2g} ms' if v < 10 else f'{v:,.0f} ms' if v < 
 def accuracy_limits(
     rungs:Iterable[dict],
 ) -> tuple: # Low and high
-    "Limits of an accuracy axis on which every epoch of every rung has room, without the wildest beginnings"
-    seen = sorted(row['accuracy'] for r in rungs for row in r.get('history') or [] if row['accuracy'] is not None)
-    if not seen: return 0, 1
-    low = seen[len(seen) // 20]
+    "Limits of an accuracy axis on which every rung has room, without the wildest beginnings"
+    each = [a for r in rungs if (a := [row['accuracy'] for row in r.get('history') or [] if row['accuracy'] is not None])]
+    if not each: return 0, 1
+    seen = sorted(sum(each, []))
+    low = min(seen[len(seen) // 20], min(map(max, each)))
     room = max((seen[-1] - low) * .08, .004)
     return max(0, low - room), min(1.005, seen[-1] + room)
 
@@ -654,6 +653,12 @@ def _png_of(figure) -> bytes:
         figure.savefig(out, format='png', dpi=150, metadata={'Software': None})
     return out.getvalue()
 
+def _forget_figures(folder:Path, files:dict):
+    "Remove the figures of an earlier comparison with other rungs, which would lie beside the new page"
+    ours = re.compile(r'(accuracy-cost|accuracy-prediction|learning-curve|calibration|missed-by-all|only-top|(training|confusion|worst)-[a-z0-9_-]+)\.(png|svg)')
+    for f in folder.glob('*.*'):
+        if ours.fullmatch(f.name) and f'figures/{f.name}' not in files: f.unlink(missing_ok=True)
+
 def save_report(
     comparisons:dict|list, # One or several: see `read_comparison`
     folder:str|Path, # Made where needed
@@ -664,6 +669,7 @@ def save_report(
     files = {'report.html': report_html(given).encode()}
     if figures and len(given) == 1:
         for name, figure in figures_of(given[0]).items(): files |= {f'figures/{name}.png': _png_of(figure), f'figures/{name}.svg': svg_of(figure).encode()}
+    _forget_figures(folder/'figures', files)
     for name, data in files.items():
         try:
             (folder/name).parent.mkdir(parents=True, exist_ok=True)

@@ -61,7 +61,8 @@ class TensorBoard:
         def write(w):
             w.add_scalar('accuracy/final', result.accuracy, 0)
             w.add_text('settings', '\n'.join(f'- {k}: {as_text(v)}' for k, v in result.settings.items()))
-        self._write(0, write)
+        told = 0 if result.history is None else len(result.history) # By this writer or by an earlier one, of a training that was resumed
+        self._write(told + 1 if told and self.writer is None else 0, write)
 
     def close(self):
         "Everything is written already; let go of the file"

@@ -98,7 +98,7 @@ def shown_better(rungs:_Rungs, below:dict, this:dict) -> bool:
     "Rule 1"
     if rungs.pair(below, this).get('words') != 'better': return False
     count, d = rungs.seeds(below, this)
-    return count < SEEDS or d.words == 'better'
+    return d is None or (d.words == 'better' if count >= SEEDS else d.words != 'worse')
 
 def simplest(rungs:_Rungs, among:list) -> dict|None:
     "Rule 3: the first of `among`, in the order of the ladder, that no later one of them is shown to be better than"
@@ -166,7 +166,7 @@ def _headline(rungs:_Rungs, stop:dict, below:dict|None) -> str:
     far = far_dearer(rungs, below, stop)
     price = price_text(rungs, below, stop)
     text = f"Stop at {name} ({got} right): it makes {_gain(rungs, below, stop)}" + (f", {price}" if price else '') + '.'
-    return text + (f" Where that is too dear, {below['recipe']} ({percent_text(below['accuracy'])}) is good enough." if far else '')
+    return text + (f" Where that is too dear, stop at {below['recipe']} ({percent_text(below['accuracy'])})." if far else '')
 
 def _evidence(rungs:_Rungs, stop:dict, below:dict|None) -> str:
     "How good it is, beside saying always the same, and beside the simpler rungs"
@@ -201,7 +201,7 @@ def _next(rungs:_Rungs, stop:dict) -> str:
         worse = rungs.pair(stop, r).get('words') == 'worse'
         unlucky = rungs.pair(stop, r).get('words') == 'better' # But not over seeds
         price = price_text(rungs, stop, r)
-        out.append(f"{'The next rung up, ' if i == 0 else 'The best of those above, '}{r['recipe']}, makes {_gain(rungs, stop, r, p=True)}" + (f", {price}" if price else '')
+        out.append(f"{'The next rung up, ' if i == 0 else 'The one that comes nearest to being better, '}{r['recipe']}, makes {_gain(rungs, stop, r, p=True)}" + (f", {price}" if price else '')
                    + (': it is shown to be worse.' if worse else '; but over seeds that does not stand.' if unlucky else ': no difference is shown.'))
     if len(above) > len(told): out.append(f"No rung of the {len(above)} above is shown to be better.")
     return ' '.join(out)
@@ -229,7 +229,7 @@ def _ask_for_seeds(rungs:_Rungs, a:dict, b:dict) -> str|None:
     pair, tests = rungs.pair(a, b), len(rungs.above(a))
     gain, p, shown = _number(pair.get('gain_points')), _number(pair.get('p')), pair.get('words') == 'better'
     if shown and p is not None and p > .05 / tests:
-        return f"With {p_text(p)} and {tests} rungs tested against {a['recipe']}, luck is not ruled out; --repeats 5 shows whether the step to {b['recipe']} stands over seeds."
+        return f"With {p_text(p)} and {tests} rungs tested against {a['recipe']}, luck is not ruled out; more validation images would tell."
     if gain is None or (0 <= gain < 1 if shown else gain > 0): return f"Each rung was fitted under one seed; --repeats 5 shows whether the step from {a['recipe']} to {b['recipe']} stands over others."
 
 def _seeds(rungs:_Rungs, stop:dict, below:dict|None) -> str|None:
@@ -284,7 +284,7 @@ def _calibration(stop:dict, n:int) -> str|None:
     ece, bins = _number(found.get('ece')), [b for b in found.get('bins') or [] if b.get('images') and _number(b.get('confidence')) is not None and _number(b.get('accuracy')) is not None]
     if ece is None or ece < .05 or n < 200 or not bins: return None
     over = sum(b['images'] * (b['confidence'] - b['accuracy']) for b in bins) > 0
-    return f"Its probabilities are off by {points_text(100 * ece)} points on average (it is {'too sure of itself' if over else 'surer than it says'}), so do not take them at face value."
+    return f"Its probabilities are off by {points_text(100 * ece)} points on average (it is {'too sure of itself' if over else 'right more often than it says'}), so do not take them at face value."
 
 def _tested(comparison:dict, rungs:_Rungs, stop:dict) -> str|None:
     got, n = _number(stop.get('test_accuracy')), (comparison.get('images') or {}).get('test')
@@ -383,11 +383,14 @@ def plot_cost(
 ) -> 'matplotlib.figure.Figure':
     "Accuracy with its 95% interval against cost; a line joins the rungs that no cheaper one gets past, a ring marks the one to stop at"
     if by not in COSTS: raise no_such('cost', by, COSTS)
+    from matplotlib.ticker import LogLocator
     points, unknown = _cost_points(comparison, by)
     rungs, fig = _Rungs(comparison), new_figure(7, 4)
     ax = fig.subplots()
     ax.set(xscale='log', xlabel=f'{COSTS[by]} (log scale)' + (f"; not known of {_names(unknown)}" if unknown else ''), ylabel='accuracy on the validation images')
     ax.xaxis.set_major_formatter(_cost_text)
+    costs = [v for _, v in points if v > 0]
+    if costs and max(costs) < 30 * min(costs): ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5))) # Else there may be no number on it
     ax.spines[['top', 'right']].set_visible(False)
     ax.grid(alpha=.25)
     ax.set_axisbelow(True)
@@ -414,7 +417,7 @@ def _draw_costs(ax, rungs:_Rungs, points:list, stop_at:str|None):
     bars = [((a, low), (a, high)) for a, (low, high) in zip(x, spread)]
     for i, (a, b) in enumerate(zip(x, y)):
         ax.errorbar(a, b, [[max(b - spread[i][0], 0)], [max(spread[i][1] - b, 0)]], fmt='o' if i in front else 's', ms=6, color=BLUE, mfc=BLUE if i in front else 'white', elinewidth=1, capsize=2.5, zorder=3)
-    room = (max(x) / min(x)) ** .12 * 1.5
+    room = max((max(x) / min(x)) ** .12 * 1.5, 2.6 if max(x) < 3 * min(x) else 0) # Of 1, 2, 5, 10 ... two at least are on the axis
     ax.set_xlim(min(x) / room, max(x) * room)
     low, high = ax.get_ylim()
     ax.set_ylim(low, high + .06 * (high - low))

@@ -303,3 +303,25 @@ def test_a_rung_that_failed_is_tried_again_and_the_others_are_not(threes_sevens,
 def test_a_shelf_that_is_not_there_has_nothing(tmp_path, threes_sevens):
     shelf = Shelf(tmp_path/'none', resume=True)
     assert shelf.get('sgd', 1, threes_sevens, settings={}, device='cpu', classes=(), test=False) is None and shelf.points == {} and list(tmp_path.iterdir()) == []
+
+
+# What is finished when
+
+def test_a_climb_is_over_when_its_answer_is_where_it_belongs(threes_sevens, tmp_path):
+    how = dict(names='similarity', device='cpu', out=tmp_path)
+    climb = Climb(threes_sevens, **how)
+    climb.run()
+    with refused('holds a comparison that was stopped', '--resume'): Climb(threes_sevens, **how)
+    climb.finish()
+    assert isinstance(Climb(threes_sevens, **how).run()['similarity'], Fitted)
+
+def test_without_models_the_results_are_the_same_and_nothing_is_held(threes_sevens):
+    how = dict(names='similarity,sgd', device='cpu', settings={'sgd': {'epochs': 1}})
+    lean, whole = (compare(threes_sevens, **how, models=m) for m in (False, True))
+    assert lean.fitted == () and isinstance(lean['sgd'], Result) and lean.table.accuracy.tolist() == whole.table.accuracy.tolist()
+
+def test_a_result_of_another_version_is_refused(threes_sevens, tmp_path, monkeypatch):
+    how = dict(names='similarity', device='cpu', out=tmp_path)
+    compare(threes_sevens, **how)
+    monkeypatch.setattr('fastrecipes.compare.__version__', '99.0')
+    with refused('result.safetensors', 'fastrecipes', '99.0', 'choose another folder'): compare(threes_sevens, **how, resume=True)

@@ -5,6 +5,7 @@ import numpy as np, pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 from conftest import refused
+from fastrecipes.files import InputError, explained, is_memory
 from fastrecipes.files import (Header, ImageFile, Unreadable, decode_files, fit_image, image_channels, image_file, image_files, image_size, natural,
                                printable, probe, read_image, read_many, size_text, some_of, subfolders)
 
@@ -238,3 +239,17 @@ def test_the_first_files_decide_on_size_and_channels(tmp_path):
     for i in range(8): save(picture(*((8, 6, i, 3) if i < 3 else (5, 5, i, 1))), tmp_path/'set'/f'{i}.png')
     files = image_files(tmp_path/'set')
     assert decode_files(files, str(tmp_path/'set'), first=3).images.shape == (8, 3, 8, 6) and decode_files(files, str(tmp_path/'set')).images.shape == (8, 1, 5, 5)
+
+
+# Errors in words
+
+@pytest.mark.parametrize('error', [MemoryError(), RuntimeError('CUDA out of memory. Tried to allocate 2.00 GiB'), RuntimeError('MPS backend out of memory (MPS allocated: 9.00 GB)'), RuntimeError('CUDA error: out of memory'),
+    RuntimeError('CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`'), RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")])
+def test_memory_that_ran_out_is_known_by_each_of_its_messages(error):
+    what, cure = explained(error)
+    assert is_memory(error) and what.startswith('not enough memory') and 'smaller batch' in cure
+
+def test_our_errors_say_both_and_others_are_ours_to_mend():
+    assert explained(InputError('a.jpg: is empty; take\nanother')) == ('a.jpg: is empty', 'take another') and explained(InputError('no cure')) == ('no cure', '')
+    assert explained(ValueError('x' * 900))[0] == f"this should not happen (ValueError: {'x' * 300})" and 'FASTRECIPES_DEBUG=1' in explained(KeyError('k'))[1]
+    assert not is_memory(ValueError('memory')) and not is_memory(InputError('a tensor'))

@@ -313,6 +313,17 @@ def test_a_figure_takes_the_colours_and_fonts_of_the_page(small):
     assert 'var(--blue)' in text and not re.search(r'#000000|#1f5a8a|font-family|<style|<metadata|<!--', text)
     assert set(re.findall(r'(?:id="|#)(.*?)[")]', text)) and all(i.startswith('one-') for i in re.findall(r' id="(.*?)"', text))
 
+def test_a_short_training_that_came_to_little_is_on_the_picture_too():
+    history = lambda *a: dict(history=[dict(accuracy=v) for v in a])
+    low, high = report.accuracy_limits([history(*[.97] * 20), history(*[.98] * 20), history(.5, .5)])
+    assert low < .5 and high > .98
+
+def test_figures_of_an_earlier_comparison_do_not_stay_beside_the_new_page(pair_values, tmp_path):
+    (tmp_path/'figures').mkdir()
+    for n in ('confusion-resnet18.png', 'training-resnet18.svg', 'mine.png', 'confusion-notes.txt'): (tmp_path/'figures'/n).write_text('old')
+    written = save_report(pair_values, tmp_path)
+    assert sorted(p.name for p in (tmp_path/'figures').iterdir()) == sorted([p.name for p in written[1:]] + ['mine.png', 'confusion-notes.txt'])
+
 def test_accuracy_limits_leave_room_for_all_but_the_wildest_beginnings():
     history = lambda *a: dict(history=[dict(accuracy=x) for x in a])
     low, high = report.accuracy_limits([history(.1, *[.9] * 30), history(None, .95)])
@@ -321,5 +332,5 @@ def test_accuracy_limits_leave_room_for_all_but_the_wildest_beginnings():
 
 @pytest.mark.parametrize('f, v, text', [(report.bytes_text, 999, '999 B'), (report.bytes_text, 2_770, '2.77 kB'), (report.bytes_text, 46_812_345, '46.8 MB'), (report.bytes_text, 3 * 10**9, '3.00 GB'),
     (report.large_text, 640, '640'), (report.large_text, 999_999, '1.00 M'), (report.large_text, 27_800_000, '27.8 M'), (report.seconds_text, .0042, '4.2 ms'), (report.seconds_text, 99.7, '99.7 s'),
-    (report.seconds_text, 100, '1.7 min'), (report.seconds_text, 6000, '1.7 h'), (report._p_value, .0004, 'p < 0.001'), (report._p_value, .0214, 'p = 0.021'), (report._signed, -.5, '−0.50'), (report._percents, (.95, 1.02), '95.0 – 100.0%')])
+    (report.seconds_text, 100, '1.7 min'), (report.seconds_text, 6000, '1.7 h'), (report._p_value, .0004, 'p < 0.001'), (report._p_value, .0214, 'p = 0.02'), (report._p_value, .0496, 'p = 0.0496'), (report._p_value, .0504, 'p = 0.0504'), (report._signed, -.5, '−0.50'), (report._percents, (.95, 1.02), '95.0 – 100.0%')])
 def test_figures_are_written_in_the_unit_in_which_they_are_easy_to_say(f, v, text): assert f(v) == text
