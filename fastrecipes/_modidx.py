@@ -178,6 +178,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'fastrecipes.cli._ticker': ('cli.html#_ticker', 'fastrecipes/cli.py'),
                                  'fastrecipes.cli._typed': ('cli.html#_typed', 'fastrecipes/cli.py'),
                                  'fastrecipes.cli._unicode': ('cli.html#_unicode', 'fastrecipes/cli.py'),
+                                 'fastrecipes.cli._what_is_there': ('cli.html#_what_is_there', 'fastrecipes/cli.py'),
                                  'fastrecipes.cli._what_was_there': ('cli.html#_what_was_there', 'fastrecipes/cli.py'),
                                  'fastrecipes.cli._write': ('cli.html#_write', 'fastrecipes/cli.py'),
                                  'fastrecipes.cli.cache': ('cli.html#cache', 'fastrecipes/cli.py'),

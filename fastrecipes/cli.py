@@ -185,7 +185,7 @@ class _Watch:
         (low, high), step = e['interval'], e['against'] or dict(gain_points=None, words='')
         gain = '' if step['gain_points'] is None else f"{step['gain_points']:+.2f}"
         if (head := next(self.heads, None)) is not None: self.progress.say(head)
-        self.progress.say(f"{r.recipe:<11} {r.accuracy:>8.4f}  {low:.3f}-{high:.3f}  {gain:>7}  {step['words']:<20} {e['cost']['train_seconds']:>7.1f}")
+        self.progress.say(f"{r.recipe:<11} {r.accuracy:>8.4f}  {low:.3f}-{high:.3f}  {gain:>7}  {step['words']:<20} {e['cost']['train_seconds']:>7.1f}{'' if hasattr(r, 'model') else '  (kept)'}")
 
     def failed(self, recipe, seed, reason, cure): self.progress.say(printable(f"{recipe:<11} failed{'' if seed == self.climb.seed else f' with seed {seed}'}: {'; '.join(filter(None, (reason, cure)))}"))
     def close(self):
@@ -240,6 +240,7 @@ def compare(ctx, source, names, repeats, curve, seed, device, quiet, out, resume
         pick_device(shared['device'])
         images = _load(shared, data, progress)
         watch = _Watch(progress)
+        if out is not None: _what_is_there(out, resume, progress)
         if track:
             from fastrecipes.track import TensorBoard
             watch.tracker = TensorBoard(out)
@@ -256,6 +257,12 @@ def compare(ctx, source, names, repeats, curve, seed, device, quiet, out, resume
     return 0 if all(r.results for r in comparison.rungs) else 2
 
 _repeats = Setting('repeats', get_args(Count)[1], 1)
+
+def _what_is_there(out, resume, progress):
+    "Say what a comparison finds in its folder"
+    there = os.path.isfile(os.path.join(out, 'comparison.json')) or os.path.isdir(os.path.join(out, 'rungs'))
+    if resume and not there: progress.say(f'note: there is nothing in {out} to resume; this begins anew')
+    if there and not resume and not os.path.exists(os.path.join(out, 'rungs', 'unfinished')): progress.say(f'note: this takes the place of the comparison in {out}; --resume would go on with it')
 
 def _typed(ctx) -> str:
     "The command as it was typed, but for --resume"
@@ -420,7 +427,9 @@ def report(folders, out):
     if len(folders) > 1 and out is None: raise InputError('a page over several comparisons needs a place; name a folder with --out DIR')
     with _progress(False) as progress:
         from fastrecipes.report import read_comparison, save_report
-        written = save_report([read_comparison(f) for f in folders], folders[0] if out is None else out)
+        found = [read_comparison(f) for f in folders]
+        if len({c['source'] for c in found}) < len(found): found = [c | dict(source=f"{os.path.basename(os.path.abspath(f))}: {c['source']}") for f, c in zip(folders, found)] # So that they can be told apart
+        written = save_report(found, folders[0] if out is None else out)
         progress.say('wrote ' + ', '.join(str(p) for p in written if p.suffix == '.html'))
 
 # %% ../nbs/13_cli.ipynb #c72c6660

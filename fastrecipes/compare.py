@@ -314,7 +314,8 @@ def comparison_text(
     width:int=90, # Of the lines of prose, in characters
 ) -> str:
     "The tables, what went wrong, and the verdict"
-    parts = ['\n\n'.join(table_text(t) for t in shown_tables(comparison)), '\n'.join(trouble_text(comparison)), *(fill(line, width) for line in comparison.verdict.splitlines())]
+    more = [f"More data, {r['recipe']}: {r['more_data']['words']}. {r['more_data']['why']}" for r in (comparison.curve or {}).get('rungs', ())]
+    parts = ['\n\n'.join(table_text(t) for t in shown_tables(comparison)), '\n'.join(trouble_text(comparison)), '\n'.join(fill(printable(line), width) for line in more), *(fill(line, width) for line in comparison.verdict.splitlines())]
     return '\n\n'.join(p for p in parts if p)
 
 # %% ../nbs/10_compare.ipynb #27be6ac6

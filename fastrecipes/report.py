@@ -429,7 +429,8 @@ def _said(entry:dict, names:list) -> list:
     said = {}
     for n in names:
         if n in entry['predicted']: said.setdefault(entry['predicted'][n], []).append(n)
-    who = lambda rungs: 'all' if len(rungs) == len(names) > 1 else ', '.join(map(isolated, rungs))
+    everyone = 'all' if set(names) >= set(entry['predicted']) else 'all others'
+    who = lambda rungs: everyone if len(rungs) == len(names) > 1 else ', '.join(map(isolated, rungs))
     return [f"read as {isolated(answer)} by {who(rungs)}" for answer, rungs in said.items()]
 
 def _sure_text(p:float|None) -> str:

@@ -213,13 +213,15 @@ def _more_images(rungs:_Rungs, stop:dict, best:dict) -> str|None:
     won, lost = _number(pair.get('won')), _number(pair.get('lost'))
     if won is None or lost is None or not rungs.n or pair.get('words') != 'no difference shown': return None
     few = f"Just {int(won + lost)} of the {rungs.n:,} validation images tell{'s' * (won + lost == 1)} {best['recipe']} and {stop['recipe']} apart, and fewer than 6 can show nothing" if won + lost < 6 else ''
+    if won == lost == 0: few = f"{best['recipe']} and {stop['recipe']} get the very same validation images right, so these cannot tell them apart"
     if won <= lost: return f"{few}." if few else None
     needed = f"if {best['recipe']} is really better by {points_text(100 * (won - lost) / rungs.n)} points, it takes {_about(images_needed(won, lost, rungs.n))} validation images to show it in four of five tries; there are {rungs.n:,}"
     return f"{few}: {needed}." if few else f"{needed[0].upper()}{needed[1:]}."
 
-def _over_seeds(a:dict, b:dict, count:int, d:Difference) -> str:
-    "Whether a step stands over seeds"
+def _over_seeds(a:dict, b:dict, count:int, d:Difference, shown:bool) -> str:
+    "Whether a step stands over seeds; `shown`: whether it is shown on the images too"
     did = f"95% interval {range_text(100 * d.low, 100 * d.high)} points"
+    if d.words == 'better' and not shown: return f"Over {count} seeds {b['recipe']} is better than {a['recipe']} on these same images ({did}), so the luck of training does not explain it; whether other images would show it, these are too few to say."
     if d.words == 'better': return f"The step from {a['recipe']} to {b['recipe']} stands over {count} seeds ({did})."
     if d.words == 'worse': return f"Over {count} seeds {b['recipe']} is worse than {a['recipe']} ({did})."
     return f"Over {count} seeds the step from {a['recipe']} to {b['recipe']} is not shown ({did}){'; more seeds would tell' if count < SEEDS else ''}."
@@ -237,7 +239,7 @@ def _seeds(rungs:_Rungs, stop:dict, below:dict|None) -> str|None:
     rival = _rival(rungs, stop)
     steps = ([(below, stop)] if below is not None and shown_better(rungs, below, stop) else []) + ([(stop, rival)] if rival is not None else [])
     known = [(a, b, *rungs.seeds(a, b)) for a, b in steps]
-    told = [_over_seeds(a, b, count, d) for a, b, count, d in known if d is not None]
+    told = [_over_seeds(a, b, count, d, rungs.pair(a, b).get('words') == 'better') for a, b, count, d in known if d is not None]
     return ' '.join(told) or next(filter(None, (_ask_for_seeds(rungs, *s) for s in steps)), None)
 
 def _data(rungs:_Rungs, stop:dict) -> str|None:
@@ -265,7 +267,7 @@ def _not_fitted(rungs:_Rungs) -> str:
         reason, cure = (printable(r.get(k) or '').strip(' .;') for k in ('reason', 'cure'))
         what = 'was stopped' if r.get('status') == 'stopped' else 'failed'
         out.append(f"{r['recipe']} {what}" + (f" ({reason})" if reason else '') + (f": {cure}" if cure else '') + '.')
-    return ' '.join(out[:3]) + (f" {len(out) - 3} more were not fitted." if len(out) > 3 else '') + (' Nothing is known of what is not fitted.' if out and rungs.fitted else '')
+    return ' '.join(out[:3]) + (f" {len(out) - 3} more were not fitted." if len(out) > 3 else '') + (' Whether that would do as well is not known.' if out and rungs.fitted else '')
 
 # %% ../nbs/09_verdict.ipynb #5e3db018
 def _worst_class(stop:dict) -> str|None:
@@ -378,12 +380,13 @@ def _bars_and_line(ax, line:list) -> list:
     return out
 
 def plot_cost(
-    comparison:dict, # Plain values, as in comparison.json
+    comparison:dict, # Plain values, as in comparison.json; or a `Comparison`
     by:str='train_seconds', # Or 'parameters', 'predict_ms_1000', 'multiply_adds'
 ) -> 'matplotlib.figure.Figure':
     "Accuracy with its 95% interval against cost; a line joins the rungs that no cheaper one gets past, a ring marks the one to stop at"
     if by not in COSTS: raise no_such('cost', by, COSTS)
     from matplotlib.ticker import LogLocator
+    if hasattr(comparison, 'to_dict'): comparison = comparison.to_dict()
     points, unknown = _cost_points(comparison, by)
     rungs, fig = _Rungs(comparison), new_figure(7, 4)
     ax = fig.subplots()
