@@ -176,7 +176,7 @@ def test_what_lives_for_a_moment_is_seen():
     if not isinstance(cost_module._cpu_meter(), cost_module._HighWater): pytest.skip('no high-water mark that could be begun anew here')
     for _ in range(5):
         with peak_memory() as memory: holding(30)
-        assert about(memory.cpu_bytes, 30)
+        assert about(memory.cpu_bytes, 30, 5)
 
 def test_what_an_earlier_fit_has_freed_does_not_hide_what_a_later_one_needs(meter):
     "Forty thousand pieces of 4 kB, and one that stays at the end of the C library's heap, so that the library keeps what is freed below it"

@@ -320,6 +320,12 @@ def test_a_learner_without_validation_images_is_not_taken_for_one_that_diverged(
     learn.dls = DataLoaders(learn.dls.train, learn.dls.valid.new(ImageDataset(Split(data.valid.images[:0], data.valid.labels[:0]), data.classes)), device='cpu')
     assert len(fit_learner(learn, 2, .1).history) == 2
 
+@pytest.mark.parametrize('losses, best', [([NAN, 2, NAN, 3], 1), ([NAN, NAN], None), ([INF, INF], None), ([INF, 5], 1)])
+def test_what_is_no_number_is_never_the_best(losses, best):
+    keep = Best()
+    for i, loss in enumerate(losses): keep.update(nn.Linear(1, 1), dict(epoch=i, valid_loss=loss))
+    assert keep.epoch == best and (keep.weights is None) == (best is None)
+
 def test_the_best_weights_are_a_copy_and_go_on_from_their_state():
     model, best, other = nn.BatchNorm1d(2), Best(), Best()
     best.update(model, dict(epoch=0, valid_loss=1.))
