@@ -82,6 +82,7 @@ class Progress:
         "The epoch of a history's `row` is over"
         if self.bar is None or self.task is None or not self.epochs: return
         self.bar.update(self.task, description=f"{self.what}  epoch {row['epoch'] + 1} of {self.epochs}")
+        if self.first is None: self.first = row['epoch'] / self.epochs, 0 # This epoch is the first that was trained here
         self.tick((row['epoch'] + 1) / self.epochs)
 
     def stop(self):
