@@ -170,10 +170,10 @@ class ImageDL(TfmdDL):
         self.after_iter()
 
     def _batch(self, idxs):
-        x = to_floats(self._images[idxs], self.stats)
-        if not self.after_batch.fs: return (x,) if self._labels is None else (x, self._labels[idxs])
+        x = to_floats(self._images.index_select(0, idxs), self.stats) # 25 times as fast as `[idxs]` on a CPU
+        if not self.after_batch.fs: return (x,) if self._labels is None else (x, self._labels.index_select(0, idxs))
         x = (TensorImageBW if x.shape[1] == 1 else TensorImage)(x)
-        return self.after_batch((x,) if self._labels is None else (x, TensorCategory(self._labels[idxs])))
+        return self.after_batch((x,) if self._labels is None else (x, TensorCategory(self._labels.index_select(0, idxs))))
 
     def one_batch(self):
         if not len(self): raise InputError(f"no batch: {self.n} images with bs={self.bs} and drop_last={self.drop_last}; take a smaller bs")
