@@ -22,6 +22,7 @@ Modules:
 - `fastrecipes.failures`: Where it fails: which classes are taken for which, which images, and whether the probabilities can be believed
 - `fastrecipes.files`: What touches the disk: one image file to bytes, many at once, and each decoded only once
 - `fastrecipes.images`: From a name or a folder to tensors: the one shape of data that every rung of the ladder reads
+- `fastrecipes.learner`: fastai's `Learner` with less to do between two batches
 - `fastrecipes.loaders`: Whole batches, cut from tensors on the device: a fastai `DataLoader` without Python per image
 - `fastrecipes.logistic`: Logistic regression on ten classes: why accuracy is no loss, what softmax and cross entropy do, and a test set that stays untouched
 - `fastrecipes.nets`: The models of the ladder: a straight line, a bend in it, more bends, and a residual network

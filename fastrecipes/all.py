@@ -15,6 +15,7 @@ from .explore import explore_network, explore_quadratic, explore_relus, explore_
 from .failures import failures_of, most_confused, per_class_table, pictures_of, plot_calibration, plot_confusion, plot_images, shared_failures, worst_table
 from .files import InputError
 from .images import *
+from .learner import QuickLearner
 from .loaders import *
 from .recipes import *
 from .report import read_comparison, report_html, save_report

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import Literal
 from fastai.data.core import DataLoaders
-from fastai.learner import Learner
 from torch import nn
 from .images import InputError
+from .learner import QuickLearner
 
 # %% ../nbs/06_nets.ipynb #47658739
 def n_outputs(
@@ -109,11 +109,11 @@ def resnet18_learner(
     least:int=24, # Enlarge smaller images to this, inside the model
     dropout:float=.5, # See `resnet18`
     **kwargs # For `Learner`
-) -> Learner:
+) -> QuickLearner:
     "A `Learner` over `resnet18`, its parameters in the groups of a `vision_learner`; all but the head are frozen where `pretrained`"
     from fastai.vision.learner import model_meta
     from torchvision.models import resnet18 as arch
     model = resnet18(tuple(dls.valid.one_batch()[0].shape[1:]), n_out, dropout, pretrained, least)
-    learn = Learner(dls, model.to(dls.device), loss_func=loss_func, splitter=model_meta[arch]['split'], **kwargs)
+    learn = QuickLearner(dls, model.to(dls.device), loss_func=loss_func, splitter=model_meta[arch]['split'], **kwargs)
     if pretrained: learn.freeze()
     return learn

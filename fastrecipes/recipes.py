@@ -593,12 +593,12 @@ def sgd(images, run, *,
 # %% ../nbs/08_recipes.ipynb #cbeaf200
 def _through_learner(images, run, parts, bs, dropout, stats=None, **training):
     "The model of `parts` trained by a `Learner`"
-    from fastai.learner import Learner
+    from fastrecipes.learner import QuickLearner
     from fastrecipes.loaders import dataloaders
     from fastrecipes.sgd import ClassLoss, batch_accuracy
     from fastrecipes.training import fit_learner
     load_optimisers()
-    learn = Learner(dataloaders(images, bs, run.device, stats), parts.model, loss_func=ClassLoss(parts.loss), opt_func=parts.opt_func, metrics=batch_accuracy)
+    learn = QuickLearner(dataloaders(images, bs, run.device, stats), parts.model, loss_func=ClassLoss(parts.loss), opt_func=parts.opt_func, metrics=batch_accuracy)
     return fit_learner(learn, on_epoch=run.on_epoch, cbs=run.cbs, checkpoint=run.checkpoint, **training)
 
 # %% ../nbs/08_recipes.ipynb #9b30b54d

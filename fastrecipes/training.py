@@ -20,10 +20,11 @@ from fastai.callback.core import Callback
 from fastai.callback.progress import ProgressCallback
 from fastai.callback.schedule import ParamScheduler, combined_cos
 from fastai.callback.training import GradientClip
-from fastai.learner import AvgLoss, CancelFitException, Learner
+from fastai.learner import CancelFitException, Learner
 from torch import nn
 from .checkpoint import Checkpoint, Checkpoints
 from .images import InputError, new_figure
+from .learner import MeanLoss
 from .sgd import check_losses
 
 # %% ../nbs/07_training.ipynb #03942910
@@ -31,7 +32,7 @@ class History(Callback):
     "A row an epoch: epoch, train_loss, valid_loss, accuracy (the first metric), seconds; `learn.history.frame` has them"
     order = 61 # After Recorder (50), whose validation figures it reads
     def __init__(self, on_epoch:Callable|None=None): # Called after each epoch with its row, a dict
-        self.on_epoch, self.rows, self.losses, self._loss = on_epoch, [], {}, AvgLoss() # `losses`: those that this epoch has, by kind
+        self.on_epoch, self.rows, self.losses, self._loss = on_epoch, [], {}, MeanLoss() # `losses`: those that this epoch has, by kind
 
     def before_fit(self):
         "Do not record while predicting or searching a learning rate"

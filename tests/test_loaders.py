@@ -118,8 +118,14 @@ def test_the_order_differs_between_epochs_and_repeats_under_a_seed():
     assert a == b and a[0] != c[0] and len({tuple(e) for e in a}) == 3 and a[0] != list(range(50))
 
 def test_validation_comes_in_order_and_so_does_training_without_shuffling():
-    dls = dataloaders(numbered(10, 7), 4, 'cpu', shuffle=False)
-    assert seen(dls.valid) == [[0, 1, 2, 3], [4, 5, 6]] and seen(dls.train) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    dls = dataloaders(numbered(10, 18), 4, 'cpu', shuffle=False)
+    assert seen(dls.valid) == [[*range(16)], [16, 17]] and seen(dls.train) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+
+@pytest.mark.parametrize('side, bs', [(8, 16), (362, 8), (600, 4), (2000, 4)])
+def test_validation_takes_up_to_four_times_as_many_images_a_batch_where_they_are_small(side, bs):
+    split = Split(torch.zeros(2, 1, side, side, dtype=torch.uint8), torch.tensor([0, 1]))
+    dls = dataloaders(ImageSet('blank', 'ab', split, split), 4, 'cpu')
+    assert (dls.train.bs, dls.valid.bs) == (4, bs)
 
 def test_a_batch_larger_than_the_set_is_the_set():
     dls = dataloaders(numbered(5, 3), 64, 'cpu')
@@ -131,7 +137,7 @@ def test_drop_last_leaves_the_smaller_batch_out_and_refuses_to_leave_nothing():
     with refused('10 images', 'bs=11', 'take a smaller bs'): dl.new(bs=11).one_batch()
 
 def test_a_loader_of_the_first_n_images_is_one(): # fastai's `n`
-    assert seen(dataloaders(numbered(10, 9), 4, 'cpu').valid.new(n=6)) == [[0, 1, 2, 3], [4, 5]]
+    assert seen(dataloaders(numbered(10, 9), 4, 'cpu').valid.new(n=6, bs=4)) == [[0, 1, 2, 3], [4, 5]]
 
 @pytest.mark.parametrize('shape', [(1, 2, 3), (3, 4, 2)])
 def test_a_batch_is_float_images_and_int64_labels(shape):
@@ -320,9 +326,9 @@ def test_a_batch_transform_sees_fastais_image_types_and_decode_undoes_it(data):
     dls.add_tfms([Normalize.from_stats([.3], [.2], cuda=False)], 'after_batch')
     x, y = b = dls.valid.one_batch()
     assert type(x) is TensorImageBW and type(y) is TensorCategory
-    assert torch.allclose(plain(x), (data.valid.images[:16] / 255 - .3) / .2, atol=1e-5)
+    assert torch.allclose(plain(x), (data.valid.images[:64] / 255 - .3) / .2, atol=1e-5)
     back, labels = dls.valid.decode(b)
-    assert torch.allclose(plain(back), data.valid.images[:16] / 255, atol=1e-6) and torch.equal(plain(labels), data.valid.labels[:16])
+    assert torch.allclose(plain(back), data.valid.images[:64] / 255, atol=1e-6) and torch.equal(plain(labels), data.valid.labels[:64])
 
 def test_colour_batches_are_tensor_images_and_are_drawn_in_colour(drawn):
     images = numbered(6, shape=(3, 8, 8))
@@ -356,7 +362,7 @@ def test_a_new_loader_keeps_stats_classes_and_size_of_batch_unless_told(data):
     for dl in (dls.new(), dls.new(data.valid.images), dls.train.new(shuffle=False)):
         assert isinstance(dl, ImageDL) and (dl.bs, dl.stats, tuple(dl.vocab)) == (16, dls.train.stats, data.classes)
     assert dls.train.new(bs=5).bs == 5 and dls.valid.new(stats=None).stats is None
-    assert torch.equal(dls.valid.new(stats=None).one_batch()[0], to_floats(data.valid.images[:16]))
+    assert torch.equal(dls.valid.new(stats=None).one_batch()[0], to_floats(data.valid.images[:64]))
 
 def test_loaders_move_with_their_images_and_give_back_themselves(data):
     dls = dataloaders(data, 16, 'cpu')

@@ -1,0 +1,92 @@
+"The quick learner: the same training as fastai's own, fewer questions"
+import pickle
+import fastai.callback.progress # Adds `no_bar`
+import pytest, torch
+from fastai.callback.core import Callback, CancelBatchException, CancelEpochException
+from fastai.learner import Learner, Metric, load_learner
+from fastai.metrics import Precision, accuracy
+from fastai.torch_core import set_seed
+from fastrecipes.learner import MeanLoss, MeanMetric, QuickLearner, SmoothLoss
+from fastrecipes.loaders import dataloaders
+from fastrecipes.nets import mlp
+from fastrecipes.sgd import ClassLoss, cross_entropy
+
+
+def made(cls, images, **kwargs):
+    set_seed(3)
+    return cls(dataloaders(images, 32, 'cpu', 'train'), mlp(64, 2, (16,), dropout=.2), ClassLoss(cross_entropy), **{'metrics': accuracy, **kwargs})
+
+def fitted(learn, epochs=2):
+    with learn.no_bar(), learn.no_logging(): learn.fit(epochs, .01)
+    return learn
+
+class Skips(Callback):
+    "Leaves batches and epochs out, and writes down what it hears"
+    order = 5
+    def __init__(self): self.heard = []
+    def before_batch(self):
+        self.heard.append((self.epoch, self.iter, self.training))
+        if self.training and self.iter == 1: raise CancelBatchException()
+    def after_loss(self):
+        if self.training and self.epoch == 1 and self.iter == 4: raise CancelEpochException()
+    def after_cancel_batch(self): self.heard.append('batch')
+    def after_cancel_epoch(self): self.heard.append('epoch')
+    def after_fit(self): self.heard.append('end')
+
+def same(a, b):
+    assert all(torch.equal(p, q) for p, q in zip(a.model.parameters(), b.model.parameters()))
+    assert [list(v) for v in a.recorder.values] == [list(v) for v in b.recorder.values]
+    assert torch.equal(torch.stack(a.recorder.losses), torch.stack(b.recorder.losses)) and a.recorder.lrs == b.recorder.lrs
+
+def test_it_trains_as_fastais_learner_does_to_the_last_bit(threes_sevens):
+    a, b = (fitted(made(cls, threes_sevens)) for cls in (Learner, QuickLearner))
+    same(a, b)
+    assert torch.equal(a.smooth_loss, b.smooth_loss) and a.get_preds()[0].equal(b.get_preds()[0]) and a.validate() == b.validate()
+
+def test_what_is_cancelled_is_cancelled_alike(threes_sevens):
+    a, b = (fitted(made(cls, threes_sevens, cbs=Skips()), 3) for cls in (Learner, QuickLearner))
+    same(a, b)
+    assert a.skips.heard == b.skips.heard and {'batch', 'epoch', 'end'} <= set(b.skips.heard)
+
+def test_a_callback_that_does_not_run_in_validation_or_at_all_is_not_heard(threes_sevens):
+    class Counts(Callback):
+        run_valid, n, ready = False, 0, None
+        def before_fit(self): self.run = self.n == 0
+        def after_batch(self): self.n += 1
+    learn = fitted(made(QuickLearner, threes_sevens, cbs=Counts()), 1)
+    n = len(learn.dls.train)
+    assert learn.counts.n == n
+    fitted(learn, 1)
+    assert learn.counts.n == n and learn.counts.run # Ready for the next fit, as fastai has it
+
+def test_callbacks_that_come_and_go_during_training_are_heard_while_they_are_there(threes_sevens):
+    class Guest(Callback):
+        n = 0
+        def after_batch(self): self.n += 1
+    class Host(Callback):
+        def before_epoch(self):
+            if self.epoch == 1: self.learn.add_cb(guest)
+        def after_train(self):
+            if self.epoch == 1: self.learn.remove_cb(guest)
+    guest = Guest()
+    learn = fitted(made(QuickLearner, threes_sevens, cbs=Host()), 3)
+    assert guest.n == len(learn.dls.train)
+
+def test_meters_add_up_what_fastais_add_up_and_others_stay_as_they_are(threes_sevens):
+    learn = made(QuickLearner, threes_sevens, metrics=[accuracy, Precision()])
+    assert [type(m) for m in (learn.recorder.loss, learn.recorder.smooth_loss, learn.metrics[0])] == [MeanLoss, SmoothLoss, MeanMetric] and isinstance(learn.metrics[1], Metric)
+    assert learn.metrics[0].name == 'accuracy'
+    same(fitted(learn), fitted(made(Learner, threes_sevens, metrics=[accuracy, Precision()])))
+    with learn.loss_not_reduced(): apart = learn.validate() # One loss an image
+    assert list(apart) == pytest.approx(list(learn.validate()), rel=1e-6)
+
+def test_it_is_exported_and_read_as_any_learner(threes_sevens, tmp_path):
+    learn = fitted(made(QuickLearner, threes_sevens), 1)
+    learn.path = tmp_path
+    learn.export()
+    with pytest.warns(UserWarning, match='pickle'): back = load_learner(tmp_path/'export.pkl')
+    assert type(back) is QuickLearner and torch.equal(back.get_preds(dl=back.dls.test_dl(threes_sevens.valid.images))[0], learn.get_preds()[0])
+    assert '_who' not in learn.__getstate__() and isinstance(pickle.loads(pickle.dumps(learn)), QuickLearner)
+
+def test_an_unknown_event_is_refused(threes_sevens):
+    with pytest.raises(Exception, match='missing after_lunch'): made(QuickLearner, threes_sevens)('after_lunch')
