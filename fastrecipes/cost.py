@@ -10,12 +10,11 @@ of these figures. So here is how each is measured, the same way for every rung, 
 __all__ = ['Cost', 'weights_bytes', 'multiply_adds', 'predict_ms', 'peak_memory', 'uncounted', 'load_optimisers']
 
 # %% ../nbs/08_cost.ipynb #edbb1e4d
-import ctypes, gc, sys, threading, time
+import gc, sys, threading, time
 from collections.abc import Callable
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import NamedTuple
-import psutil
 
 # %% ../nbs/08_cost.ipynb #df4aa43f
 class Cost(NamedTuple):
@@ -94,7 +93,9 @@ class _HighWater:
 
 class _Sampled:
     "The highest resident memory that a thread has seen, which looks every 10 ms"
-    def __init__(self, every:float=.01): self.every, self.process, self.most, self.lock, self.over = every, psutil.Process(), 0, threading.Lock(), None
+    def __init__(self, every:float=.01):
+        import psutil
+        self.every, self.process, self.most, self.lock, self.over = every, psutil.Process(), 0, threading.Lock(), None
     def restart(self):
         with self.lock: self.most = self.process.memory_info().rss
     def highest(self) -> int:
@@ -137,6 +138,7 @@ class _Cuda:
 # %% ../nbs/08_cost.ipynb #7c6c8a79
 def _tidy():
     "Give back to the system what nobody needs any more"
+    import ctypes
     gc.collect()
     if sys.platform == 'linux':
         try: ctypes.CDLL(None).malloc_trim(0)

@@ -18,7 +18,7 @@ import inspect, math, os, re, time
 from collections.abc import Callable, Iterable
 from configparser import ConfigParser, Error as ConfigError
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 from .cost import Cost, load_optimisers, multiply_adds, peak_memory, predict_ms, weights_bytes
@@ -102,13 +102,36 @@ def _kind(annotation) -> Kind:
     if not kinds: raise TypeError(f"annotate a recipe's setting with one of Count, Whole, Rate, Amount, Share, Widths, Switch, Literal or Annotated[type, Kind(...)], not {annotation!r}")
     return kinds[0]
 
+@lru_cache(None)
+def _docments(f:Callable) -> dict: # Name of a parameter to what is said of it
+    "fastcore's `docments(f)`. Comments that stand beside their parameters are found without it, whose import takes as long as all else that `fastrecipes list` does"
+    try: found = _beside(inspect.getsource(f), f.__name__)
+    except (OSError, TypeError): found = None
+    if found is not None: return found
+    from fastcore.docments import docments
+    return docments(f)
+
+def _beside(source:str, name:str) -> dict|None:
+    "Parameters of the function in `source` with the comments beside them; None where something may be said of a setting in another place"
+    import ast, tokenize
+    from io import StringIO
+    from textwrap import dedent
+    try:
+        (f,), text = ast.parse(source := dedent(source)).body, StringIO(source)
+        own, begins = f.args, f.body[0].lineno
+        comments = {t.start[0]: t.string[1:].strip() for t in tokenize.generate_tokens(text.readline) if t.type == tokenize.COMMENT and t.start[0] < begins}
+    except (ValueError, SyntaxError, AttributeError, tokenize.TokenError): return None
+    lines = {a.lineno: a.arg for a in [*own.posonlyargs, *own.args, *own.kwonlyargs]}
+    said = {n: comments.get(line) for line, n in lines.items()}
+    silent = [a for a, default in zip(own.kwonlyargs, own.kw_defaults) if not said.get(a.arg) and (default or a.annotation)]
+    return said if f.name == name and not silent and comments.keys() <= lines.keys() and '----' not in source else None
+
 def settings_of(
     f:Callable,
     but:Iterable[str]=(), # Names of parameters that are not its own
 ) -> dict[str, Setting]:
     "The keyword-only parameters of `f` as settings; a comment beside one (fastcore's docments) tells what it is"
-    from fastcore.docments import docments
-    about, own = docments(f), {n: p for n, p in inspect.signature(f, eval_str=True).parameters.items() if p.kind is p.KEYWORD_ONLY and n not in but}
+    about, own = _docments(f), {n: p for n, p in inspect.signature(f, eval_str=True).parameters.items() if p.kind is p.KEYWORD_ONLY and n not in but}
     for n, p in own.items():
         if p.default is p.empty: raise TypeError(f"{f.__name__}: the setting {n!r} needs a default")
         if n in ('images', 'seed', 'device', 'on_epoch', 'cbs', 'test', 'checkpoint'): raise TypeError(f"{f.__name__}: no setting can be called {n!r}, which every recipe takes")
@@ -389,9 +412,8 @@ class Recipe:
 
     def _own(self, s:Setting) -> Setting:
         "A shared setting with this recipe's default and, where its function says something beside the name, that as help"
-        from fastcore.docments import docments
         default = self.defaults.get(s.name, s.default)
-        return s._replace(default=default, about=docments(self.func).get(s.name) or (s.about if default is None else s.about.split('; auto')[0]))
+        return s._replace(default=default, about=_docments(self.func).get(s.name) or (s.about if default is None else s.about.split('; auto')[0]))
 
     def resolve(self,
         given:dict, # Arguments
