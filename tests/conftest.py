@@ -48,12 +48,15 @@ def found(tmp_path_factory):
 @pytest.fixture(scope='session', autouse=True)
 def aside(found, tmp_path_factory):
     """Every test, and every process that it starts, sees this fastai home and no other; no settings.ini is near; and torch
-    has one thread here, since on a busy machine two threads wait for each other for longer than they work"""
+    has one thread, here and there, since on a busy machine two threads wait for each other for longer than they work: a
+    notebook beside another took seven times the processor time. What is compiled to bytecode is kept for the next process"""
     import torch
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN: signal.signal(signal.SIGINT, signal.default_int_handler) # A shell's background job ignores Ctrl-C and would hand that on
     os.environ['FASTAI_HOME'] = str(found[0])
     os.environ['FASTRECIPES_CACHE'] = str(tmp_path_factory.mktemp('cache'))
     torch.set_num_threads(1)
+    os.environ['OMP_NUM_THREADS'] = '1'
+    os.environ.pop('PYTHONDONTWRITEBYTECODE', None)
     with pytest.MonkeyPatch.context() as m:
         m.chdir(tmp_path_factory.mktemp('aside'))
         yield
