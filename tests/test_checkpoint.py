@@ -1,7 +1,7 @@
 """The checkpoint: a state comes back as it went in, nothing is pickled, and a file is whole, of this training, or refused in one line"""
 import json, os, pickle, shutil, struct, subprocess, sys
 from types import SimpleNamespace
-import numpy as np, pytest, random, torch
+import forks, numpy as np, pytest, random, torch
 from fastai.callback.core import Callback
 from fastcore.foundation import L
 from hypothesis import given, settings, strategies as st
@@ -207,7 +207,7 @@ print(written, again.saved)"""
 def test_a_process_killed_while_it_writes_leaves_the_old_checkpoint_or_the_new_one_whole(tmp_path):
     moments = os.environ.get('FASTRECIPES_KILL_SEED') or str(random.SystemRandom().randrange(2**32))
     print(f'FASTRECIPES_KILL_SEED={moments}')
-    run = subprocess.run([sys.executable, '-c', KILLED, tmp_path/'run', moments], capture_output=True, text=True, timeout=120)
+    run = forks.run([sys.executable, '-c', KILLED, tmp_path/'run', moments], capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stderr
     in_a_write, saved = run.stdout.split()
     assert int(in_a_write) >= 3 and int(saved) >= 0

@@ -7,6 +7,7 @@ from threading import Timer
 from types import SimpleNamespace
 from urllib.request import urlopen
 import pytest
+import forks
 from conftest import REPO
 
 FAST = 'similarity,sgd,linear'
@@ -32,13 +33,20 @@ def env(installed):
     "One thread, as in this process: sums of another number of threads differ in their last bits"
     return os.environ | {'PYTHONPATH': str(installed), 'COLUMNS': '100', 'OMP_NUM_THREADS': '1'}
 
+def _runner(start, installed, env, folder):
+    def call(*args, **kwargs):
+        return start([sys.executable, installed/'bin/fastrecipes', *map(str, args)], cwd=folder, env=env | kwargs.pop('env', {}), capture_output=True, timeout=300, **{'text': True, **kwargs})
+    return call
+
 @pytest.fixture
 def run(installed, env, tmp_path):
     "Run the installed console script; returns the finished process"
-    def call(*args, **kwargs):
-        return subprocess.run([sys.executable, installed/'bin/fastrecipes', *map(str, args)], cwd=tmp_path, env=env | kwargs.pop('env', {}),
-                              capture_output=True, timeout=300, **{'text': True, **kwargs})
-    return call
+    return _runner(subprocess.run, installed, env, tmp_path)
+
+@pytest.fixture
+def quick_run(installed, env, tmp_path):
+    "The same in a process that has imported PyTorch already, see forks.py: where a verb that fits is not started for the first time"
+    return _runner(forks.run, installed, env, tmp_path)
 
 
 def called(*args, stdin=b''):
@@ -126,8 +134,8 @@ def test_compare_prints_a_table_with_a_row_a_rung(run):
     assert 'ImageSet digits: 10 classes' in r.stderr and not re.search('[\x1b\r]', r.stdout + r.stderr)
 
 
-def test_json_is_one_object_and_nothing_else(run):
-    r = run('compare', '--classes', '3,7', '-r', FAST, '--json', '--seed', 1, '--device', 'cpu')
+def test_json_is_one_object_and_nothing_else(quick_run):
+    r = quick_run('compare', '--classes', '3,7', '-r', FAST, '--json', '--seed', 1, '--device', 'cpu')
     d = json.loads(r.stdout)
     assert r.stdout.count('\n') == 1
     assert (d['schema_version'], d['source'], d['classes'], d['device'], d['seed']) == (2, 'digits', ['3', '7'], 'cpu', 1) and 'pictures' not in d
@@ -137,8 +145,8 @@ def test_json_is_one_object_and_nothing_else(run):
     assert sgd['against']['gain_points'] == pytest.approx(100 * (sgd['accuracy'] - similarity['accuracy'])) and sgd['cost']['parameters'] == 65
 
 
-def test_out_writes_page_table_json_and_pictures(run, tmp_path):
-    r = run('compare', '-r', 'similarity,sgd', '--out', 'runs/first', '--quiet')
+def test_out_writes_page_table_json_and_pictures(quick_run, tmp_path):
+    r = quick_run('compare', '-r', 'similarity,sgd', '--out', 'runs/first', '--quiet')
     assert r.returncode == 0 and r.stderr == ''
     folder = tmp_path/'runs/first'
     assert sorted(p.name for p in folder.iterdir()) == KEPT
@@ -148,13 +156,13 @@ def test_out_writes_page_table_json_and_pictures(run, tmp_path):
     assert (folder/'comparison.png').read_bytes().startswith(b'\x89PNG')
 
 
-def test_the_same_seed_gives_the_same_figures(run):
-    a, b = (json.loads(r('compare', '-r', 'sgd', '--json').stdout)['rungs'][0] for r in (run, called))
+def test_the_same_seed_gives_the_same_figures(quick_run):
+    a, b = (json.loads(r('compare', '-r', 'sgd', '--json').stdout)['rungs'][0] for r in (quick_run, called))
     assert (a['accuracy'], a['loss']) == (b['accuracy'], b['loss'])
 
 
-def test_fit_prints_its_epochs_and_a_result(run):
-    r = run('fit', 'mlp', 'digits', '--epochs', 3, '--hidden', '16,8', '--batch-size', 64)
+def test_fit_prints_its_epochs_and_a_result(quick_run):
+    r = quick_run('fit', 'mlp', 'digits', '--epochs', 3, '--hidden', '16,8', '--batch-size', 64)
     assert r.returncode == 0, r.stderr
     assert r.stdout.startswith('mlp(epochs=3, lr=0.01, bs=64, schedule=one-cycle, wd=0.01, hidden=16,8') and 'accuracy 0.' in r.stdout
     epochs = [line.split() for line in r.stderr.splitlines() if re.match(r' +\d', line)]
@@ -289,16 +297,16 @@ def test_an_unknown_name_in_settings_ini_gets_one_line(tmp_path):
     refused(called('compare'), 'settings.ini [mlp]', "did you mean 'epochs'")
 
 
-def test_mnist_sample_without_network_or_copy_says_how_to_go_on(run, tmp_path):
+def test_mnist_sample_without_network_or_copy_says_how_to_go_on(quick_run, tmp_path):
     nowhere = {k: 'http://127.0.0.1:9' for k in ('http_proxy', 'https_proxy', 'HTTP_PROXY', 'HTTPS_PROXY')}
-    r = run('compare', 'mnist_sample', env=nowhere | {'FASTAI_HOME': str(tmp_path/'empty')}, text=False)
+    r = quick_run('compare', 'mnist_sample', env=nowhere | {'FASTAI_HOME': str(tmp_path/'empty')}, text=False)
     assert r.returncode == 2 and r.stdout == b'' and b'\r' not in r.stderr and r.stderr.count(b'\n') == 1, r.stderr
     for word in (b'fastrecipes: mnist_sample: could not get https://', b'no copy in', b'digits'): assert word in r.stderr
 
 
-def test_a_part_of_mnist_sample_is_not_taken_for_the_whole(run, image_folder, tmp_path):
+def test_a_part_of_mnist_sample_is_not_taken_for_the_whole(quick_run, image_folder, tmp_path):
     image_folder({f'{s}/{c}': 2 for s in ('train', 'valid') for c in '37'}, name='home/data/mnist_sample')
-    refused(run('compare', 'mnist_sample', env={'FASTAI_HOME': str(tmp_path/'home')}), 'instead of', '12396', 'remove that folder')
+    refused(quick_run('compare', 'mnist_sample', env={'FASTAI_HOME': str(tmp_path/'home')}), 'instead of', '12396', 'remove that folder')
 
 
 # On a terminal
@@ -307,7 +315,7 @@ def test_a_part_of_mnist_sample_is_not_taken_for_the_whole(run, image_folder, tm
 def test_a_terminal_gets_a_moving_line_and_it_is_taken_away(installed, env, tmp_path, more):
     if more: assert called('fit', 'linear', '--epochs', '4', *more).returncode == 0
     main, sub = pty.openpty()
-    p = subprocess.Popen([sys.executable, installed/'bin/fastrecipes', 'fit', 'linear', '--epochs', '4', *more], cwd=tmp_path, env=env | {'TERM': 'xterm'}, stdout=sub, stderr=sub, stdin=sub)
+    p = (forks if more else subprocess).Popen([sys.executable, installed/'bin/fastrecipes', 'fit', 'linear', '--epochs', '4', *more], cwd=tmp_path, env=env | {'TERM': 'xterm'}, stdout=sub, stderr=sub, stdin=sub)
     os.close(sub)
     seen = b''
     while select.select([main], [], [], 120)[0]:
@@ -467,10 +475,10 @@ def goes_on_where_it_stopped(stop, go_on, args, weights, tmp_path):
     assert re.findall(r'^ +(\d+) ', r.stderr, re.M) == [str(i) for i in range(last + 1, 26)]
     assert (tmp_path/'kept/model.safetensors').read_bytes() == weights and names('kept') == MODEL and names('.') == ['kept']
 
-def test_ctrl_c_keeps_a_checkpoint_and_resume_ends_with_the_same_weights(installed, env, run, straight, tmp_path):
+def test_ctrl_c_keeps_a_checkpoint_and_resume_ends_with_the_same_weights(installed, env, quick_run, straight, tmp_path):
     args, weights = straight['mlp']
     def stop(*args):
-        p = subprocess.Popen([sys.executable, installed/'bin/fastrecipes', *args], cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        p = forks.Popen([sys.executable, installed/'bin/fastrecipes', *args], cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         seen = ''
         for line in p.stderr:
             seen += line
@@ -478,7 +486,7 @@ def test_ctrl_c_keeps_a_checkpoint_and_resume_ends_with_the_same_weights(install
         p.send_signal(signal.SIGINT)
         out, err = p.communicate(timeout=60)
         return SimpleNamespace(returncode=p.returncode, stdout=out, stderr=seen + err)
-    goes_on_where_it_stopped(stop, run, args, weights, tmp_path)
+    goes_on_where_it_stopped(stop, quick_run, args, weights, tmp_path)
 
 @pytest.mark.parametrize('name', ['mlp', 'sgd'])
 @pytest.mark.parametrize('sent, epoch, after', [(signal.SIGTERM, 2, 0), (signal.SIGINT, 2, .01), (signal.SIGTERM, 9, .003)], ids=['term 2', 'int 2', 'term 9'])
@@ -662,7 +670,7 @@ def test_repeats_and_curve_are_told_as_they_come(never_stopped):
 def test_a_terminal_is_shown_the_rung_its_epochs_and_the_table_as_it_grows(installed, env, tmp_path):
     (tmp_path/'settings.ini').write_text('[fastrecipes]\n[sgd]\nepochs = 400\n[simple_net]\nepochs = 100\n') # For some seconds: it is drawn ten times in one
     main, sub = pty.openpty()
-    p = subprocess.Popen([sys.executable, installed/'bin/fastrecipes', *LADDER[:6]], cwd=tmp_path, env=env | {'TERM': 'xterm', 'COLUMNS': '120'}, stdout=sub, stderr=sub, stdin=sub)
+    p = forks.Popen([sys.executable, installed/'bin/fastrecipes', *LADDER[:6]], cwd=tmp_path, env=env | {'TERM': 'xterm', 'COLUMNS': '120'}, stdout=sub, stderr=sub, stdin=sub)
     os.close(sub)
     seen = b''
     while select.select([main], [], [], 120)[0]:

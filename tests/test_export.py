@@ -1,7 +1,7 @@
 """ONNX: the same scores without PyTorch, from bytes, in any number"""
-import json, os, subprocess, sys
+import json, os, sys
 from pathlib import Path
-import onnx, onnxruntime, pytest, torch
+import forks, onnx, onnxruntime, pytest, torch
 from fastrecipes import __version__
 from fastrecipes.recipes import fit
 from fastrecipes.store import export_onnx, load, save
@@ -92,7 +92,7 @@ class Blocker:
 sys.meta_path.insert(0, Blocker())
 from fastrecipes.cli import main
 main(sys.argv[1:])'''
-    r = subprocess.run([sys.executable, '-c', code, 'fit', 'similarity', '-q', '-o', 'm'], capture_output=True, text=True)
+    r = forks.run([sys.executable, '-c', code, 'fit', 'similarity', '-q', '-o', 'm'], capture_output=True, text=True)
     assert r.returncode == 0 and r.stderr == '' and sorted(os.listdir('m')) == ['card.json', 'model.safetensors']
 
 @pytest.mark.parametrize('make, file, words', [

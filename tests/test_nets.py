@@ -1,7 +1,7 @@
 """The models of the ladder: their parameters counted by hand, their shapes, and what each layer is there for"""
-import os, re, subprocess, sys
+import os, re, sys
 from ast import literal_eval
-import pytest, torch
+import forks, pytest, torch
 from torch import nn
 import fastai.callback.progress # gives `Learner` no_bar
 from conftest import refused
@@ -162,7 +162,7 @@ try: resnet18_learner(dataloaders(ImageSet('s', ('a', 'b'), part, part), device=
 except InputError as e: print('REFUSED', ascii(str(e)))"""
     proxies = {k: 'http://127.0.0.1:9' for p in ('http', 'https', 'all') for k in (f'{p}_proxy', f'{p}_proxy'.upper())}
     env = os.environ | proxies | dict(TORCH_HOME=str(tmp_path), no_proxy='', NO_PROXY='')
-    run = subprocess.run([sys.executable, '-c', code], env=env, capture_output=True, text=True, timeout=120)
+    run = forks.run([sys.executable, '-c', code], env=env, capture_output=True, text=True, timeout=120)
     messages = [literal_eval(m) for m in re.findall('REFUSED (.*)', run.stdout)]
     assert len(messages) == 1, run.stderr
     assert messages[0].startswith('resnet18: could not get the pretrained weights (') and 'without `pretrained`' in messages[0]

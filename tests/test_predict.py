@@ -1,7 +1,7 @@
 """`fastrecipes predict`: any image, from anywhere, in any number, and an answer for people or for programs"""
 import csv, io, json, os, re, subprocess, sys
 from pathlib import Path
-import numpy as np, pytest, torch
+import forks, numpy as np, pytest, torch
 from PIL import Image
 from fastrecipes.files import fit_image, read_image
 from fastrecipes.images import ImageSet, load as load_images
@@ -119,7 +119,7 @@ def test_names_that_are_no_text_do_not_stop_a_strict_terminal(models, photos):
 def test_one_image_may_come_from_standard_input(models, photos):
     data = Path(photos[4]).read_bytes()
     kept = load(models['ten'], 'cpu')
-    r = subprocess.run([sys.executable, '-m', 'fastrecipes', 'predict', models['ten'], '-', '--json'], input=data, capture_output=True, env=ENV)
+    r = forks.run([sys.executable, '-m', 'fastrecipes', 'predict', models['ten'], '-', '--json'], input=data, capture_output=True, env=ENV)
     assert r.returncode == 0 and r.stderr == b'' and answers(r) == [('-', wanted(kept, photos[4:5])[0][1])]
     r = called('predict', models['ten'], photos[0], '-', photos[1], '--json', stdin=data)
     assert answers(r) == [(n, wanted(kept, [f])[0][1]) for n, f in ((photos[0], photos[0]), ('-', photos[4]), (photos[1], photos[1]))]

@@ -2,10 +2,10 @@
 
 For each kind of recipe a helper process (this file, run as a program) imports everything once, and forks a child for each attempt: a
 real process, which its parent ends with a real SIGKILL or SIGINT. FASTRECIPES_KILL_SEED repeats the moments that a run has printed."""
-import json, os, random, signal, subprocess, sys, time
+import json, os, random, signal, sys, time
 from pathlib import Path
 from types import SimpleNamespace
-import pytest, torch
+import forks, pytest, torch
 from fastai.callback.core import Callback
 from fastai.callback.tracker import EarlyStoppingCallback, SaveModelCallback
 from conftest import refused
@@ -122,7 +122,7 @@ def stopped_and_resumed(kind, folder, stops, sig):
     "How each attempt ended, when all trainings came out as if never stopped"
     moments = os.environ.get('FASTRECIPES_KILL_SEED') or str(random.SystemRandom().randrange(2**32))
     print(f'{kind}: FASTRECIPES_KILL_SEED={moments}')
-    run = subprocess.run([sys.executable, __file__, kind, folder, moments, str(stops), str(int(sig))], cwd=folder, env=os.environ | {'OMP_NUM_THREADS': '1'},
+    run = forks.run([sys.executable, __file__, kind, folder, moments, str(stops), str(int(sig))], cwd=folder, env=os.environ | {'OMP_NUM_THREADS': '1'},
                          capture_output=True, text=True, timeout=600)
     assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-4000:]
     said = json.loads(run.stdout.splitlines()[-1])
