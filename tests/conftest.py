@@ -6,6 +6,7 @@ import gzip, os, shutil, signal, tarfile
 from contextlib import contextmanager
 from pathlib import Path
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 settings.register_profile('here', deadline=None) # A busy machine is no failure
@@ -17,16 +18,15 @@ USER_HOME = Path(os.environ.get('FASTAI_HOME', '~/.fastai')).expanduser()
 
 
 def _find_folder(name:str, home:Path):
-    "Put the folder `name` (mnist_sample, bitmoji_bw) under `home/data`; False where there is none"
+    "Put the folder `name` (mnist_sample, bitmoji_bw) under `home/data`, where there is one"
     there, archive = USER_HOME/'data'/name, ARCHIVES/f'{name}.tgz'
     if there.is_dir(): (home/'data'/name).symlink_to(there.resolve())
     elif archive.is_file():
         with tarfile.open(archive) as t: t.extractall(home/'data', **({'filter': 'data'} if hasattr(tarfile, 'data_filter') else {}))
-    return (home/'data'/name).is_dir()
 
 
 def _find_mnist(home:Path):
-    "Put the four files of MNIST under `home/data/MNIST/raw`; False where they are not all there"
+    "Put the four files of MNIST under `home/data/MNIST/raw`, where they are all there"
     raw, there = home/'data'/'MNIST'/'raw', USER_HOME/'data'/'MNIST'/'raw'
     names = [f'{s}-{k}-ubyte' for s in ('train', 't10k') for k in ('images-idx3', 'labels-idx1')]
     if all((there/n).is_file() for n in names): (home/'data'/'MNIST').symlink_to(there.parent.resolve())
@@ -34,15 +34,31 @@ def _find_mnist(home:Path):
         raw.mkdir(parents=True)
         for n in names:
             with gzip.open(ARCHIVES/'mnist'/f'{n}.gz') as src, open(raw/n, 'wb') as dst: shutil.copyfileobj(src, dst)
-    return raw.is_dir()
 
+
+def once(tmp_path_factory, name, make):
+    "A folder that `make(folder)` fills, one for all workers of this run"
+    own = tmp_path_factory.getbasetemp()
+    room = own.parent if 'PYTEST_XDIST_WORKER' in os.environ else own
+    with FileLock(room/f'{name}.lock'):
+        if not (room/f'{name}.made').exists():
+            shutil.rmtree(room/name, ignore_errors=True) # Of one that failed
+            (room/name).mkdir()
+            make(room/name)
+            (room/f'{name}.made').touch()
+    return room/name
+
+def _find(home:Path):
+    "Put what there is of the three sets under `home`"
+    (home/'data').mkdir()
+    for n in ('mnist_sample', 'bitmoji_bw'): _find_folder(n, home)
+    _find_mnist(home)
 
 @pytest.fixture(scope='session')
 def found(tmp_path_factory):
     "fastai's home for this run, and which of the three sets it has"
-    home = tmp_path_factory.mktemp('fastai')
-    (home/'data').mkdir()
-    return home, {n: _find_folder(n, home) for n in ('mnist_sample', 'bitmoji_bw')} | {'mnist': _find_mnist(home)}
+    home = once(tmp_path_factory, 'fastai', _find)
+    return home, {n: (home/'data'/folder).is_dir() for n, folder in (('mnist_sample', 'mnist_sample'), ('bitmoji_bw', 'bitmoji_bw'), ('mnist', 'MNIST/raw'))}
 
 
 @pytest.fixture(scope='session', autouse=True)
@@ -53,7 +69,7 @@ def aside(found, tmp_path_factory):
     import torch
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN: signal.signal(signal.SIGINT, signal.default_int_handler) # A shell's background job ignores Ctrl-C and would hand that on
     os.environ['FASTAI_HOME'] = str(found[0])
-    os.environ['FASTRECIPES_CACHE'] = str(tmp_path_factory.mktemp('cache'))
+    os.environ['FASTRECIPES_CACHE'] = str(once(tmp_path_factory, 'cache', lambda folder: None))
     torch.set_num_threads(1)
     os.environ['OMP_NUM_THREADS'] = '1'
     os.environ.pop('PYTHONDONTWRITEBYTECODE', None)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from urllib.request import urlopen
 import pytest
 import forks
-from conftest import REPO
+from conftest import REPO, once
 
 FAST = 'similarity,sgd,linear'
 VERBS = ['compare', 'fit', 'report', 'list', 'check', 'cache', 'predict', 'export', 'explore']
@@ -19,13 +19,14 @@ MODEL = ['card.json', 'history.png', 'model.safetensors']
 @pytest.fixture(scope='session')
 def installed(tmp_path_factory):
     "A folder with the package installed from a wheel that was built from a copy of the sources"
-    src, dist, site = (tmp_path_factory.mktemp(n) for n in ('src', 'dist', 'site'))
-    for f in ('pyproject.toml', 'README.md', 'LICENSE'): shutil.copy(REPO/f, src)
-    shutil.copytree(REPO/'fastrecipes', src/'fastrecipes', ignore=shutil.ignore_patterns('__pycache__'))
-    pip = [sys.executable, '-m', 'pip', '--quiet', '--disable-pip-version-check']
-    subprocess.run([*pip, 'wheel', '--no-deps', '--no-build-isolation', '-w', dist, src], check=True)
-    subprocess.run([*pip, 'install', '--no-deps', '--target', site, next(dist.glob('*.whl'))], check=True)
-    return site
+    def make(site):
+        src, dist = (tmp_path_factory.mktemp(n) for n in ('src', 'dist'))
+        for f in ('pyproject.toml', 'README.md', 'LICENSE'): shutil.copy(REPO/f, src)
+        shutil.copytree(REPO/'fastrecipes', src/'fastrecipes', ignore=shutil.ignore_patterns('__pycache__'))
+        pip = [sys.executable, '-m', 'pip', '--quiet', '--disable-pip-version-check']
+        subprocess.run([*pip, 'wheel', '--no-deps', '--no-build-isolation', '-w', dist, src], check=True)
+        subprocess.run([*pip, 'install', '--no-deps', '--target', site, next(dist.glob('*.whl'))], check=True)
+    return once(tmp_path_factory, 'site', make)
 
 
 @pytest.fixture
@@ -194,7 +195,7 @@ def test_it_runs_as_a_module(env, tmp_path):
 # What costs nothing must not wait for torch
 
 def test_list_and_help_do_not_import_torch(env, tmp_path):
-    code = "import sys; from fastrecipes.cli import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass\nprint('heavy:', [m for m in ('torch', 'fastai', 'numpy', 'pandas', 'sklearn', 'PIL', 'matplotlib') if m in sys.modules])"
+    code = "import sys; from fastrecipes.cli import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass\nprint('heavy:', [m for m in ('torch', 'fastai', 'fastcore', 'numpy', 'pandas', 'sklearn', 'PIL', 'matplotlib', 'psutil', 'asyncio', 'rich') if m in sys.modules])"
     for args in (['--help'], ['list'], ['list', '--ini'], ['compare', '--help'], ['fit', 'resnet18', '--help'], *([v, '--help'] for v in VERBS), ['fit', 'mlp', '--lr', 'x'], ['predict', 'm', 'a.png', '--top', '0'], ['cache'],
                  ['compare', '--resume'], ['compare', '--track', 'tensorboard'], ['compare', '--repeats', '0'], ['compare', '--learning-curve', 'mpl'], ['compare', '-r', 'mpl'], ['compare', 'digts'], ['report', 'a', 'b']):
         out = subprocess.run([sys.executable, '-c', code, *args], cwd=tmp_path, env=env, capture_output=True, text=True, check=True).stdout

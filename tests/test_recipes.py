@@ -7,7 +7,7 @@ from fastai.torch_core import no_random
 from PIL import Image
 from torch import nn
 from torch.testing import assert_close
-from typing import Literal
+from typing import Annotated, Literal
 from fastrecipes.images import ImageSet, InputError, Split, load
 from fastrecipes.recipes import (Amount, Count, Rate, Run, Share, Switch, Whole, Widths, as_text, auto_lr, fit, get_recipe, global_settings,
                                  predict_scores, recipe, recipes, settings_of, training_settings)
@@ -105,6 +105,39 @@ def test_a_comment_beside_a_setting_becomes_its_description():
         share:Share=.5,
     ): pass
     assert {n: (s.default, s.about) for n, s in settings_of(f).items()} == {'n': (3, 'How many'), 'share': (.5, '')}
+
+def _plain(images, run, *, n:Count=3, # How many
+           share:Share=.5, # Of # what
+           lr, dropout, **training): "A `#` that is no comment"
+def _above(images, run, *,
+    # Higher up
+    n:Count=3,
+    # What
+    # for
+    share:Share=.5
+): pass
+def _both(images, run, *,
+    n:Count=3, # Beside
+    # Above
+    share, # And beside
+): pass
+def _numpy(images, run, *, n:Count=3, share):
+    """As NumPy has it
+
+    Parameters
+    ----------
+    n : int
+        How many
+    share : float
+        How much"""
+def _annotated(images, run, *, n:Annotated[int, 'How many', Whole]=3, share:Annotated[float, 'How much']): pass
+
+@pytest.mark.parametrize('f', [training_settings, *(r.func for r in recipes.values()), _plain, _above, _both, _numpy, _annotated, lambda images, run, *, n=3: None], ids=lambda f: f.__name__)
+def test_what_is_said_of_settings_is_what_fastcore_finds(f):
+    from fastcore.docments import docments
+    from fastrecipes.recipes import _docments
+    def said(found): return {n: about for n, about in found.items() if about and n != 'return'}
+    assert said(_docments(f)) == said(docments(f))
 
 def test_a_setting_without_a_kind_is_a_mistake_of_the_author():
     def f(images, run, *, n:int=3): pass
