@@ -382,7 +382,10 @@ def inline_svg(
     label:str, # What it shows, in words
 ) -> str:
     "A figure as part of an HTML page, whose colours and fonts it takes"
-    root = ElementTree.fromstring(svg_of(figure))
+    return _inline(svg_of(figure), prefix, label)
+
+def _inline(svg:str, prefix:str, label:str) -> str:
+    root = ElementTree.fromstring(svg)
     _tidy(root, prefix)
     text = ElementTree.tostring(root, encoding='unicode')
     used = set(re.findall(rf'#({re.escape(prefix)}[\w.-]+)', text))
@@ -531,12 +534,13 @@ def _curve_view(c:dict) -> dict:
     rows = [(r['recipe'], [{p['images']: p for p in r['points']}.get(s) for s in sizes]) for r in c['curve']['rungs']]
     return dict(curve=c['curve'] | dict(sizes=sizes), curve_rows=rows)
 
-def _plots(c:dict, id:str) -> dict:
-    "The figures of the page as SVG, with their texts"
+def _plots(c:dict, id:str, svgs:dict) -> dict:
+    "The figures of the page as SVG, with their texts; `svgs` has those that are drawn already, by name"
     from markupsafe import Markup
     draw, slugs, fitted = _drawers(c), _slugs(r['recipe'] for r in c['rungs']), _fitted(c)
     def plot(name, title, label, caption=''):
-        return dict(svg=Markup(inline_svg(_drawn(name, draw[name]), f'{id}-{name}-', label)), name=title, caption=caption)
+        if name not in svgs: svgs[name] = svg_of(_drawn(name, draw[name]))
+        return dict(svg=Markup(_inline(svgs[name], f'{id}-{name}-', label)), name=title, caption=caption)
     known = {r['recipe']: r['failures']['calibration'] for r in fitted if r['failures'] and r['failures']['calibration']}
     return dict(cost=[plot('accuracy-cost', 'Accuracy against training time', _describe_cost(c, 'training time', lambda cost: seconds_text(cost['train_seconds']))),
                       plot('accuracy-prediction', 'Accuracy against prediction time', _describe_cost(c, 'the time to predict 1,000 images', lambda cost: _milliseconds(cost['predict_ms_1000'])))] if fitted else [],
@@ -544,7 +548,7 @@ def _plots(c:dict, id:str) -> dict:
         training=[plot(name, r['recipe'], _describe_training(r)) for r in fitted if (name := f"training-{slugs[r['recipe']]}") in draw],
         calibration=plot('calibration', 'Reliability curves', _describe_calibration(known)) if known else None)
 
-def _view(c:dict, number:int, uris:dict) -> dict:
+def _view(c:dict, number:int, uris:dict, svgs:dict) -> dict:
     "A comparison as the template wants it"
     id, slugs, fitted = f'c{number}', _slugs(r['recipe'] for r in c['rungs']), _fitted(c)
     rungs = [_rung_view(r, slugs[r['recipe']], c, uris) for r in c['rungs']]
@@ -555,7 +559,7 @@ def _view(c:dict, number:int, uris:dict) -> dict:
     names = c['classes'] if len(c['classes']) <= 10 else []
     listed = f": {', '.join(map(isolated, names))}" if names and sum(map(len, names)) < 80 else ''
     return c | _curve_view(c) | dict(id=id, title=Path(c['source']).name or c['source'], rungs=rungs, by_name={r['recipe']: r for r in rungs}, has=has, columns=11 + has['repeats'] + has['test'] + has['gpu_memory'],
-        facts=_facts(c), made_of=_made_of(c), machine_text=_machine_text(c['machine']), made_text=_made_text(c['made']), shared=_shared_view(c, uris), plots=_plots(c, id),
+        facts=_facts(c), made_of=_made_of(c), machine_text=_machine_text(c['machine']), made_text=_made_text(c['made']), shared=_shared_view(c, uris), plots=_plots(c, id, svgs),
         calibration=[(r['recipe'], r['failures']['calibration']['ece']) for r in fitted if r['failures'] and r['failures']['calibration']],
         standfirst=f"{len(rungs)} rung{'s' * (len(rungs) != 1)}, from {rungs[0]['recipe']} to {rungs[-1]['recipe']}, fitted to {n['train']:,} images of {len(c['classes'])} classes{listed}, and judged by {n['valid']:,} others.")
 
@@ -620,9 +624,10 @@ def _contents(pages:list) -> list: # Address and text
     return [(f"{c['id']}-{name}", text) for name, text, there in parts if there]
 
 # %% ../nbs/11_report.ipynb #b1ac2cb1
-def _render(comparisons:list, most:int) -> str:
+def _render(comparisons:list, most:int, svgs:list) -> str:
+    "The page with pictures of at most `most` characters; `svgs` has for each comparison the figures that are drawn already, and gets the others"
     from markupsafe import Markup
-    pages = [_view(c, i + 1, uris) for i, (c, uris) in enumerate(zip(comparisons, _fitting_pictures(comparisons, most)))]
+    pages = [_view(c, i + 1, uris, drawn) for i, (c, uris, drawn) in enumerate(zip(comparisons, _fitting_pictures(comparisons, most), svgs))]
     script, one = _page_file('report.js').strip(), len(pages) == 1
     names = [r['recipe'] for c in pages for r in c['rungs']]
     title = f"What each rung buys on {pages[0]['title']}" if one else f"{len(pages)} comparisons, side by side"
@@ -640,9 +645,12 @@ def report_html(
     "The page of one comparison, or of several side by side: a whole HTML file that needs nothing else; the same values give the same page"
     given = [comparisons] if isinstance(comparisons, dict) else list(comparisons)
     if not given: raise InputError("no comparison to report; give at least one")
-    given = [checked(c, 'the comparison' if len(given) == 1 else f'comparison {i + 1}') for i, c in enumerate(given)]
+    return _page([checked(c, 'the comparison' if len(given) == 1 else f'comparison {i + 1}') for i, c in enumerate(given)], [{} for _ in given])
+
+def _page(given:list, svgs:list) -> str:
+    "The page with pictures as large as its size allows"
     for most in (3_600_000, 1_500_000, 0):
-        page = _render(given, most)
+        page = _render(given, most, svgs)
         if len(page.encode()) < PAGE_BYTES: return page
     raise InputError(f"the page of {len(given)} comparisons would have more than {PAGE_BYTES // 1_000_000} MB; give fewer of them")
 
@@ -660,6 +668,15 @@ def _forget_figures(folder:Path, files:dict):
     for f in folder.glob('*.*'):
         if ours.fullmatch(f.name) and f'figures/{f.name}' not in files: f.unlink(missing_ok=True)
 
+def _figure_files(c:dict) -> dict: # Name to bytes
+    "The page of a comparison and all its figures, each drawn once"
+    files, svgs = {}, {}
+    for name, figure in figures_of(c).items():
+        svgs[name] = svg_of(figure)
+        figure.set_layout_engine('none') # It is laid out now
+        files |= {f'figures/{name}.png': _png_of(figure), f'figures/{name}.svg': svgs[name].encode()}
+    return {'report.html': _page([c], [svgs]).encode()} | files
+
 def save_report(
     comparisons:dict|list, # One or several: see `read_comparison`
     folder:str|Path, # Made where needed
@@ -667,9 +684,7 @@ def save_report(
 ) -> list: # Paths written
     "Write report.html and, of one comparison, every figure as figures/NAME.png and figures/NAME.svg"
     given, folder = [comparisons] if isinstance(comparisons, dict) else list(comparisons), check_out(folder)
-    files = {'report.html': report_html(given).encode()}
-    if figures and len(given) == 1:
-        for name, figure in figures_of(given[0]).items(): files |= {f'figures/{name}.png': _png_of(figure), f'figures/{name}.svg': svg_of(figure).encode()}
+    files = _figure_files(checked(given[0])) if figures and len(given) == 1 else {'report.html': report_html(given).encode()}
     _forget_figures(folder/'figures', files)
     for name, data in files.items():
         try:
