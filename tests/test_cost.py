@@ -106,7 +106,9 @@ def ms(monkeypatch, durations, images, *args):
 
 def test_the_median_is_taken_after_one_run_to_warm_up(monkeypatch):
     found, seen = ms(monkeypatch, [.05, .5, .1, .3, .2, 7.], torch.zeros(1000, 1, 8, 8, dtype=torch.uint8))
-    assert found == pytest.approx(300) and len(seen) == 6
+    assert found == pytest.approx(300) and [len(x) for x in seen] == [64, 1000, 1000, 1000] # A slow model: three times
+    found, seen = ms(monkeypatch, [.05, .2, .1, .04, .03, .3, 7.], torch.zeros(1000, 1, 8, 8, dtype=torch.uint8))
+    assert found == pytest.approx(100) and len(seen) == 6 # A quick one: five times
     found, seen = ms(monkeypatch, [.0001, .003, .001, .002], torch.zeros(20, 1, 8, 8, dtype=torch.uint8), 1, 3)
     assert found == pytest.approx(2) and [len(x) for x in seen] == [1] * 4
 
@@ -114,14 +116,15 @@ def test_the_median_is_taken_after_one_run_to_warm_up(monkeypatch):
 def test_few_images_are_taken_again_and_of_large_ones_fewer_are_timed_and_the_time_scaled(monkeypatch, shape, timed):
     images = torch.arange(3, dtype=torch.uint8).view(3, 1, 1, 1).expand(3, *shape)
     found, seen = ms(monkeypatch, [1.] * 6, images, 1000)
-    assert all(x.shape == (timed, *shape) and x[:, 0, 0, 0].tolist() == [i % 3 for i in range(timed)] for x in seen)
+    assert seen[0].equal(seen[1][:64]) and len(seen) == 4
+    assert all(x.shape == (timed, *shape) and x[:, 0, 0, 0].tolist() == [i % 3 for i in range(timed)] for x in seen[1:])
     assert found == pytest.approx(1000 * 1000 / timed)
 
 def test_a_thousand_and_one_are_predicted_by_the_model_itself(monkeypatch):
     sizes, images = [], tiny().valid.images
     class Watched(nn.Module):
         def forward(self, x): sizes.append(len(x)); return x.flatten(1)[:, :2]
-    assert predict_ms_per_1000(Watched(), images) > 0 and sizes == [1000] * 6
+    assert predict_ms_per_1000(Watched(), images) > 0 and sizes == [64] + [1000] * 5
 
 
 # Memory
