@@ -93,7 +93,8 @@ def _strike_at(recipe, epoch, sent, what='rung'):
 
 def _main(args, out, err, strike, *watched):
     if strike: _strike_at(*strike)
-    import torch
+    import gc, torch
+    gc.freeze() # What was imported before the fork
     torch.set_num_threads(1)
     from fastrecipes.cli import main
     for file, fd in ((out, 1), (err, 2)): os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), fd)
