@@ -9,18 +9,20 @@ decoded for the next run, and writing so that nobody ever finds half a file."""
 
 # %% auto #0
 __all__ = ['image_suffixes', 'InputError', 'no_such', 'is_memory', 'explained', 'printable', 'some_of', 'image_bytes',
-           'read_image', 'fit_image', 'Header', 'probe', 'natural', 'ImageFile', 'image_file', 'image_files',
-           'subfolders', 'Unreadable', 'read_many', 'image_size', 'image_channels', 'size_text', 'Decoded',
-           'common_size', 'check_out', 'alive', 'write_atomic', 'cache_dir', 'decode_files', 'CacheEntry',
+           'read_image', 'fit_image', 'Header', 'probe', 'natural', 'ImageFile', 'image_file', 'Listing', 'list_images',
+           'image_files', 'subfolders', 'Unreadable', 'read_many', 'image_size', 'image_channels', 'size_text',
+           'Decoded', 'common_size', 'check_out', 'alive', 'write_atomic', 'cache_dir', 'decode_files', 'CacheEntry',
            'cache_entries', 'clear_cache', 'models_dir', 'discard_model', 'model_entries', 'clear_models']
 
 # %% ../nbs/00_files.ipynb #15eb0902
-import json, math, os, re, sys, tempfile, time
+import json, math, os, re, sys, tempfile, time, zlib
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
+from struct import Struct
 from typing import NamedTuple
 
 # %% ../nbs/00_files.ipynb #7dd32a82
@@ -150,40 +152,83 @@ class ImageFile(NamedTuple):
     changed: int = 0 # Nanoseconds since 1970
     reason: str = '' # Why it cannot be an image; empty where it can
 
+def _no_image(s:'os.stat_result') -> str:
+    "Why what has this status cannot be an image; empty where it can"
+    import stat
+    return 'a folder' if stat.S_ISDIR(s.st_mode) else 'not a regular file' if not stat.S_ISREG(s.st_mode) else '' if s.st_size else 'an empty file'
+
 def image_file(
     path, # Of anything, there or not
 ) -> ImageFile:
     "What is known of a file without opening it"
-    import stat
     try: s = os.stat(path)
     except OSError as e: return ImageFile(str(path), reason='a link to nowhere' if os.path.islink(path) else e.strerror)
-    what = 'a folder' if stat.S_ISDIR(s.st_mode) else 'not a regular file' if not stat.S_ISREG(s.st_mode) else '' if s.st_size else 'an empty file'
-    return ImageFile(str(path), s.st_size, s.st_mtime_ns, what)
+    return ImageFile(str(path), s.st_size, s.st_mtime_ns, _no_image(s))
+
+class Listing:
+    "Many `ImageFile`s, kept small: `listing[i]` makes one"
+    def __init__(self,
+        root:str='', # What all paths begin with
+    ): self.root, self.names, self.sizes, self.changed, self.reasons = root, [], array('q'), array('q'), {}
+    def __len__(self): return len(self.names)
+    def __getitem__(self, i): return ImageFile(self.root + self.names[i], self.sizes[i], self.changed[i], self.reasons.get(i, ''))
+    def add(self, name:str, size:int=0, changed:int=0, reason:str=''):
+        if reason: self.reasons[len(self.names)] = reason
+        self.names.append(name); self.sizes.append(size); self.changed.append(changed)
+    @classmethod
+    def of(cls, files:Iterable, root:str=''):
+        "A listing of `ImageFile`s whose paths begin with `root`"
+        if isinstance(files, Listing): return files
+        out = cls(root)
+        for f in files: out.add(f.path[len(root):], *f[1:])
+        return out
 
 # %% ../nbs/00_files.ipynb #ee027a8e
-def _look(folder:str, above:tuple=()):
-    "Each image file in `folder` and below; `above` are the folders that lead there, so that a link to one of them ends"
-    try: entries = list(os.scandir(folder))
-    except OSError as e: yield ImageFile(folder, reason=f'a folder, {e.strerror}'); return
-    above = (*above, os.path.realpath(folder))
-    for e in entries:
-        if e.name.startswith('.'): continue
-        if os.path.splitext(e.name)[1].lower() in image_suffixes: yield image_file(e.path)
-        elif e.is_dir() and os.path.realpath(e.path) not in above: yield from _look(e.path, above)
+def _look(folder:str, rel:str, out:Listing, above:tuple=()):
+    "Add each image file in `folder` and below to `out`, by name; `above` are the folders that lead there, so that a link to one of them ends"
+    try: names = sorted(os.listdir(folder))
+    except OSError as e: return out.add(rel.rstrip(os.sep), reason=f'a folder, {e.strerror}')
+    here, within = (os.open(folder, os.O_RDONLY), True) if os.stat in os.supports_dir_fd else (None, False)
+    add_name, add_size, add_time = out.names.append, out.sizes.append, out.changed.append
+    try:
+        for name in names:
+            if name[0] == '.': continue
+            if name.lower().endswith(image_suffixes):
+                try: s = os.stat(name, dir_fd=here) if within else os.stat(os.path.join(folder, name))
+                except OSError: out.add(rel + name, *image_file(os.path.join(folder, name))[1:]); continue
+                if s.st_mode & 0o170000 == 0o100000 and s.st_size: add_name(rel + name); add_size(s.st_size); add_time(s.st_mtime_ns)
+                else: out.add(rel + name, s.st_size, s.st_mtime_ns, _no_image(s))
+            elif os.path.isdir(path := os.path.join(folder, name)):
+                real = (*above, os.path.realpath(folder))
+                if os.path.realpath(path) not in real: _look(path, rel + name + os.sep, out, real)
+    finally:
+        if within: os.close(here)
+
+def list_images(
+    folder, # Its subfolders count too; what is hidden does not
+    out:Listing|None=None, # To be added to; its root is where names begin
+) -> Listing:
+    "The image files in `folder` by name; links are followed"
+    folder = str(folder)
+    out = Listing(os.path.join(folder, '')) if out is None else out
+    _look(folder, os.path.join(folder, '')[len(out.root):], out)
+    return out
 
 def image_files(
     folder, # Its subfolders count too; what is hidden does not
 ) -> list: # `ImageFile`s
-    "The image files in `folder` by name; links are followed"
-    folder = str(folder)
-    return sorted(_look(folder), key=lambda f: f.path[len(folder):].split(os.sep))
+    "The image files in `folder` by name, each as an object of its own"
+    found = list_images(folder)
+    return [found[i] for i in range(len(found))]
 
 def subfolders(
     folder:Path,
 ) -> list: # Paths
     "The folders in `folder` that are not hidden, in natural order; raises `InputError` where it cannot be read"
-    try: return sorted((p for p in Path(folder).iterdir() if p.is_dir() and not p.name.startswith(('.', '__MACOSX'))), key=lambda p: natural(p.name))
+    try:
+        with os.scandir(folder) as found: there = [e.name for e in found if not e.name.startswith(('.', '__MACOSX')) and e.is_dir()]
     except OSError as e: raise InputError(f"{printable(folder)}: this folder cannot be read ({e.strerror}); check the path and its permissions") from e
+    return [Path(folder)/n for n in sorted(there, key=natural)]
 
 # %% ../nbs/00_files.ipynb #64e142b8
 class Unreadable(str):
@@ -290,11 +335,86 @@ def common_size(
     return Counter(sizes).most_common(1)[0][0]
 
 # %% ../nbs/00_files.ipynb #110fa11d
-_large = 8 * 2**30 # Bytes; more than that is not taken without being asked for
+_small_file = 2**16 # Bytes; longer files are left to Pillow, in threads
+_harmless = {b'IHDR': 13, b'gAMA': 4, b'pHYs': 9, b'sRGB': 1, b'tIME': 7} # Chunks that change no pixel, and their lengths
+_chunk, _number, _two = Struct('>I4s').unpack_from, Struct('>I').unpack_from, Struct('>II').unpack_from
+_reading = os.O_RDONLY | getattr(os, 'O_BINARY', 0)
 
-def _parts_of(on_done, k:int, of:int):
-    "A progress callback for part `k` `of` several passes over the same files"
-    return None if on_done is None else lambda done, total: on_done((k * total + done) // of, total)
+class _Plain(NamedTuple):
+    "A PNG of 8-bit grey or RGB, and nothing that would change a pixel of it"
+    size: tuple # Height and width
+    mode: str # 'L' or 'RGB'
+    packed: bytes # The pixels, compressed
+
+def _plain_png(data:bytes) -> _Plain|None:
+    "What is in a plain PNG; None for any other file, and where a checksum is wrong"
+    if data[:16] != b'\x89PNG\r\n\x1a\n\0\0\0\rIHDR' or len(data) < 57 or data[24] != 8 or data[25] not in (0, 2) or data[26:29] != b'\0\0\0': return None
+    at, packed = 8, []
+    while at + 12 <= len(data):
+        n, kind = _chunk(data, at)
+        end = at + 8 + n
+        if end + 4 > len(data) or zlib.crc32(data[at + 4:end]) != _number(data, end)[0]: return None
+        if kind == b'IDAT': packed.append(data[at + 8:end])
+        elif kind == b'IEND': break
+        elif packed or _harmless.get(kind) != n or (kind == b'IHDR') != (at == 8): return None
+        at = end + 4
+    else: return None
+    if not packed or n or end + 4 != len(data): return None
+    w, h = _two(data, 16)
+    return _Plain((h, w), 'RGB' if data[25] else 'L', packed[0] if len(packed) == 1 else b''.join(packed))
+
+def _bytes_of(path:str, size:int) -> bytes:
+    "A small file that should have `size` bytes; one more where it has grown"
+    fd = os.open(path, _reading)
+    try: return os.read(fd, size + 1)
+    finally: os.close(fd)
+
+def _plain_ones(files:Listing, which:list) -> list: # A `_Plain` or None each
+    "Look into small files; in threads where the disk is slow"
+    def look(i):
+        if i in files.reasons or files.sizes[i] > _small_file: return None
+        try: return _plain_png(_bytes_of(files.root + files.names[i], files.sizes[i]))
+        except OSError: return None # Pillow will meet it too, and say what it is
+    start = time.perf_counter()
+    some, rest = [look(i) for i in which[:16]], which[16:]
+    if time.perf_counter() - start < .016: return some + [look(i) for i in rest]
+    from concurrent.futures import ThreadPoolExecutor
+    with ThreadPoolExecutor(8) as pool: return some + list(pool.map(look, rest))
+
+# %% ../nbs/00_files.ipynb #1fe15572
+def _unpack(mode:str, found:list, size:tuple) -> tuple: # Array (n, h, w) or (n, h, w, 3), and the positions that could not be unpacked
+    "Unpack the pixels of plain PNGs of one mode and size, into one tall image"
+    import numpy as np
+    from PIL import Image
+    h, w = size
+    tall, bad = Image.new(mode, (w, h * len(found))), []
+    for k, p in enumerate(found):
+        decoder = Image.core.zip_decoder(mode, mode, 0)
+        decoder.setimage(tall.im, (0, k * h, w, k * h + h))
+        if decoder.decode(p.packed) != (-1, 0): bad.append(k) # -1: the end of the packed data was reached; 0: without an error
+    return tall, bad
+
+def _quickly(files:Listing, start:int, rows:'numpy.ndarray') -> tuple: # Positions that were read, by mode, and those that were not
+    "Read what is plain and of the right size, from file `start` on, into `rows` (n, c, h, w)"
+    import numpy as np
+    from PIL import Image
+    which, (c, h, w) = range(start, start + len(rows)), rows.shape[1:]
+    able = hasattr(Image.core, 'zip_decoder') and h * w <= (Image.MAX_IMAGE_PIXELS or math.inf)
+    looked = dict(zip(which, _plain_ones(files, which))) if able else {}
+    done, left = {}, [i for i in which if (p := looked.get(i)) is None or p.size != (h, w)]
+    for mode in ('L', 'RGB'):
+        mine = [i for i, p in looked.items() if p is not None and p.size == (h, w) and p.mode == mode]
+        if not mine: continue
+        tall, bad = _unpack(mode, [looked[i] for i in mine], (h, w))
+        if c == 1 and mode == 'RGB': tall = tall.convert('L')
+        x = np.asarray(tall).reshape(len(mine), h, w, -1).transpose(0, 3, 1, 2)
+        rows[[i - start for i in mine]] = x # Grey is repeated where there are three channels
+        left += (failed := [mine[k] for k in bad])
+        done[mode] = [i for i in mine if i not in failed] if failed else mine
+    return done, sorted(left)
+
+# %% ../nbs/00_files.ipynb #0c592f36
+_large = 32 * 2**30 # Bytes; more than that is not taken without being asked for
 
 def _rising(on_done):
     "A progress callback that never goes back, even where the same files must be decoded again"
@@ -305,33 +425,208 @@ def _rising(on_done):
         on_done(top, total)
     return on_done and rise
 
-def _not_too_large(files, shape:tuple, size:tuple|None) -> tuple:
-    "`shape`; raises `InputError` where all `files` in that shape would take more than 8 GB without being asked for, or 64 GB at all"
-    n, (c, h, w) = len(files) * math.prod(shape), shape
-    if n > (_large * 8 if size else _large): raise InputError(f"{len(files):,} images of {h}x{w} pixels (height x width) would take {n / 2**30:.0f} GB; take them smaller, such as size=224 (--size 224)")
+def _parts_of(on_done, k:int, of:int):
+    "A progress callback for part `k` `of` several passes over the same files"
+    return None if on_done is None else lambda done, total: on_done((k * total + done) // of, total)
+
+class _Seen:
+    "What headers said: (height, width, coloured, whether it is one of the first) to how many there are and which was the first of them"
+    def __init__(self): self.heads = {}
+    def add(self, size, coloured, is_first, n=1, at=0):
+        key = (*size, bool(coloured), bool(is_first))
+        have, begin = self.heads.get(key, (0, at))
+        self.heads[key] = have + n, min(begin, at)
+    def to_list(self) -> list: return [[*k, *v] for k, v in self.heads.items()]
+    def add_list(self, items, offset=0):
+        for h, w, coloured, is_first, n, at in items: self.add((h, w), coloured, is_first, n, at + offset)
+    def shape(self, size, channels) -> tuple|None:
+        "Channels, height and width, as the first files say; None where none of them could be read"
+        first = sorted((at, h, w, col, n) for (h, w, col, one), (n, at) in self.heads.items() if one)
+        if not first: return None
+        sizes = Counter()
+        for _, h, w, _, n in first: sizes[h, w] += n
+        return (channels or (3 if sum(n for *_, col, n in first if col) * 2 > sum(sizes.values()) else 1), *(size or common_size(sizes)))
+    def others(self, size:tuple) -> int:
+        "How many images are not of `size`"
+        return sum(n for (h, w, *_), (n, _) in self.heads.items() if (h, w) != size)
+
+def _block(files:Listing, start:int, stop:int, shape:tuple, first:int|None) -> tuple: # Rows (n, c, h, w), and what is known of them
+    "Decode files `start` to `stop`; with `first` (how many files decide on the shape) their headers are noted too"
+    import numpy as np
+    rows, seen, heads = np.zeros((stop - start, *shape), np.uint8), _Seen(), []
+    done, left = _quickly(files, start, rows)
+    def row(path, k):
+        if first is not None: heads.append((left[k], probe(path)))
+        rows[left[k] - start] = fit_image(read_image(path), shape)
+    bad = {left[k]: r for k, r in enumerate(read_many([files[i] for i in left], row) if left else ()) if r is not None}
+    if first is not None:
+        for mode, which in done.items():
+            for one in (True, False):
+                if mine := [i for i in which if (i < first) == one]: seen.add(shape[1:], mode == 'RGB', one, len(mine), mine[0])
+        for i, h in heads: seen.add(h.size, h.coloured, i < first, 1, i)
+    for i in bad: rows[i - start] = 0
+    return rows, dict(crc=zlib.crc32(rows), heads=seen.to_list(), bad=[[i, str(r), getattr(r, 'passing', False)] for i, r in bad.items()])
+
+def _bad_of(infos:Iterable) -> dict:
+    "Position to why a file could not be read, in order"
+    out = {}
+    for i, text, passing in sorted(b for info in infos for b in info['bad']):
+        out[i] = Unreadable(text)
+        out[i].passing = passing
+    return out
+
+# %% ../nbs/00_files.ipynb #ff75ed53
+def _helper_job(files:Listing, start:int, stop:int, shape:tuple, first:int|None, path, offset:int) -> dict:
+    "What a helper must know to decode a block into the file `path`, from byte `offset` on"
+    from PIL import Image
+    return dict(root=files.root, names=files.names[start:stop], sizes=list(files.sizes[start:stop]), reasons={i - start: r for i in range(start, stop) if (r := files.reasons.get(i))},
+                shape=shape, first=None if first is None else first - start, path=str(path), offset=offset, pixels=Image.MAX_IMAGE_PIXELS)
+
+def _serve():
+    "What a helper does: decode the blocks that it is told on its standard input, until that ends"
+    import signal
+    from PIL import Image
+    signal.signal(signal.SIGINT, signal.SIG_IGN) # Ctrl-C is for who asked; without that one the input ends
+    for line in sys.stdin.buffer:
+        job = json.loads(line)
+        Image.MAX_IMAGE_PIXELS = job['pixels']
+        files = Listing(job['root'])
+        for i, (name, size) in enumerate(zip(job['names'], job['sizes'])): files.add(name, size, 0, job['reasons'].get(str(i), ''))
+        rows, info = _block(files, 0, len(files), tuple(job['shape']), job['first'])
+        with open(job['path'], 'r+b') as f: f.seek(job['offset']); f.write(rows)
+        sys.stdout.write(json.dumps(info) + '\n'); sys.stdout.flush()
+
+def _start_helper():
+    from subprocess import DEVNULL, PIPE, Popen
+    env = os.environ | dict(PYTHONPATH=os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.environ.get('PYTHONPATH')])]))
+    return Popen([sys.executable, '-c', 'from fastrecipes.files import _serve; _serve()'], stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=env)
+
+def _helped(helper, queue, results, job:Callable):
+    "Hand blocks of the `queue` to a helper as long as there are any; a block that it cannot do comes back as None"
+    while True:
+        try: k = queue.popleft()
+        except IndexError: return
+        try:
+            helper.stdin.write(json.dumps(job(k)).encode() + b'\n'); helper.stdin.flush()
+            results.put((k, json.loads(helper.stdout.readline())))
+        except (OSError, ValueError): return results.put((k, None))
+
+def _processors() -> int: return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+
+_worth = 1. # Seconds of work that must be left for a helper to be started
+
+def _all_blocks(blocks:Iterable, here:Callable, job:Callable|None, on_block:Callable):
+    "`on_block(k, here(k))` for every block, some of them done by helpers, which need a `job` for it"
+    from collections import deque
+    from queue import SimpleQueue
+    from threading import Thread
+    queue, results, helpers, start, n = deque(blocks), SimpleQueue(), [], time.perf_counter(), 0
+    left, most = len(queue), min(_processors(), 8) - 1 if job is not None else 0
+    try:
+        while left:
+            try: k = queue.popleft()
+            except IndexError: k, info = results.get() # All that is left is with helpers
+            else: info, n = here(k), n + 1
+            while True:
+                if info is None: queue.append(k)
+                else: on_block(k, info); left -= 1
+                if results.empty(): break
+                k, info = results.get()
+            if most and not helpers and (time.perf_counter() - start) / max(n, 1) * len(queue) > _worth:
+                try: helpers = [_start_helper() for _ in range(most)]
+                except OSError: most = 0
+                for h in helpers: Thread(target=_helped, args=(h, queue, results, job), daemon=True).start()
+    finally:
+        for h in helpers:
+            if left: h.kill()
+            h.stdin.close()
+        for h in helpers: h.wait(); h.stdout.close()
+
+# %% ../nbs/00_files.ipynb #878991a8
+class _Memory:
+    "Rows in memory"
+    path, infos = None, {}
+    def __init__(self, n:int, shape:tuple):
+        import numpy as np
+        self.rows = np.empty((n, *shape), np.uint8)
+    def put(self, start, rows, k, info): self.rows[start:start + len(rows)] = rows
+    def note(self, k, info): pass
+    def without(self, bad):
+        import numpy as np
+        return np.delete(self.rows, list(bad), 0) if bad else self.rows
+
+class _Plan(NamedTuple):
+    "How files become rows"
+    shape: tuple # Channels, height and width
+    sure: bool # Whether that is what it will be; else the headers are looked at on the way
+    odd: int = 0 # Files of another size, where that is sure
+
+def _not_too_large(n:int, shape:tuple, size:tuple|None) -> tuple:
+    "`shape`; raises `InputError` where `n` images of it would take more than 32 GB and nobody has asked for that size"
+    total, (c, h, w) = n * math.prod(shape), shape
+    if total > _large and not size: raise InputError(f"{n:,} images of {h}x{w} pixels (height x width) would take {total / 2**30:.0f} GB; take them smaller, such as size=224 (--size 224)")
     return shape
 
-def _plan(files, first, size, channels, skip_bad, on_done) -> tuple:
-    "Channels, height and width for the files; the files, with what their headers betray; how many differ in size"
-    if size and channels: return _not_too_large(files, (channels, *size), size), files, 0
-    heads = read_many(files, lambda path, i: probe(path), on_done)
-    files = [f._replace(reason=h) if isinstance(h, Unreadable) else f for f, h in zip(files, heads)]
-    good = [h for h in heads[:first] if not isinstance(h, Unreadable)]
-    if not good: raise _refuse(files, {i: h for i, h in enumerate(heads) if isinstance(h, Unreadable)}, skip_bad)
-    h, w = size or common_size(g.size for g in good)
-    c = channels or (3 if sum(g.coloured for g in good) * 2 > len(good) else 1)
-    return _not_too_large(files, (c, h, w), size), files, 0 if size else sum(g.size != (h, w) for g in heads if not isinstance(g, Unreadable))
+def _guess(files:Listing, first:int, size, channels) -> _Plan|None:
+    "What a look at some of the `first` files says, where nearly all of them are plain PNGs of one size"
+    some = _plain_ones(files, range(0, first, max(1, first // 64)))
+    (best, n), = Counter(p and (p.size, p.mode) for p in some).most_common(1)
+    if best is None or n < .9 * len(some) or size not in (None, best[0]): return None
+    return _Plan((channels or (3 if best[1] == 'RGB' else 1), *best[0]), False)
 
-def _fill(files, shape, make, skip_bad, on_done) -> tuple:
-    "Decode `files` into the rows of an array from `make`; the array without the rows of bad files, and why those are bad"
-    images = make((len(files), *shape))
-    def row(path, i): images[i] = fit_image(read_image(path), shape)
-    bad = {i: r for i, r in enumerate(read_many(files, row, on_done)) if r is not None}
+def _plan(files:Listing, first:int, size, channels, skip_bad, on_done) -> tuple: # A `_Plan`, and the progress callback that is left for decoding
+    "What to do about `files`, of which the `first` decide; what their headers betray is noted in their reasons"
+    if size and channels: return _Plan((channels, *size), True), on_done
+    if (plan := _guess(files, first, size, channels)) is not None: return plan, on_done
+    seen, bad, group, tell = _Seen(), {}, 8192, _parts_of(on_done, 0, 2)
+    for start in range(0, len(files), group): # Never all headers at once
+        some = [files[i] for i in range(start, min(start + group, len(files)))]
+        for i, h in enumerate(read_many(some, lambda path, i: probe(path), tell and (lambda done, _: tell(start + done, len(files)))), start):
+            if isinstance(h, Unreadable): bad[i] = files.reasons[i] = h
+            else: seen.add(h.size, h.coloured, i < first, 1, i)
+    if (shape := seen.shape(size, channels)) is None: raise _refuse(files, bad, skip_bad)
+    return _Plan(shape, True, 0 if size else seen.others(shape[1:])), _parts_of(on_done, 1, 2)
+
+def _rows_a_block(n:int, shape:tuple) -> int: return max(1, min(1024, 2**23 // math.prod(shape), max(8, n // 16)))
+
+def _fill(files:Listing, plan:_Plan, first:int, store, on_done) -> list: # What is known of each block
+    "Decode `files` into a `store`, but for the blocks that it has already"
+    n, step, heads = len(files), _rows_a_block(len(files), plan.shape), None if plan.sure else first
+    def ends(k): return k * step, min(k * step + step, n)
+    infos, done = dict(store.infos), sum(ends(k)[1] - ends(k)[0] for k in store.infos)
+    def here(k):
+        rows, info = _block(files, *ends(k), plan.shape, heads)
+        store.put(k * step, rows, k, info)
+        return info | dict(here=True)
+    def job(k): return _helper_job(files, *ends(k), plan.shape, heads, store.path, store.offset + k * step * math.prod(plan.shape))
+    def on_block(k, info):
+        nonlocal done
+        if not info.pop('here', False): # A helper counts from the beginning of its block
+            info = dict(crc=info['crc'], heads=[[*h[:5], h[5] + k * step] for h in info['heads']], bad=[[i + k * step, r, getattr(files.reasons.get(i + k * step), 'passing', passing)] for i, r, passing in info['bad']])
+        infos[k] = info
+        store.note(k, info)
+        done += ends(k)[1] - ends(k)[0]
+        if on_done is not None: on_done(done, n)
+    _all_blocks([k for k in range(-(-n // step)) if k not in infos], here, job if store.path else None, on_block)
+    return [infos[k] for k in sorted(infos)]
+
+def _decode(files:Listing, first:int, size, channels, skip_bad, make:Callable, on_done, resumed=None) -> tuple: # The store, what is known of its blocks, bad files, odd ones
+    "Decode all `files` into a store from `make(plan)`; raises `InputError` for unreadable ones"
+    on_done = _rising(on_done)
+    plan, later = (resumed, on_done) if resumed else _plan(files, first, size, channels, skip_bad, on_done)
+    while True:
+        store = make(plan._replace(shape=_not_too_large(len(files), plan.shape, size)))
+        infos = _fill(files, plan, first, store, later)
+        bad, odd = _bad_of(infos), plan.odd
+        if plan.sure: break
+        seen = _Seen()
+        for info in infos: seen.add_list(info['heads'])
+        if (shape := seen.shape(size, channels)) is None: raise _refuse(files, bad, skip_bad)
+        odd = 0 if size else seen.others(shape[1:])
+        if shape == plan.shape: break
+        plan = _Plan(shape, True, odd)
     if bad and (not skip_bad or len(bad) == len(files)): raise _refuse(files, bad, skip_bad)
-    if not bad: return images, bad
-    kept = make((len(files) - len(bad), *shape))
-    for to, i in enumerate(i for i in range(len(files)) if i not in bad): kept[to] = images[i]
-    return kept, bad
+    return store, infos, bad, odd
 
 # %% ../nbs/00_files.ipynb #df3f44d3
 def check_out(
@@ -373,7 +668,7 @@ def write_atomic(
         raise
 
 # %% ../nbs/00_files.ipynb #30100ac5
-_format = 1 # Of an entry; a change of what is stored, or of how images are decoded, needs another number
+_format = 2 # Of an entry; a change of what is stored, or of how images are decoded, needs another number
 
 def cache_dir() -> Path: # Perhaps not there yet
     "Where decoded images are kept: `FASTRECIPES_CACHE`, or the user's cache folder"
@@ -383,35 +678,107 @@ def cache_dir() -> Path: # Perhaps not there yet
 
 def _digest(*values, size:int) -> str:
     from hashlib import blake2b
-    return blake2b(os.fsencode(repr(values)), digest_size=size).hexdigest()
+    h = blake2b(digest_size=size)
+    for v in values:
+        b = v if isinstance(v, (bytes, array)) else os.fsencode(v if isinstance(v, str) else repr(v))
+        h.update(b'%d ' % len(b)) # So that no two lists of values look the same
+        h.update(b)
+    return h.hexdigest()
 
-def _entry_name(root:str, files:list, first:int|None, options:tuple) -> str:
+def _entry_name(root:str, files:Listing, first:int, options:tuple) -> str:
     "Two digests: of where the images are and what was asked for, and of the state of the files"
     from PIL import __version__
     where = os.path.abspath(root)
-    state = first, [(f.path[len(root):], *f[1:]) for f in files]
-    return f"{_digest(where, options, size=8)}-{_digest(where, options, _format, __version__, state, size=16)}"
+    state = first, '\0'.join(files.names), files.sizes, files.changed, {i: str(r) for i, r in files.reasons.items()}
+    return f"{_digest(where, options, size=8)}-{_digest(where, options, _format, __version__, files.root[len(root):], *state, size=16)}"
 
 # %% ../nbs/00_files.ipynb #8cf5befa
 def _sync(file):
     file.flush()
     os.fsync(file.fileno())
 
-def _reserve(path:Path, shape:tuple) -> 'numpy.memmap':
+def _reserve(path:Path, shape:tuple) -> int: # Where the rows begin
     "A new array of bytes on the disk, whose room is taken; raises `OSError` where there is none"
-    from numpy.lib.format import open_memmap
-    images = open_memmap(path, 'w+', 'u1', shape)
-    with open(path, 'r+b') as f:
-        if hasattr(os, 'posix_fallocate'): os.posix_fallocate(f.fileno(), 0, os.path.getsize(path))
+    from numpy.lib.format import write_array_header_1_0
+    with open(path, 'wb') as f:
+        write_array_header_1_0(f, dict(descr='|u1', fortran_order=False, shape=shape))
+        f.flush()
+        begin, size = f.tell(), math.prod(shape)
+        if hasattr(os, 'posix_fallocate'): os.posix_fallocate(f.fileno(), 0, begin + size)
         else:
-            f.seek(images.offset)
-            for start in range(0, images.size, 2**24): f.write(bytes(min(2**24, images.size - start)))
-            f.flush()
-    return images
+            for start in range(0, size, 2**24): f.write(bytes(min(2**24, size - start)))
+    return begin
+
+def _read_blocks(path:Path, begin:int, sizes:Iterable):
+    "The blocks of a file one after the other, each in the same memory"
+    buffer = bytearray()
+    with open(path, 'rb', buffering=0) as f:
+        f.seek(begin)
+        for n in sizes:
+            if len(buffer) < n: buffer = bytearray(n)
+            part = memoryview(buffer)[:n]
+            if f.readinto(part) != n: raise OSError(f"{path}: is cut short")
+            yield part
+
+def _block_sizes(shape:tuple, step:int) -> list: # In bytes
+    n, row = shape[0], math.prod(shape[1:])
+    return [min(step, n - start) * row for start in range(0, n, step)]
 
 def _host() -> str:
     import platform
     return _digest(platform.node(), size=4)
+
+class _Disk:
+    "Rows in a file of a folder that is to become an entry, and a journal of the blocks that are there"
+    def __init__(self, making:Path, entry:str, n:int, plan:_Plan):
+        self.making, self.path, self.shape, self.step, self.infos = making, making/'0.npy', (n, *plan.shape), _rows_a_block(n, plan.shape), {}
+        wanted = dict(entry=entry, n=n, plan=[list(plan.shape), plan.sure, plan.odd])
+        try: self.infos = self._there() if _plan_in(making) == wanted else None
+        except Exception: self.infos = None # Whatever is wrong with what is there, it can be made again
+        if self.infos is None:
+            self.infos = {}
+            (making/'journal').unlink(missing_ok=True)
+            self.offset = _reserve(self.path, self.shape)
+            write_atomic(making/'plan.json', json.dumps(wanted).encode())
+        self.file, self.journal = open(self.path, 'r+b', buffering=0), open(making/'journal', 'a', encoding='utf-8')
+        self.journal.write('\n') # The last line may have been cut short
+
+    def _there(self) -> dict:
+        "The blocks that are there and whole, and what is known of them"
+        found, said = _map(self.path), {}
+        if found.shape != self.shape: return None
+        for line in (self.making/'journal').read_text('utf-8').splitlines():
+            try: k, info = json.loads(line)
+            except ValueError: continue
+            said[k] = info
+        self.offset = found.offset
+        blocks = enumerate(_read_blocks(self.path, self.offset, _block_sizes(self.shape, self.step)))
+        return {k: said[k] for k, block in blocks if k in said and zlib.crc32(block) == said[k]['crc']}
+
+    def put(self, start, rows, k, info):
+        self.file.seek(self.offset + start * math.prod(self.shape[1:]))
+        data = memoryview(rows).cast('B')
+        while len(data): data = data[self.file.write(data):]
+    def note(self, k, info):
+        self.journal.write(json.dumps([k, info]) + '\n')
+        self.journal.flush()
+    def close(self):
+        self.file.close(); self.journal.close()
+    def without(self, bad:dict) -> tuple: # Path and checksums
+        "The array without the rows of bad files"
+        self.close()
+        if not bad: return self.path, [self.infos[k]['crc'] for k in sorted(self.infos)]
+        row, path, rows, sums = math.prod(self.shape[1:]), self.making/'1.npy', iter(range(self.shape[0])), []
+        shape = (self.shape[0] - len(bad), *self.shape[1:])
+        begin = _reserve(path, shape)
+        with open(path, 'r+b') as f:
+            f.seek(begin)
+            for block in _read_blocks(self.path, self.offset, _block_sizes(self.shape, self.step)):
+                for at in range(0, len(block), row):
+                    if next(rows) not in bad: f.write(block[at:at + row])
+        sums = [zlib.crc32(b) for b in _read_blocks(path, begin, _block_sizes(shape, self.step))]
+        self.shape = shape
+        return path, sums
 
 # %% ../nbs/00_files.ipynb #d1201550
 _day = 86_400 # Seconds
@@ -427,7 +794,7 @@ def _remove(entry:Path) -> int: # Bytes
     "Remove what we put into the folder of an entry, and then the folder if nothing else is in it"
     freed = 0
     try:
-        for p in [p for p in entry.iterdir() if re.fullmatch(r'entry\.json|(images|\d)\.npy', p.name)]:
+        for p in [p for p in entry.iterdir() if re.fullmatch(r'(entry|plan)\.json|\.plan\.json\.\d+|journal|(images|\d)\.npy', p.name)]:
             size = p.stat().st_size
             p.unlink()
             freed += size
@@ -435,13 +802,27 @@ def _remove(entry:Path) -> int: # Bytes
     except OSError: pass # Somebody else was quicker, or still reads it (on Windows)
     return freed
 
-def _in_hand(entry:Path) -> bool:
-    "Whether a folder that is being made still may become an entry: its process lives, or that cannot be told and it is not a day old"
-    pid, host = _making.fullmatch(entry.name).groups()
-    try:
-        if time.time() - entry.stat().st_mtime > _day: return False
+def _young(p:Path) -> bool:
+    "Whether a folder was changed within a day"
+    try: return time.time() - p.stat().st_mtime <= _day
     except OSError: return False
-    return host != _host() or alive(pid)
+
+def _in_hand(entry:Path) -> bool:
+    "Whether a folder that is being made still may become an entry by who makes it: its process lives, or that cannot be told and it is not a day old"
+    pid, host = _making.fullmatch(entry.name).groups()
+    return _young(entry) and (host != _host() or alive(pid))
+
+def _plan_in(making:Path) -> dict:
+    "What a folder is to become; empty where that cannot be told"
+    try: return dict(json.loads((making/'plan.json').read_text('utf-8')))
+    except (OSError, ValueError, TypeError): return {}
+
+def _left_plan(making:Path) -> '_Plan|None':
+    "How the files of what a dead run has left were to become rows"
+    try:
+        shape, sure, odd = _plan_in(making)['plan']
+        return _Plan(tuple(map(int, shape)), bool(sure), int(odd))
+    except (KeyError, ValueError, TypeError): return None
 
 def _orphaned(entry:Path) -> bool:
     "Whether the folder that an entry was made from is gone, and the entry is a day old"
@@ -450,26 +831,54 @@ def _orphaned(entry:Path) -> bool:
     return isinstance(about, dict) and time.time() - about.get('made', 0) > _day and not os.path.isdir(about.get('source', ''))
 
 def _sweep(folder:Path):
-    "Remove what dead runs have left, and entries that nobody can ask for any more"
+    "Remove what dead runs have left and nobody has gone on with for a day, and entries that nobody can ask for any more"
     for p in _folders_of_ours(folder):
-        if (not _in_hand(p)) if _making.fullmatch(p.name) else _orphaned(p): _remove(p)
+        if not _making.fullmatch(p.name): gone = _orphaned(p)
+        else: gone = not _in_hand(p) and not (_plan_in(p) and _young(p))
+        if gone: _remove(p)
+
+def _new_name(folder:Path) -> Path: return folder/f"making-{os.getpid()}-{_host()}-{os.urandom(4).hex()}"
+
+def _take_over(entry:Path) -> Path|None:
+    "What a dead run has left of this entry, under a name of ours; None where there is nothing, or another run was quicker"
+    for p in _folders_of_ours(entry.parent):
+        if _making.fullmatch(p.name) and not _in_hand(p) and _plan_in(p).get('entry') == entry.name:
+            try: os.rename(p, mine := _new_name(entry.parent))
+            except OSError: continue
+            return mine
 
 # %% ../nbs/00_files.ipynb #710c9089
+_checked = 4 * 2**30 # Bytes of an entry that are read at most to see whether it is whole
+
+def _is_whole(path:Path, begin:int, shape:tuple, step:int, sums:list) -> bool:
+    "Whether the blocks of a file have these checksums"
+    import random
+    sizes = _block_sizes(shape, step)
+    if len(sizes) != len(sums) or os.path.getsize(path) != begin + sum(sizes): return False
+    if sum(sizes) <= _checked: return all(zlib.crc32(b) == s for b, s in zip(_read_blocks(path, begin, sizes), sums))
+    some = random.Random().sample(range(len(sizes)), _checked // sizes[0]) # A generator of its own: the caller's is not touched
+    return all(zlib.crc32(b) == sums[k] for k in sorted(some) for b in _read_blocks(path, begin + k * sizes[0], sizes[k:k + 1]))
+
+def _map(path:Path) -> 'numpy.memmap':
+    "An array of the cache, mapped into memory: writable, and what is written stays here"
+    import numpy as np
+    return np.load(path, mmap_mode='c', allow_pickle=False)
+
 def _open(entry:Path) -> Decoded|None:
     "What an entry holds, mapped into memory; None where it is not there, or not whole"
-    import numpy as np, zlib
+    import numpy as np
     try:
         about = json.loads((entry/'entry.json').read_text(encoding='utf-8'))
-        images = np.load(entry/'images.npy', mmap_mode='c', allow_pickle=False) # Writable, and what is written stays here
-        if images.dtype == np.uint8 and list(images.shape) == about['shape'] and zlib.crc32(images) == about['crc32']:
+        images = _map(entry/'images.npy')
+        if images.dtype == np.uint8 and list(images.shape) == about['shape'] and _is_whole(entry/'images.npy', images.offset, images.shape, about['step'], about['crc32']):
             return Decoded(images, {int(i): r for i, r in about['bad'].items()}, about['odd'])
     except Exception: pass # Whatever is wrong with it, it can be made again
     return None
 
-def _close(making:Path, name:str, about:dict):
-    "Keep the array `name` and what is known about it, and nothing else"
-    os.replace(making/name, making/'images.npy')
-    for p in making.glob('[0-9].npy'): p.unlink()
+def _close(making:Path, path:Path, about:dict):
+    "Keep the array at `path` and what is known about it, and nothing else"
+    os.replace(path, making/'images.npy')
+    for p in (*making.glob('[0-9].npy'), making/'plan.json', making/'journal'): p.unlink()
     with open(making/'images.npy', 'r+b') as f: _sync(f)
     with open(making/'entry.json', 'w', encoding='utf-8') as f:
         json.dump(about, f)
@@ -483,50 +892,85 @@ def _publish(making:Path, entry:Path):
     for p in _folders_of_ours(entry.parent):
         if p.name.startswith(entry.name[:17]) and p != entry: _remove(p)
 
-def _keep(entry:Path, about:dict, fill:Callable) -> Decoded|None:
-    "Make an entry out of what `fill` decodes, and open it; raises `OSError` where the cache cannot be written"
-    import zlib
+_patience = 10 # Seconds of work that are kept even where they end with Ctrl-C
+
+def _keep(entry:Path, n:int, about:dict, decode:Callable, tell:Callable) -> Decoded|None:
+    "Make an entry out of what `decode` puts into a store, and open it; raises `OSError` where the cache cannot be written"
     entry.parent.mkdir(parents=True, exist_ok=True)
     _sweep(entry.parent)
-    making = Path(tempfile.mkdtemp(prefix=f'making-{os.getpid()}-{_host()}-', dir=entry.parent))
+    making, start, keep, stores = _take_over(entry), time.perf_counter(), False, []
+    left = making and _left_plan(making)
+    if making is None: (making := _new_name(entry.parent)).mkdir()
+    def make(plan):
+        if not left: tell(entry.parent, (n, *plan.shape))
+        stores.append(store := _Disk(making, entry.name, n, plan))
+        if store.infos: tell(entry.parent, (n, *plan.shape), sum(_block_sizes((n, 1), store.step)[k] for k in store.infos))
+        return store
     try:
-        images, bad = fill(lambda shape: _reserve(making/f'{len(os.listdir(making))}.npy', shape))
-        if any(getattr(r, 'passing', False) for r in bad.values()): return Decoded(images, bad, about['odd']) # Perhaps better next time
-        images.flush()
-        about, name = about | dict(bad=bad, shape=images.shape, crc32=zlib.crc32(images)), Path(images.filename).name
-        del images # On Windows an open file could not be renamed
-        _close(making, name, about)
+        store, bad, odd = decode(make, left)
+        path, sums = store.without(bad)
+        if any(r.passing for r in bad.values()): return Decoded(_map(path), bad, odd) # Perhaps better next time
+        _close(making, path, about | dict(bad=bad, odd=odd, shape=store.shape, step=store.step, crc32=sums))
         _publish(making, entry)
         return _open(entry)
+    except KeyboardInterrupt:
+        keep = time.perf_counter() - start > _patience # For the next run to go on from
+        raise
     finally:
-        if making.exists(): _remove(making)
+        for s in stores: s.close()
+        if making.exists() and not keep: _remove(making)
 
 # %% ../nbs/00_files.ipynb #12e223bf
+_much = 2**28 # Bytes; what takes more is said before it is done
+_most_in_memory = 2 * 2**30 # Bytes that are decoded in memory, where there is no room on the disk
+
+def _teller(tell:Callable|None):
+    "Say what decoding will take and what is there already, each once"
+    said = set()
+    def say(text):
+        if tell is not None and text not in said: said.add(text); tell(text)
+    def f(folder, shape, done=0):
+        from shutil import disk_usage
+        import errno
+        need, free, what = math.prod(shape), disk_usage(folder).free, f"{shape[0]:,} images of {size_text(shape[2:])}"
+        if done: return say(f"going on with {done:,} of {shape[0]:,} images that an earlier run decoded")
+        if need > free: raise OSError(errno.ENOSPC, f"{what} take {need / 2**30:.3g} GB, and {free / 2**30:.3g} GB are free")
+        if need > _much: say(f"decoding {what} once, into {need / 2**30:.3g} GB of {printable(folder)}, where {free / 2**30:.3g} GB are free")
+    return f
+
 def decode_files(
-    files:list, # `ImageFile`s whose paths begin with `root`
+    files:list, # `ImageFile`s whose paths begin with `root`, or a `Listing` of them
     root:str, # The folder that they come from
     size:tuple|None=None, # Height and width; None: what most of the `first` have
     channels:int|None=None, # None: 3 if most of the `first` have colours, else 1
     skip_bad:bool=False, # Leave out files that cannot be read, instead of refusing
     first:int|None=None, # How many files decide on size and channels; None: all
     on_done:Callable|None=None, # Called with (files done, files in all)
+    tell:Callable|None=None, # Called with a line about work that takes long or much room, before it begins
 ) -> Decoded:
     "Many image files as one array, out of the cache where they have been decoded before; raises `InputError` for unreadable files"
-    import numpy as np
+    files, note = Listing.of(files, str(root)), ''
+    n, first = len(files), len(files) if first is None else first
     entry = cache_dir()/_entry_name(str(root), files, first, (size, channels, skip_bad))
     if (found := _open(entry)) is not None:
-        if on_done is not None: on_done(len(files), len(files))
+        if on_done is not None: on_done(n, n)
         return found
-    passes, on_done = 1 if size and channels else 2, _rising(on_done)
-    shape, files, odd = _plan(files, first, size, channels, skip_bad, _parts_of(on_done, 0, passes))
-    about, note = dict(format=_format, source=os.path.abspath(root), made=time.time(), odd=odd), ''
-    def fill(make): return _fill(files, shape, make, skip_bad, _parts_of(on_done, passes - 1, passes))
+    on_done, reasons = _rising(on_done), dict(files.reasons)
+    def decode(make, resumed=None):
+        store, infos, bad, odd = _decode(files, first, size, channels, skip_bad, make, on_done, resumed)
+        store.infos = dict(enumerate(infos))
+        return store, bad, odd
     try:
-        if (kept := _keep(entry, about, fill)) is not None: return kept
+        if (kept := _keep(entry, n, dict(format=_format, source=os.path.abspath(root), made=time.time()), decode, _teller(tell))) is not None: return kept
     except OSError as e:
         note = (f"the decoded images could not be kept in {printable(entry.parent)} ({e.strerror or e}), so the next run decodes them again; "
                 "make room there, or let FASTRECIPES_CACHE name another folder")
-    return Decoded(*fill(lambda shape: np.empty(shape, np.uint8)), odd, note)
+    def in_memory(plan):
+        if n * math.prod(plan.shape) > _most_in_memory: raise InputError(note or f"{printable(entry.parent)}: the decoded images went while they were read; try again")
+        return _Memory(n, plan.shape)
+    files.reasons = reasons
+    store, bad, odd = decode(in_memory)
+    return Decoded(store.without(bad), bad, odd, note)
 
 # %% ../nbs/00_files.ipynb #12062fe5
 class CacheEntry(NamedTuple):

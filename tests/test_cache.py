@@ -16,9 +16,13 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def decoded(monkeypatch):
-    "The names of the files whose pixels are read, as they are"
-    names, real = [], lib.read_image
-    monkeypatch.setattr(lib, 'read_image', lambda file: (names.append(Path(file).name), real(file))[1])
+    "The names of the files whose pixels are read here, as they are"
+    names, real = [], lib._block
+    def block(files, start, stop, *args):
+        rows, info = real(files, start, stop, *args)
+        names.extend(Path(files[i].path).name for i in range(start, stop) if i not in {b[0] for b in info['bad']})
+        return rows, info
+    monkeypatch.setattr(lib, '_block', block)
     return names
 
 def child(code, *args, **kwargs):
@@ -33,11 +37,11 @@ def test_the_second_time_no_file_is_opened(image_folder, monkeypatch):
     path = image_folder({'train/a': 3, 'train/b': 3, 'valid/a': 2, 'valid/b': 2})
     first, seen = load(path), []
     def no(*args): raise AssertionError('opened')
-    monkeypatch.setattr(Image, 'open', no)
+    for where, name in ((Image, 'open'), (lib, '_bytes_of')): monkeypatch.setattr(where, name, no)
     second = load(path, on_done=lambda *a: seen.append(a))
     assert first.fingerprint == second.fingerprint and first.counts().equals(second.counts()) and seen == [(10, 10)]
     for p in path.rglob('*.png'): os.utime(p, ns=(0, 0))
-    with pytest.raises(InputError, match='unreadable'): load(path) # The proof that the files would have been opened
+    with pytest.raises(AssertionError, match='opened'): load(path) # The proof that the files would have been opened
 
 def test_pixels_labels_and_notes_are_the_same_from_the_cache(image_folder, decoded):
     path = image_folder({'a': 4, 'b': 3})
@@ -146,16 +150,71 @@ def on_done(done, total):
     if done > .75 * total: print('going', flush=True); time.sleep(600)
 load(sys.argv[1], on_done=on_done)"""
 
-def test_a_run_that_is_killed_leaves_nothing_that_is_found_and_the_next_sweeps_up(image_folder, cache, decoded):
-    path = image_folder({'a': 100, 'b': 100})
+def killed(path, cache):
+    "Leave what a run leaves that is killed when three quarters of the images are decoded"
     with child(KILLED, path) as p:
         assert p.stdout.readline() == 'going\n'
         assert len(made_now(cache)) == 1 and cache_entries() == [] and clear_cache() == (0, 0), 'a living run is left alone'
         p.kill()
     assert len(made_now(cache)) == 1 and cache_entries() == []
+
+def fresh(path, monkeypatch, tmp_path, **options):
+    "The fingerprint where nothing is cached"
+    with monkeypatch.context() as m:
+        m.setenv('FASTRECIPES_CACHE', str(tmp_path/'fresh'))
+        return load(path, **options).fingerprint
+
+def test_a_run_that_is_killed_leaves_nothing_that_is_found_and_the_next_goes_on_where_it_stopped(image_folder, cache, decoded, monkeypatch, tmp_path):
+    path, said, seen = image_folder({'a': 100, 'b': 100}), [], []
+    killed(path, cache)
+    images = load(path, tell=said.append, on_done=lambda *a: seen.append(a))
+    there = 200 - len(decoded)
+    assert 150 < there < 200 and said == [f'going on with {there} of 200 images that an earlier run decoded'] and seen == sorted(seen) and seen[-1] == (200, 200)
+    assert made_now(cache) == [] and len(cache_entries()) == 1 and images.fingerprint == fresh(path, monkeypatch, tmp_path)
+    assert load(path).fingerprint == images.fingerprint and len(decoded) == 400 - there
+
+def test_blocks_of_a_killed_run_that_are_damaged_are_decoded_again(image_folder, cache, decoded, monkeypatch, tmp_path):
+    path = image_folder({'a': 100, 'b': 100})
+    killed(path, cache)
+    half = cache/made_now(cache)[0]
+    raw = bytearray((half/'0.npy').read_bytes())
+    raw[200] ^= 1 # In the first block
+    (half/'0.npy').write_bytes(raw)
+    with open(half/'journal', 'a') as f: f.write('[3, {"cr')
     images = load(path)
-    assert len(decoded) == 200 and made_now(cache) == [] and len(cache_entries()) == 1
-    assert load(path).fingerprint == images.fingerprint and len(decoded) == 200
+    assert decoded[0] == '0.png' and 0 < len(decoded) < 100 and images.fingerprint == fresh(path, monkeypatch, tmp_path)
+
+@pytest.mark.parametrize('harm', [lambda p: (p/'plan.json').write_text('{'), lambda p: (p/'0.npy').unlink(), lambda p: (p/'0.npy').write_bytes(b'short'), lambda p: (p/'journal').write_bytes(b'\xff\0'),
+                                  lambda p: (p/'journal').write_text('[0, 5]\n7\n')], ids='plan no-rows rows journal strange-journal'.split())
+def test_what_a_killed_run_has_left_may_be_anything(image_folder, cache, monkeypatch, tmp_path, harm):
+    path = image_folder({'a': 100, 'b': 100})
+    killed(path, cache)
+    harm(cache/made_now(cache)[0])
+    assert load(path).fingerprint == fresh(path, monkeypatch, tmp_path) and len(cache_entries()) == 1
+
+def test_a_changed_file_makes_what_a_killed_run_has_left_useless(image_folder, cache, decoded, monkeypatch, tmp_path):
+    path = image_folder({'a': 100, 'b': 100})
+    killed(path, cache)
+    _later(path/'b'/'99.png')
+    assert load(path).fingerprint == fresh(path, monkeypatch, tmp_path) and len(decoded) == 400
+
+def test_what_a_killed_run_has_left_is_kept_for_a_day_and_swept_up_by_a_run_of_anything(image_folder, cache):
+    killed(image_folder({'a': 100, 'b': 100}), cache)
+    load(image_folder({'a': 3, 'b': 3}, name='other'))
+    left, = made_now(cache)
+    os.utime(cache/left, (time.time() - 90_000,) * 2)
+    load(image_folder({'a': 4, 'b': 4}, name='third'))
+    assert made_now(cache) == []
+
+def test_processes_that_go_on_with_the_same_leftovers_at_once_share_one_entry(image_folder, cache, tmp_path, monkeypatch):
+    path = image_folder({'a': 100, 'b': 100})
+    killed(path, cache)
+    runs = [child(LOAD, path, tmp_path/f'ready{i}', tmp_path/'go') for i in range(3)]
+    while not all((tmp_path/f'ready{i}').exists() for i in range(3)): assert all(p.poll() is None for p in runs); time.sleep(.01)
+    (tmp_path/'go').touch()
+    out = [p.communicate() for p in runs]
+    assert [p.returncode for p in runs] == [0] * 3, out
+    assert {o.strip() for o, _ in out} == {fresh(path, monkeypatch, tmp_path)} and len(cache_entries()) == 1 and made_now(cache) == []
 
 def test_clearing_removes_what_a_killed_run_has_left(image_folder, cache):
     with child(KILLED, image_folder({'a': 100, 'b': 100})) as p:

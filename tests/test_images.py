@@ -452,7 +452,7 @@ def test_a_source_is_given_the_options_that_it_takes_and_no_others(monkeypatch):
     @source
     def any_(**options): given.append(sorted(options)); return image_set()
     for name in ('plain', 'told', 'any_'): assert load(name, on_done=print, skip_bad=True, size=4).shape == (1, 4, 4)
-    assert given == [print, ['on_done', 'seed', 'valid']]
+    assert given == [print, ['on_done', 'seed', 'tell', 'valid']]
 
 
 # fingerprint
