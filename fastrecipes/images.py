@@ -137,8 +137,9 @@ class Rows:
     ):
         "Tensors of `bs` images in this order, read far ahead by another thread"
         from concurrent.futures import ThreadPoolExecutor
-        per = max(1, _window // self.row // bs) * bs
-        parts = order.split(per)
+        most, sizes = max(1, _window // self.row // bs), [4]
+        while sum(sizes) * bs < len(order): sizes.append(min(4 * sizes[-1], most)) # A little at first, so that the first batch need not wait
+        parts = [p for p in order.split([*(n * bs for n in sizes[:-1]), len(order) - sum(sizes[:-1]) * bs]) if len(p)]
         with ThreadPoolExecutor(1, 'reading ahead') as pool:
             def begin(k): return pool.submit(lambda: self._rows(self._where(parts[k])))
             ahead = begin(0)

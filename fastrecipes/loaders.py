@@ -22,7 +22,7 @@ from pathlib import Path
 from fastai.data.core import DataLoaders, TfmdDL
 from fastai.data.transforms import Category, CategoryMap
 from fastai.torch_core import TensorBase, TensorCategory, TensorImage, TensorImageBW
-from .images import ImageSet, InputError, Split, fit_image, image_bytes, read_image
+from .images import ImageSet, InputError, Rows, Split, fit_image, image_bytes, read_image
 
 # %% ../nbs/01_loaders.ipynb #bc3b1a24
 def pick_device(
@@ -55,7 +55,7 @@ def channel_stats(
     x:torch.Tensor, # uint8 (n, c, h, w)
 ) -> tuple: # Two tuples of c floats: means and standard deviations
     "Mean and standard deviation a channel of pixels in [0, 1]; counted from a histogram, so exact and small in memory"
-    hist = torch.stack([x[:, c].flatten().bincount(minlength=256) for c in range(x.shape[1])]).double()
+    hist = sum(torch.stack([part[:, c].flatten().bincount(minlength=256) for c in range(x.shape[1])]) for part in x.split(4096)).double()
     share, value = hist / hist.sum(1, keepdim=True), torch.arange(256, device=x.device).double() / 255
     mean = share @ value
     std = (share @ value**2 - mean**2).clamp(min=0).sqrt()
@@ -168,11 +168,13 @@ class ImageDL(TfmdDL):
         idxs = self.get_idxs()
         if not hasattr(idxs, '__len__'): idxs = list(islice(idxs, self.n)) # An endless one, from show_batch(unique=True)
         idxs = torch.as_tensor(idxs).to(self._images.device)
-        for i in idxs.split(self.bs)[:len(self)]: yield self._batch(i)
+        wanted = idxs.split(self.bs)[:len(self)]
+        images = self._images.batches(idxs, self.bs) if isinstance(self._images, Rows) else (self._images.index_select(0, i) for i in wanted) # 25 times as fast as `[i]` on a CPU
+        for i, x in zip(wanted, images): yield self._batch(x, i)
         self.after_iter()
 
-    def _batch(self, idxs):
-        x = to_floats(self._images.index_select(0, idxs), self._stats) # 25 times as fast as `[idxs]` on a CPU
+    def _batch(self, x, idxs):
+        x = to_floats(x, self._stats)
         if not self.after_batch.fs: return (x,) if self._labels is None else (x, self._labels.index_select(0, idxs))
         x = (TensorImageBW if x.shape[1] == 1 else TensorImage)(x)
         return self.after_batch((x,) if self._labels is None else (x, TensorCategory(self._labels.index_select(0, idxs))))
