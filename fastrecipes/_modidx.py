@@ -761,6 +761,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'fastrecipes.images.Rows.__repr__': ('images.html#rows.__repr__', 'fastrecipes/images.py'),
                                     'fastrecipes.images.Rows._forget': ('images.html#rows._forget', 'fastrecipes/images.py'),
                                     'fastrecipes.images.Rows._read': ('images.html#rows._read', 'fastrecipes/images.py'),
+                                    'fastrecipes.images.Rows._room': ('images.html#rows._room', 'fastrecipes/images.py'),
                                     'fastrecipes.images.Rows._rows': ('images.html#rows._rows', 'fastrecipes/images.py'),
                                     'fastrecipes.images.Rows._where': ('images.html#rows._where', 'fastrecipes/images.py'),
                                     'fastrecipes.images.Rows.batches': ('images.html#rows.batches', 'fastrecipes/images.py'),

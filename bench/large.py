@@ -1,0 +1,92 @@
+"""Sets larger than memory: python bench/large.py [--times 1 10 100] [--folder DIR]
+
+MNIST_SAMPLE as a folder of PNGs, 1, 10 and 100 times over: 14,434, 144,340 and 1,443,400 files. For each, in a process of its own: how many images a second are decoded into
+the cache, how long a second run takes to have the set, seconds an image of `similarity`, and of an epoch of `sgd` and of `linear` with their validation, and the peak of resident memory above the imports.
+The sizes are compared as ratios to 1x, which runs between the others again and again. 100x needs 6 GB of disk for the files while it runs; each set is removed when it is done."""
+import argparse, json, os, platform, shutil, statistics, subprocess, sys, tempfile, time
+from pathlib import Path
+
+RUNGS = {'similarity': {}, 'sgd': dict(epochs=3), 'linear': dict(epochs=3)}
+
+
+def make(source, to, times):
+    "A folder of `times` as many files as `source` has; the copies differ in their names only"
+    for part in ('train', 'valid'):
+        for c in ('3', '7'):
+            (to/part/c).mkdir(parents=True)
+            whole = [p.read_bytes() for p in sorted((source/part/c).iterdir())]
+            for k in range(times):
+                for i, raw in enumerate(whole):
+                    fd = os.open(to/part/c/f'{k}_{i}.png', os.O_WRONLY | os.O_CREAT)
+                    os.write(fd, raw)
+                    os.close(fd)
+
+
+def memory(name):
+    "Megabytes of resident memory: VmRSS now, VmHWM at its highest"
+    with open('/proc/self/status') as f: return next(int(line.split()[1]) for line in f if line.startswith(name)) / 1024
+
+
+def child(folder):
+    "Everything about one folder; the cache is where the environment says"
+    import torch
+    from fastrecipes.images import load
+    from fastrecipes.recipes import fit
+    for rung, settings in RUNGS.items(): fit(rung, 'digits', device='cpu', **settings) # Imports, and what each loads when it is used first
+    before, said, times = memory('VmRSS'), [], {}
+    with open('/proc/self/clear_refs', 'w') as f: f.write('5') # The high-water mark begins here
+    start = time.perf_counter()
+    images = load(folder, tell=said.append)
+    times['decode'] = time.perf_counter() - start
+    peak = {'decode': memory('VmHWM') - before}
+    n = sum(map(len, images.splits.values()))
+    start = time.perf_counter()
+    images = load(folder)
+    times['load'] = time.perf_counter() - start
+    for rung, settings in RUNGS.items():
+        fitted = fit(rung, images, device='cpu', **settings)
+        times[rung] = fitted.seconds / settings.get('epochs', 1) if fitted.history is None else statistics.median(fitted.history.seconds)
+        peak[rung] = memory('VmHWM') - before
+    print(json.dumps(dict(images=n, seconds={k: round(v, 4) for k, v in times.items()}, microseconds_an_image={k: round(v / n * 1e6, 3) for k, v in times.items()},
+                          peak_mb_above_imports={k: round(v) for k, v in peak.items()}, said=[s.split(' of ')[0] for s in said])))
+
+
+def measured(folder, cache):
+    shutil.rmtree(cache, ignore_errors=True)
+    run = subprocess.run([sys.executable, __file__, '--child', str(folder)], env=os.environ | dict(FASTRECIPES_CACHE=str(cache)), capture_output=True, text=True)
+    if run.returncode: sys.exit(run.stderr)
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument('--times', nargs='+', type=int, default=[1, 10, 100])
+    p.add_argument('--folder', default=None, help='where the files are put')
+    p.add_argument('--repeats', type=int, default=1)
+    p.add_argument('--child')
+    args = p.parse_args()
+    if args.child: return child(args.child)
+    from fastai.data.external import fastai_cfg
+    source, result = fastai_cfg().path('data')/'mnist_sample', {}
+    with tempfile.TemporaryDirectory(dir=args.folder) as d:
+        d = Path(d)
+        make(source, d/'1', 1)
+        for times in args.times:
+            need = times * 14_434 * 5200
+            if shutil.disk_usage(d).free < need * 1.2: sys.exit(f'{times} times needs {need / 2**30:.1f} GB of disk')
+            if times > 1: make(source, d/str(times), times)
+            rows = []
+            for _ in range(args.repeats):
+                one = measured(d/'1', d/'cache')
+                rows.append((one, one if times == 1 else measured(d/str(times), d/'cache')))
+            if times > 1: shutil.rmtree(d/str(times))
+            ratio = {k: [round(b['microseconds_an_image'][k] / a['microseconds_an_image'][k], 3) for a, b in rows] for k in rows[0][0]['seconds']}
+            result[f'{times}x'] = rows[-1][1] | dict(decoded_a_second=round(rows[-1][1]['images'] / rows[-1][1]['seconds']['decode']), an_image_against_1x={k: statistics.median(v) for k, v in ratio.items()},
+                                                     range_against_1x={k: [min(v), max(v)] for k, v in ratio.items()})
+            print(f'{times}x', json.dumps(result[f'{times}x'], indent=1), flush=True)
+    import torch
+    result['machine'] = dict(machine=platform.machine(), threads=torch.get_num_threads(), processors=os.cpu_count(), torch=torch.__version__)
+    Path(__file__).with_suffix('.json').write_text(json.dumps(result, indent=1) + '\n')
+
+
+if __name__ == '__main__': main()
