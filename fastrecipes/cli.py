@@ -139,7 +139,7 @@ def _load(shared, data, progress):
     "The image set that the options ask for, with its remarks said"
     from fastrecipes.images import load
     progress.start(f"loading {shared['source']}")
-    images = load(shared['source'], seed=shared['seed'], on_done=lambda done, total: progress.tick(done / max(total, 1)), **data)
+    images = load(shared['source'], seed=shared['seed'], on_done=lambda done, total: progress.tick(done / max(total, 1)), tell=progress.say, **data)
     progress.say(repr(images))
     for note in images.notes: progress.say(f'note: {note}')
     if (file := find_settings()) is not None: progress.say(f'settings: {file}')

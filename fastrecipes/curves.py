@@ -39,14 +39,13 @@ def nested_subset(
     seed:int=42, # Puts each class in an order
 ) -> ImageSet: # The same object for 1
     "`images` with a part of their training images; a smaller part lies within every larger one of the same seed"
+    import torch
     if (fraction := _check_fraction(fraction)) == 1: return images
     labels, chosen = images.train.labels.cpu().numpy(), []
     for c in range(len(images.classes)):
         idx = np.flatnonzero(labels == c)
         chosen.append(np.random.default_rng([seed, c]).permutation(idx)[:_taken(len(idx), fraction)])
-    chosen, names = np.sort(np.concatenate(chosen)), getattr(images.train, 'names', None)
-    named = {} if names is None else dict(names=tuple(names[i] for i in chosen))
-    return replace(images, train=replace(images.train, images=images.train.images[chosen], labels=images.train.labels[chosen], **named))
+    return replace(images, train=images.train.take(torch.from_numpy(np.sort(np.concatenate(chosen)))))
 
 # %% ../nbs/09_curves.ipynb #7f57ce41
 FRACTIONS = (.01, .02, .05, .1, .2, .5, 1)
