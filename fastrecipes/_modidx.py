@@ -681,6 +681,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'fastrecipes.files._keep': ('files.html#_keep', 'fastrecipes/files.py'),
                                    'fastrecipes.files._left_plan': ('files.html#_left_plan', 'fastrecipes/files.py'),
                                    'fastrecipes.files._look': ('files.html#_look', 'fastrecipes/files.py'),
+                                   'fastrecipes.files._look_at': ('files.html#_look_at', 'fastrecipes/files.py'),
                                    'fastrecipes.files._map': ('files.html#_map', 'fastrecipes/files.py'),
                                    'fastrecipes.files._new_name': ('files.html#_new_name', 'fastrecipes/files.py'),
                                    'fastrecipes.files._no_image': ('files.html#_no_image', 'fastrecipes/files.py'),

@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from difflib import get_close_matches
+from itertools import groupby
 from pathlib import Path
 from struct import Struct
 from typing import NamedTuple
@@ -184,25 +185,32 @@ class Listing:
         return out
 
 # %% ../nbs/00_files.ipynb #ee027a8e
+def _look_at(folder:str, rel:str, names:list, out:Listing):
+    "Add the files `names` of a folder to `out`"
+    here = os.open(folder, os.O_RDONLY) if os.stat in os.supports_dir_fd else None
+    try:
+        for start in range(0, len(names), 4096):
+            some = names[start:start + 4096]
+            try:
+                stats = [os.stat(n, dir_fd=here) for n in some] if here is not None else [os.stat(os.path.join(folder, n)) for n in some]
+                fine = all([s.st_size and s.st_mode & 0o170000 == 0o100000 for s in stats])
+            except OSError: fine = False # One of them is a link to nowhere
+            if fine: out.names += [rel + n for n in some]; out.sizes.extend([s.st_size for s in stats]); out.changed.extend([s.st_mtime_ns for s in stats])
+            else:
+                for n in some: out.add(rel + n, *image_file(os.path.join(folder, n))[1:])
+    finally:
+        if here is not None: os.close(here)
+
 def _look(folder:str, rel:str, out:Listing, above:tuple=()):
     "Add each image file in `folder` and below to `out`, by name; `above` are the folders that lead there, so that a link to one of them ends"
     try: names = sorted(os.listdir(folder))
     except OSError as e: return out.add(rel.rstrip(os.sep), reason=f'a folder, {e.strerror}')
-    here, within = (os.open(folder, os.O_RDONLY), True) if os.stat in os.supports_dir_fd else (None, False)
-    add_name, add_size, add_time = out.names.append, out.sizes.append, out.changed.append
-    try:
-        for name in names:
-            if name[0] == '.': continue
-            if name.lower().endswith(image_suffixes):
-                try: s = os.stat(name, dir_fd=here) if within else os.stat(os.path.join(folder, name))
-                except OSError: out.add(rel + name, *image_file(os.path.join(folder, name))[1:]); continue
-                if s.st_mode & 0o170000 == 0o100000 and s.st_size: add_name(rel + name); add_size(s.st_size); add_time(s.st_mtime_ns)
-                else: out.add(rel + name, s.st_size, s.st_mtime_ns, _no_image(s))
-            elif os.path.isdir(path := os.path.join(folder, name)):
+    for images, some in groupby((n for n in names if n[0] != '.'), lambda n: n.lower().endswith(image_suffixes)):
+        if images: _look_at(folder, rel, list(some), out); continue
+        for name in some:
+            if os.path.isdir(path := os.path.join(folder, name)):
                 real = (*above, os.path.realpath(folder))
                 if os.path.realpath(path) not in real: _look(path, rel + name + os.sep, out, real)
-    finally:
-        if within: os.close(here)
 
 def list_images(
     folder, # Its subfolders count too; what is hidden does not
@@ -338,6 +346,7 @@ def common_size(
 _small_file = 2**16 # Bytes; longer files are left to Pillow, in threads
 _harmless = {b'IHDR': 13, b'gAMA': 4, b'pHYs': 9, b'sRGB': 1, b'tIME': 7} # Chunks that change no pixel, and their lengths
 _chunk, _number, _two = Struct('>I4s').unpack_from, Struct('>I').unpack_from, Struct('>II').unpack_from
+_end = b'\0\0\0\0IEND\xaeB`\x82'
 _reading = os.O_RDONLY | getattr(os, 'O_BINARY', 0)
 
 class _Plain(NamedTuple):
@@ -349,6 +358,10 @@ class _Plain(NamedTuple):
 def _plain_png(data:bytes) -> _Plain|None:
     "What is in a plain PNG; None for any other file, and where a checksum is wrong"
     if data[:16] != b'\x89PNG\r\n\x1a\n\0\0\0\rIHDR' or len(data) < 57 or data[24] != 8 or data[25] not in (0, 2) or data[26:29] != b'\0\0\0': return None
+    n, (w, h) = len(data) - 57, _two(data, 16)
+    if data[37:41] == b'IDAT' and _number(data, 33)[0] == n and data[-12:] == _end: # Most files are no more than header, pixels and end, and seen to be so at once
+        if zlib.crc32(data[12:29]) != _number(data, 29)[0] or zlib.crc32(data[37:-16]) != _number(data, n + 41)[0]: return None
+        return _Plain((h, w), 'RGB' if data[25] else 'L', data[41:-16])
     at, packed = 8, []
     while at + 12 <= len(data):
         n, kind = _chunk(data, at)
@@ -360,7 +373,6 @@ def _plain_png(data:bytes) -> _Plain|None:
         at = end + 4
     else: return None
     if not packed or n or end + 4 != len(data): return None
-    w, h = _two(data, 16)
     return _Plain((h, w), 'RGB' if data[25] else 'L', packed[0] if len(packed) == 1 else b''.join(packed))
 
 def _bytes_of(path:str, size:int) -> bytes:
@@ -387,10 +399,11 @@ def _unpack(mode:str, found:list, size:tuple) -> tuple: # Array (n, h, w) or (n,
     import numpy as np
     from PIL import Image
     h, w = size
-    tall, bad = Image.new(mode, (w, h * len(found))), []
+    tall, bad, new = Image.new(mode, (w, h * len(found))), [], Image.core.zip_decoder
+    core = tall.im
     for k, p in enumerate(found):
-        decoder = Image.core.zip_decoder(mode, mode, 0)
-        decoder.setimage(tall.im, (0, k * h, w, k * h + h))
+        decoder = new(mode, mode, 0)
+        decoder.setimage(core, (0, k * h, w, k * h + h))
         if decoder.decode(p.packed) != (-1, 0): bad.append(k) # -1: the end of the packed data was reached; 0: without an error
     return tall, bad
 
@@ -400,17 +413,19 @@ def _quickly(files:Listing, start:int, rows:'numpy.ndarray') -> tuple: # Positio
     from PIL import Image
     which, (c, h, w) = range(start, start + len(rows)), rows.shape[1:]
     able = hasattr(Image.core, 'zip_decoder') and h * w <= (Image.MAX_IMAGE_PIXELS or math.inf)
-    looked = dict(zip(which, _plain_ones(files, which))) if able else {}
-    done, left = {}, [i for i in which if (p := looked.get(i)) is None or p.size != (h, w)]
-    for mode in ('L', 'RGB'):
-        mine = [i for i, p in looked.items() if p is not None and p.size == (h, w) and p.mode == mode]
-        if not mine: continue
-        tall, bad = _unpack(mode, [looked[i] for i in mine], (h, w))
+    found, done, left = {'L': [], 'RGB': []}, {}, []
+    for i, p in zip(which, _plain_ones(files, which) if able else [None] * len(rows)):
+        if p is not None and p.size == (h, w): found[p.mode].append((i, p))
+        else: left.append(i)
+    for mode, pairs in found.items():
+        if not pairs: continue
+        mine, plain = zip(*pairs)
+        tall, bad = _unpack(mode, plain, (h, w))
         if c == 1 and mode == 'RGB': tall = tall.convert('L')
         x = np.asarray(tall).reshape(len(mine), h, w, -1).transpose(0, 3, 1, 2)
-        rows[[i - start for i in mine]] = x # Grey is repeated where there are three channels
+        rows[slice(None) if len(mine) == len(rows) else np.subtract(mine, start)] = x # Grey is repeated where there are three channels
         left += (failed := [mine[k] for k in bad])
-        done[mode] = [i for i in mine if i not in failed] if failed else mine
+        done[mode] = [i for i in mine if i not in failed] if failed else list(mine)
     return done, sorted(left)
 
 # %% ../nbs/00_files.ipynb #0c592f36
@@ -537,10 +552,8 @@ def _all_blocks(blocks:Iterable, here:Callable, job:Callable|None, on_block:Call
                 except OSError: most = 0
                 for h in helpers: Thread(target=_helped, args=(h, queue, results, job), daemon=True).start()
     finally:
-        for h in helpers:
-            if left: h.kill()
-            h.stdin.close()
-        for h in helpers: h.wait(); h.stdout.close()
+        for h in helpers: h.kill() # All is done, or nothing more is wanted
+        for h in helpers: h.wait(); h.stdin.close(); h.stdout.close()
 
 # %% ../nbs/00_files.ipynb #878991a8
 class _Memory:
@@ -739,7 +752,7 @@ class _Disk:
             self.infos = {}
             (making/'journal').unlink(missing_ok=True)
             self.offset = _reserve(self.path, self.shape)
-            write_atomic(making/'plan.json', json.dumps(wanted).encode())
+            (making/'plan.json').write_text(json.dumps(wanted), 'utf-8')
         self.file, self.journal = open(self.path, 'r+b', buffering=0), open(making/'journal', 'a', encoding='utf-8')
         self.journal.write('\n') # The last line may have been cut short
 
@@ -879,10 +892,9 @@ def _close(making:Path, path:Path, about:dict):
     "Keep the array at `path` and what is known about it, and nothing else"
     os.replace(path, making/'images.npy')
     for p in (*making.glob('[0-9].npy'), making/'plan.json', making/'journal'): p.unlink()
-    with open(making/'images.npy', 'r+b') as f: _sync(f)
-    with open(making/'entry.json', 'w', encoding='utf-8') as f:
-        json.dump(about, f)
-        _sync(f)
+    if os.path.getsize(making/'images.npy') > _checked: # What is smaller need not be waited for: if the power fails before the disk has it, the checksums will tell
+        with open(making/'images.npy', 'r+b') as f: _sync(f)
+    (making/'entry.json').write_text(json.dumps(about), 'utf-8')
 
 def _publish(making:Path, entry:Path):
     "Give the finished entry its name, and take older ones of the same images and options away"
