@@ -18,6 +18,7 @@ Modules:
 - `fastrecipes.curves`: How much data do I need? Accuracy against the number of training images, and whether more of them are likely to help
 - `fastrecipes.descent`: Gradient descent on a curve that fits on a page: quadratics, ReLUs, a roller coaster, and the path that the parameters take
 - `fastrecipes.digits`: Two explorers: train a net while you watch, and draw a digit to hear what every rung of the ladder makes of it
+- `fastrecipes.distributed`: More than one process, on one machine or on many: the same training, with every batch cut into shares
 - `fastrecipes.explore`: Four explorers: move a slider, press a button, and feel what a gradient, a learning rate and a weight do
 - `fastrecipes.failures`: Where it fails: which classes are taken for which, which images, and whether the probabilities can be believed
 - `fastrecipes.files`: What touches the disk: one image file to bytes, many at once, and each decoded only once

@@ -17,6 +17,8 @@ import numpy as np, torch
 from fastai.callback.core import Callback
 from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.tracker import TrackerCallback
+from fastai.learner import get_model
+from fastai.torch_core import num_distrib, rank_distrib
 from fastcore.foundation import L
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
@@ -107,7 +109,8 @@ class Checkpoint:
         epoch:int, # From 0
     ) -> bool:
         "Whether the epoch that is over should be kept"
-        return time.monotonic() - self._last >= 60 if self.every is None else (epoch + 1) % self.every == 0
+        if self.every is None: return num_distrib() > 1 or time.monotonic() - self._last >= 60 # Of several processes any may be lost
+        return (epoch + 1) % self.every == 0
 
     def offer(self,
         epoch:int, # That is over, from 0
@@ -123,6 +126,10 @@ class Checkpoint:
         "Write what is held, if anything is, in one move; raises `InputError` where that fails"
         if self._held is None: return
         epoch, packed, tensors = self._held
+        if _not_first(): self.saved, self._held = epoch, None
+        else: self._write(epoch, packed, tensors)
+
+    def _write(self, epoch, packed, tensors):
         header = {'format': self.format, 'run': json.dumps(self.run), 'state': json.dumps(packed), 'epoch': str(epoch)}
         header['digest'] = _digest(header, tensors)
         try:
@@ -157,6 +164,7 @@ class Checkpoint:
 
     def remove(self):
         "Delete the file: the training is over and its result kept"
+        if _not_first(): return
         self.path.unlink(missing_ok=True)
         self._sweep()
 
@@ -164,6 +172,10 @@ class Checkpoint:
         "Clear away what processes have left that were killed while they wrote"
         for f in self.path.parent.glob(f'.{self.file_name}.*'):
             if not alive(f.suffix[1:]): f.unlink(missing_ok=True)
+
+def _not_first() -> bool:
+    "Whether this is one of several processes, the first of which does the writing"
+    return num_distrib() > 1 and rank_distrib() > 0
 
 def _digest(header:dict, tensors:dict) -> str:
     "Of all that a checkpoint says"
@@ -197,7 +209,7 @@ class Checkpoints(Callback):
         if self._state is None: return
         s, others, self._state = self._state, self._others(), None
         if list(others) != list(s['callbacks']): raise InputError(f"{self.checkpoint.path}: was written with the callbacks {_names(s['callbacks'])}, not {_names(others)}; resume with the same")
-        self.model.load_state_dict(s['model'])
+        get_model(self.model).load_state_dict(s['model'])
         self.opt.load_state_dict(s['opt'])
         for p, own in self.opt.state.items(): own.update({k: v.to(p.device) for k, v in own.items() if isinstance(v, torch.Tensor)}) # fastai leaves it on the CPU
         self._seen, self.learn.train_iter = (s['callbacks'], s['recorder']), s['train_iter']
@@ -217,7 +229,7 @@ class Checkpoints(Callback):
         r = self.recorder
         seen = dict(values=[list(v) for v in r.values], iters=r.iters, lrs=torch.tensor(r.lrs, dtype=torch.float64),
                     losses=torch.stack(r.losses) if r.losses else torch.zeros(0), smooth=(r.smooth_loss.count, r.smooth_loss.val))
-        self.checkpoint.offer(self.epoch, dict(epoch=self.epoch, train_iter=self.train_iter, model=dict(self.model.state_dict()), opt=self.opt.state_dict(),
+        self.checkpoint.offer(self.epoch, dict(epoch=self.epoch, train_iter=self.train_iter, model=dict(get_model(self.model).state_dict()), opt=self.opt.state_dict(),
             callbacks={n: cb.state_dict() for n, cb in self._others().items()}, recorder=seen, random=random_states(tuple(self.learn.dls.loaders))))
 
 def _names(callbacks) -> str: return ', '.join(n.split(' ', 1)[1] for n in callbacks) or 'none'

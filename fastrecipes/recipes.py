@@ -16,6 +16,7 @@ __all__ = ['Count', 'Whole', 'Rate', 'Amount', 'Share', 'Widths', 'Switch', 'GLO
 # %% ../nbs/08_recipes.ipynb #de66aa6c
 import inspect, math, os, re, time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from configparser import ConfigParser, Error as ConfigError
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -218,6 +219,13 @@ def settings_text() -> str:
     return '\n'.join(lines) + '\n'
 
 # %% ../nbs/08_recipes.ipynb #19298567
+def _several():
+    "The module `distributed` where a launcher has started several processes, else None: one process needs no Accelerate"
+    from fastai.torch_core import num_distrib
+    if num_distrib() < 2: return None
+    from fastrecipes import distributed
+    return distributed
+
 @dataclass(frozen=True)
 class Run:
     "What a recipe function gets beside the images and its settings"
@@ -337,6 +345,7 @@ class Fitted(Classifier):
     seed: int
     images: ImageSet # What it was fitted to
     asked: dict # The settings as they were before `auto` (None) was derived
+    processes: int = 1 # That trained it together: see `distributed`
 
     @property
     def scores(self) -> 'torch.Tensor':
@@ -373,7 +382,7 @@ class Fitted(Classifier):
         kept = ', '.join(f"{k}={as_text(v)}" for k, v in self.settings.items() if k not in _quiet or v != _quiet[k])
         test = '' if self.test is None else f", {self.test.accuracy:.4f} on {len(self.test.targets):,} test images"
         when = '' if self.best_epoch is None or self.best_epoch == len(self.history) - 1 else f" (of epoch {self.best_epoch + 1})"
-        return f"Fitted {self.recipe}({kept}): accuracy {self.accuracy:.4f} on {len(self.targets):,} validation images{when}{test}, {self.parameters:,} parameters, {self.seconds:.1f} s on {self.device}"
+        return f"Fitted {self.recipe}({kept}): accuracy {self.accuracy:.4f} on {len(self.targets):,} validation images{when}{test}, {self.parameters:,} parameters, {self.seconds:.1f} s on {self.device}{f', {self.processes} processes' if self.processes > 1 else ''}"
 
 # Settings that a `Fitted` does not mention when they do nothing
 _quiet = {'patience': 0, 'patience_counts': 'since-best', 'best': True, 'dropout': 0., 'wd': 0., 'clip': 0.}
@@ -446,24 +455,28 @@ class Recipe:
         from fastrecipes.loaders import pick_device
         ini = read_settings()
         settings, shared = self.resolve(settings, ini), global_settings(ini, seed=seed, device=device)
-        seed, device = shared['seed'], pick_device(shared['device'])
-        images = load(shared['source'] if images is None else images, seed=seed)
+        several = _several()
+        seed, device = shared['seed'], (several.start if several else pick_device)(shared['device'])
+        with several.first_here() if several else nullcontext(): images = load(shared['source'] if images is None else images, seed=seed)
         if test and images.test is None: raise InputError(f"{images.source}: there is no test split to report; leave `test` out, or take a set that has one")
         import fastrecipes.nets, fastrecipes.similarity, fastrecipes.training # So that no recipe's time has their import in it
         from fastrecipes.sgd import Diverged
+        if several and checkpoint is not None: several.same_file(checkpoint.path)
         if checkpoint is not None: checkpoint.begin(recipe=self.name, settings=settings, seed=seed, device=device.type, images=images.fingerprint, classes=images.classes)
-        with no_random(seed), torch.enable_grad(), peak_memory(device) as memory: # A Ctrl-C at a bad moment leaves gradients off for the whole session
+        with no_random(seed), torch.enable_grad(), peak_memory(device) as memory, several.noticing() if several else nullcontext(): # A Ctrl-C at a bad moment leaves gradients off for the whole session
             start = time.perf_counter()
             try: outcome = self.func(replace(images, test=None), Run(device, on_epoch, tuple(cbs), checkpoint), **settings)
             except Diverged as e: raise Diverged(f"{self.name}: {e}") from e
             seconds = time.perf_counter() - start
         if not hasattr(outcome, 'derived'): raise TypeError(f"the recipe {self.name} must return a training.Outcome (fit_learner does), not {type(outcome).__name__}")
         model, history, learner, stats, derived, best_epoch, has_probs = outcome
-        judge = lambda split: Judged(predict_scores(model, split.images, stats, device), split.labels, has_probs)
+        scores = lambda x: predict_scores(model, x, stats, device)
+        judge = lambda split: Judged(several.predict_shared(scores, split.images) if several else scores(split.images), split.labels, has_probs)
+        measured = several.first_says if several else lambda measure: measure()
         return Fitted(self.name, settings | derived, model, images.classes, images.shape, stats, has_probs, device, learner, history, best_epoch,
             judge(images.valid), judge(images.test) if test else None, seconds if history is None else float(history.seconds.sum()),
-            predict_ms_per_1000(model, images.valid.images, stats, device), predict_ms(lambda x: predict_scores(model, x, stats, device), images.valid.images, 1, repeats=25),
-            memory.cpu_bytes, memory.gpu_bytes, seed, images, settings)
+            measured(lambda: predict_ms_per_1000(model, images.valid.images, stats, device)), measured(lambda: predict_ms(scores, images.valid.images, 1, repeats=25)),
+            memory.cpu_bytes, memory.gpu_bytes, seed, images, settings, several.n_processes() if several else 1)
 
     def __repr__(self): return f"Recipe {self.name}({', '.join(f'{n}={s.default_text}' for n, s in self.settings.items())}): {self.about}"
 
@@ -569,6 +582,12 @@ def _by_hand(images, run, parts, epochs, lr, bs, schedule, patience, patience_co
     from fastrecipes.sgd import TunedOptim, train_model
     from fastrecipes.training import Best, Outcome, Patience, one_cycle
     model, dls = parts.model.to(run.device), dataloaders(images, bs, run.device)
+    several, together = _several(), {}
+    if several:
+        several.check_shares(dls)
+        several.same_order(dls)
+        together = dict(train=several.train_epoch, validate=several.validate_epoch)
+    served = [several.shared(dl, training=dl is dls.train) if several else dl for dl in dls]
     opt = TunedOptim(model.parameters(), lr, wd, clip, one_cycle(lr) if schedule == 'one-cycle' else None, epochs * len(dls.train))
     watch, top = Patience(patience, patience_counts), Best()
     points = _HandPoints(run.checkpoint, model, opt, tuple(dls.loaders), watch, top)
@@ -578,7 +597,7 @@ def _by_hand(images, run, parts, epochs, lr, bs, schedule, patience, patience_co
         points.epoch(row)
         if run.on_epoch is not None: run.on_epoch(row)
         return stop
-    history = train_model(model, dls.train, dls.valid, opt, len(points.rows) if watch.stop else epochs, parts.loss, on_epoch=on_epoch, rows=points.rows)
+    history = train_model(model, *served, opt, len(points.rows) if watch.stop else epochs, parts.loss, on_epoch=on_epoch, rows=points.rows, **together)
     top.restore(model)
     return Outcome(model, history, derived=dict(epochs=epochs, lr=lr, bs=dls.train.bs), best_epoch=top.epoch)
 

@@ -213,13 +213,15 @@ def train_model(
     metric:Callable=batch_accuracy,
     on_epoch:Callable|None=None, # Called after each epoch with its row, a dict; where it returns something true, training stops
     rows:Iterable[dict]=(), # Rows of earlier epochs, which this goes on from; they count among the `epochs`
+    train:Callable=train_epoch, # Trains for an epoch
+    validate:Callable=validate_epoch, # Validates
 ) -> pd.DataFrame: # Columns epoch, train_loss, valid_loss, accuracy, seconds
     "Train and validate until there are `epochs` epochs (fast.ai lesson 3); raises `Diverged` in the epoch in which a loss is no finite number"
     rows = list(rows)
     for epoch in range(len(rows), epochs):
         start = time.perf_counter()
-        train_loss = train_epoch(model, train_dl, opt, loss_func)
-        valid_loss, accuracy = validate_epoch(model, valid_dl, loss_func, metric)
+        train_loss = train(model, train_dl, opt, loss_func)
+        valid_loss, accuracy = validate(model, valid_dl, loss_func, metric)
         check_losses(epoch, training=train_loss, validation=valid_loss)
         rows.append(dict(epoch=epoch, train_loss=train_loss, valid_loss=valid_loss, accuracy=accuracy, seconds=time.perf_counter() - start))
         if on_epoch is not None and on_epoch(rows[-1]): break

@@ -24,6 +24,7 @@ from pathlib import Path
 import pandas as pd, torch
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
+from fastai.torch_core import num_distrib, rank_distrib
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as from_safetensors, save as to_safetensors
 from . import __version__
@@ -166,6 +167,7 @@ def save(
     folder:str|Path, # Made where needed; replaced as a whole where a model is in it
 ) -> Path: # The folder
     "Keep a fitted model: model.safetensors, card.json and, where there is a history, history.png; raises `InputError` where that cannot be done"
+    if num_distrib() > 1 and rank_distrib(): return Path(folder).expanduser().resolve() # Of several processes the first keeps it
     folder, r = check_model_folder(folder), recipes.get(fitted.recipe)
     if math.prod(fitted.shape) > 2**26: raise InputError(f"images of {fitted.shape} (channels, height, width) are larger than a card allows; take them smaller")
     if r is None or r.parts is None: raise InputError(f"{fitted.recipe}: its model could not be built again from a file; give the recipe its parts, @recipe(parts=...)")

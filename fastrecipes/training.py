@@ -20,7 +20,8 @@ from fastai.callback.core import Callback
 from fastai.callback.progress import ProgressCallback
 from fastai.callback.schedule import ParamScheduler, combined_cos
 from fastai.callback.training import GradientClip
-from fastai.learner import CancelFitException, Learner
+from fastai.learner import CancelFitException, Learner, get_model
+from fastai.torch_core import num_distrib
 from torch import nn
 from .checkpoint import Checkpoint, Checkpoints
 from .images import InputError, new_figure
@@ -128,10 +129,10 @@ class BestWeights(Callback):
 
     def after_epoch(self):
         rows = self.learn.history.rows
-        if len(rows) > self.seen: self.best.update(self.model, rows[-1])
+        if len(rows) > self.seen: self.best.update(get_model(self.model), rows[-1])
         self.seen = len(rows)
 
-    def after_fit(self): self.best.restore(self.model)
+    def after_fit(self): self.best.restore(get_model(self.model))
     def state_dict(self) -> dict: return dict(best=self.best.state_dict(), seen=self.seen)
     def load_state_dict(self, state:dict): self.best.load_state_dict(state['best']); self.seen = state['seen']
 
@@ -169,6 +170,12 @@ def _fit_one_cycle(learn:Learner, epochs:int, lr:float, **kwargs):
     learn.fit(epochs, **kwargs)
 
 # %% ../nbs/07_training.ipynb #a3c31640
+def _all_processes(learn):
+    "Those that a launcher has started, where it has: see `distributed`, which loads Accelerate"
+    if num_distrib() < 2: return nullcontext()
+    from fastrecipes.distributed import distributed
+    return distributed(learn)
+
 def fit_learner(
     learn:Learner,
     epochs:int,
@@ -191,7 +198,7 @@ def fit_learner(
     keep, points = (BestWeights() if best else None), (None if checkpoint is None else Checkpoints(checkpoint))
     added = [history, Finite(), EarlyStop(patience, patience_counts), keep, GradientClip(clip) if clip else None, points, *cbs]
     how = dict(cbs=[cb for cb in added if cb is not None], wd=wd, start_epoch=0 if points is None else points.start)
-    with learn.no_bar(), nullcontext() if own_bar else learn.no_logging():
+    with _all_processes(learn), learn.no_bar(), nullcontext() if own_bar else learn.no_logging():
         try:
             if schedule == 'constant': learn.fit(epochs, lr, **how)
             else: _fit_one_cycle(learn, epochs, lr, **how)
