@@ -11,8 +11,8 @@ __all__ = ['Progress', 'cli', 'Stopped', 'compare', 'fit', 'report', 'list_', 'c
            'main']
 
 # %% ../nbs/13_cli.ipynb #a8a05466
-import json, os, signal, sys, threading, warnings
-from contextlib import contextmanager
+import json, os, re, signal, sys, threading, time, warnings
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from math import isfinite
 from textwrap import wrap
@@ -21,7 +21,7 @@ import click
 from . import __version__
 from .files import explained, is_memory, printable
 from .images import InputError, find_source, no_such, sources
-from .recipes import Count, Setting, as_text, find_settings, get_recipe, global_settings, read_settings, recipes, settings_text
+from .recipes import Count, Setting, as_text, find_settings, get_recipe, global_settings, launched_alone, read_settings, recipes, settings_text
 
 # %% ../nbs/13_cli.ipynb #eeef5d83
 def _options(*options):
@@ -139,11 +139,32 @@ def _load(shared, data, progress):
     "The image set that the options ask for, with its remarks said"
     from fastrecipes.images import load
     progress.start(f"loading {shared['source']}")
-    images = load(shared['source'], seed=shared['seed'], on_done=lambda done, total: progress.tick(done / max(total, 1)), tell=progress.say, **data)
+    with _first_here(): images = load(shared['source'], seed=shared['seed'], on_done=lambda done, total: progress.tick(done / max(total, 1)), tell=progress.say, **data)
     progress.say(repr(images))
     for note in images.notes: progress.say(f'note: {note}')
     if (file := find_settings()) is not None: progress.say(f'settings: {file}')
     return images
+
+def _process() -> tuple: # Its number from 0, and how many there are
+    "Which this is of the processes that a launcher such as torchrun has started"
+    number = lambda name: int(v) if (v := os.environ.get(name, '')).isdecimal() else 0
+    n = max(number('WORLD_SIZE'), 1)
+    return (number('RANK') if n > 1 else 0), n
+
+def _begin(device, progress):
+    "Check the device, and meet the other processes where there are some"
+    from fastrecipes.loaders import pick_device
+    if alone := launched_alone(): click.echo(f'fastrecipes: warning: {alone}', err=True)
+    if (n := _process()[1]) == 1: return pick_device(device)
+    from fastrecipes.distributed import start
+    device = start(device)
+    progress.say(f"{n} processes on {'GPUs' if device.type == 'cuda' else 'CPUs'}, each with a share of every batch")
+
+def _first_here():
+    "For what goes better in one process of a machine first: see `distributed.first_here`"
+    if _process()[1] == 1: return nullcontext()
+    from fastrecipes.distributed import first_here
+    return first_here()
 
 def _check_shape(data):
     "Raise `InputError` for a size or a number of channels that no image has"
@@ -161,10 +182,19 @@ class Stopped(Exception):
 @contextmanager
 def _interruptible():
     "A polite request to end is taken as Ctrl-C"
-    ask = signal.signal(signal.SIGTERM, signal.default_int_handler) if threading.current_thread() is threading.main_thread() else None
+    if threading.current_thread() is not threading.main_thread(): handler = nullcontext()
+    elif _process()[1] > 1:
+        from fastrecipes.distributed import ending as handler
+        handler = handler()
+    else: handler = _sigterm(signal.default_int_handler)
+    with handler: yield
+
+@contextmanager
+def _sigterm(handler):
+    "SIGTERM is handled so for a while"
+    before = signal.signal(signal.SIGTERM, handler)
     try: yield
-    finally:
-        if ask is not None: signal.signal(signal.SIGTERM, ask)
+    finally: signal.signal(signal.SIGTERM, before)
 
 class _Watch:
     "What a comparison shows while it works: the bar of what is in hand, and the table as it grows"
@@ -237,27 +267,32 @@ def compare(ctx, source, names, repeats, curve, seed, device, quiet, out, resume
         if n.strip() not in ('', 'all'): get_recipe(n.strip())
     with _progress(quiet) as progress:
         from fastrecipes.compare import Climb
-        from fastrecipes.loaders import pick_device
-        pick_device(shared['device'])
+        _begin(shared['device'], progress)
         images = _load(shared, data, progress)
         watch = _Watch(progress)
         if out is not None: _what_is_there(out, resume, progress)
-        if track:
+        if track and not _process()[0]:
             from fastrecipes.track import TensorBoard
             watch.tracker = TensorBoard(out)
         climb = watch.climb = Climb(images, names, shared['seed'], shared['device'], on_step=watch.step, on_result=watch.result, on_epoch=watch.epoch, cbs=[_ticker(progress)], test=test,
                                     repeats=repeats, curve=curve, on_failed=watch.failed, out=out, resume=resume, command=_typed(ctx), models=False)
         with _interruptible():
             try: comparison = climb.run()
-            except KeyboardInterrupt: return _stopped(climb, out, as_json, progress)
+            except KeyboardInterrupt as e: return _stopped(climb, out, as_json, progress, str(e) or 'stopped')
             finally: watch.close()
             progress.stop()
             try: _tell(comparison, out, as_json, progress)
             except KeyboardInterrupt: raise Stopped('stopped while the answer was written; ' + ('the same command and --resume gives it, without fitting anything again' if out else 'with --out it would be kept')) from None
             climb.finish()
+            if _process()[1] > 1: _wait_for_all()
     return 0 if all(r.results for r in comparison.rungs) else 2
 
 _repeats = Setting('repeats', get_args(Count)[1], 1)
+
+def _wait_for_all():
+    "No process ends with a bad status, for which the launcher would end the others, before the first has told all"
+    from fastrecipes.distributed import add_up
+    add_up(0)
 
 def _what_is_there(out, resume, progress):
     "Say what a comparison finds in its folder"
@@ -272,6 +307,7 @@ def _typed(ctx) -> str:
 
 def _tell(comparison, out, as_json, progress):
     "The tables, and the files"
+    if _process()[0]: return
     progress.say('')
     if as_json: click.echo(_unicode(json.dumps({k: v for k, v in comparison.to_dict().items() if k != 'pictures'}, ensure_ascii=False, allow_nan=False)))
     else: click.echo(str(comparison))
@@ -284,7 +320,7 @@ def _write(comparison, out) -> list:
     from fastrecipes.report import save_report
     return written + [p for p in save_report([comparison.to_dict()], out) if p.suffix == '.html']
 
-def _stopped(climb, out, as_json, progress):
+def _stopped(climb, out, as_json, progress, why='stopped'):
     "What there is when somebody says stop"
     progress.stop()
     done, whole = len(climb.comparison.results), len(climb.asked)
@@ -292,8 +328,8 @@ def _stopped(climb, out, as_json, progress):
     try:
         if done: _tell(climb.comparison, out, as_json, progress)
     except KeyboardInterrupt: pass # Once more: then without the files, which --resume writes
-    if out is None: raise Stopped(f"stopped; {far} were finished" if done else 'stopped')
-    raise Stopped(f"stopped; {far} are finished; go on with the same command and --resume")
+    if out is None: raise Stopped(f"{why}; {far} were finished" if done else why)
+    raise Stopped(f"{why}; {far} are finished; go on with the same command and --resume")
 
 # %% ../nbs/13_cli.ipynb #00ec6f82
 class _Fit(click.Group):
@@ -344,9 +380,8 @@ def _fit(r, asked, data, quiet, out, test, every, resume, settings):
     if out is None and (every is not None or resume): raise InputError("a checkpoint needs a place: name a folder with --out DIR")
     if every is not None: every = _every.read(every, 'fit')
     with _progress(quiet) as progress:
-        from fastrecipes.loaders import pick_device
-        pick_device(shared['device'])
-        point = None if out is None else _checkpoint(out, every, resume)
+        _begin(shared['device'], progress)
+        with _first_here(): point = None if out is None else _checkpoint(out, every, resume)
         was = '' if out is None else _what_was_there(out)
         images = _load(shared, data, progress)
         if resume and (done := _finished(point, r, wanted, shared['seed'], images, test)):
@@ -409,11 +444,11 @@ def _stoppable(point):
     "Ctrl-C, or a polite request to end, writes the checkpoint and says how to go on"
     try:
         with _interruptible(): yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as e:
         if point is None: raise
         point.write()
         if point.saved is None: raise
-        raise Stopped(f"stopped; epochs 1 to {point.saved + 1} are in {point.path}; go on with the same command and --resume") from None
+        raise Stopped(f"{str(e) or 'stopped'}; epochs 1 to {point.saved + 1} are in {point.path}; go on with the same command and --resume") from None
 
 # %% ../nbs/13_cli.ipynb #5ca3523c
 @cli.command()
@@ -631,27 +666,50 @@ def _progress(quiet:bool):
     "A `Progress` that is taken away at the end, whatever happens; library warnings that tell a user nothing stay away"
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', message='`torch.jit.script` is deprecated')
+        warnings.filterwarnings('ignore', message=re.escape(launched_alone()) or '(?!)') # It is said already
         progress = Progress(quiet)
         warnings.showwarning = lambda message, *rest: progress.say(f'warning: {message}')
-        try: yield progress
+        try:
+            with _noticing(): yield progress
         finally: progress.stop()
 
-def main(args=None):
-    "The console command: run `cli` and exit with 0, 1 or 2 (130 for Ctrl-C)"
-    try: status = cli.main(args, prog_name='fastrecipes', standalone_mode=False, obj=list(sys.argv[1:] if args is None else args)) or 0
-    except click.exceptions.NoArgsIsHelpError as e: click.echo(e.ctx.get_help()); status = 0
-    except (InputError, click.ClickException) as e:
-        text = str(e) if isinstance(e, InputError) else e.format_message()
-        click.echo('fastrecipes: ' + printable(' '.join(text.split())), err=True)
-        status = 2
-    except Stopped as e:
-        click.echo(f'fastrecipes: {e}', err=True)
-        status = 130
-    except (KeyboardInterrupt, click.Abort):
-        click.echo('fastrecipes: stopped', err=True)
-        status = 130
+def _noticing():
+    "For a command of several processes: see `distributed.noticing`"
+    if _process()[1] == 1: return nullcontext()
+    from fastrecipes.distributed import noticing
+    return noticing()
+
+def _run(args) -> tuple: # Exit status, the line that says why, and the exception
+    "Run `cli`"
+    try: return cli.main(args, prog_name='fastrecipes', standalone_mode=False, obj=list(sys.argv[1:] if args is None else args)) or 0, None, None
+    except click.exceptions.NoArgsIsHelpError as e: click.echo(e.ctx.get_help())
+    except (InputError, click.ClickException) as e: return 2, printable(' '.join((str(e) if isinstance(e, InputError) else e.format_message()).split())), e
+    except (KeyboardInterrupt, Stopped, click.Abort) as e: return 130, str(e) or 'stopped', e
     except Exception as e:
         if os.environ.get('FASTRECIPES_DEBUG'): raise
-        click.echo('fastrecipes: ' + '; '.join(explained(e)), err=True)
-        status = 2 if is_memory(e) else 1
+        return 2 if is_memory(e) else 1, '; '.join(explained(e)), e
+    return 0, None, None
+
+def _last_words(line, error, rank):
+    "Of several processes: the first says why it ends; another says what nobody else has said"
+    there = sys.modules.get('fastrecipes.distributed')
+    first_to_tell = there.first_to_tell if there else lambda: True
+    if there and there.is_lost(error): speaks = first_to_tell()
+    elif rank == 0: speaks = first_to_tell() or True
+    else:
+        time.sleep(0 if isinstance(error, KeyboardInterrupt) else 10) # If the first has the same to say, the launcher ends this one meanwhile
+        speaks = not isinstance(error, (KeyboardInterrupt, Stopped)) and first_to_tell()
+        line = f'process {rank}: {line}'
+    if speaks: click.echo(f'fastrecipes: {line}', file=sys.__stderr__)
+
+def main(args=None):
+    "The console command: run `cli` and exit with 0, 1 or 2 (130 for Ctrl-C); of several processes the first prints"
+    rank, n = _process()
+    if rank: sys.stdout = sys.stderr = open(os.devnull, 'w')
+    status, line, error = _run(args)
+    if n > 1 and line is not None:
+        _last_words(line, error, rank)
+        sys.stdout.flush()
+        os._exit(status) # Nothing is waited for that the others were part of
+    if line is not None: click.echo(f'fastrecipes: {line}', err=True)
     sys.exit(status)

@@ -27,14 +27,14 @@ from typing import NamedTuple
 import pandas as pd
 from . import __version__
 from .chance import over_seeds, paired_difference, seeds_difference, wilson
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, _not_first
 from .cost import Cost
 from .curves import FRACTIONS, learning_curve, p_text, part_sizes
 from .failures import failures_of, pictures_of, shared_failures
 from .files import InputError, alive, check_out, explained, no_such, printable, write_atomic
 from .images import BLUE, ImageSet, ORANGE, load, new_figure
 from .loaders import pick_device
-from .recipes import Fitted, Judged, fit, get_recipe, global_settings, ladder, recipes
+from .recipes import Fitted, Judged, fit, get_recipe, global_settings, ladder, recipes, _several
 from .verdict import verdict
 
 # %% ../nbs/10_compare.ipynb #90dc4a48
@@ -340,6 +340,7 @@ class _Points(dict):
         except (OSError, ValueError, TypeError): pass # Nothing there, or nothing to be used: they are fitted again
     def __setitem__(self, key, point):
         super().__setitem__(key, point)
+        if _not_first(): return
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(self.path, json.dumps(self).encode())
@@ -363,7 +364,7 @@ class Shelf:
 
     def _clear(self):
         "Remove what we have written there, and nothing else"
-        if not self.folder.is_dir(): return
+        if _not_first() or not self.folder.is_dir(): return
         try:
             for place, _ in self._places():
                 for kept in (_Kept(place), Checkpoint(place)): kept.remove()
@@ -380,11 +381,13 @@ class Shelf:
         if seeds and seed not in seeds: raise InputError(f"{self.folder}: is of a comparison with seed {seeds[0]}, not {seed}; resume with the same, or choose another folder")
 
     def begin(self):
+        if _not_first(): return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.mark.touch()
         except OSError as e: raise InputError(f"{self.folder}: cannot be written ({e.strerror or e}); choose another folder") from e
-    def finish(self): self.mark.unlink(missing_ok=True)
+    def finish(self):
+        if not _not_first(): self.mark.unlink(missing_ok=True)
     def place(self, recipe:str, seed:int) -> Path: return self.folder/f'{recipe}-{seed}'
     def checkpoint(self, recipe:str, seed:int) -> Checkpoint: return Checkpoint(self.place(recipe, seed), resume=True)
     @property
@@ -492,6 +495,7 @@ class Climb:
         "Read all that is kept before anything is fitted, so that what cannot be gone on with is said at once"
         self.shelf.check_seed(self.seed)
         self.kept = {(n, s): r for n, s in steps if (r := self.shelf.get(n, s, self.images, **self._run(n))) is not None}
+        if (several := _several()): several.add_up(0) # All processes have looked before the first writes
         self.shelf.begin()
 
     def _step(self, i:int, name:str, seed:int):
@@ -520,6 +524,7 @@ class Climb:
             except InputError as e: warnings.warn(str(e))
             raise
         except Exception as e:
+            if not isinstance(e, InputError) and _several(): raise # The other processes may know nothing of it, and would wait for this one
             reason, cure = _told(e)
             reason = reason.removeprefix(f'{name}: ')
         if seed == self.seed: self.failed[name] = reason, cure

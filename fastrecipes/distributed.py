@@ -10,7 +10,8 @@ clearly what has happened when a process is lost."""
 # %% auto #0
 __all__ = ['n_processes', 'rank', 'start', 'add_up', 'first_says', 'first_here', 'share_of', 'join_shares', 'predict_shared',
            'ShardedDL', 'CutDL', 'shared', 'own_randomness', 'same_order', 'check_shares', 'average_gradients',
-           'train_epoch', 'validate_epoch', 'Together', 'distributed', 'Lost', 'noticing', 'first_to_tell', 'same_file']
+           'train_epoch', 'validate_epoch', 'Together', 'distributed', 'Lost', 'is_lost', 'noticing', 'first_to_tell',
+           'ending', 'same_file']
 
 # %% ../nbs/07_distributed.ipynb #696706f4
 import atexit, copy, os, signal, socket, sys, threading, time, warnings
@@ -355,30 +356,59 @@ def distributed(
         together.undo()
         learn.remove_cb(together)
 
-# %% ../nbs/07_distributed.ipynb #640a15c8
+# %% ../nbs/07_distributed.ipynb #6e9facaf
 class Lost(KeyboardInterrupt):
     "Another process has ended, so this one cannot go on: taken as a wish to stop, so that what is done is kept"
 
-_alone = "another process has ended or the launcher was told to stop, so this one cannot go on"
-
-def _is_lost(e:BaseException) -> bool:
-    "Whether the engine lost touch with another process"
+def _of_engine(e:BaseException) -> bool:
+    "Whether PyTorch's engine says so"
     said = str(e).lower()
     return isinstance(e, dist.DistError) or isinstance(e, RuntimeError) and any(w in said for w in ('gloo', 'nccl', 'connection closed by peer', 'connection reset', 'broken pipe'))
+
+def is_lost(e:BaseException|None) -> bool:
+    "Whether `e` comes from the loss of another process"
+    return e is not None and (isinstance(e, Lost) or is_lost(e.__context__))
 
 @contextmanager
 def noticing():
     "What the engine says when another process is gone becomes `Lost`"
     try: yield
     except Exception as e:
-        if n_processes() == 1 or not _is_lost(e): raise
+        if n_processes() == 1 or not _of_engine(e): raise
         if threading.current_thread() is threading.main_thread(): signal.signal(signal.SIGTERM, signal.SIG_IGN) # The launcher's, which would come in the midst of saying so
-        raise Lost(f"{_alone} ({_first_line(e)})") from e
+        raise Lost(f"another of the {n_processes()} processes has ended, so this one cannot go on") from e
 
-def first_to_tell(what:str='lost') -> bool:
-    "Whether no other process has told the user of this yet"
-    try: return dist.distributed_c10d._get_default_store().add(f'fastrecipes/{what}', 1) == 1
+def first_to_tell() -> bool:
+    "Whether no other process has told the user yet why all end"
+    try: return dist.distributed_c10d._get_default_store().add('fastrecipes/told', 1) == 1
     except Exception: return True # Those who could know are gone
+
+# %% ../nbs/07_distributed.ipynb #a5e0fba4
+def _asked_to_end(*_):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Lost("the launcher ends all processes, since it was told to or one of them has ended")
+
+@contextmanager
+def ending(
+    seconds:float=10., # That the main thread has to end politely
+):
+    """While the body runs, a request to end (SIGTERM) raises `Lost`; where the engine does not let go of the main thread, neither for that nor
+    for Ctrl-C, the process ends itself"""
+    hears, tells = socket.socketpair()
+    tells.setblocking(False)
+    before, old, over = signal.signal(signal.SIGTERM, _asked_to_end), signal.set_wakeup_fd(tells.fileno(), warn_on_full_buffer=False), threading.Event()
+    def watch():
+        while (number := hears.recv(1)) and number[0] not in (signal.SIGTERM, signal.SIGINT): pass
+        if number and not over.wait(seconds):
+            if first_to_tell(): os.write(2, b'fastrecipes: stopped, since the launcher ends all processes and this one waited for another\n')
+            os._exit(130)
+    threading.Thread(target=watch, daemon=True, name='ending').start()
+    try: yield
+    finally:
+        over.set()
+        signal.set_wakeup_fd(old)
+        if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN: signal.signal(signal.SIGTERM, before)
+        tells.close()
 
 # %% ../nbs/07_distributed.ipynb #c1578a73
 def same_file(

@@ -9,12 +9,12 @@ compared fairly. Here is the machinery, which is small, and then the recipes: th
 # %% auto #0
 __all__ = ['Count', 'Whole', 'Rate', 'Amount', 'Share', 'Widths', 'Switch', 'GLOBAL', 'recipes', 'Kind', 'Setting', 'as_text',
            'settings_of', 'training_settings', 'find_settings', 'read_settings', 'global_settings', 'settings_text',
-           'Run', 'predict_scores', 'predict_ms_per_1000', 'Classifier', 'Judged', 'Fitted', 'Recipe', 'recipe',
-           'ladder', 'get_recipe', 'Parts', 'similarity', 'squared_length', 'auto_lr', 'sgd', 'linear', 'simple_net',
-           'mlp', 'resnet18', 'logistic', 'fit']
+           'launched_alone', 'Run', 'predict_scores', 'predict_ms_per_1000', 'Classifier', 'Judged', 'Fitted', 'Recipe',
+           'recipe', 'ladder', 'get_recipe', 'Parts', 'similarity', 'squared_length', 'auto_lr', 'sgd', 'linear',
+           'simple_net', 'mlp', 'resnet18', 'logistic', 'fit']
 
 # %% ../nbs/08_recipes.ipynb #de66aa6c
-import inspect, math, os, re, time
+import inspect, math, os, re, time, warnings
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from configparser import ConfigParser, Error as ConfigError
@@ -219,9 +219,18 @@ def settings_text() -> str:
     return '\n'.join(lines) + '\n'
 
 # %% ../nbs/08_recipes.ipynb #19298567
+def launched_alone() -> str: # What to say; nothing where all is well
+    "Several processes were asked of a launcher, and this one was not told of the others"
+    env = os.environ
+    if int(env.get('WORLD_SIZE') or 0) > 0: return ''
+    if 'ACCELERATE_MIXED_PRECISION' in env and 'MASTER_PORT' in env: return 'accelerate was asked for several processes and started one; start them with torchrun --nproc-per-node N, or accelerate launch --multi_gpu, without --cpu (fastrecipes takes the CPU where there is no GPU, and with --device cpu)'
+    tasks = next((n for n in ('SLURM_STEP_NUM_TASKS', 'OMPI_COMM_WORLD_SIZE', 'PMI_SIZE') if (env.get(n) or '1') != '1'), None)
+    return f"{tasks}={env[tasks]}: each of these processes trains by itself; let srun or mpirun start one torchrun a machine, and torchrun the processes" if tasks else ''
+
 def _several():
     "The module `distributed` where a launcher has started several processes, else None: one process needs no Accelerate"
     from fastai.torch_core import num_distrib
+    if alone := launched_alone(): warnings.warn(alone)
     if num_distrib() < 2: return None
     from fastrecipes import distributed
     return distributed
