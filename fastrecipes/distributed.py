@@ -14,18 +14,19 @@ __all__ = ['n_processes', 'rank', 'start', 'add_up', 'first_says', 'first_here',
            'ending', 'same_file']
 
 # %% ../nbs/07_distributed.ipynb #696706f4
-import atexit, copy, os, signal, socket, sys, threading, time, warnings
+import atexit, os, signal, socket, threading, warnings
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from datetime import timedelta
 import torch, torch.distributed as dist
 from fastai.callback.core import Callback
 from fastai.data.core import DataLoaders
-from fastai.learner import AvgSmoothLoss, Learner, Recorder
-from fastai.torch_core import apply, find_bs, num_distrib, rank_distrib, to_detach
+from fastai.learner import Learner, Recorder
+from fastai.torch_core import apply, find_bs, num_distrib, rank_distrib
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from .images import InputError
+from .learner import SmoothLoss
 from .loaders import ImageDL, pick_device
 from .sgd import batch_accuracy, calc_grad, evaluating, mnist_loss
 try: from fastai.distributed import DistributedDL, DistributedTrainer
@@ -262,12 +263,6 @@ def validate_epoch(model, dl, loss_func=mnist_loss, metric=batch_accuracy) -> tu
     return (loss / count, right / count) if count else (float('nan'), float('nan'))
 
 # %% ../nbs/07_distributed.ipynb #5ef8b353
-class _OwnSmoothLoss(AvgSmoothLoss):
-    "The smooth loss of this process's shares; fastai's asks all processes after every batch"
-    def accumulate(self, learn):
-        self.count += 1
-        self.val = torch.lerp(to_detach(learn.loss.mean(), gather=False), self.val, self.beta)
-
 class Together(DistributedTrainer):
     """fastai's `DistributedTrainer`, mended: batches cut as one process would have them, losses and metrics added up once an epoch, the learner given
     back as it was whatever happens, and nothing that assumes CUDA"""
@@ -284,7 +279,7 @@ class Together(DistributedTrainer):
             self.learn.model = self.accelerator.prepare(nn.SyncBatchNorm.convert_sync_batchnorm(self.model) if self.sync_bn else self.model)
         same_order(self.dls)
         r = getattr(self.learn, 'recorder', None)
-        if r is not None: self.smooth, vars(r)['smooth_loss'] = r.smooth_loss, _OwnSmoothLoss(r.smooth_loss.beta)
+        if r is not None: self.smooth, vars(r)['smooth_loss'] = r.smooth_loss, SmoothLoss(r.smooth_loss.beta) # fastai's asks all processes after every batch
 
     def before_train(self): self.learn.dl = shared(self.dl, training=True)
     def before_validate(self): self.learn.dl = shared(self.dl, training=False)

@@ -1,0 +1,227 @@
+"""Several processes do what one does: batches in shares, the same gradients, each image counted once, one voice, and a clear end when a process is lost.
+
+Two real processes over loopback do all that tests/several.py asks for, once; this process does the same alone."""
+import importlib.util, json, os, re, signal, subprocess, sys, time
+from pathlib import Path
+import pytest, torch
+import several
+from conftest import refused
+from fastrecipes import distributed as d
+from fastrecipes.checkpoint import Checkpoint
+from fastrecipes.images import load
+from fastrecipes.recipes import fit, launched_alone
+from fastrecipes.store import read_card
+
+HERE, ROOT = Path(__file__).parent, Path(__file__).parent.parent
+if not importlib.util.find_spec('accelerate'): pytest.skip('several processes train through Accelerate, which is not installed', allow_module_level=True)
+ALONE = {k: v for k, v in os.environ.items() if k not in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT')} | {'OMP_NUM_THREADS': '1', 'PYTHONPATH': os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])}
+TWO = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2']
+
+
+def two(*args, cwd=None, start=subprocess.run, **kwargs):
+    "Two processes"
+    return start([*TWO, *args], cwd=cwd, env=ALONE | {'FASTAI_HOME': os.environ['FASTAI_HOME'], 'FASTRECIPES_CACHE': os.environ['FASTRECIPES_CACHE']}, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **kwargs)
+
+
+@pytest.fixture(scope='module')
+def saw(tmp_path_factory):
+    "What one process saw, and each of two; and the folder"
+    out = tmp_path_factory.mktemp('several')
+    several.main(out)
+    long = dict(several.LONG)
+    try: fit(long.pop('recipe'), 'digits', device='cpu', on_epoch=several.stop_after(3), checkpoint=Checkpoint(out/'by-1', every=1), **long)
+    except KeyboardInterrupt: pass
+    done = two(HERE/'several.py', out, cwd=out, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout == '', done.stdout
+    return [json.loads((out/f'saw-{name}.json').read_text()) for name in ('1-0', '2-0', '2-1')] + [out]
+
+
+def far(a, b) -> float:
+    "The largest difference"
+    a, b = (torch.tensor(v, dtype=torch.float64) for v in (a, b))
+    assert a.shape == b.shape
+    return (a - b).abs().max().item()
+
+
+@pytest.mark.parametrize('name', several.FITS)
+def test_two_processes_arrive_where_one_does(saw, name):
+    one, first, second = (s['fits'][name] for s in saw[:3])
+    assert far(one['weights'], first['weights']) < 2e-6 and first['weights'] == second['weights']
+    assert far(one['rows'], first['rows']) < 2e-6 and first['rows'] == second['rows']
+    assert far(one['scores'], first['scores']) < 1e-5 and first['scores'] == second['scores']
+    assert one['settings'] == first['settings'], 'batch size, best epoch'
+
+def test_epochs_change_the_weights_of_every_fit(saw):
+    "Or nothing would be shown above"
+    for name, f in saw[0]['fits'].items():
+        epochs = f['rows']
+        assert abs(epochs[0][1] - epochs[1][1]) > 1e-4, name
+
+def test_gradients_are_those_of_the_whole_batch(saw):
+    "100 images are cut into 50 and 50, the last 37 of an epoch into 18 and 19"
+    one, first, second = (s['pairs']['gradients'] for s in saw[:3])
+    assert len(one) == 15 and max(far(a, b) for a, b in zip(one, first)) < 1e-6 and first == second
+    assert min(max(map(abs, g)) for g in one) > 1e-3
+
+def test_the_order_of_images_is_that_of_the_first_process_whatever_the_others_drew(saw):
+    one, first, second = (s['pairs'] for s in saw[:3])
+    assert far(one['weights'], first['weights']) < 1e-6 and first['weights'] == second['weights']
+
+@pytest.mark.parametrize('which', ['norm', 'pairs'])
+def test_validation_counts_each_image_once_and_predictions_keep_their_order(saw, which):
+    images = load('digits')
+    for s in saw[1:3]:
+        got = s[which]
+        assert got['targets'] == images.valid.labels.tolist()
+        right = (torch.tensor(got['preds']).argmax(1) == images.valid.labels).double().mean().item()
+        assert got['values'][2] == got['again'][1] == pytest.approx(right, abs=1e-12)
+        assert got['values'][1] == got['again'][0] == pytest.approx(sum(got['losses']) / len(got['losses']), abs=1e-6)
+    assert saw[1][which]['preds'] == saw[2][which]['preds']
+
+def test_batch_norm_keeps_the_mean_over_the_whole_batch(saw):
+    "Its first layer sees pixels, so its statistics depend on nothing else; the weights after it may differ, since each process normalises by its own share"
+    one, first, second = (s['norm']['weights'] for s in saw[:3])
+    mean = 2 # After weight and bias: running mean, running variance, number of batches
+    assert far(one[mean], first[mean]) < 1e-6 and one[mean] > .1
+    assert far(one[mean + 1], first[mean + 1]) < 2e-3 and first == second
+    assert one[mean + 2] == first[mean + 2] == 14
+
+def test_a_learner_is_wrapped_while_it_is_fitted_and_given_back_as_it_was(saw):
+    for s in saw[1:3]:
+        assert s['norm']['wrapped'] == 'DistributedDataParallel' and s['norm']['after'] == 'Sequential'
+        assert s['norm']['callbacks'] == saw[0]['norm']['callbacks']
+        assert s['after an error'] == ['Sequential', saw[0]['norm']['callbacks'], 'AvgSmoothLoss']
+
+def test_dropout_differs_between_processes_and_random_states_are_as_before(saw):
+    _, first, second, _ = saw
+    assert first['own'] != second['own'] and first['shared again'] == second['shared again']
+    assert first['state kept'] and second['state kept']
+
+def test_only_the_first_process_keeps_the_model(saw):
+    out = saw[3]
+    assert read_card(out/'kept-0')['recipe'] == 'mlp' and not (out/'kept-1').exists()
+
+def test_what_a_fit_says_names_the_processes_and_times_are_the_first_ones(saw):
+    _, first, second, _ = saw
+    for name in several.FITS:
+        assert first['fits'][name]['said'].endswith('on cpu, 2 processes') and first['fits'][name]['ms'] == second['fits'][name]['ms']
+
+def test_batches_too_small_and_apple_gpus_are_refused_in_every_process(saw):
+    for s in saw[1:3]:
+        for said in s['small']: assert 'bs of 4 or more' in said and '\n' not in said
+        assert 'device cpu' in s['mps']
+
+def test_a_checkpoint_of_one_process_is_finished_by_two_and_one_of_two_by_one(saw):
+    _, first, second, out = saw
+    long = dict(several.LONG)
+    name = long.pop('recipe')
+    whole = several.flat(fit(name, 'digits', device='cpu', **long).model)
+    assert far(whole, first['resumed']) < 1e-5 and first['resumed'] == second['resumed']
+    point, rows = Checkpoint(out/'by-2', resume=True), []
+    resumed = fit(name, 'digits', device='cpu', checkpoint=point, on_epoch=rows.append, **long)
+    assert [r['epoch'] for r in rows] == [2, 3], 'two processes keep every epoch; the third was stopped in its end'
+    assert far(whole, several.flat(resumed.model)) < 1e-5
+
+
+def processes_of(launcher) -> dict:
+    "The processes that a launcher has started, by their rank"
+    import psutil
+    return {p.environ()['RANK']: p for p in psutil.Process(launcher.pid).children() if 'RANK' in p.environ()}
+
+@pytest.mark.parametrize('killed', ['1', '0'])
+def test_a_killed_process_ends_the_other_with_a_line_and_costs_an_epoch(tmp_path, killed):
+    run = two('-m', 'fastrecipes', 'fit', 'sgd', '--epochs', '1000000', '--bs', '256', '--out', 'kept', cwd=tmp_path, start=subprocess.Popen)
+    try:
+        point = tmp_path/'kept'/'checkpoint.safetensors'
+        until = time.monotonic() + 120
+        while not point.exists() and time.monotonic() < until and run.poll() is None: time.sleep(.05)
+        os.kill(processes_of(run)[killed].pid, signal.SIGKILL)
+        start = time.monotonic()
+        out, err = run.communicate(timeout=60)
+        assert time.monotonic() - start < 30 and run.returncode
+    finally: run.kill()
+    lines = [line for line in err.splitlines() if line.startswith('fastrecipes: ')]
+    assert len(lines) == 1 and out == '' and '--resume' in lines[0], err
+    assert re.search('process(es)? (has ended|ends)|launcher', lines[0])
+    epochs = [int(line.split()[0]) for line in err.splitlines() if re.match(r' +\d+ +\d', line)]
+    kept = int(re.search(r'epochs 1 to (\d+) ', lines[0])[1])
+    assert kept in (epochs[-1], epochs[-1] + 1) or killed == '0' # The first prints, so its last line may be lost with it
+    assert not list((tmp_path/'kept').glob('.*'))
+    from safetensors import safe_open
+    with safe_open(point, 'pt') as f: assert int(f.metadata()['epoch']) + 1 in (kept - 1, kept, kept + 1)
+
+def test_a_mistake_is_told_once(tmp_path):
+    done = two('-m', 'fastrecipes', 'fit', 'linear', 'nosuch', cwd=tmp_path, timeout=120)
+    assert done.stdout == '' and done.returncode
+    assert [line for line in done.stderr.splitlines() if line.startswith('fastrecipes: ')] == ["fastrecipes: unknown source 'nosuch': there are digits, mnist_sample, mnist, or the path of a folder of images"]
+
+def test_two_processes_compare_and_one_prints_and_writes(tmp_path):
+    command = '-m', 'fastrecipes', 'compare', '--classes', '3,7', '-r', 'similarity,sgd', '--out', 'there'
+    done = two(*command, '--json', cwd=tmp_path, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert [r['recipe'] for r in json.loads(done.stdout)['rungs']] == ['similarity', 'sgd']
+    assert done.stderr.count('2 processes on CPUs') == 1 and done.stderr.count('sgd  ') == 1
+    assert (tmp_path/'there'/'report.html').exists() and not (tmp_path/'there'/'rungs'/'unfinished').exists()
+
+
+def test_shares_differ_by_one_at_most_and_leave_nothing_out(monkeypatch):
+    for of in range(1, 9):
+        monkeypatch.setenv('WORLD_SIZE', str(of))
+        for n in range(40):
+            shares = [d.share_of(n, i) for i in range(of)]
+            assert [x for s in shares for x in range(n)[s]] == list(range(n))
+            assert max(s.stop - s.start for s in shares) - min(s.stop - s.start for s in shares) <= 1
+
+def test_a_process_that_was_not_told_of_the_others_says_so(monkeypatch):
+    for name in ('WORLD_SIZE', 'MASTER_PORT', 'ACCELERATE_MIXED_PRECISION', 'SLURM_STEP_NUM_TASKS'): monkeypatch.delenv(name, raising=False)
+    assert launched_alone() == ''
+    monkeypatch.setenv('ACCELERATE_MIXED_PRECISION', 'no')
+    assert launched_alone() == '', 'accelerate was asked for one'
+    monkeypatch.setenv('MASTER_PORT', '29500')
+    assert 'torchrun' in launched_alone() and 'started one' in launched_alone()
+    with pytest.warns(UserWarning, match='started one'): fit('similarity', 'digits')
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    assert launched_alone() == ''
+    monkeypatch.delenv('WORLD_SIZE')
+    monkeypatch.delenv('ACCELERATE_MIXED_PRECISION')
+    monkeypatch.setenv('SLURM_STEP_NUM_TASKS', '4')
+    assert 'SLURM_STEP_NUM_TASKS=4' in launched_alone()
+
+def test_accelerate_on_the_cpu_is_noticed(tmp_path):
+    "The command as people type it"
+    done = subprocess.run([sys.executable, '-m', 'accelerate.commands.launch', '--cpu', '--num_processes', '2', '-m', 'fastrecipes', 'fit', 'similarity'], cwd=tmp_path, env=ALONE, text=True, capture_output=True)
+    if 'huggingface_hub' in done.stderr and done.returncode: pytest.skip('the accelerate command needs huggingface_hub')
+    assert done.returncode == 0 and len([line for line in done.stderr.splitlines() if 'asked for several processes and started one' in line]) == 1, done.stderr
+
+def test_half_an_environment_and_processes_that_never_come_are_one_clear_line(monkeypatch):
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    for name in ('RANK', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT'): monkeypatch.delenv(name, raising=False)
+    with refused('WORLD_SIZE=2', 'RANK', 'torchrun'): d.start('cpu')
+    for name, v in dict(RANK='0', LOCAL_RANK='0', MASTER_ADDR='localhost', MASTER_PORT='0').items(): monkeypatch.setenv(name, v)
+    with refused('2 processes did not meet', 'WORLD_SIZE=2'): d._join(torch.device('cpu'), seconds=1)
+
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    for name, v in dict(WORLD_SIZE='4', LOCAL_RANK='1', LOCAL_WORLD_SIZE='4').items(): monkeypatch.setenv(name, v)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    with refused('4 processes', '2 GPUs', '--nproc-per-node 2'): d._own_device('auto')
+    monkeypatch.setenv('LOCAL_WORLD_SIZE', '2')
+    with refused("'cuda:0'", 'cuda:1'): d._own_device('cuda:0')
+
+def test_a_process_that_the_engine_holds_ends_itself_when_asked(tmp_path):
+    "It waits in C++ for a key that nobody will write, where no Python handler runs"
+    code = """import torch.distributed as dist, datetime
+from fastrecipes.distributed import ending
+store = dist.TCPStore('localhost', 0, 1, True, timeout=datetime.timedelta(seconds=100))
+with ending(.5):
+    print('waiting', flush=True)
+    store.get('never')"""
+    held = subprocess.Popen([sys.executable, '-c', code], env=ALONE, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        assert held.stdout.readline() == 'waiting\n'
+        time.sleep(.3)
+        held.terminate()
+        _, err = held.communicate(timeout=30)
+    finally: held.kill()
+    assert held.returncode == 130 and 'fastrecipes: stopped' in err
