@@ -1,7 +1,7 @@
 """More than one process, on one machine or on many: the same training, with every batch cut into shares
 
 One process has one GPU, or a few cores. Several processes can share the work of each batch, and still take the very step that one
-process would have taken, because the mean of the shares' gradients is the gradient of the whole batch. PyTorch moves the numbers and
+process would have taken, because the mean of the shares' gradients is the gradient of the whole batch. PyTorch moves the numbers;
 fastai and Accelerate drive it. What is here cuts the batches, counts every image once, keeps the order of predictions, and says
 clearly what has happened when a process is lost."""
 
@@ -41,7 +41,7 @@ def rank() -> int: # From 0
     "Which of them this is"
     return rank_distrib() if n_processes() > 1 else 0
 
-# %% ../nbs/07_distributed.ipynb #24b590b0
+# %% ../nbs/07_distributed.ipynb #00ce8ab1
 def _own_device(device) -> torch.device:
     "This process's device"
     name, local = 'auto' if device is None else str(device), int(os.environ['LOCAL_RANK'])
@@ -55,6 +55,7 @@ def _own_device(device) -> torch.device:
         torch.cuda.set_device(local)
     return pick_device(kind if kind in ('cuda', 'cpu') else name)
 
+# %% ../nbs/07_distributed.ipynb #f8b5e016
 def _join(device, seconds:float=300.):
     "Meet the other processes"
     n = n_processes()
@@ -69,6 +70,7 @@ def _first_line(e:BaseException) -> str: return (str(e).rsplit('\n\t')[-1].strip
 def _leave():
     if dist.is_initialized(): dist.destroy_process_group()
 
+# %% ../nbs/07_distributed.ipynb #27b10723
 def start(
     device:str|torch.device|None='auto', # As in `pick_device`; 'auto': the GPU of this process where there are GPUs, else the CPU
 ) -> torch.device: # Where this process computes
@@ -80,7 +82,7 @@ def start(
     if not dist.is_initialized(): _join(device)
     return device
 
-# %% ../nbs/07_distributed.ipynb #7d836274
+# %% ../nbs/07_distributed.ipynb #3f40ec51
 def add_up(
     *numbers, # Numbers, or tensors of one
 ) -> list: # The sum of each over all processes, as a float; the same in every process, to the last bit
@@ -97,6 +99,7 @@ def first_says(
     if n_processes() > 1: dist.broadcast(value, 0)
     return value.item()
 
+# %% ../nbs/07_distributed.ipynb #ac8caf55
 @contextmanager
 def first_here():
     "The body runs in the first process of every machine, then in the others: what the first has put into a cache, they find there"
@@ -105,6 +108,7 @@ def first_here():
     yield
     if first and n_processes() > 1: add_up(0)
 
+# %% ../nbs/07_distributed.ipynb #ef76ce94
 def share_of(
     n:int, # Things, in a row
     i:int|None=None, # A process; None: this one
@@ -115,6 +119,7 @@ def share_of(
 
 def _size(s:slice) -> int: return s.stop - s.start
 
+# %% ../nbs/07_distributed.ipynb #5cec2e33
 def join_shares(
     t:torch.Tensor, # This process's `share_of(n)` rows
     n:int, # In all
@@ -134,7 +139,7 @@ def predict_shared(
     "Predict with the images cut over the processes"
     return predict(images) if len(images) < n_processes() else join_shares(predict(images[share_of(len(images))]), len(images))
 
-# %% ../nbs/07_distributed.ipynb #ac3b51df
+# %% ../nbs/07_distributed.ipynb #157f2440
 class _Shares:
     "What makes a loader give this process its share of each batch"
     def _cut(self, n:int) -> slice:
@@ -166,6 +171,7 @@ class _Shares:
         else:
             with own_randomness(): yield from batches
 
+# %% ../nbs/07_distributed.ipynb #7fd191c6
 class ShardedDL(_Shares, ImageDL):
     "An `ImageDL` of which every process gets its share of each batch, in the order that one process would have"
     def __init__(self, dl:ImageDL, training:bool):
@@ -179,6 +185,7 @@ class ShardedDL(_Shares, ImageDL):
     def _batch(self, idxs): return super()._batch(idxs[self._cut(len(idxs))])
     def __iter__(self): return self._same_everywhere(super().__iter__())
 
+# %% ../nbs/07_distributed.ipynb #6660f612
 class CutDL(_Shares, DistributedDL):
     "Any other fastai loader: every process reads the whole batch and keeps its share"
     def __init__(self, dl, training:bool):
@@ -187,6 +194,7 @@ class CutDL(_Shares, DistributedDL):
     def __len__(self): return len(self.dl)
     def __iter__(self): return self._same_everywhere(apply(lambda t: t[s], b) for b in self.dl for s in [self._cut(find_bs(b))])
 
+# %% ../nbs/07_distributed.ipynb #5acf8820
 def shared(
     dl, # A fastai `DataLoader`
     training:bool, # Whether steps are taken on what it gives
@@ -194,7 +202,7 @@ def shared(
     "Cut the batches of `dl` over the processes"
     return dl if isinstance(dl, _Shares) else (ShardedDL if isinstance(dl, ImageDL) else CutDL)(dl, training)
 
-# %% ../nbs/07_distributed.ipynb #aae42267
+# %% ../nbs/07_distributed.ipynb #2842ab94
 @contextmanager
 def own_randomness():
     "Random numbers that differ from process to process while the body runs (dropout is of its own in each), and are the same in all of them afterwards"
@@ -207,6 +215,7 @@ def own_randomness():
         torch.set_rng_state(state)
         if torch.cuda.is_initialized(): torch.cuda.manual_seed(int(seed))
 
+# %% ../nbs/07_distributed.ipynb #4c934061
 def same_order(
     dls:DataLoaders, # Or any loaders
 ):
@@ -218,6 +227,7 @@ def same_order(
         dist.broadcast(numbers, 0)
         dl.rng.setstate((version, tuple(numbers.tolist()), gauss))
 
+# %% ../nbs/07_distributed.ipynb #6f53d983
 def check_shares(
     dls:DataLoaders,
 ):
@@ -227,7 +237,7 @@ def check_shares(
     if bs < 2 * n: raise InputError(f"batches of {bs} images cannot be cut over {n} processes, each of which needs two; take a bs of {2 * n} or more, or fewer processes")
     if valid.n is not None and valid.n < n: raise InputError(f"{valid.n} validation image{'s' * (valid.n != 1)} cannot be shared by {n} processes; start fewer processes")
 
-# %% ../nbs/07_distributed.ipynb #ba80bee6
+# %% ../nbs/07_distributed.ipynb #a1c6fa37
 def average_gradients(
     params:Iterable[torch.Tensor],
     weight:float=1., # What this process's gradient counts: its share of the batch, times the number of processes
@@ -239,6 +249,7 @@ def average_gradients(
     dist.all_reduce(flat)
     for g, mean in zip(grads, flat.split([g.numel() for g in grads])): g.copy_(mean.view_as(g))
 
+# %% ../nbs/07_distributed.ipynb #f65748b7
 def train_epoch(model, dl, opt, loss_func=mnist_loss) -> float:
     "`sgd.train_epoch` by all processes: a line more, which averages the gradients"
     total = count = 0
@@ -251,6 +262,7 @@ def train_epoch(model, dl, opt, loss_func=mnist_loss) -> float:
     total, count = add_up(total, count)
     return total / count if count else float('nan')
 
+# %% ../nbs/07_distributed.ipynb #92ae3e06
 @torch.no_grad()
 def validate_epoch(model, dl, loss_func=mnist_loss, metric=batch_accuracy) -> tuple:
     "`sgd.validate_epoch` by all processes, each image counted once"
@@ -351,7 +363,7 @@ def distributed(
         together.undo()
         learn.remove_cb(together)
 
-# %% ../nbs/07_distributed.ipynb #6e9facaf
+# %% ../nbs/07_distributed.ipynb #52861017
 class Lost(KeyboardInterrupt):
     "Another process has ended, so this one cannot go on: taken as a wish to stop, so that what is done is kept"
 
@@ -373,6 +385,7 @@ def noticing():
         if threading.current_thread() is threading.main_thread(): signal.signal(signal.SIGTERM, signal.SIG_IGN) # The launcher's, which would come in the midst of saying so
         raise Lost(f"another of the {n_processes()} processes has ended, so this one cannot go on") from e
 
+# %% ../nbs/07_distributed.ipynb #75e7093e
 def first_to_tell() -> bool:
     "Whether no other process has told the user yet why all end"
     try: return dist.distributed_c10d._get_default_store().add('fastrecipes/told', 1) == 1
