@@ -182,7 +182,9 @@ class ShardedDL(_Shares, ImageDL):
         "The order is drawn from the generator of the loader behind, which checkpoints know"
         self.dl.randomize()
         self.rng = self.dl.rng
-    def _batch(self, idxs): return super()._batch(idxs[self._cut(len(idxs))])
+    def _batch(self, x, idxs):
+        mine = self._cut(len(idxs))
+        return super()._batch(x[mine], idxs[mine])
     def __iter__(self): return self._same_everywhere(super().__iter__())
 
 # %% ../nbs/07_distributed.ipynb #6660f612
