@@ -6,7 +6,7 @@ The sizes are compared as ratios to 1x, which runs between the others again and 
 import argparse, json, os, platform, shutil, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
 
-RUNGS = {'similarity': {}, 'sgd': dict(epochs=3), 'linear': dict(epochs=3)}
+RUNGS = {'similarity': {}, 'sgd': dict(epochs=5), 'linear': dict(epochs=5)}
 
 
 def make(source, to, times):

@@ -14,7 +14,7 @@ __all__ = ['BLUE', 'ORANGE', 'GREEN', 'GREY', 'sources', 'Split', 'Rows', 'Image
            'keep_classes', 'find_source', 'resized', 'load', 'Sighting', 'Checkup', 'check']
 
 # %% ../nbs/00_images.ipynb #d91915f5
-import mmap, os, sys
+import math, mmap, os, sys
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -49,6 +49,11 @@ class Split:
 # %% ../nbs/00_images.ipynb #8162462c
 _in_memory = 2**28 # Bytes; larger sets stay on the disk
 _window = 2**26 # Bytes of the file that are looked at before they are forgotten, and of images that are read ahead
+
+def _room_on(device:'torch.device') -> float:
+    "Bytes of images that a GPU can take, with something left for a model"
+    import torch
+    return .6 * torch.cuda.mem_get_info(device)[0] if device.type == 'cuda' else .4 * torch.mps.recommended_max_memory() if device.type == 'mps' else math.inf
 
 class Rows:
     "Images in a mapped file, of which some are chosen: what the library needs of a uint8 tensor (n, c, h, w) without being in memory"
@@ -157,9 +162,9 @@ class Rows:
                 yield from now.split(bs)
 
     def to(self, device, *args, **kwargs):
-        "Whole, and no longer on the disk, for a GPU; itself for the CPU"
+        "Whole, and no longer on the disk, for a GPU that has the room; else itself"
         import torch
-        if torch.device(device).type == 'cpu': return self
+        if torch.device(device).type == 'cpu' or len(self) * self.row > _room_on(torch.device(device)): return self
         out, start = torch.empty(self.shape, dtype=torch.uint8, device=device), 0
         for part in self.split(max(1, _window // self.row)): out[start:(start := start + len(part))] = part.to(device)
         return out
