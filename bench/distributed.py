@@ -16,7 +16,7 @@ from fastrecipes.images import Split, load
 from fastrecipes.recipes import fit
 torch.set_num_threads(int(sys.argv[1]))
 images, out = load('mnist_sample', classes='3,7'), {}
-few = replace(images, train=Split(images.train.images[::6].clone(), images.train.labels[::6].clone()), valid=Split(images.valid.images[::4].clone(), images.valid.labels[::4].clone()), test=None)
+few = replace(images, train=Split(images.train.images[::12].clone(), images.train.labels[::12].clone()), valid=Split(images.valid.images[::8].clone(), images.valid.labels[::8].clone()), test=None)
 for name, data, kw in (('resnet18', few, dict(epochs=1, bs=64)), ('mlp', images, dict(epochs=3, bs=256)), ('sgd', images, dict(epochs=3, bs=256))):
     f = fit(name, data, device='cpu', **kw)
     out[name] = dict(seconds=float(f.history.seconds.iloc[-1]), accuracy=f.accuracy, valid_loss=float(f.history.valid_loss.iloc[-1]))

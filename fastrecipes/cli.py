@@ -349,7 +349,7 @@ def _setting_option(s) -> click.Option:
 _keep = _options(
     click.option('-o', '--out', metavar='DIR', help='Keep the fitted model there: model.safetensors, card.json and history.png.'),
     click.option('--test', is_flag=True, help='Report the test split too, where there is one. Nothing is chosen by it.'),
-    click.option('--checkpoint-every', metavar='N', help='Write a checkpoint to DIR every N epochs. [default: whenever a minute has gone by]'),
+    click.option('--checkpoint-every', metavar='N', help='Write a checkpoint to DIR every N epochs. [default: whenever a minute has gone by; with several processes, every epoch]'),
     click.option('--resume', is_flag=True, help='Go on from the checkpoint in DIR, if there is one.'))
 
 def _fit_command(r) -> click.Command:

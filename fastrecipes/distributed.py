@@ -61,6 +61,7 @@ def _join(device, seconds:float=300.):
     n = n_processes()
     try:
         store, me, n = next(dist.rendezvous('env://', timeout=timedelta(seconds=seconds)))
+        if os.environ.get('LOCAL_WORLD_SIZE') == str(n): store = dist.PrefixStore(os.environ.get('TORCHELASTIC_RESTART_COUNT', '0'), store) # `torchrun --max-restarts` on one machine keeps the store, and with it addresses of the dead
         dist.init_process_group('cpu:gloo,cuda:nccl' if device.type == 'cuda' else 'gloo', store=store, rank=me, world_size=n, timeout=timedelta(minutes=30))
     except (RuntimeError, ValueError) as e:
         raise InputError(f"the {n} processes did not meet ({_first_line(e)}); start as many as WORLD_SIZE={n} says, on machines that reach {os.environ['MASTER_ADDR']} port {os.environ['MASTER_PORT']}") from e

@@ -222,7 +222,7 @@ def settings_text() -> str:
 def launched_alone() -> str: # What to say; nothing where all is well
     "Several processes were asked of a launcher, and this one was not told of the others"
     env = os.environ
-    if int(env.get('WORLD_SIZE') or 0) > 0: return ''
+    if env.get('WORLD_SIZE'): return ''
     if 'ACCELERATE_MIXED_PRECISION' in env and 'MASTER_PORT' in env: return 'accelerate was asked for several processes and started one; start them with torchrun --nproc-per-node N, or accelerate launch --multi_gpu, without --cpu (fastrecipes takes the CPU where there is no GPU, and with --device cpu)'
     tasks = next((n for n in ('SLURM_STEP_NUM_TASKS', 'OMPI_COMM_WORLD_SIZE', 'PMI_SIZE') if (env.get(n) or '1') != '1'), None)
     return f"{tasks}={env[tasks]}: each of these processes trains by itself; let srun or mpirun start one torchrun a machine, and torchrun the processes" if tasks else ''

@@ -12,7 +12,7 @@ from fastrecipes.checkpoint import Checkpoint
 from fastrecipes.distributed import distributed, n_processes, own_randomness, rank, start
 from fastrecipes.images import InputError, Split, load
 from fastrecipes.loaders import dataloaders
-from fastrecipes.recipes import fit
+from fastrecipes.recipes import fit, recipes
 from fastrecipes.sgd import batch_accuracy, cross_entropy
 from fastrecipes.store import save
 
@@ -98,6 +98,12 @@ def alone_it_cannot(images, out):
         with learn.no_bar(), learn.no_logging(), distributed(learn): learn.fit(1, cbs=Fails())
     except ValueError: pass
     saw['after an error'] = type(learn.model).__name__, [c.name for c in learn.cbs], type(learn.recorder.smooth_loss).__name__
+    few = replace(images, train=Split(images.train.images[:67], images.train.labels[:67]), valid=Split(images.valid.images[:41], images.valid.labels[:41]))
+    convolutions = {n: fit(n, few, device='cpu', epochs=1, bs=16) for n in ('convnet', 'resnet18') if n in recipes}
+    saw['convolutions'] = {n: (sum(flat(f.model)), f.scores.tolist(), rows(f.history), type(f.learner.model).__name__) for n, f in convolutions.items()}
+    try:
+        with small_learner(images).distrib_ctx(cpu=True) as stock: stock.fit(1)
+    except Exception as e: saw['stock fastai'] = type(e).__name__
     kw = dict(LONG)
     name = kw.pop('recipe')
     try: fit(name, images, device='cpu', on_epoch=stop_after(3), checkpoint=Checkpoint(out/'by-2'), **kw)

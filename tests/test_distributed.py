@@ -93,6 +93,15 @@ def test_a_learner_is_wrapped_while_it_is_fitted_and_given_back_as_it_was(saw):
         assert s['norm']['callbacks'] == saw[0]['norm']['callbacks']
         assert s['after an error'] == ['Sequential', saw[0]['norm']['callbacks'], 'AvgSmoothLoss']
 
+def test_convolutions_with_batch_norm_stay_the_same_in_all_processes(saw):
+    _, first, second, _ = saw
+    assert 'resnet18' in first['convolutions'] and first['convolutions'] == second['convolutions']
+    for total, scores, _, model in first['convolutions'].values(): assert len(scores) == 41 and total == total and model == 'Sequential'
+
+def test_fastai_is_not_mended_yet(saw):
+    "Where this fails, see whether `Together` can go: nbs/07_distributed.ipynb says what fastai must do for that"
+    assert saw[1]['stock fastai'] == saw[2]['stock fastai'] == 'ValueError', 'SyncBatchNorm on a CPU'
+
 def test_dropout_differs_between_processes_and_random_states_are_as_before(saw):
     _, first, second, _ = saw
     assert first['own'] != second['own'] and first['shared again'] == second['shared again']
@@ -151,6 +160,17 @@ def test_a_killed_process_ends_the_other_with_a_line_and_costs_an_epoch(tmp_path
     from safetensors import safe_open
     with safe_open(point, 'pt') as f: assert int(f.metadata()['epoch']) + 1 in (kept - 1, kept, kept + 1)
 
+def test_a_launcher_that_may_restart_goes_on_by_itself(tmp_path):
+    run = subprocess.Popen([*TWO, '--max-restarts', '1', '-m', 'fastrecipes', 'fit', 'sgd', '--epochs', '60', '--bs', '256', '--out', 'kept', '--resume'], cwd=tmp_path, env=ALONE | {'FASTRECIPES_CACHE': os.environ['FASTRECIPES_CACHE']}, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        until = time.monotonic() + 120
+        while not (tmp_path/'kept'/'checkpoint.safetensors').exists() and time.monotonic() < until and run.poll() is None: time.sleep(.01)
+        os.kill(processes_of(run)['1'].pid, signal.SIGKILL)
+        out, err = run.communicate(timeout=200)
+    finally: run.kill()
+    assert run.returncode == 0 and out.startswith('sgd(epochs=60'), err
+    assert 'going on after epoch' in err and read_card(tmp_path/'kept')['history'][-1]['epoch'] == 59
+
 def test_a_mistake_is_told_once(tmp_path):
     done = two('-m', 'fastrecipes', 'fit', 'linear', 'nosuch', cwd=tmp_path, timeout=120)
     assert done.stdout == '' and done.returncode
@@ -189,10 +209,10 @@ def test_a_process_that_was_not_told_of_the_others_says_so(monkeypatch):
     assert 'SLURM_STEP_NUM_TASKS=4' in launched_alone()
 
 def test_accelerate_on_the_cpu_is_noticed(tmp_path):
-    "The command as people type it"
-    done = subprocess.run([sys.executable, '-m', 'accelerate.commands.launch', '--cpu', '--num_processes', '2', '-m', 'fastrecipes', 'fit', 'similarity'], cwd=tmp_path, env=ALONE, text=True, capture_output=True)
+    "The variables that tell are those that accelerate really sets"
+    done = subprocess.run([sys.executable, '-m', 'accelerate.commands.launch', '--cpu', '--num_processes', '2', '--no_python', sys.executable, '-c', 'from fastrecipes.recipes import launched_alone; print(launched_alone())'], cwd=tmp_path, env=ALONE, text=True, capture_output=True)
     if 'huggingface_hub' in done.stderr and done.returncode: pytest.skip('the accelerate command needs huggingface_hub')
-    assert done.returncode == 0 and len([line for line in done.stderr.splitlines() if 'asked for several processes and started one' in line]) == 1, done.stderr
+    assert done.returncode == 0 and 'asked for several processes and started one' in done.stdout, done.stderr
 
 def test_half_an_environment_and_processes_that_never_come_are_one_clear_line(monkeypatch):
     monkeypatch.setenv('WORLD_SIZE', '2')
