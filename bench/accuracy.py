@@ -21,6 +21,7 @@ SETS = {'mnist_sample': lambda seed: load('mnist_sample'), 'mnist': lambda seed:
 # set, recipe, settings, seeds, split, the least and the most allowed on every seed
 MUST = [('mnist_sample', 'sgd', dict(epochs=20, lr=1., bs=256), 5, 'valid', .965, 1), ('mnist_sample', 'linear', dict(epochs=10, lr=1.), 5, 'valid', .978, 1),
         ('mnist_sample', 'simple_net', dict(epochs=40, lr=.1), 5, 'valid', .981, 1), ('mnist_sample', 'mlp', {}, 5, 'valid', .981, 1),
+        ('mnist_sample', 'convnet', {}, 5, 'valid', .995, 1), ('mnist, valid=test', 'convnet', {}, 5, 'valid', .989, 1),
         ('mnist_sample', 'resnet18', dict(epochs=1), 3, 'valid', .996, 1),
         ('mnist', 'logistic', {}, 3, 'valid', .845, .860), ('mnist', 'logistic', {}, 3, 'test', .858, .870),
         ('mnist, valid=test', 'mlp', LESSON_NET, 3, 'valid', .962, 1), ('mnist', 'mlp', {}, 3, 'test', .982, 1),

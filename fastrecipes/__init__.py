@@ -27,6 +27,7 @@ Modules:
 - `fastrecipes.loaders`: Whole batches, cut from tensors on the device: a fastai `DataLoader` without Python per image
 - `fastrecipes.logistic`: Logistic regression on ten classes: why accuracy is no loss, what softmax and cross entropy do, and a test set that stays untouched
 - `fastrecipes.nets`: The models of the ladder: a straight line, a bend in it, more bends, and a residual network
+- `fastrecipes.precision`: Numbers of half the length and a memory order that convolutions like, where the device gains by them
 - `fastrecipes.recipes`: A recipe turns an image set into a fitted model; the ladder is the recipes in order, simplest first
 - `fastrecipes.report`: A comparison as one page that stands for itself: verdict first, then every figure that it rests on, and how to make it again
 - `fastrecipes.sgd`: Stochastic gradient descent by hand: seven small functions that train a classifier, and the proof that `Learner` does the same

@@ -7,7 +7,7 @@ from fastrecipes.digits import example_strokes
 from pages import App, command, kernel_of, running, too_wide
 
 CURVES, UNITS = 'img.fr-picture >> nth=0', 'img.fr-picture >> nth=1'
-UPPER = ['simple_net', 'mlp', 'resnet18']
+UPPER = ['simple_net', 'mlp', 'convnet', 'resnet18']
 
 
 @pytest.fixture(scope='module')
@@ -113,8 +113,8 @@ def test_a_3_and_a_7_drawn_with_the_mouse_are_read_by_the_upper_rungs(on_digits,
     with on_digits.page('drawing', ready='canvas') as page:
         draw(page, example_strokes(3)) # Before the ladder is ready: each rung answers as soon as it is
         wait(page, lambda: 'similarity says 3' in alt(page, ANSWERS))
-        wait(page, lambda: 'all 6 are ready' in said(page), 120)
-        wait(page, lambda: says(page, UPPER) == ['3'] * 3, 10)
+        wait(page, lambda: 'all 7 are ready' in said(page), 120)
+        wait(page, lambda: says(page, UPPER) == ['3'] * len(UPPER), 10)
         assert 'the embedded digits' in said(page)
         check_3_and_7(page, UPPER)
         shot(page, tmp_path_factory, 'drawn')
@@ -129,7 +129,7 @@ def test_a_3_and_a_7_drawn_with_the_mouse_are_read_by_the_upper_rungs(on_digits,
 
 def test_undo_clear_and_examples_work_by_keyboard_a_finger_draws_and_a_narrow_page_cuts_nothing_off(on_digits, tmp_path_factory):
     with on_digits.page('drawing', ready='canvas', width=400, height=800, has_touch=True) as page:
-        wait(page, lambda: 'all 6 are ready' in said(page), 120) # Kept by the page before
+        wait(page, lambda: 'all 7 are ready' in said(page), 120) # Kept by the page before
         page.locator('select').first.select_option('4')
         wait(page, lambda: 'simple_net says' in alt(page, ANSWERS), 10)
         shot(page, tmp_path_factory, 'drawing-narrow')

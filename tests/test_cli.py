@@ -206,7 +206,7 @@ def test_list_and_help_do_not_import_torch(env, tmp_path):
 def test_list_names_recipes_settings_and_sources(run):
     out = run('list').stdout
     assert out.index('mlp') < out.index('resnet18') < out.index('recipes beside the ladder') < out.index('  logistic ')
-    for word in ('similarity', 'sgd', 'linear', 'simple_net', 'mlp', 'resnet18', 'hidden=auto', 'hidden=30', 'digits', 'mnist_sample', 'mnist', 'FOLDER'): assert word in out
+    for word in ('similarity', 'sgd', 'linear', 'simple_net', 'mlp', 'convnet', 'resnet18', 'hidden=auto', 'hidden=30', 'digits', 'mnist_sample', 'mnist', 'FOLDER'): assert word in out
 
 
 def test_list_ini_is_the_settings_file_of_the_repository(run):
@@ -353,7 +353,7 @@ def test_names_that_look_like_mathematics_are_drawn_as_they_are(image_folder, tm
 @pytest.mark.parametrize('verb, options', [
     ('compare', '--classes --valid --size --channels --skip-bad --recipes --repeats --learning-curve --seed --device --quiet --out --resume --track --test --json'), ('report', 'DIR --out'),
     ('fit mlp', '--epochs --lr --batch-size --hidden --classes --valid --size --channels --skip-bad --out --test --checkpoint-every --resume --seed --device --quiet'),
-    ('fit', ' '.join(['similarity', 'sgd', 'logistic', 'linear', 'simple_net', 'mlp', 'resnet18'])), ('', ' '.join(VERBS)), ('list', '--ini'), ('cache', '--clear'),
+    ('fit', ' '.join(['similarity', 'sgd', 'logistic', 'linear', 'simple_net', 'mlp', 'convnet', 'resnet18'])), ('', ' '.join(VERBS)), ('list', '--ini'), ('cache', '--clear'),
     ('check', '--valid --seed --quiet --json'), ('predict', 'IMAGE DIR --top --json --csv --show --device'), ('export', 'DIR --onnx'), ('explore', '--port --no-browser')])
 def test_the_help_of_a_verb_tells_its_options_and_is_not_wide(monkeypatch, verb, options, width):
     monkeypatch.setenv('COLUMNS', width)

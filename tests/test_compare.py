@@ -83,7 +83,7 @@ def test_a_comparison_has_what_fitting_alone_gives(three, threes_sevens):
 
 def test_all_recipes_are_compared_unless_some_are_named(threes_sevens):
     climb = Climb(threes_sevens, device='cpu')
-    assert list(climb.asked) == ladder() == [r.recipe for r in climb.comparison.rungs] and climb.count == 6
+    assert list(climb.asked) == ladder() == [r.recipe for r in climb.comparison.rungs] and climb.count == 7
 
 def test_names_and_fractions_may_come_from_a_generator(threes_sevens):
     c = compare(threes_sevens, (n for n in ['sgd', 'similarity']), device='cpu', settings={'sgd': {'epochs': 1}}, curve=(n for n in ['similarity']), fractions=(f for f in (.5, 1)))

@@ -282,10 +282,11 @@ def test_a_gpu_is_measured_too():
 @pytest.fixture(scope='module')
 def fitted(): return {n: fit(n, tiny(), device='cpu', **({} if n == 'similarity' else dict(epochs=1))) for n in recipes}
 
-BY_HAND = dict(similarity=10 * 64, sgd=640, logistic=640, linear=640, simple_net=64 * 30 + 30 * 10, mlp=64 * 64 * 3 + 640)
+BY_HAND = dict(similarity=10 * 64, sgd=640, logistic=640, linear=640, simple_net=64 * 30 + 30 * 10, mlp=64 * 64 * 3 + 640,
+               convnet=12**2 * 25 * 16 + 6**2 * 9 * 16 * 32 + 3**2 * 9 * 32 * 64 + 3**2 * 64 * 10) # Of 8x8 enlarged to 24x24
 
 def test_every_recipe_says_what_it_cost(fitted):
-    assert len(fitted) >= 7
+    assert len(fitted) >= 8
     for name, f in fitted.items():
         c = f.cost
         assert isinstance(c, Cost) and (c.parameters, c.train_seconds, c.predict_ms_1000, c.predict_ms_1) == (f.parameters, f.seconds, f.ms_per_1000, f.ms_1)

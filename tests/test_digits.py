@@ -272,7 +272,7 @@ def test_accuracy_under_a_shift_is_the_mean_of_four_ways():
 # --- the ladder
 
 QUICK = dict(resnet18=dict(epochs=3))
-UPPER = ['simple_net', 'mlp', 'resnet18']
+UPPER = ['simple_net', 'mlp', 'convnet', 'resnet18']
 
 @pytest.fixture(scope='module')
 def on_digits(): return Rungs('digits', settings=QUICK)
@@ -312,7 +312,7 @@ def test_the_second_time_all_are_there_without_training(models):
     before = torch.get_rng_state()
     again = Rungs('digits', settings=QUICK)
     found = again.wait()
-    assert again.process is None and list(found) == list(models) == ['similarity', 'sgd', 'linear', 'simple_net', 'mlp', 'resnet18']
+    assert again.process is None and list(found) == list(models) == ['similarity', 'sgd', 'linear', 'simple_net', 'mlp', 'convnet', 'resnet18']
     assert all(torch.equal(found[n].predict_scores(SET.valid.images[:50]), m.predict_scores(SET.valid.images[:50])) for n, m in models.items())
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -388,7 +388,7 @@ def test_what_they_say_adds_up_and_similarity_gives_distances(models):
     image = normalise_drawing(render_strokes(example_strokes(7)), 'digits')
     answers = ask(models, image)
     p = answers.loc[UPPER, [str(d) for d in range(10)]].astype(float)
-    assert np.allclose(p.sum(axis=1), 1) and (p.idxmax(axis=1) == answers.says[UPPER]).all() and answers.probs.tolist() == [False] + [True] * 5
+    assert np.allclose(p.sum(axis=1), 1) and (p.idxmax(axis=1) == answers.says[UPPER]).all() and answers.probs.tolist() == [False] + [True] * 6
     means = torch.stack([SET.train.images[SET.train.labels == d].double().mean(0) / 255 for d in range(10)])
     away = (image / 255 - means).square().mean((1, 2, 3)).sqrt()
     assert np.allclose(answers.loc['similarity', [str(d) for d in range(10)]].astype(float), away, atol=1e-5) and answers.says['similarity'] == str(int(away.argmin()))

@@ -1,13 +1,14 @@
 """The models of the ladder: their parameters counted by hand, their shapes, and what each layer is there for"""
-import os, re, sys
+import copy, os, re, sys
 from ast import literal_eval
 import forks, pytest, torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 import fastai.callback.progress # gives `Learner` no_bar
 from conftest import refused
 from fastrecipes.images import ImageSet, InputError, Split
 from fastrecipes.loaders import dataloaders
-from fastrecipes.nets import enlarge, linear, mlp, n_outputs, n_parameters, resnet18, resnet18_learner, simple_net
+from fastrecipes.nets import MapConv2d, convnet, dense_on_small_maps, enlarge, linear, mlp, n_outputs, n_parameters, resnet18, resnet18_learner, simple_net
 from fastrecipes.sgd import ClassLoss, cross_entropy
 
 
@@ -86,8 +87,8 @@ def test_resnet18_from_scratch_is_what_a_vision_learner_makes_but_for_the_enlarg
     ours = resnet18((3, 32, 32), 5, dropout=.3)
     assert [(tuple(p.shape), p.requires_grad) for p in ours.parameters()] == [(tuple(p.shape), p.requires_grad) for p in theirs.model.parameters()]
     ours.load_state_dict(dict(zip(ours.state_dict(), theirs.model.state_dict().values(), strict=True)))
-    x = torch.rand(2, 3, 32, 32)
-    with torch.no_grad(): assert torch.equal(ours.eval()(x), theirs.model.eval()(x))
+    x = torch.rand(2, 3, 32, 32).double() # The last maps are 2x2 and 1x1: other sums of the same products
+    with torch.no_grad(): torch.testing.assert_close(ours.double().eval()(x), theirs.model.double().eval()(x), rtol=1e-12, atol=1e-12)
     groups = lambda learn: [sum(p.numel() for p in group) for group in learn.splitter(learn.model)]
     assert groups(resnet18_learner(dls, 5, ClassLoss(cross_entropy))) == groups(theirs)
 
@@ -167,3 +168,39 @@ except InputError as e: print('REFUSED', ascii(str(e)))"""
     assert len(messages) == 1, run.stderr
     assert messages[0].startswith('resnet18: could not get the pretrained weights (') and 'without `pretrained`' in messages[0]
     assert '\n' not in messages[0]
+
+
+# Convolutions over small maps, and the small net
+
+@pytest.mark.parametrize('kernel, stride, pad', [(3, 1, 1), (3, 2, 1), (5, 2, 2), (7, 2, 3), (2, 1, 0), (4, 3, 2)], ids=str)
+def test_a_convolution_over_a_small_map_is_the_same_function_with_the_same_gradients(kernel, stride, pad):
+    dense = 0
+    for h, w in [(1, 1), (1, 2), (2, 1), (2, 2), (2, 5), (3, 3), (4, 4), (8, 7)]:
+        if min(h, w) + 2 * pad < kernel: continue
+        for layout in (torch.contiguous_format, torch.channels_last):
+            conv = nn.Conv2d(3, 5, kernel, stride, pad).double().to(memory_format=layout)
+            ours = dense_on_small_maps(copy.deepcopy(conv))
+            assert type(ours) is MapConv2d and list(ours.state_dict()) == list(conv.state_dict())
+            x = torch.randn(4, 3, h, w, dtype=torch.double).contiguous(memory_format=layout)
+            results = []
+            for c in (conv, ours):
+                own = x.clone().requires_grad_()
+                y = c(own)
+                (y * torch.arange(y.numel()).view_as(y)).sum().backward()
+                results.append((y, own.grad, c.weight.grad, c.bias.grad))
+            for a, b in zip(*results): torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
+            with FlopCounterMode(display=False) as counter: ours(x)
+            dense += 'aten.addmm' in str(counter.get_flop_counts()['Global'])
+    assert dense, 'no map was small'
+
+def test_only_plain_convolutions_larger_than_a_pixel_are_changed():
+    model = nn.Sequential(nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 3, groups=2), nn.Conv2d(4, 4, 3, dilation=2), nn.Conv2d(4, 4, 3, padding='same'),
+                          nn.Conv2d(4, 4, 3, padding=1, padding_mode='reflect'), nn.Conv2d(4, 4, 3))
+    assert [type(m) is MapConv2d for m in dense_on_small_maps(model)] == [False] * 5 + [True]
+
+@pytest.mark.parametrize('shape, n_out', [((1, 28, 28), 10), ((1, 8, 8), 1), ((3, 128, 128), 1), ((1, 1, 1), 2), ((3, 40, 300), 4), ((1, 29, 33), 10)], ids=str)
+def test_convnet_takes_images_of_any_size_and_has_a_few_ten_thousand_parameters(shape, n_out):
+    model = convnet(shape, n_out, dropout=.3).train()
+    assert model(torch.rand(4, *shape)).shape == (4, n_out) and 10_000 < n_parameters(model) < 70_000
+    places = model[-1].in_features // 64
+    assert 1 <= places <= 16 and [m.p for m in model if isinstance(m, nn.Dropout)] == [.3]

@@ -11,12 +11,13 @@ from typing import Annotated, Literal
 from fastrecipes.images import ImageSet, InputError, Split, load
 from fastrecipes.recipes import (Amount, Count, Rate, Run, Share, Switch, Whole, Widths, as_text, auto_lr, fit, get_recipe, global_settings,
                                  predict_scores, recipe, recipes, settings_of, training_settings)
+from fastrecipes.precision import pick_precision
 from fastrecipes.recipes import ladder as rungs
 from fastrecipes.training import Outcome
 
-LADDER = ['similarity', 'sgd', 'linear', 'simple_net', 'mlp', 'resnet18']
-ALL = ['similarity', 'sgd', 'logistic', 'linear', 'simple_net', 'mlp', 'resnet18']
-QUICK = {n: dict(epochs=3) for n in ('sgd', 'linear', 'simple_net', 'mlp')} | {'logistic': dict(epochs=3, lr=.3, bs=16), 'resnet18': dict(epochs=1, bs=8)}
+LADDER = ['similarity', 'sgd', 'linear', 'simple_net', 'mlp', 'convnet', 'resnet18']
+ALL = ['similarity', 'sgd', 'logistic', 'linear', 'simple_net', 'mlp', 'convnet', 'resnet18']
+QUICK = {n: dict(epochs=3) for n in ('sgd', 'linear', 'simple_net', 'mlp', 'convnet')} | {'logistic': dict(epochs=3, lr=.3, bs=16), 'resnet18': dict(epochs=1, bs=8)}
 NAN, INF = math.nan, math.inf
 
 
@@ -302,7 +303,7 @@ def test_the_history_has_what_was_fitted_at_the_best_epoch(fitted):
     assert list(f.history) == ['epoch', 'train_loss', 'valid_loss', 'accuracy', 'seconds']
     assert f.history.epoch.tolist() == list(range(QUICK[f.recipe]['epochs']))
     best, of_truth = f.history.iloc[f.best_epoch], f.probs[range(len(f.targets)), f.targets]
-    own_loss = f.loss if f.recipe in ('logistic', 'mlp', 'resnet18') or len(images.classes) > 2 else (1 - of_truth).mean().item() # else mnist_loss
+    own_loss = f.loss if f.recipe in ('logistic', 'mlp', 'convnet', 'resnet18') or len(images.classes) > 2 else (1 - of_truth).mean().item() # else mnist_loss
     assert (best.accuracy, best.valid_loss) == (pytest.approx(f.accuracy), pytest.approx(own_loss, rel=1e-4))
     assert f.seconds == pytest.approx(f.history.seconds.sum())
 
@@ -314,8 +315,9 @@ def test_settings_are_all_there_with_what_auto_came_to(fitted):
     assert (f.settings['epochs'], f.settings['bs']) == (QUICK[f.recipe]['epochs'], bs)
     assert (f.seed, f.device) == (42, torch.device('cpu'))
 
+CONVNET = 5*5*16 + 16 + 9*16*32 + 2*32 + 9*32*64 + 2*64 # The maps of 8x8, enlarged to 24x24, end as 3x3
 PARAMETERS = dict(similarity=(0, 0), sgd=(65, 650), logistic=(65, 650), linear=(65, 650), simple_net=(65*30 + 31, 65*30 + 310),
-                  mlp=(65*64*3 + 65, 65*64*3 + 650)) # two classes, ten classes
+                  mlp=(65*64*3 + 65, 65*64*3 + 650), convnet=(CONVNET + 577, CONVNET + 5770)) # two classes, ten classes
 
 def test_parameters_by_hand(fitted):
     f, images = fitted
@@ -330,7 +332,7 @@ def test_repr_is_a_line_with_the_figures(fitted):
 
 @pytest.mark.parametrize('seed', [42, 1])
 def test_the_ladder_climbs_on_digits(digits, seed):
-    rungs = LADDER if seed == 42 else LADDER[:5] # All six once: resnet18 takes a quarter of a minute
+    rungs = LADDER if seed == 42 else LADDER[:5] # All seven once: resnet18 takes a quarter of a minute
     accuracy = [fit(n, digits, seed=seed, device='cpu').accuracy for n in rungs]
     assert all(b >= a - .01 for a, b in zip(accuracy, accuracy[1:])), accuracy
     assert max(accuracy[4:]) >= .97
@@ -371,10 +373,10 @@ def test_a_lone_last_image_does_not_break_resnet18(n, bs):
 class Stop(Callback):
     def after_batch(self): raise CancelFitException
 
-@pytest.mark.parametrize('n, epochs, bs', [(100, 90, 64), (1437, 6, 64), (9000, 1, 32), (25_600, 1, 64)])
+@pytest.mark.parametrize('n, epochs, bs', [(100, 90, 64), (1437, 6, 64), (9000, 1, 64), (12_396, 1, 128), (25_600, 1, 256)])
 def test_resnet18_sees_about_9000_images_or_each_once(n, epochs, bs):
     outcome = bare('resnet18', tiny(n), cbs=(Stop(),))
-    assert outcome.derived == dict(epochs=epochs, lr=.003, bs=bs)
+    assert outcome.derived == dict(epochs=epochs, lr=.004, bs=bs, precision=pick_precision('cpu'), layout='channels-last')
 
 
 # Recipes of one's own
@@ -464,7 +466,7 @@ def test_predicting_leaves_a_frozen_layer_in_evaluation_mode():
 # Training settings, which every trained recipe has
 
 TRAINED = ALL[1:]
-LIVELY = dict(sgd=.3, logistic=.3, linear=.3, simple_net=.3, mlp=.01, resnet18=.003) # In noise the validation loss goes up and down
+LIVELY = dict(sgd=.3, logistic=.3, linear=.3, simple_net=.3, mlp=.01, convnet=.01, resnet18=.003) # In noise the validation loss goes up and down
 FAST = dict(epochs=2, bs=16, schedule='constant', best=False)
 
 def again(name, images=None, **given):

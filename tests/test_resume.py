@@ -256,7 +256,7 @@ def test_another_number_of_threads_goes_on_from_it_too(images, kind, tmp_path):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
-@pytest.mark.parametrize('recipe, settings', [('sgd', dict(epochs=8)), ('mlp', dict(epochs=8, dropout=.2)), ('resnet18', dict(epochs=4, bs=16))])
+@pytest.mark.parametrize('recipe, settings', [('sgd', dict(epochs=8)), ('mlp', dict(epochs=8, dropout=.2)), ('convnet', dict(epochs=4)), ('resnet18', dict(epochs=4, bs=16))])
 def test_a_training_on_a_gpu_goes_on_there(images, recipe, settings, tmp_path):
     from fastrecipes.checkpoint import Checkpoint
     from fastrecipes.recipes import fit

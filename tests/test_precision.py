@@ -1,0 +1,104 @@
+"""Precision and layout: chosen for the device, said in the settings, off again after the fit, and no more than a rounding away from 32 bits"""
+import platform
+from pathlib import Path
+import pytest, torch
+from fastai.callback.core import Callback
+from fastai.learner import Learner
+from fastai.torch_core import no_random
+from torch import nn
+from fastrecipes.images import load
+from fastrecipes.loaders import dataloaders
+from fastrecipes.nets import convnet
+from fastrecipes.precision import Autocast, in_layout, pick_layout, pick_precision
+from fastrecipes.recipes import Run, fit, recipes
+from fastrecipes.sgd import ClassLoss, batch_accuracy, cross_entropy
+from conftest import refused
+
+DIGITS = load('digits')
+
+
+# What is chosen
+
+@pytest.mark.skipif(platform.system() != 'Linux' or platform.machine() != 'x86_64', reason='what the processor can do is read from /proc/cpuinfo')
+def test_a_cpu_gets_bf16_where_its_flags_say_that_it_multiplies_it():
+    flags = Path('/proc/cpuinfo').read_text().split()
+    assert pick_precision(torch.device('cpu')) == ('bf16' if {'avx512_bf16', 'amx_bf16'} & set(flags) else 'fp32')
+
+def test_what_is_asked_for_is_taken_and_what_cannot_be_is_refused():
+    assert [pick_precision('cpu', p) for p in ('fp32', 'bf16')] == ['fp32', 'bf16'] and pick_precision('mps') == 'fp32' and pick_precision('mps', 'bf16') == 'bf16'
+    for device in ('cpu', 'mps'):
+        with refused("precision='fp16' needs a CUDA GPU", device, 'take bf16, fp32 or auto'): pick_precision(device, 'fp16')
+    with refused("precision='half'", 'auto, fp32, bf16 and fp16'): pick_precision('cpu', 'half')
+    with refused("layout='nhwc'", 'channels-last'): pick_layout('cpu', 'nhwc')
+    assert [pick_layout(d) for d in ('cpu', 'cuda', 'mps')] == ['channels-last', 'channels-last', 'channels-first'] and pick_layout('mps', 'channels-last') == 'channels-last'
+
+@pytest.mark.parametrize('name', ['convnet', 'resnet18'])
+def test_a_recipe_refuses_what_the_device_cannot_before_training(name):
+    with refused("precision='fp16' needs a CUDA GPU"): fit(name, DIGITS, device='cpu', precision='fp16', epochs=1, on_epoch=lambda row: pytest.fail('it trained'))
+    with refused(f"{name}: precision='half' is not one of fp32, bf16, fp16 (or auto)"): fit(name, DIGITS, device='cpu', precision='half')
+
+
+# What it does
+
+class Seen(Callback):
+    "Whether autocast is on in the model, and the kinds of numbers and the layouts that come out of its last convolution, in training and in validation"
+    def before_fit(self):
+        self.kinds = {True: set(), False: set()}
+        *_, conv = (m for m in self.model.modules() if isinstance(m, nn.Conv2d))
+        self.hook = conv.register_forward_hook(lambda m, x, y: self.kinds[self.training].add((y.dtype, torch.is_autocast_enabled('cpu'), m.weight.is_contiguous())))
+    def after_fit(self): self.hook.remove()
+
+def bare(seed=3, images=DIGITS, cbs=(), **given):
+    with no_random(seed): return recipes['convnet'].func(images, Run(torch.device('cpu'), cbs=cbs), **recipes['convnet'].resolve(dict(epochs=1, bs=128) | given, {}))
+
+def test_training_is_in_bf16_validation_in_32_bits_and_nothing_of_it_is_left_afterwards():
+    watch = Seen()
+    o = bare(precision='bf16', layout='channels-last', cbs=(watch,))
+    assert watch.kinds == {True: {(torch.bfloat16, True, False)}, False: {(torch.float32, False, False)}}
+    assert all(p.dtype == torch.float32 and p.is_contiguous() for p in o.model.state_dict().values() if p.is_floating_point())
+    assert 'forward' not in vars(o.model) and not torch.is_autocast_enabled('cpu')
+    assert (o.derived['precision'], o.derived['layout']) == ('bf16', 'channels-last')
+
+def test_neither_rounding_nor_the_order_in_memory_changes_what_is_learned():
+    plain = bare(precision='fp32', layout='channels-first')
+    same, ordered, rounded = bare(precision='fp32', layout='channels-first'), bare(precision='fp32', layout='channels-last'), bare(precision='bf16')
+    loss = lambda o: o.history.train_loss.iloc[0]
+    assert all(torch.equal(a, b) for a, b in zip(plain.model.parameters(), same.model.parameters()))
+    assert loss(ordered) == pytest.approx(loss(plain), rel=1e-3)
+    assert loss(rounded) != loss(plain) and loss(rounded) == pytest.approx(loss(plain), rel=.03)
+
+def test_a_fit_that_breaks_off_leaves_autocast_off_and_the_next_one_works():
+    class Broken(nn.Module):
+        left = 2
+        def forward(self, x):
+            Broken.left -= 1
+            if not Broken.left: raise KeyboardInterrupt
+            return x
+    learn = Learner(dataloaders(DIGITS, 128, 'cpu'), nn.Sequential(Broken(), *convnet((1, 8, 8), 10)), ClassLoss(cross_entropy), metrics=batch_accuracy)
+    with learn.no_bar(), learn.no_logging():
+        with pytest.raises(KeyboardInterrupt): learn.fit(1, 1e-3, cbs=Autocast())
+        assert not torch.is_autocast_enabled('cpu')
+        learn.fit(1, 1e-3, cbs=Autocast())
+    assert 'forward' not in vars(learn.model) and learn.recorder.values[-1][-1] > .1
+
+def test_a_layout_is_put_back_when_something_goes_wrong():
+    model = convnet((3, 28, 28), 10)
+    with pytest.raises(ZeroDivisionError):
+        with in_layout(model, 'channels-last'):
+            assert not model[3].weight.is_contiguous()
+            1 / 0
+    assert all(p.is_contiguous() for p in model.parameters())
+
+def test_a_seed_repeats_a_bf16_training_to_the_bit_and_the_output_says_how_it_was_trained():
+    a, b = (fit('convnet', DIGITS, device='cpu', seed=5, epochs=2, precision='bf16') for _ in range(2))
+    assert torch.equal(a.scores, b.scores) and 'precision=bf16, layout=channels-last' in repr(a)
+    assert a.history.accuracy.iloc[a.best_epoch] == pytest.approx(a.accuracy) and a.accuracy > .8
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device here')
+@pytest.mark.parametrize('precision', ['auto', 'fp32', 'fp16'])
+@pytest.mark.parametrize('name', ['convnet', 'resnet18'])
+def test_on_a_gpu_the_nets_train_in_each_precision(name, precision):
+    f = fit(name, DIGITS, device='cuda', precision=precision)
+    assert f.accuracy > .95 and f.settings['precision'] == pick_precision('cuda', precision) and f.settings['layout'] == 'channels-last'
+    assert all(p.dtype == torch.float32 for p in f.model.parameters())
