@@ -130,7 +130,7 @@ class MapConv2d(nn.Conv2d):
         if not (down and across): return super().forward(x)
         weight = _Dense.apply(self.weight, [(*rows, *cols) for rows in down for cols in across])
         bias = None if self.bias is None else self.bias.repeat(len(down) * len(across))
-        return F.linear(x.permute(0, 2, 3, 1).flatten(1), weight, bias).view(len(x), len(down), len(across), -1).permute(0, 3, 1, 2)
+        return F.linear(x.permute(0, 2, 3, 1).flatten(1), weight, bias).unflatten(1, (len(down), len(across), -1)).permute(0, 3, 1, 2)
 
 def dense_on_small_maps(
     model:nn.Module, # Changed in place; its parameters stay, with their names

@@ -748,7 +748,7 @@ def convnet(images, run, *,
     n, parts = len(images.train), _convnet_parts(images.shape, len(images.classes), channels=channels, dropout=dropout)
     bs = _no_lone_image(bs or default_bs(n), n)
     learn = QuickLearner(dataloaders(images, bs, run.device, 'train'), parts.model, loss_func=ClassLoss(parts.loss), opt_func=parts.opt_func, metrics=batch_accuracy)
-    epochs, lr = epochs or min(max(2, round(50_000 / n)), 15), lr or .015 * min(bs / 256, 1)**.5
+    epochs, lr = epochs or min(max(2, round(50_000 / n)), 15), lr or float(f'{.015 * min(bs / 256, 1)**.5:.2g}')
     return _fit_convolutions(learn, run, precision, layout, epochs=epochs, lr=lr, **training)
 
 # %% ../nbs/08_recipes.ipynb #05ebaeb3
