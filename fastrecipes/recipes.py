@@ -759,14 +759,15 @@ def _resnet18_parts(shape, n_classes, *, dropout, **_):
     from torchvision.models import resnet18 as arch
     return Parts(resnet18(shape, n_outputs(n_classes), dropout), cross_entropy, _adamw, model_meta[arch]['split'])
 
-@recipe(parts=_resnet18_parts, epochs=None, lr=.004, schedule='one-cycle', dropout=.1, wd=.01)
+@recipe(parts=_resnet18_parts, epochs=None, schedule='one-cycle', dropout=None, wd=.01)
 def resnet18(images, run, *,
     pretrained:Switch=False, # Begin from ImageNet's weights, which torchvision downloads once (45 MB) and reads with PyTorch's own loader
     precision:Literal['fp32', 'bf16', 'fp16']=None, # Numbers that are multiplied while training; auto: what the device is quickest with
     layout:Literal['channels-first', 'channels-last']=None, # Order of the numbers in memory; auto: what the device is quickest with
     epochs, # Passes over the training images; auto: 1, or more for a small set (about 9,000 images in all)
     bs, # Images a batch; auto: for about 100 steps in all, from 32 to 256 (512 on a CUDA GPU)
-    dropout, # Share of the units of the head that each training step silences; half of it before the head's first layer
+    lr, # Highest learning rate of AdamW; auto: 0.004 for a single pass, 0.003 for more
+    dropout, # Share of the units of the head that each training step silences, half of it before the head's first layer; auto: 0.1 for a single pass, 0.5 for more
     **training
 ):
     "Residual network of 18 layers, from scratch"
@@ -777,13 +778,16 @@ def resnet18(images, run, *,
     load_optimisers()
     n = len(images.train)
     epochs = epochs or max(1, round(140 * 64 / n))
+    once = epochs == 1
+    own = dict(lr=lr or (.004 if once else .003), dropout=(.1 if once else .5) if dropout is None else dropout)
     bs = _no_lone_image(bs or max(32, default_bs(n * epochs, 512 if run.device.type == 'cuda' else 256, steps=100)), n)
     stats = None
     if pretrained: stats = imagenet_stats if images.shape[0] == 3 else tuple((sum(s) / 3,) for s in imagenet_stats)
     learn = resnet18_learner(dataloaders(images, bs, run.device, stats), n_outputs(len(images.classes)), ClassLoss(cross_entropy), pretrained,
-                             dropout=dropout, opt_func=_adamw, metrics=batch_accuracy)
+                             dropout=own['dropout'], opt_func=_adamw, metrics=batch_accuracy)
     if pretrained: learn.unfreeze()
-    return _fit_convolutions(learn, run, precision, layout, epochs=epochs, **training)
+    outcome = _fit_convolutions(learn, run, precision, layout, epochs=epochs, lr=own['lr'], **training)
+    return outcome._replace(derived=outcome.derived | own)
 
 # %% ../nbs/08_recipes.ipynb #f390facb
 def _logistic_parts(shape, n_classes, *, dropout, **_):
