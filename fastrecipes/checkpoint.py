@@ -18,11 +18,13 @@ from fastai.callback.core import Callback
 from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.tracker import TrackerCallback
 from fastai.learner import get_model
+from fastai.optimizer import OptimWrapper
 from fastai.torch_core import num_distrib, rank_distrib
 from fastcore.foundation import L
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from .files import InputError, alive, write_atomic
+from .learner import lay_like_parameters
 
 # %% ../nbs/07_checkpoint.ipynb #3046f3ac
 def pack(
@@ -212,6 +214,7 @@ class Checkpoints(Callback):
         get_model(self.model).load_state_dict(s['model'])
         self.opt.load_state_dict(s['opt'])
         for p, own in self.opt.state.items(): own.update({k: v.to(p.device) for k, v in own.items() if isinstance(v, torch.Tensor)}) # fastai leaves it on the CPU
+        if isinstance(self.opt, OptimWrapper): lay_like_parameters(self.opt.opt)
         self._seen, self.learn.train_iter = (s['callbacks'], s['recorder']), s['train_iter']
         self._put_back()
         set_random_states(s['random'], tuple(self.learn.dls.loaders))

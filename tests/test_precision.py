@@ -3,7 +3,7 @@ import platform
 from pathlib import Path
 import pytest, torch
 from fastai.callback.core import Callback
-from fastai.learner import Learner
+from fastai.learner import CancelFitException, Learner
 from fastai.torch_core import no_random
 from torch import nn
 from fastrecipes.images import load
@@ -102,3 +102,16 @@ def test_on_a_gpu_the_nets_train_in_each_precision(name, precision):
     f = fit(name, DIGITS, device='cuda', precision=precision)
     assert f.accuracy > .95 and f.settings['precision'] == pick_precision('cuda', precision) and f.settings['layout'] == 'channels-last'
     assert all(p.dtype == torch.float32 for p in f.model.parameters())
+
+@pytest.mark.parametrize('layout', ['channels-first', 'channels-last'])
+def test_learning_on_afterwards_is_the_same_in_either_layout(layout):
+    "The layout of the fit is taken back; what AdamW keeps must follow, or its fused step would take one weight's average for another's"
+    f = fit('convnet', load('digits', classes='3,7'), device='cpu', seed=3, precision='fp32', layout=layout, epochs=2)
+    learn, by_name = f.learner, dict(f.learner.model.named_parameters())
+    kept = {n: learn.opt.opt.state[p]['exp_avg'].clone() for n, p in by_name.items()}
+    seen = {}
+    class Look(Callback):
+        def before_train(self): seen.update({n: learn.opt.opt.state[p]['exp_avg'] for n, p in by_name.items()})
+        def before_batch(self): raise CancelFitException()
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, cbs=Look())
+    assert all(torch.equal(seen[n], kept[n]) and seen[n].stride() == p.stride() for n, p in by_name.items()) and len(seen) == len(by_name)
