@@ -373,7 +373,7 @@ def test_a_lone_last_image_does_not_break_resnet18(n, bs):
 class Stop(Callback):
     def after_batch(self): raise CancelFitException
 
-@pytest.mark.parametrize('n, epochs, bs', [(100, 90, 64), (1437, 6, 64), (9000, 1, 64), (12_396, 1, 128), (25_600, 1, 256)])
+@pytest.mark.parametrize('n, epochs, bs', [(100, 90, 64), (1437, 6, 64), (9000, 1, 64), (12_396, 1, 128), (25_600, 1, 128)])
 def test_resnet18_sees_about_9000_images_or_each_once(n, epochs, bs):
     outcome = bare('resnet18', tiny(n), cbs=(Stop(),))
     rate, dropout = (.004, .1) if epochs == 1 else (.003, .5)
