@@ -271,7 +271,7 @@ def test_accuracy_under_a_shift_is_the_mean_of_four_ways():
 
 # --- the ladder
 
-QUICK = dict(resnet18=dict(epochs=6))
+QUICK = dict(resnet18=dict(epochs=10))
 UPPER = ['simple_net', 'mlp', 'resnet18']
 READERS = [*UPPER, 'convnet'] # It reads more hands than the others, but takes one of the two examples of a 3 for a 5 where it has learnt from 8x8 digits
 
