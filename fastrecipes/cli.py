@@ -11,7 +11,7 @@ __all__ = ['Progress', 'cli', 'Stopped', 'compare', 'fit', 'report', 'list_', 'c
            'main']
 
 # %% ../nbs/13_cli.ipynb #a8a05466
-import json, os, re, signal, sys, threading, time, warnings
+import gc, json, os, re, signal, sys, threading, time, warnings
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from math import isfinite
@@ -135,6 +135,15 @@ def cli():
     """
 
 # %% ../nbs/13_cli.ipynb #4ee1a966
+@contextmanager
+def _importing():
+    "What is imported stays, and is a million objects: the garbage collector looks through them neither now nor later"
+    gc.disable()
+    try: yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
 def _load(shared, data, progress):
     "The image set that the options ask for, with its remarks said"
     from fastrecipes.images import load
@@ -153,7 +162,7 @@ def _process() -> tuple: # Its number from 0, and how many there are
 
 def _begin(device, progress):
     "Check the device, and meet the other processes where there are some"
-    from fastrecipes.loaders import pick_device
+    with _importing(): from fastrecipes.loaders import pick_device
     if alone := launched_alone(): click.echo(f'fastrecipes: warning: {alone}', err=True)
     if (n := _process()[1]) == 1: return pick_device(device)
     from fastrecipes.distributed import start
@@ -266,7 +275,7 @@ def compare(ctx, source, names, repeats, curve, seed, device, quiet, out, resume
     for n in (curve or '').split(','):
         if n.strip() not in ('', 'all'): get_recipe(n.strip())
     with _progress(quiet) as progress:
-        from fastrecipes.compare import Climb
+        with _importing(): from fastrecipes.compare import Climb
         _begin(shared['device'], progress)
         images = _load(shared, data, progress)
         watch = _Watch(progress)
@@ -599,7 +608,7 @@ def predict(folder, images, top, as_json, as_csv, show, device):
     if as_json and as_csv: raise InputError("take --json or --csv, not both")
     top = Setting('top', get_args(Count)[1], 1).read(top, 'predict')
     with _progress(True):
-        from fastrecipes.store import load, show_predictions
+        with _importing(): from fastrecipes.store import load, show_predictions
         if show is not None: show = _picture_file(show)
         model = load(folder, device)
         found = _find_images(images)

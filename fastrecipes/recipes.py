@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
-from .cost import Cost, load_optimisers, multiply_adds, peak_memory, predict_ms, weights_bytes
+from .cost import Cost, keep_memory, load_optimisers, multiply_adds, peak_memory, predict_ms, weights_bytes
 from .images import ImageSet, InputError, load, no_such
 
 # %% ../nbs/08_recipes.ipynb #c1fa8216
@@ -254,6 +254,7 @@ def predict_scores(
     import torch
     from fastrecipes.loaders import to_floats
     from fastrecipes.sgd import evaluating
+    keep_memory()
     bs = min(max(2**22 // images[0].numel(), 1), 1024)
     with torch.no_grad(), evaluating(model): return torch.cat([model(to_floats(x.to(device or 'cpu'), stats)).float().cpu() for x in images.split(bs)])
 
@@ -472,6 +473,7 @@ class Recipe:
         from fastrecipes.sgd import Diverged
         if several and checkpoint is not None: several.same_file(checkpoint.path)
         if checkpoint is not None: checkpoint.begin(recipe=self.name, settings=settings, seed=seed, device=device.type, images=images.fingerprint, classes=images.classes)
+        keep_memory()
         with no_random(seed), torch.enable_grad(), peak_memory(device) as memory, several.noticing() if several else nullcontext(): # A Ctrl-C at a bad moment leaves gradients off for the whole session
             start = time.perf_counter()
             try: outcome = self.func(replace(images, test=None), Run(device, on_epoch, tuple(cbs), checkpoint), **settings)
@@ -711,9 +713,9 @@ def _no_lone_image(bs:int, n:int) -> int:
 
 def _adamw(params, **kwargs):
     "PyTorch's fused AdamW in fastai's shape, with the constants of fastai's Adam"
-    import torch
     from fastai.optimizer import OptimWrapper
-    return OptimWrapper(params, opt=torch.optim.AdamW, fused=True, betas=(.9, .99), eps=1e-5, **kwargs)
+    from fastrecipes.learner import FusedAdamW
+    return OptimWrapper(params, opt=FusedAdamW, betas=(.9, .99), eps=1e-5, **kwargs)
 
 def _fit_convolutions(learn, run, precision, layout, **training):
     "`fit_learner` with the precision and the layout that the device likes, or that were asked for"

@@ -785,3 +785,11 @@ def test_the_models_behind_the_drawn_digit_are_shown_and_cleared_too(tmp_path, m
     lines = called('cache').stdout.splitlines()
     assert re.match(r' +model +0\.2 MB  ', lines[0]) and lines[1].startswith('no image sets, 0.0 MB and 1 model, 0.2 MB, in ')
     assert called('cache', '--clear').stdout.startswith('removed 0 image sets, 0.0 MB and 1 model, 0.2 MB, from ') and not home.exists()
+
+def test_the_garbage_collector_goes_on_after_imports_even_failed_ones():
+    import gc
+    from fastrecipes.cli import _importing
+    try:
+        with pytest.raises(ImportError), _importing(): raise ImportError
+        assert gc.isenabled() and gc.get_freeze_count()
+    finally: gc.unfreeze()

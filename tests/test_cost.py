@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np, pytest, torch
 from torch import nn
 from fastrecipes import cost as cost_module, recipes as recipes_module
-from fastrecipes.cost import Cost, multiply_adds, peak_memory, predict_ms, uncounted, weights_bytes
+from fastrecipes.cost import Cost, keep_memory, multiply_adds, peak_memory, predict_ms, uncounted, weights_bytes
 from fastrecipes.images import ImageSet, Split
 from fastrecipes.nets import linear, mlp, resnet18, simple_net
 from fastrecipes.recipes import fit, predict_ms_per_1000, recipes
@@ -321,3 +321,33 @@ def test_the_first_fit_of_a_process_is_not_charged_with_what_pytorchs_optimisers
 def test_measuring_needs_no_torch():
     code = "import sys, fastrecipes.cost; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, '-c', code]).returncode == 0
+
+
+# Memory that is kept
+
+FAULTS = """
+import sys, torch
+from resource import RUSAGE_SELF, getrusage
+from fastrecipes.cost import keep_memory, peak_memory
+def faults():
+    "Page faults of ten uses of 60 MB"
+    before = getrusage(RUSAGE_SELF).ru_minflt
+    for _ in range(10): torch.ones(15 * 2**20)
+    return getrusage(RUSAGE_SELF).ru_minflt - before
+faults()
+was = faults()
+keep_memory()
+faults()
+kept = faults()
+with peak_memory() as memory: torch.ones(15 * 2**20)
+again = getrusage(RUSAGE_SELF).ru_minflt
+torch.ones(15 * 2**20)
+print(was, kept, getrusage(RUSAGE_SELF).ru_minflt - again, memory.cpu_bytes >> 20)
+"""
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='only glibc can be told to keep memory')
+def test_freed_memory_is_kept_for_the_next_use_until_a_measure_ends():
+    r = subprocess.run([sys.executable, '-c', FAULTS], capture_output=True, text=True, check=True)
+    was, kept, after, peak = map(int, r.stdout.split())
+    assert was > 10 * 15 * 2**22 // 2**21 and kept < was / 10 # At least a fault for each 2 MB, where pages are huge
+    assert after > kept and 55 <= peak <= 75

@@ -6,7 +6,7 @@ from fastai.callback.core import Callback, CancelBatchException, CancelEpochExce
 from fastai.learner import Learner, Metric, load_learner
 from fastai.metrics import Precision, accuracy
 from fastai.torch_core import set_seed
-from fastrecipes.learner import MeanLoss, MeanMetric, QuickLearner, SmoothLoss
+from fastrecipes.learner import FusedAdamW, MeanLoss, MeanMetric, QuickLearner, SmoothLoss
 from fastrecipes.loaders import dataloaders
 from fastrecipes.nets import mlp
 from fastrecipes.sgd import ClassLoss, cross_entropy
@@ -90,3 +90,42 @@ def test_it_is_exported_and_read_as_any_learner(threes_sevens, tmp_path):
 
 def test_an_unknown_event_is_refused(threes_sevens):
     with pytest.raises(Exception, match='missing after_lunch'): made(QuickLearner, threes_sevens)('after_lunch')
+
+
+# The optimiser
+
+ORDERS = torch.contiguous_format, torch.channels_last
+
+def steps(make, order, grads_in=None, n=5):
+    "The weights of a small net of convolutions and a dense layer after some steps"
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 6, 1), torch.nn.Flatten(), torch.nn.Linear(6*4*4, 2)).to(memory_format=order)
+    opt, x = make(model.parameters(), lr=.05, weight_decay=.1), torch.randn(16, 3, 6, 6)
+    for _ in range(n):
+        model(x).square().sum().backward()
+        for p in model.parameters():
+            if grads_in is not None and p.ndim == 4: p.grad.data = p.grad.contiguous(memory_format=grads_in)
+        opt.step()
+        opt.zero_grad()
+    return [p.detach().contiguous() for p in model.parameters()]
+
+@pytest.mark.parametrize('order', ORDERS)
+@pytest.mark.parametrize('grads_in', [None, *ORDERS])
+@pytest.mark.parametrize('amsgrad', [False, True])
+def test_the_fused_adamw_takes_the_steps_of_the_plain_one_whatever_lies_in_which_order(order, grads_in, amsgrad):
+    ours, plain = steps(lambda *a, **k: FusedAdamW(*a, amsgrad=amsgrad, **k), order, grads_in), steps(lambda *a, **k: torch.optim.AdamW(*a, fused=False, amsgrad=amsgrad, **k), torch.contiguous_format)
+    for a, b in zip(ours, plain): torch.testing.assert_close(a, b, atol=2e-5, rtol=1e-4)
+
+def copies(cls, **kwargs):
+    "How many times gradients of a convolution in channels-last order are copied within a step"
+    from torch.profiler import profile
+    p = torch.nn.Parameter(torch.randn(4, 4, 3, 3).to(memory_format=torch.channels_last))
+    opt = cls([p], **kwargs)
+    p.grad = torch.randn_like(p)
+    opt.step()
+    with profile() as seen: opt.step()
+    return sum(e.name == 'aten::clone' for e in seen.events())
+
+def test_the_fused_adamw_copies_no_gradient():
+    assert copies(FusedAdamW) == 0
+    assert copies(torch.optim.AdamW, fused=True) == 1, 'PyTorch copies none itself any more: `_rows` can go'
