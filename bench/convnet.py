@@ -107,7 +107,7 @@ def reached(images, seeds):
     fits = [fit('convnet', images, seed=seed) for seed in range(seeds)]
     accuracies, seconds = [f.history.accuracy.iloc[-1] for f in fits], [f.seconds for f in fits]
     return dict(seeds=seeds, mean=statistics.mean(accuracies), min=min(accuracies), accuracies=accuracies, seconds=statistics.median(seconds), seconds_range=[min(seconds), max(seconds)],
-                parameters=fits[0].parameters, settings=fits[0].settings | dict(channels=list(fits[0].settings['channels'])), device=str(fits[0].device))
+                parameters=fits[0].parameters, settings=fits[0].settings | dict(filters=list(fits[0].settings['filters'])), device=str(fits[0].device))
 
 
 def main():

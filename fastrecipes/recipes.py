@@ -726,16 +726,16 @@ def _fit_convolutions(learn, run, precision, layout, **training):
         outcome = fit_learner(learn, on_epoch=run.on_epoch, cbs=[*precision_callbacks(own['precision']), *run.cbs], checkpoint=run.checkpoint, **training)
     return outcome._replace(derived=outcome.derived | own)
 
-def _convnet_parts(shape, n_classes, *, channels, dropout, **_):
+def _convnet_parts(shape, n_classes, *, filters, dropout, **_):
     from fastrecipes.nets import convnet, n_outputs
     from fastrecipes.sgd import cross_entropy
-    return Parts(convnet(shape, n_outputs(n_classes), channels, dropout), cross_entropy, _adamw)
+    return Parts(convnet(shape, n_outputs(n_classes), filters, dropout), cross_entropy, _adamw)
 
 Three = Annotated[tuple, Kind('three whole numbers with commas between, such as 16,32,64', _widths, lambda v: len(v) == 3 and 1 <= min(v) and max(v) < 2**15)]
 
 @recipe(parts=_convnet_parts, epochs=None, schedule='one-cycle', wd=.01)
 def convnet(images, run, *,
-    channels:Three=(16, 32, 64), # Of the first map, of those between, and of the last
+    filters:Three=(16, 32, 64), # Channels of the first map, of those between, and of the last
     precision:Literal['fp32', 'bf16', 'fp16']=None, # Numbers that are multiplied while training; auto: what the device is quickest with
     layout:Literal['channels-first', 'channels-last']=None, # Order of the numbers in memory; auto: what the device is quickest with
     epochs, # Passes over the training images; auto: 2, or more for a small set (about 50,000 images in all, at most 15 passes)
@@ -747,7 +747,7 @@ def convnet(images, run, *,
     from fastrecipes.loaders import dataloaders, default_bs
     from fastrecipes.sgd import ClassLoss, batch_accuracy
     load_optimisers()
-    n, parts = len(images.train), _convnet_parts(images.shape, len(images.classes), channels=channels, dropout=dropout)
+    n, parts = len(images.train), _convnet_parts(images.shape, len(images.classes), filters=filters, dropout=dropout)
     bs = _no_lone_image(bs or default_bs(n), n)
     learn = QuickLearner(dataloaders(images, bs, run.device, 'train'), parts.model, loss_func=ClassLoss(parts.loss), opt_func=parts.opt_func, metrics=batch_accuracy)
     epochs, lr = epochs or min(max(2, round(50_000 / n)), 15), lr or float(f'{.015 * min(bs / 256, 1)**.5:.2g}')

@@ -793,3 +793,13 @@ def test_the_garbage_collector_goes_on_after_imports_even_failed_ones():
         with pytest.raises(ImportError), _importing(): raise ImportError
         assert gc.isenabled() and gc.get_freeze_count()
     finally: gc.unfreeze()
+
+def test_no_setting_of_a_recipe_has_the_name_of_another_option():
+    import click
+    from fastrecipes.cli import cli
+    from fastrecipes.recipes import recipes
+    verb = cli.get_command(None, 'fit')
+    for name in recipes:
+        command = verb.get_command(None, name)
+        with click.Context(command) as ctx: names = [o for p in command.get_params(ctx) for o in (*p.opts, *p.secondary_opts)]
+        assert len(names) > 10 and len(set(names)) == len(names), name

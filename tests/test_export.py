@@ -10,7 +10,7 @@ from test_cli import called, refused as ended
 from test_store import elsewhere, fitted, image_set
 
 CASES = [('similarity', 2, (1, 7, 9), {}), ('similarity', 10, (3, 60, 50), dict(distance='l1')), ('sgd', 2, (1, 7, 9), {}), ('logistic', 10, (3, 6, 5), dict(dropout=.3)), ('linear', 10, (1, 7, 9), {}), ('simple_net', 2, (3, 6, 5), dict(dropout=.5, hidden=7)),
-         ('mlp', 10, (3, 6, 5), dict(activation='leaky_relu', dropout=.2, hidden=(9, 4))), ('mlp', 2, (1, 7, 9), {}), ('convnet', 10, (3, 6, 5), {}), ('convnet', 2, (1, 33, 26), dict(channels=(4, 6, 8), dropout=.3)), ('resnet18', 10, (1, 7, 9), {}), ('resnet18', 2, (3, 33, 26), dict(bs=8))]
+         ('mlp', 10, (3, 6, 5), dict(activation='leaky_relu', dropout=.2, hidden=(9, 4))), ('mlp', 2, (1, 7, 9), {}), ('convnet', 10, (3, 6, 5), {}), ('convnet', 2, (1, 33, 26), dict(filters=(4, 6, 8), dropout=.3)), ('resnet18', 10, (1, 7, 9), {}), ('resnet18', 2, (3, 33, 26), dict(bs=8))]
 
 def session(file): return onnxruntime.InferenceSession(str(file), providers=['CPUExecutionProvider'])
 

@@ -56,7 +56,7 @@ def test_every_recipe_is_tried_here(): assert sorted(ALL) == sorted(n for n, r i
 
 VARIANTS = {'similarity': [dict(distance='l1')], 'sgd': [dict(dropout=.3, std=.1)], 'logistic': [dict(dropout=.3, lr=.01)], 'linear': [dict(dropout=.3, wd=.1, best=False)],
             'simple_net': [dict(hidden=1), dict(hidden=17, dropout=.5, clip=.1)], 'mlp': [dict(hidden=(5,), activation='leaky_relu'), dict(hidden=(8, 3, 7, 2), dropout=.5, schedule='constant')],
-            'convnet': [dict(channels=(2, 3, 4), dropout=.2, precision='fp32')], 'resnet18': [dict(dropout=.3, bs=8, layout='channels-first')]}
+            'convnet': [dict(filters=(2, 3, 4), dropout=.2, precision='fp32')], 'resnet18': [dict(dropout=.3, bs=8, layout='channels-first')]}
 CASES = [(n, k, c, {}) for n in ALL for k in (2, 10) for c in SHAPES] + [(n, k, c, v) for n in ALL for v in VARIANTS[n] for k, c in ((2, 'grey'), (10, 'RGB')) if (n, k) != ('resnet18', 10)]
 
 @pytest.mark.parametrize('name, k, colour, settings', CASES, ids=lambda v: ','.join(f'{a}={b}' for a, b in v.items()) if isinstance(v, dict) else str(v))
