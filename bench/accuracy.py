@@ -5,7 +5,7 @@ left out, and said so. Writes accuracy.json beside this file and prints the tabl
 import json, platform, sys, warnings
 from pathlib import Path
 warnings.filterwarnings('ignore', message='`torch.jit.script` is deprecated')
-import pandas as pd, torch
+import pandas as pd, tables, torch
 from fastai.callback.core import Callback
 from fastai.data.external import fastai_cfg
 from fastrecipes.images import InputError, from_folder, load
@@ -55,6 +55,8 @@ def main():
     machine = dict(machine=platform.machine(), threads=torch.get_num_threads(), torch=torch.__version__, cuda=torch.cuda.get_device_name() if torch.cuda.is_available() else None)
     Path(__file__).with_suffix('.json').write_text(json.dumps(dict(machine=machine, rows=rows), indent=1) + '\n')
     print(pd.DataFrame(rows).drop(columns='settings').round(4).to_string(index=False))
+    tables.put('accuracy', ['set', 'recipe', 'seeds', 'split', 'must', 'min', 'mean', 'max'], [
+        (r['set'], r['recipe'], r['seeds'], r['split'], r['must'] if r['most'] == 1 else f"{r['must']} to {r['most']}", *(f'{r[k]:.4f}' for k in ('min', 'mean', 'max'))) for r in rows])
     sys.exit(not all(r['reached'] for r in rows))
 
 

@@ -6,6 +6,7 @@ The three take turns, five times; each figure is the median of the ratios within
 imports. Written to bench/distributed.json."""
 import json, os, platform, statistics, subprocess, sys
 from pathlib import Path
+import tables
 
 HERE = Path(__file__).parent
 RUN = '''
@@ -51,5 +52,8 @@ def main(turns=5):
     machine = dict(cores=os.cpu_count(), processor=platform.processor() or platform.machine(), python=platform.python_version(), torch=torch.__version__, load=os.getloadavg())
     (HERE/'distributed.json').write_text(json.dumps(dict(machine=machine, turns=turns, result=result), indent=1) + '\n')
     for name, r in result.items(): print(name, {k: v for k, v in r.items() if k.startswith('two')})
+    kinds = ['two_threads_against_one', 'two_processes_against_one_thread', 'two_processes_against_two_threads']
+    tables.put('distributed', ['recipe', *(k.replace('_', ' ') for k in kinds)],
+               [(name, *(tables.spread(r[k]['median'], [r[k]['lowest'], r[k]['highest']], 2, 'x') for k in kinds)) for name, r in result.items()])
 
 if __name__ == '__main__': main(*map(int, sys.argv[1:]))

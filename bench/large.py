@@ -6,6 +6,7 @@ Beside the time on the clock stands the processor time of the thread that learns
 The sizes are compared as ratios to 1x, which runs between the others again and again. The copies are hard links, so at 100x the disk must have room for 1.2 GB: the cache."""
 import argparse, json, os, platform, shutil, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
+import tables
 
 OUT = Path(__file__).with_suffix('.json')
 RUNGS = {'similarity': {}, 'sgd': dict(epochs=5), 'linear': dict(epochs=5)}
@@ -92,6 +93,9 @@ def main():
     import torch
     result['machine'] = dict(machine=platform.machine(), threads=torch.get_num_threads(), processors=os.cpu_count(), torch=torch.__version__)
     OUT.write_text(json.dumps(result, indent=1) + '\n')
+    def cell(r, what): return f"{r['microseconds_an_image'][what]:.3g} µs, " + tables.spread(r['an_image_against_1x'][what], r['range_against_1x'][what], 2, 'x')
+    tables.put('large', ['images', 'read and decoded', 'had again', *(f'{w}, an image' for w in RUNGS), 'peak memory'],
+               [(f"{r['images']:,}", *(cell(r, w) for w in ('decode', 'load', *RUNGS)), f"{max(r['peak_mb_above_imports'].values())} MB") for n, r in result.items() if n != 'machine'])
 
 
 if __name__ == '__main__': main()

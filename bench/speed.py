@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 warnings.filterwarnings('ignore', message='`torch.jit.script` is deprecated')
 import torch
-import lesson
+import lesson, tables
 from fastai.torch_core import set_seed
 from fastrecipes.images import load
 from fastrecipes.learner import QuickLearner
@@ -135,26 +135,17 @@ ITEMS = dict(
 )
 
 
-def line(name:str, found:dict) -> tuple: # The row of the table, and whether the bound is met
+def line(name:str, found:dict) -> tuple: # The cells of its row in the table, and whether the bound is met
     what, _, must, aim, least = ITEMS[name]
     seconds = lambda s: f'{1000*s:.3g} ms' if s < 1 else f'{s:.3g} s'
     if name == 'start':
         text, met = f"{seconds(found['help_s'])}, {seconds(found['list_s'])} (bare Python {seconds(found['python_s'])})", max(found['help_s'], found['list_s']) < must
-        return f'| {what} | | {text} | | under {must} s | {aim} s | |', met
-    speed = f"{found['ratio']:.1f}x ({found['ratio_range'][0]:.1f} to {found['ratio_range'][1]:.1f})"
+        return (what, '', text, '', f'under {must} s', f'{aim} s', ''), met
+    speed = tables.spread(found['ratio'], found['ratio_range'], unit='x')
     met = found['ours_s'] < must if name == 'second_run' else found['ratio'] >= must
     bounds = (f'under {must} s', f'{aim} s') if name == 'second_run' else (f'{must}x', f'{aim}x')
     accuracy = '' if least is None else f"{found['accuracy']:.4f} (must {least})"
-    return f"| {what} | {seconds(found['lesson_s'])} | {seconds(found['ours_s'])} | {speed} | {bounds[0]} | {bounds[1]} | {accuracy} |", met and (least is None or found['accuracy'] >= least)
-
-
-def write_table(results:dict):
-    "Put the table between its marks in README.md"
-    readme = HERE/'README.md'
-    before, rest = readme.read_text(encoding='utf-8').split('<!-- speed -->\n')[0], readme.read_text(encoding='utf-8').split('<!-- end of speed -->')[1]
-    rows = [line(name, results[name])[0] for name in ITEMS if name in results]
-    table = '\n'.join(['| what | lesson | here | ratio (range) | must | aim | accuracy |', '|---|---|---|---|---|---|---|', *rows])
-    readme.write_text(f'{before}<!-- speed -->\n{table}\n<!-- end of speed -->{rest}', encoding='utf-8')
+    return (what, seconds(found['lesson_s']), seconds(found['ours_s']), speed, *bounds, accuracy), met and (least is None or found['accuracy'] >= least)
 
 
 def main():
@@ -167,12 +158,12 @@ def main():
         set_seed(0)
         results[name] = ITEMS[name][1]()
         row, met = line(name, results[name])
-        print(row + ('' if met else '  MISSED'), flush=True)
+        print(*row, '' if met else 'MISSED', sep=' | ', flush=True)
         if not met: missed.append(name)
     machine = dict(machine=platform.machine(), cores=os.cpu_count(), threads=torch.get_num_threads(), python=platform.python_version(), torch=torch.__version__,
                    device=torch.cuda.get_device_name() if ON.type == 'cuda' else 'cpu', load=round(os.getloadavg()[2], 2))
     file.write_text(json.dumps(dict(machine=machine) | results, indent=1) + '\n', encoding='utf-8')
-    write_table(results)
+    tables.put('speed', ['what', 'lesson', 'here', 'ratio (range)', 'must', 'aim', 'accuracy'], [line(name, results[name])[0] for name in ITEMS if name in results])
     sys.exit(1 if missed else 0)
 
 

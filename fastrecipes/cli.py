@@ -137,12 +137,15 @@ def cli():
 # %% ../nbs/13_cli.ipynb #4ee1a966
 @contextmanager
 def _importing():
-    "What is imported stays, and is a million objects: the garbage collector looks through them neither now nor later"
+    "What is imported stays, and is a million objects: the garbage collector does not look through them now, and in a process that is the command's own not later either"
+    was = gc.isenabled()
     gc.disable()
     try: yield
     finally:
-        gc.freeze()
-        gc.enable()
+        if _own_process: gc.freeze()
+        if was: gc.enable()
+
+_own_process = False # Or `main` was called by somebody who has objects of his own
 
 def _load(shared, data, progress):
     "The image set that the options ask for, with its remarks said"
@@ -713,12 +716,14 @@ def _last_words(line, error, rank):
 
 def main(args=None):
     "The console command: run `cli` and exit with 0, 1 or 2 (130 for Ctrl-C); of several processes the first prints"
+    global _own_process
+    _own_process = args is None
     rank, n = _process()
     if rank: sys.stdout = sys.stderr = open(os.devnull, 'w')
     status, line, error = _run(args)
-    if n > 1 and line is not None:
-        _last_words(line, error, rank)
+    if n > 1:
+        if line is not None: _last_words(line, error, rank)
         sys.stdout.flush()
-        os._exit(status) # Nothing is waited for that the others were part of
+        os._exit(status) # Nothing is waited for that the others were part of, and nothing taken apart that they may still hold on to
     if line is not None: click.echo(f'fastrecipes: {line}', err=True)
     sys.exit(status)

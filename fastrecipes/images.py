@@ -51,9 +51,11 @@ _in_memory = 2**28 # Bytes; larger sets stay on the disk
 _window = 2**26 # Bytes of the file that are looked at before they are forgotten, and of images that are read ahead
 
 def _room_on(device:'torch.device') -> float:
-    "Bytes of images that a GPU can take, with something left for a model"
+    "Bytes of images that a GPU can take, with something left for a model; what PyTorch holds but does not use is free"
     import torch
-    return .6 * torch.cuda.mem_get_info(device)[0] if device.type == 'cuda' else .4 * torch.mps.recommended_max_memory() if device.type == 'mps' else math.inf
+    if device.type == 'cuda': return .6 * (torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+    if device.type == 'mps': return .6 * max(torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory(), 0)
+    return math.inf
 
 class Rows:
     "Images in a mapped file, of which some are chosen: what the library needs of a uint8 tensor (n, c, h, w) without being in memory"

@@ -177,7 +177,8 @@ class ImageDL(TfmdDL):
     def _from_disk(self, idxs, n):
         "Positions and images of `n` batches, on the device; the images are read while the batches before are at work"
         where = self.device or torch.device('cpu')
-        return idxs.to(where).split(self.bs)[:n], (x.to(where) for x in self._images.batches(idxs, self.bs))
+        def there(x): return x.pin_memory().to(where, non_blocking=True) if where.type == 'cuda' else x.to(where) # From ordinary memory the host would wait for the batch before
+        return idxs.to(where).split(self.bs)[:n], map(there, self._images.batches(idxs, self.bs))
 
     def _batch(self, x, idxs):
         x = to_floats(x, self._stats)

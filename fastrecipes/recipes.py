@@ -254,7 +254,6 @@ def predict_scores(
     import torch
     from fastrecipes.loaders import to_floats
     from fastrecipes.sgd import evaluating
-    keep_memory()
     bs = min(max(2**22 // images[0].numel(), 1), 1024)
     with torch.no_grad(), evaluating(model): return torch.cat([model(to_floats(x.to(device or 'cpu'), stats)).float().cpu() for x in images.split(bs)])
 
@@ -721,9 +720,12 @@ def _fit_convolutions(learn, run, precision, layout, **training):
     "`fit_learner` with the precision and the layout that the device likes, or that were asked for"
     from fastrecipes.precision import in_layout, pick_layout, pick_precision, precision_callbacks
     from fastrecipes.training import fit_learner
-    own = dict(precision=pick_precision(run.device, precision), layout=pick_layout(run.device, layout))
+    precision = pick_precision(run.device, precision)
+    own, added = dict(precision=precision, layout=pick_layout(run.device, layout, precision)), precision_callbacks(precision)
     with in_layout(learn.model, own['layout']):
-        outcome = fit_learner(learn, on_epoch=run.on_epoch, cbs=[*precision_callbacks(own['precision']), *run.cbs], checkpoint=run.checkpoint, **training)
+        try: outcome = fit_learner(learn, on_epoch=run.on_epoch, cbs=[*added, *run.cbs], checkpoint=run.checkpoint, **training)
+        finally:
+            for cb in added: cb.after_fit() # After an interruption too
     return outcome._replace(derived=outcome.derived | own)
 
 def _convnet_parts(shape, n_classes, *, filters, dropout, **_):
@@ -767,7 +769,7 @@ def resnet18(images, run, *,
     precision:Literal['fp32', 'bf16', 'fp16']=None, # Numbers that are multiplied while training; auto: what the device is quickest with
     layout:Literal['channels-first', 'channels-last']=None, # Order of the numbers in memory; auto: what the device is quickest with
     epochs, # Passes over the training images; auto: 1, or more for a small set (about 9,000 images in all)
-    bs, # Images a batch; auto: for about 100 steps in all, from 32 to 128 (512 on a CUDA GPU)
+    bs, # Images a batch; auto: for about 100 steps in all, from 32 to 128
     lr, # Highest learning rate of AdamW; auto: 0.004 for a single pass, 0.003 for more
     dropout, # Share of the units of the head that each training step silences, half of it before the head's first layer; auto: 0.1 for a single pass, 0.5 for more
     **training
@@ -782,7 +784,7 @@ def resnet18(images, run, *,
     epochs = epochs or max(1, round(140 * 64 / n))
     once = epochs == 1
     own = dict(lr=lr or (.004 if once else .003), dropout=(.1 if once else .5) if dropout is None else dropout)
-    bs = _no_lone_image(bs or max(32, default_bs(n * epochs, 512 if run.device.type == 'cuda' else 128, steps=100)), n)
+    bs = _no_lone_image(bs or max(32, default_bs(n * epochs, 128, steps=100)), n)
     stats = None
     if pretrained: stats = imagenet_stats if images.shape[0] == 3 else tuple((sum(s) / 3,) for s in imagenet_stats)
     learn = resnet18_learner(dataloaders(images, bs, run.device, stats), n_outputs(len(images.classes)), ClassLoss(cross_entropy), pretrained,

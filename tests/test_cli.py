@@ -786,13 +786,19 @@ def test_the_models_behind_the_drawn_digit_are_shown_and_cleared_too(tmp_path, m
     assert re.match(r' +model +0\.2 MB  ', lines[0]) and lines[1].startswith('no image sets, 0.0 MB and 1 model, 0.2 MB, in ')
     assert called('cache', '--clear').stdout.startswith('removed 0 image sets, 0.0 MB and 1 model, 0.2 MB, from ') and not home.exists()
 
-def test_the_garbage_collector_goes_on_after_imports_even_failed_ones():
+def test_the_garbage_collector_is_left_as_it_was_by_imports_even_failed_ones():
     import gc
     from fastrecipes.cli import _importing
+    frozen = gc.get_freeze_count()
+    with pytest.raises(ImportError), _importing():
+        assert not gc.isenabled()
+        raise ImportError
+    assert gc.isenabled() and gc.get_freeze_count() == frozen
+    gc.disable()
     try:
-        with pytest.raises(ImportError), _importing(): raise ImportError
-        assert gc.isenabled() and gc.get_freeze_count()
-    finally: gc.unfreeze()
+        with _importing(): pass
+        assert not gc.isenabled()
+    finally: gc.enable()
 
 def test_no_setting_of_a_recipe_has_the_name_of_another_option():
     import click

@@ -1,6 +1,7 @@
 "On a GPU: every rung is fitted there, nothing waits for it within an epoch, and what was fitted there is used anywhere"
 import pytest, torch
 from fastai.callback.core import Callback
+from fastrecipes.checkpoint import Checkpoint
 from fastrecipes.recipes import fit, ladder
 from fastrecipes.store import load, save
 
@@ -22,7 +23,7 @@ def test_every_rung_is_fitted_there_and_says_so(fitted, name):
     f = fitted[name]
     assert f.device.type == 'cuda' and 'cuda' in repr(f) and all(t.device.type == 'cuda' for t in f.model.state_dict().values())
     assert f.scores.device.type == 'cpu' and len(f.scores) == len(f.images.valid) and f.accuracy > .2 # Ten classes
-    assert f.cost.peak_gpu_memory_bytes is None or f.cost.peak_gpu_memory_bytes > 0
+    assert f.cost.peak_gpu_memory_bytes > 0
 
 
 @pytest.mark.parametrize('name', ladder())
@@ -34,17 +35,20 @@ def test_what_was_fitted_there_predicts_the_same_on_the_cpu(fitted, name, tmp_pa
 
 
 class NoWaiting(Callback):
-    "PyTorch raises an error where the host would wait for the GPU between the second batch of an epoch and its last"
+    "PyTorch raises an error where the host would wait for the GPU between the second batch of an epoch, or of its validation, and the last"
     order = 100
     def before_batch(self):
-        if self.training and self.iter == 1: torch.cuda.set_sync_debug_mode('error')
-    def after_train(self): torch.cuda.set_sync_debug_mode('default')
-    def after_cancel_fit(self): torch.cuda.set_sync_debug_mode('default')
+        if self.iter == 1: torch.cuda.set_sync_debug_mode('error')
 
+class Over(Callback):
+    "Ends what `NoWaiting` began, before anybody reads what an epoch came to"
+    order = -100
+    def after_train(self): torch.cuda.set_sync_debug_mode('default')
+    after_validate = after_cancel_fit = after_train
 
 @pytest.mark.parametrize('name', [n for n in ladder() if n not in ('similarity', 'sgd')])
 def test_nothing_waits_for_the_gpu_within_an_epoch(images, name):
-    try: f = fit(name, images, device='cuda', epochs=2, cbs=[NoWaiting()])
+    try: f = fit(name, images, device='cuda', epochs=2, cbs=[NoWaiting(), Over()])
     finally: torch.cuda.set_sync_debug_mode('default')
     assert len(f.history) == 2 and f.history.train_loss.notna().all()
 
@@ -63,3 +67,45 @@ def test_nor_does_the_hand_written_loop(images):
     try: first, second = train_epoch(model, watched(), opt, cross_entropy), train_epoch(model, watched(), opt, cross_entropy)
     finally: torch.cuda.set_sync_debug_mode('default')
     assert second < first
+
+
+@pytest.mark.parametrize('name', ['mlp', 'convnet', 'resnet18'])
+def test_a_seed_repeats_there(images, fitted, name):
+    again = fit(name, images, seed=1, device='cuda', epochs=2)
+    assert (again.predictions == fitted[name].predictions).float().mean() > .99 and abs(again.accuracy - fitted[name].accuracy) < .01
+
+
+@pytest.mark.parametrize('name', ['convnet', 'resnet18'])
+def test_a_training_that_was_stopped_goes_on_there(images, fitted, name, tmp_path):
+    class Stop(Exception): pass
+    def stop(row): raise Stop
+    with pytest.raises(Stop): fit(name, images, seed=1, device='cuda', epochs=2, checkpoint=Checkpoint(tmp_path, every=1), on_epoch=stop)
+    f = fit(name, images, seed=1, device='cuda', epochs=2, checkpoint=Checkpoint(tmp_path, every=1, resume=True))
+    assert len(f.history) == 2 and abs(f.accuracy - fitted[name].accuracy) < .02
+
+
+class Held(Callback):
+    "Counts the bytes that must be there at once: weights, gradients, what the optimiser keeps, and what the backward pass needs of one batch"
+    def before_batch(self):
+        if not self.training or self.epoch or self.iter != 1: return
+        self.storages = {}
+        self.hooks = torch.autograd.graph.saved_tensors_hooks(self.note, lambda t: t)
+        self.hooks.__enter__()
+    def note(self, t):
+        self.storages[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
+        return t
+    def after_loss(self):
+        if not hasattr(self, 'storages') or hasattr(self, 'need'): return
+        self.hooks.__exit__(None, None, None)
+        own = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in self.learn.model.state_dict().values()}
+        weights = sum(p.nbytes for p in self.learn.model.parameters())
+        self.need = sum((self.storages | own).values()) + 3 * weights # Gradients and both averages
+
+
+@pytest.mark.parametrize('name', ['convnet', 'resnet18'])
+def test_the_peak_of_gpu_memory_stays_within_a_fifth_of_what_must_be_there(threes_sevens, name):
+    held = Held()
+    f = fit(name, threes_sevens, device='cuda', epochs=2, bs=512, cbs=[held])
+    data = sum(s.images.nbytes + s.labels.nbytes for s in (threes_sevens.train, threes_sevens.valid))
+    best = sum(t.nbytes for t in f.model.state_dict().values()) # A copy, to go back to
+    assert f.cost.peak_gpu_memory_bytes <= 1.2 * (data + held.need + best)

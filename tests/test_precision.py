@@ -1,15 +1,19 @@
 """Precision and layout: chosen for the device, said in the settings, off again after the fit, and no more than a rounding away from 32 bits"""
-import platform
+import copy, platform
+from functools import partial
 from pathlib import Path
 import pytest, torch
 from fastai.callback.core import Callback
 from fastai.learner import CancelFitException, Learner
+from fastai.optimizer import Adam, OptimWrapper
 from fastai.torch_core import no_random
 from torch import nn
-from fastrecipes.images import load
+from fastrecipes.checkpoint import Checkpoint
+from fastrecipes.images import InputError, load
+from fastrecipes.learner import FusedAdamW
 from fastrecipes.loaders import dataloaders
 from fastrecipes.nets import convnet
-from fastrecipes.precision import Autocast, in_layout, pick_layout, pick_precision
+from fastrecipes.precision import Autocast, Scaled, in_layout, pick_layout, pick_precision
 from fastrecipes.recipes import Run, fit, recipes
 from fastrecipes.sgd import ClassLoss, batch_accuracy, cross_entropy
 from conftest import refused
@@ -30,7 +34,7 @@ def test_what_is_asked_for_is_taken_and_what_cannot_be_is_refused():
         with refused("precision='fp16' needs a CUDA GPU", device, 'take bf16, fp32 or auto'): pick_precision(device, 'fp16')
     with refused("precision='half'", 'auto, fp32, bf16 and fp16'): pick_precision('cpu', 'half')
     with refused("layout='nhwc'", 'channels-last'): pick_layout('cpu', 'nhwc')
-    assert [pick_layout(d) for d in ('cpu', 'cuda', 'mps')] == ['channels-last', 'channels-last', 'channels-first'] and pick_layout('mps', 'channels-last') == 'channels-last'
+    assert [pick_layout(d) for d in ('cpu', 'cuda', 'mps')] == ['channels-last', 'channels-last', 'channels-first'] and pick_layout('cuda', precision='fp32') == 'channels-first' and pick_layout('mps', 'channels-last') == 'channels-last'
 
 @pytest.mark.parametrize('name', ['convnet', 'resnet18'])
 def test_a_recipe_refuses_what_the_device_cannot_before_training(name):
@@ -81,6 +85,69 @@ def test_a_fit_that_breaks_off_leaves_autocast_off_and_the_next_one_works():
         learn.fit(1, 1e-3, cbs=Autocast())
     assert 'forward' not in vars(learn.model) and learn.recorder.values[-1][-1] > .1
 
+def test_a_copy_that_is_made_while_training_computes_with_its_own_weights():
+    class Copying(Callback):
+        def after_batch(self):
+            if not self.training: return
+            self.learn.copied = copy.deepcopy(self.model)
+            for p in self.learn.copied.parameters(): p.data.zero_()
+            self.learn.answers = self.learn.copied(self.xb[0]), self.model(self.xb[0])
+            raise CancelFitException()
+    learn = Learner(dataloaders(DIGITS, 128, 'cpu'), convnet((1, 8, 8), 10), ClassLoss(cross_entropy), cbs=[Autocast(), Copying()])
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+    of_copy, of_model = learn.answers
+    assert not of_copy.any() and of_model.any()
+
+def test_an_interrupted_fit_leaves_the_model_as_it_was(monkeypatch):
+    from fastrecipes import nets
+    made, real = [], nets.convnet
+    monkeypatch.setattr(nets, 'convnet', lambda *args: made.append(real(*args)) or made[-1])
+    class Interrupt(Callback):
+        def after_batch(self): raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt): bare(precision='bf16', layout='channels-last', cbs=(Interrupt(),))
+    assert 'forward' not in vars(made[-1]) and all(p.is_contiguous() for p in made[-1].parameters())
+
+
+# fp16, whose gradients overflow; a CPU computes it slowly, but as a GPU does
+
+@pytest.fixture
+def fp16(monkeypatch): monkeypatch.setattr('fastrecipes.precision.pick_precision', lambda device, precision=None: 'fp16')
+
+def test_in_fp16_a_training_that_was_stopped_ends_as_one_that_was_not(fp16, tmp_path):
+    run = partial(fit, 'convnet', DIGITS, device='cpu', seed=4, epochs=3, clip=1.)
+    class Stopped(Exception): pass
+    def stop(row):
+        if row['epoch'] == 1: raise Stopped
+    whole = run(checkpoint=Checkpoint(tmp_path/'whole', every=1))
+    with pytest.raises(Stopped): run(checkpoint=Checkpoint(tmp_path/'stopped', every=1), on_epoch=stop)
+    again = run(checkpoint=Checkpoint(tmp_path/'stopped', every=1, resume=True))
+    assert torch.equal(whole.scores, again.scores) and whole.accuracy > .8 and whole.settings['precision'] == 'fp16'
+
+class Watched(Callback):
+    "The scale and a weight after each step, with a gradient that overflows in the third"
+    order = Scaled.order + 1 # Where fastai clips
+    def before_fit(self): self.scales, self.weights, self.kinds = [], [], set()
+    def before_backward(self):
+        if self.iter == 2: self.learn.loss_grad = self.loss_grad * float('inf')
+    def after_step(self):
+        self.scales.append(self.scaled.scaler.get_scale())
+        self.weights.append(self.model[-1].weight.detach().clone())
+    def after_pred(self): self.kinds.add((self.training, self.pred.dtype))
+
+def test_in_fp16_a_step_whose_gradients_overflow_is_left_out_and_the_scale_halved():
+    with no_random(0):
+        learn = Learner(dataloaders(DIGITS, 128, 'cpu'), convnet((1, 8, 8), 10), ClassLoss(cross_entropy), opt_func=partial(OptimWrapper, opt=FusedAdamW))
+        scaled, watch = Scaled(), Watched()
+        watch.scaled = scaled
+        with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3, cbs=[scaled, watch])
+    assert torch.equal(watch.weights[2], watch.weights[1]) and not torch.equal(watch.weights[1], watch.weights[0]) and not torch.equal(watch.weights[3], watch.weights[2])
+    assert watch.scales[:4] == [2.**16, 2.**16, 2.**15, 2.**15] and all(w.isfinite().all() for w in watch.weights)
+    assert {kind for _, kind in watch.kinds} == {torch.float32} and not hasattr(learn.opt.opt, 'found_inf') and 'forward' not in vars(learn.model)
+
+def test_fp16_needs_a_fused_optimiser():
+    learn = Learner(dataloaders(DIGITS, 128, 'cpu'), convnet((1, 8, 8), 10), ClassLoss(cross_entropy), opt_func=Adam)
+    with learn.no_bar(), learn.no_logging(), pytest.raises(InputError, match='fp16 needs .* fused=True'): learn.fit(1, 1e-3, cbs=Scaled())
+
 def test_a_layout_is_put_back_when_something_goes_wrong():
     model = convnet((3, 28, 28), 10)
     with pytest.raises(ZeroDivisionError):
@@ -100,7 +167,7 @@ def test_a_seed_repeats_a_bf16_training_to_the_bit_and_the_output_says_how_it_wa
 @pytest.mark.parametrize('name', ['convnet', 'resnet18'])
 def test_on_a_gpu_the_nets_train_in_each_precision(name, precision):
     f = fit(name, DIGITS, device='cuda', precision=precision)
-    assert f.accuracy > .95 and f.settings['precision'] == pick_precision('cuda', precision) and f.settings['layout'] == 'channels-last'
+    assert f.accuracy > .95 and f.settings['precision'] == pick_precision('cuda', precision) and f.settings['layout'] == ('channels-first' if precision == 'fp32' else 'channels-last')
     assert all(p.dtype == torch.float32 for p in f.model.parameters())
 
 @pytest.mark.parametrize('layout', ['channels-first', 'channels-last'])
