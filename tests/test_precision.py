@@ -117,7 +117,7 @@ def test_in_fp16_a_training_that_was_stopped_ends_as_one_that_was_not(fp16, tmp_
     run = partial(fit, 'convnet', DIGITS, device='cpu', seed=4, epochs=3, clip=1.)
     class Stopped(Exception): pass
     def stop(row):
-        if row['epoch'] == 1: raise Stopped
+        if row['epoch'] == 1: raise Stopped('now')
     whole = run(checkpoint=Checkpoint(tmp_path/'whole', every=1))
     with pytest.raises(Stopped): run(checkpoint=Checkpoint(tmp_path/'stopped', every=1), on_epoch=stop)
     again = run(checkpoint=Checkpoint(tmp_path/'stopped', every=1, resume=True))
