@@ -132,8 +132,8 @@ class _Cuda:
     def start(self):
         "Load what every use of the GPU loads, so that the first fit is not charged with it"
         import torch
-        x = torch.ones(8, 8, device=self.device)
-        (x @ x).sum().item()
+        x = torch.ones(8, 8, device=self.device, requires_grad=True)
+        (x @ x).sum().backward() # Backwards in a thread of its own, with a workspace of its own
     def stop(self): pass
 
 # %% ../nbs/08_cost.ipynb #7c6c8a79
@@ -184,7 +184,7 @@ class peak_memory:
 def keep_memory():
     "Let the C library keep freed memory for the next use instead of giving it back at once; does nothing where that is not glibc (`man mallopt`)"
     M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-    _libc('mallopt', M_MMAP_THRESHOLD, 2**30) or _libc('mallopt', M_MMAP_THRESHOLD, 2**25) # The most that older versions allow
+    _libc('mallopt', M_MMAP_THRESHOLD, 2**25)
     _libc('mallopt', M_TRIM_THRESHOLD, 2**30)
 
 # %% ../nbs/08_cost.ipynb #57c3b0bd

@@ -254,7 +254,7 @@ def predict_scores(
     import torch
     from fastrecipes.loaders import to_floats
     from fastrecipes.sgd import evaluating
-    bs = min(max(2**22 // images[0].numel(), 1), 1024)
+    bs = min(max(2**22 // images[0].numel(), 1), 512)
     with torch.no_grad(), evaluating(model): return torch.cat([model(to_floats(x.to(device or 'cpu'), stats)).float().cpu() for x in images.split(bs)])
 
 # %% ../nbs/08_recipes.ipynb #456461c1

@@ -1,5 +1,5 @@
 """What a rung costs: files weighed, multiply-adds counted by hand, and memory that is really taken"""
-import gc, json, math, mmap, os, subprocess, sys, threading, time
+import ctypes, gc, json, math, mmap, os, subprocess, sys, threading, time
 from dataclasses import replace
 import numpy as np, pytest, torch
 from torch import nn
@@ -325,29 +325,30 @@ def test_measuring_needs_no_torch():
 
 # Memory that is kept
 
-FAULTS = """
-import sys, torch
-from resource import RUSAGE_SELF, getrusage
+KEEPING = """
+import ctypes, psutil, torch
 from fastrecipes.cost import keep_memory, peak_memory
-def faults():
-    "Page faults of ten uses of 60 MB"
-    before = getrusage(RUSAGE_SELF).ru_minflt
-    for _ in range(10): torch.ones(15 * 2**20)
-    return getrusage(RUSAGE_SELF).ru_minflt - before
-faults()
-was = faults()
+class Info(ctypes.Structure): _fields_ = [(n, ctypes.c_size_t) for n in 'arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost'.split()]
+mallinfo2 = ctypes.CDLL(None).mallinfo2
+mallinfo2.restype = Info
+def resident(): return psutil.Process().memory_info().rss >> 20
+def use():
+    'Blocks that come straight from the system while 120 MB are used, and MB that are still resident when they are free'
+    blocks, before = mallinfo2().hblks, resident()
+    held = [torch.ones(30 * 2**18) for _ in range(4)]
+    blocks = mallinfo2().hblks - blocks
+    del held
+    return [blocks, resident() - before]
+was = use()
 keep_memory()
-faults()
-kept = faults()
-with peak_memory() as memory: torch.ones(15 * 2**20)
-again = getrusage(RUSAGE_SELF).ru_minflt
-torch.ones(15 * 2**20)
-print(was, kept, getrusage(RUSAGE_SELF).ru_minflt - again, memory.cpu_bytes >> 20)
+now = use()
+full = resident()
+with peak_memory(): pass
+print(*was, *now, full - resident())
 """
 
-@pytest.mark.skipif(sys.platform != 'linux', reason='only glibc can be told to keep memory')
+@pytest.mark.skipif(sys.platform != 'linux' or not hasattr(ctypes.CDLL(None), 'mallinfo2'), reason='only glibc can be told to keep memory')
 def test_freed_memory_is_kept_for_the_next_use_until_a_measure_ends():
-    r = subprocess.run([sys.executable, '-c', FAULTS], capture_output=True, text=True, check=True)
-    was, kept, after, peak = map(int, r.stdout.split())
-    assert was > 10 * 15 * 2**22 // 2**21 and kept < was / 10 # At least a fault for each 2 MB, where pages are huge
-    assert after > kept and 55 <= peak <= 75
+    r = subprocess.run([sys.executable, '-c', KEEPING], capture_output=True, text=True, check=True)
+    mapped, left, mapped_then, left_then, given_back = map(int, r.stdout.split())
+    assert mapped == 4 and left < 20 and mapped_then == 0 and left_then > 110 and given_back > 110
