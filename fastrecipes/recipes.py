@@ -679,10 +679,15 @@ def simple_net(images, run, *,
     return _through_learner(images, run, _simple_net_parts(images.shape, len(images.classes), hidden=hidden, **training), lr=lr or auto_lr(images, .1, 5.), **training)
 
 # %% ../nbs/08_recipes.ipynb #5820bf96
+def _adamw(params, betas=(.9, .99), eps=1e-5, **kwargs):
+    "PyTorch's fused AdamW in fastai's shape, with the constants of fastai's Adam unless others are given"
+    from fastai.optimizer import OptimWrapper
+    from fastrecipes.learner import FusedAdamW
+    return OptimWrapper(params, opt=FusedAdamW, betas=betas, eps=eps, **kwargs)
+
 def _adam(params, **kwargs):
-    "fastai's Adam with the constants of the paper, which forgets the squares of gradients ten times as slowly as fastai's own"
-    from fastai.optimizer import Adam
-    return Adam(params, sqr_mom=.999, eps=1e-8, **kwargs)
+    "The same with the constants of Adam's paper, which forgets the squares of gradients ten times as slowly"
+    return _adamw(params, betas=(.9, .999), eps=1e-8, **kwargs)
 
 def _mlp_parts(shape, n_classes, *, hidden, activation, dropout, **_):
     from fastrecipes.nets import mlp, n_outputs
@@ -698,6 +703,7 @@ def mlp(images, run, *,
     **training
 ):
     "Deeper net: several hidden layers, Adam, one cycle"
+    load_optimisers()
     large = len(images.train) >= 20_000
     own = dict(hidden=hidden or ((512, 256) if large else (64, 64, 64)), dropout=(.2 if large else 0.) if dropout is None else dropout)
     parts = _mlp_parts(images.shape, len(images.classes), activation=activation, **own)
@@ -709,12 +715,6 @@ def _no_lone_image(bs:int, n:int) -> int:
     "The batch size nearest to `bs`, a smaller one first, that leaves none of `n` images alone in a batch"
     near = (b for step in range(bs + n) for b in (bs - step, bs + step))
     return next(b for b in near if b >= 2 and n % b != 1)
-
-def _adamw(params, **kwargs):
-    "PyTorch's fused AdamW in fastai's shape, with the constants of fastai's Adam"
-    from fastai.optimizer import OptimWrapper
-    from fastrecipes.learner import FusedAdamW
-    return OptimWrapper(params, opt=FusedAdamW, betas=(.9, .99), eps=1e-5, **kwargs)
 
 def _fit_convolutions(learn, run, precision, layout, **training):
     "`fit_learner` with the precision and the layout that the device likes, or that were asked for"
