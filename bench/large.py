@@ -73,7 +73,7 @@ def main():
     args = p.parse_args()
     if args.child: return child(args.child)
     from fastai.data.external import fastai_cfg
-    source, result = fastai_cfg().path('data')/'mnist_sample', {}
+    source, result = fastai_cfg().path('data')/'mnist_sample', json.loads(OUT.read_text()) if OUT.exists() else {}
     with tempfile.TemporaryDirectory(dir=args.folder) as d:
         d = Path(d)
         make(source, d/'1', 1)
@@ -88,16 +88,19 @@ def main():
             if times > 1: shutil.rmtree(d/str(times))
             def against(what): return {k: [round(b[what][k] / a[what][k], 3) for a, b in rows] for k in rows[0][0][what]}
             ratio, busy = against('microseconds_an_image'), against('main_thread_microseconds_an_image')
-            result[f'{times}x'] = rows[-1][1] | dict(decoded_a_second=round(rows[-1][1]['images'] / rows[-1][1]['seconds']['decode']), an_image_against_1x={k: statistics.median(v) for k, v in ratio.items()},
+            result[f'{times}x'] = rows[-1][1] | dict(repeats=args.repeats, machine=dict(machine=platform.machine(), threads=int(os.environ.get('OMP_NUM_THREADS', 0)) or None, processors=os.cpu_count()),
+                                                     decoded_a_second=round(rows[-1][1]['images'] / statistics.median(b['seconds']['decode'] for _, b in rows)),
+                                                     microseconds_an_image={k: round(statistics.median(b['microseconds_an_image'][k] for _, b in rows), 3) for k in rows[0][1]['microseconds_an_image']},
+                                                     peak_mb_above_imports={k: max(b['peak_mb_above_imports'][k] for _, b in rows) for k in rows[0][1]['peak_mb_above_imports']},
+                                                     an_image_against_1x={k: statistics.median(v) for k, v in ratio.items()},
                                                      range_against_1x={k: [min(v), max(v)] for k, v in ratio.items()},
                                                      main_thread_against_1x={k: statistics.median(v) for k, v in busy.items()})
             print(f'{times}x', json.dumps(result[f'{times}x'], indent=1), flush=True)
-    import torch
-    result['machine'] = dict(machine=platform.machine(), threads=torch.get_num_threads(), processors=os.cpu_count(), torch=torch.__version__)
+    result = {k: result[k] for k in sorted((k for k in result if k != 'machine'), key=lambda k: int(k[:-1]))}
     OUT.write_text(json.dumps(result, indent=1) + '\n')
     def cell(r, what): return f"{r['microseconds_an_image'][what]:.3g} µs, " + tables.spread(r['an_image_against_1x'][what], r['range_against_1x'][what], 2, 'x')
-    tables.put('large', ['images', 'read and decoded', 'had again', *(f'{w}, an image' for w in RUNGS), 'peak memory'],
-               [(f"{r['images']:,}", *(cell(r, w) for w in ('decode', 'load', *RUNGS)), f"{max(r['peak_mb_above_imports'].values())} MB") for n, r in result.items() if n != 'machine'])
+    tables.put('large', ['images', 'read and decoded', 'had again', *(f'{w}, an image' for w in RUNGS), 'peak memory', 'turns'],
+               [(f"{r['images']:,}", *(cell(r, w) for w in ('decode', 'load', *RUNGS)), f"{max(r['peak_mb_above_imports'].values())} MB", r['repeats']) for r in result.values()])
 
 
 if __name__ == '__main__': main()
