@@ -737,9 +737,14 @@ def _block_sizes(shape:tuple, step:int) -> list: # In bytes
     n, row = shape[0], math.prod(shape[1:])
     return [min(step, n - start) * row for start in range(0, n, step)]
 
-def _host() -> str:
+def _machine() -> str:
     import platform
     return _digest(platform.node(), size=4)
+
+def _host() -> str:
+    "Where a process number means the same process: this machine, or, where containers have numbers of their own, this container"
+    try: return _digest(_machine(), os.readlink('/proc/self/ns/pid'), size=4)
+    except OSError: return _machine()
 
 class _Disk:
     "Rows in a file of a folder that is to become an entry, and a journal of the blocks that are there"
@@ -758,17 +763,20 @@ class _Disk:
 
     def _there(self) -> dict:
         "The blocks that are there and whole, and what is known of them"
-        found, said = _map(self.path), {}
+        found, said, there = _map(self.path), {}, {}
         if found.shape != self.shape: return None
         for line in (self.making/'journal').read_text('utf-8').splitlines():
             try: k, info = json.loads(line)
             except ValueError: continue
             said[k] = info
         self.offset = found.offset
-        blocks = enumerate(_read_blocks(self.path, self.offset, _block_sizes(self.shape, self.step)))
-        return {k: said[k] for k, block in blocks if k in said and zlib.crc32(block) == said[k]['crc']}
+        for k, block in enumerate(_read_blocks(self.path, self.offset, _block_sizes(self.shape, self.step))):
+            if k % 64 == 0: os.utime(self.making) # A sign of life: so much is read that it may take minutes
+            if k in said and zlib.crc32(block) == said[k]['crc']: there[k] = said[k]
+        return there
 
     def put(self, start, rows, k, info):
+        os.stat(self.path) # Who has lost the folder to another run stops here
         self.file.seek(self.offset + start * math.prod(self.shape[1:]))
         data = memoryview(rows).cast('B')
         while len(data): data = data[self.file.write(data):]
@@ -794,7 +802,8 @@ class _Disk:
         return path, sums
 
 # %% ../nbs/00_files.ipynb #d1201550
-_day = 86_400 # Seconds
+_day, _silence = 86_400, 900 # Seconds
+_mine = set() # The names of the folders that this process is making entries in
 _ours = re.compile(r'[0-9a-f]{16}-[0-9a-f]{32}|making-\d+-[0-9a-f]{8}-\w+')
 _making = re.compile(r'making-(\d+)-([0-9a-f]{8})-\w+')
 
@@ -815,15 +824,23 @@ def _remove(entry:Path) -> int: # Bytes
     except OSError: pass # Somebody else was quicker, or still reads it (on Windows)
     return freed
 
-def _young(p:Path) -> bool:
-    "Whether a folder was changed within a day"
-    try: return time.time() - p.stat().st_mtime <= _day
-    except OSError: return False
+def _changed(p:Path) -> float: # Seconds since 1970
+    "When a file or folder was changed last; long ago where it is gone"
+    try: return p.stat().st_mtime
+    except OSError: return -math.inf
 
-def _in_hand(entry:Path) -> bool:
-    "Whether a folder that is being made still may become an entry by who makes it: its process lives, or that cannot be told and it is not a day old"
-    pid, host = _making.fullmatch(entry.name).groups()
-    return _young(entry) and (host != _host() or alive(pid))
+def _age(making:Path) -> float: # Seconds
+    "The time since a folder, or anything in it, was changed"
+    try: return time.time() - max(map(_changed, (making, *making.iterdir())))
+    except OSError: return math.inf # Gone meanwhile
+
+def _in_hand(making:Path) -> bool:
+    "Whether somebody may be making an entry in this folder: its process lives or, where that cannot be told, has shown a sign of life"
+    pid, host = _making.fullmatch(making.name).groups()
+    known = host == _host()
+    if known and int(pid) == os.getpid(): return making.name in _mine
+    if known and not alive(pid): return False
+    return _age(making) < (_silence if _plan_in(making) and not (known and os.name == 'posix') else _day) # Before there is a plan, headers are read
 
 def _plan_in(making:Path) -> dict:
     "What a folder is to become; empty where that cannot be told"
@@ -847,18 +864,21 @@ def _sweep(folder:Path):
     "Remove what dead runs have left and nobody has gone on with for a day, and entries that nobody can ask for any more"
     for p in _folders_of_ours(folder):
         if not _making.fullmatch(p.name): gone = _orphaned(p)
-        else: gone = not _in_hand(p) and not (_plan_in(p) and _young(p))
+        else: gone = not _in_hand(p) and not (_plan_in(p) and _age(p) < _day)
         if gone: _remove(p)
 
 def _new_name(folder:Path) -> Path: return folder/f"making-{os.getpid()}-{_host()}-{os.urandom(4).hex()}"
 
-def _take_over(entry:Path) -> Path|None:
-    "What a dead run has left of this entry, under a name of ours; None where there is nothing, or another run was quicker"
+def _take_over(entry:Path, making:Path) -> bool:
+    "Give what a dead run has left of this entry the name `making`; false where there is nothing, or another run was quicker"
     for p in _folders_of_ours(entry.parent):
         if _making.fullmatch(p.name) and not _in_hand(p) and _plan_in(p).get('entry') == entry.name:
-            try: os.rename(p, mine := _new_name(entry.parent))
+            try:
+                os.utime(p) # First, so that it is never seen under our name and silent
+                os.rename(p, making)
             except OSError: continue
-            return mine
+            return True
+    return False
 
 # %% ../nbs/00_files.ipynb #710c9089
 _checked = 4 * 2**30 # Bytes of an entry that are read at most to see whether it is whole
@@ -908,17 +928,19 @@ _patience = 10 # Seconds of work that are kept even where they end with Ctrl-C
 
 def _keep(entry:Path, n:int, about:dict, decode:Callable, tell:Callable) -> Decoded|None:
     "Make an entry out of what `decode` puts into a store, and open it; raises `OSError` where the cache cannot be written"
+    from contextlib import suppress
     entry.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(entry.parent)
-    making, start, keep, stores = _take_over(entry), time.perf_counter(), False, []
-    left = making and _left_plan(making)
-    if making is None: (making := _new_name(entry.parent)).mkdir()
+    making, start, keep, stores, left = _new_name(entry.parent), time.perf_counter(), False, [], None
     def make(plan):
         if not left: tell(entry.parent, (n, *plan.shape))
         stores.append(store := _Disk(making, entry.name, n, plan))
         if store.infos: tell(entry.parent, (n, *plan.shape), sum(_block_sizes((n, 1), store.step)[k] for k in store.infos))
         return store
     try:
+        _mine.add(making.name)
+        if _take_over(entry, making): left = _left_plan(making)
+        else: making.mkdir()
+        _sweep(entry.parent)
         store, bad, odd = decode(make, left)
         path, sums = store.without(bad)
         if any(r.passing for r in bad.values()): return Decoded(_map(path), bad, odd) # Perhaps better next time
@@ -929,8 +951,10 @@ def _keep(entry:Path, n:int, about:dict, decode:Callable, tell:Callable) -> Deco
         keep = time.perf_counter() - start > _patience # For the next run to go on from
         raise
     finally:
-        for s in stores: s.close()
+        for s in stores:
+            with suppress(OSError): s.close()
         if making.exists() and not keep: _remove(making)
+        _mine.discard(making.name)
 
 # %% ../nbs/00_files.ipynb #12e223bf
 _much = 2**28 # Bytes; what takes more is said before it is done

@@ -158,6 +158,10 @@ def killed(path, cache):
         p.kill()
     assert len(made_now(cache)) == 1 and cache_entries() == []
 
+def aged(folder, seconds):
+    "Make a folder and what is in it that old"
+    for p in (*folder.iterdir(), folder): os.utime(p, (time.time() - seconds,) * 2)
+
 def fresh(path, monkeypatch, tmp_path, **options):
     "The fingerprint where nothing is cached"
     with monkeypatch.context() as m:
@@ -202,7 +206,7 @@ def test_what_a_killed_run_has_left_is_kept_for_a_day_and_swept_up_by_a_run_of_a
     killed(image_folder({'a': 100, 'b': 100}), cache)
     load(image_folder({'a': 3, 'b': 3}, name='other'))
     left, = made_now(cache)
-    os.utime(cache/left, (time.time() - 90_000,) * 2)
+    aged(cache/left, 90_000)
     load(image_folder({'a': 4, 'b': 4}, name='third'))
     assert made_now(cache) == []
 
@@ -231,6 +235,67 @@ def test_a_half_made_entry_of_another_machine_goes_when_it_is_a_day_old(cache, i
     os.utime(other, (time.time() - 90_000,) * 2)
     load(image_folder({'a': 3, 'b': 3}, name='more'))
     assert not other.exists()
+
+def test_a_living_run_keeps_what_it_makes_for_days_if_only_it_adds_to_it(image_folder, cache):
+    with child(KILLED, image_folder({'a': 100, 'b': 100})) as p:
+        assert p.stdout.readline() == 'going\n'
+        made, = made_now(cache)
+        os.utime(cache/made, (time.time() - 90_000,) * 2) # The folder is old, the journal is not
+        load(image_folder({'a': 3, 'b': 3}, name='other'))
+        try: assert made_now(cache) == [made] and (cache/made/'journal').exists()
+        finally: p.kill()
+
+def stopped(path, monkeypatch):
+    "Stop a run of this process when three quarters are decoded, after such a time that it is worth to go on"
+    def stop(done, total):
+        if done > .75 * total: raise KeyboardInterrupt
+    monkeypatch.setattr(lib, '_patience', 0)
+    with pytest.raises(KeyboardInterrupt): load(path, on_done=stop)
+
+def test_who_stops_a_run_and_begins_again_in_the_same_process_goes_on_where_it_stopped(image_folder, cache, decoded, monkeypatch, tmp_path):
+    path, said = image_folder({'a': 100, 'b': 100}), []
+    stopped(path, monkeypatch)
+    n = len(decoded)
+    assert len(made_now(cache)) == 1 and 150 < n < 200
+    images = load(path, tell=said.append)
+    assert len(decoded) == 200 and len(said) == 1 and said[0].startswith('going on with ') and made_now(cache) == [] and len(cache_entries()) == 1
+    assert images.fingerprint == fresh(path, monkeypatch, tmp_path)
+
+def test_what_a_stopped_run_of_this_process_has_left_can_be_cleared(image_folder, cache, monkeypatch):
+    stopped(image_folder({'a': 100, 'b': 100}), monkeypatch)
+    assert clear_cache()[0] == 1 and list(cache.iterdir()) == []
+
+def test_two_threads_that_load_the_same_at_once_leave_each_other_alone(image_folder, cache, monkeypatch, tmp_path):
+    from threading import Event, Thread
+    path, half, go, got = image_folder({'a': 100, 'b': 100}), Event(), Event(), []
+    def wait(done, total):
+        if done > total / 2: half.set(); go.wait(60)
+    thread = Thread(target=lambda: got.append(load(path, on_done=wait)))
+    thread.start()
+    assert half.wait(60)
+    made = made_now(cache)
+    got.append(load(path))
+    assert len(made) == 1 and made_now(cache) == made and clear_cache()[0] == 1 and made_now(cache) == made
+    go.set(); thread.join()
+    assert len({i.fingerprint for i in got} | {fresh(path, monkeypatch, tmp_path)}) == 1 and len(got) == 2 and got[1].notes == () and made_now(cache) == [] and len(cache_entries()) == 1
+
+@pytest.mark.parametrize('age, goes_on', [(0, False), (1200, True), (90_000, True)], ids='now silent old'.split())
+def test_what_a_run_elsewhere_has_left_is_gone_on_with_when_it_was_silent_for_a_while(image_folder, cache, decoded, age, goes_on):
+    path = image_folder({'a': 100, 'b': 100})
+    killed(path, cache)
+    (cache/made_now(cache)[0]).rename(cache/'making-1-00000000-abc')
+    aged(cache/'making-1-00000000-abc', age)
+    load(path)
+    assert (len(decoded) < 50) == goes_on and made_now(cache) == ([] if goes_on else ['making-1-00000000-abc'])
+
+def test_who_has_lost_the_folder_to_another_run_writes_no_more_into_it(image_folder, cache, monkeypatch, tmp_path):
+    path, size = image_folder({'a': 100, 'b': 100}), []
+    def lose(done, total):
+        if not size and done > total / 2:
+            (cache/made_now(cache)[0]).rename(cache/'making-1-00000000-abc')
+            with open(cache/'making-1-00000000-abc'/'0.npy', 'r+b') as f: size.append(f.truncate(5000)) # What is written behind this would be seen
+    images = load(path, on_done=lose)
+    assert (cache/'making-1-00000000-abc'/'0.npy').stat().st_size == 5000 and 'could not be kept' in images.notes[0] and images.fingerprint == fresh(path, monkeypatch, tmp_path)
 
 def test_an_entry_goes_a_day_after_the_folder_that_it_was_made_from(image_folder, cache):
     import shutil
