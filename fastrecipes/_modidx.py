@@ -818,6 +818,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'fastrecipes.files._rows_a_block': ('files.html#_rows_a_block', 'fastrecipes/files.py'),
                                    'fastrecipes.files._serve': ('files.html#_serve', 'fastrecipes/files.py'),
                                    'fastrecipes.files._start_helper': ('files.html#_start_helper', 'fastrecipes/files.py'),
+                                   'fastrecipes.files._still_good': ('files.html#_still_good', 'fastrecipes/files.py'),
                                    'fastrecipes.files._sweep': ('files.html#_sweep', 'fastrecipes/files.py'),
                                    'fastrecipes.files._sync': ('files.html#_sync', 'fastrecipes/files.py'),
                                    'fastrecipes.files._take_over': ('files.html#_take_over', 'fastrecipes/files.py'),

@@ -748,7 +748,8 @@ def _host() -> str:
 
 class _Disk:
     "Rows in a file of a folder that is to become an entry, and a journal of the blocks that are there"
-    def __init__(self, making:Path, entry:str, n:int, plan:_Plan):
+    def __init__(self, making:Path, entry:str, n:int, plan:_Plan, skip_bad:bool):
+        self.skip_bad = skip_bad
         self.making, self.path, self.shape, self.step, self.infos = making, making/'0.npy', (n, *plan.shape), _rows_a_block(n, plan.shape), {}
         wanted = dict(entry=entry, n=n, plan=[list(plan.shape), plan.sure, plan.odd])
         try: self.infos = self._there() if _plan_in(making) == wanted else None
@@ -762,7 +763,7 @@ class _Disk:
         self.journal.write('\n') # The last line may have been cut short
 
     def _there(self) -> dict:
-        "The blocks that are there and whole, and what is known of them"
+        "The blocks that are there and whole, and what is known of them; bad files are tried again, unless they are to be left out and it was no fault of the disk"
         found, said, there = _map(self.path), {}, {}
         if found.shape != self.shape: return None
         for line in (self.making/'journal').read_text('utf-8').splitlines():
@@ -772,7 +773,7 @@ class _Disk:
         self.offset = found.offset
         for k, block in enumerate(_read_blocks(self.path, self.offset, _block_sizes(self.shape, self.step))):
             if k % 64 == 0: os.utime(self.making) # A sign of life: so much is read that it may take minutes
-            if k in said and zlib.crc32(block) == said[k]['crc']: there[k] = said[k]
+            if k in said and zlib.crc32(block) == said[k]['crc'] and all(self.skip_bad and not passing for _, _, passing in said[k]['bad']): there[k] = said[k]
         return there
 
     def put(self, start, rows, k, info):
@@ -924,16 +925,17 @@ def _publish(making:Path, entry:Path):
     for p in _folders_of_ours(entry.parent):
         if p.name.startswith(entry.name[:17]) and p != entry: _remove(p)
 
-_patience = 10 # Seconds of work that are kept even where they end with Ctrl-C
+_patience = 10 # Seconds of work; what took longer is kept for the next run, even where it ends with Ctrl-C or an error
 
-def _keep(entry:Path, n:int, about:dict, decode:Callable, tell:Callable) -> Decoded|None:
+def _keep(entry:Path, n:int, about:dict, decode:Callable, tell:Callable, skip_bad:bool=False) -> Decoded|None:
     "Make an entry out of what `decode` puts into a store, and open it; raises `OSError` where the cache cannot be written"
     from contextlib import suppress
     entry.parent.mkdir(parents=True, exist_ok=True)
     making, start, keep, stores, left = _new_name(entry.parent), time.perf_counter(), False, [], None
     def make(plan):
         if not left: tell(entry.parent, (n, *plan.shape))
-        stores.append(store := _Disk(making, entry.name, n, plan))
+        for s in stores: s.close() # What is open cannot be removed on Windows
+        stores.append(store := _Disk(making, entry.name, n, plan, skip_bad))
         if store.infos: tell(entry.parent, (n, *plan.shape), sum(_block_sizes((n, 1), store.step)[k] for k in store.infos))
         return store
     try:
@@ -946,9 +948,9 @@ def _keep(entry:Path, n:int, about:dict, decode:Callable, tell:Callable) -> Deco
         if any(r.passing for r in bad.values()): return Decoded(_map(path), bad, odd) # Perhaps better next time
         _close(making, path, about | dict(bad=bad, odd=odd, shape=store.shape, step=store.step, crc32=sums))
         _publish(making, entry)
-        return _open(entry)
-    except KeyboardInterrupt:
-        keep = time.perf_counter() - start > _patience # For the next run to go on from
+        return found if (found := _open(entry)) is None or skip_bad or not found.bad else None # Another run's may lack files
+    except BaseException: # Such as Ctrl-C, or a file that nobody can read
+        keep = time.perf_counter() - start > _patience and bool(_plan_in(making))
         raise
     finally:
         for s in stores:
@@ -974,6 +976,13 @@ def _teller(tell:Callable|None):
         if need > _much: say(f"decoding {what} once, into {need / 2**30:.3g} GB of {printable(folder)}, where {free / 2**30:.3g} GB are free")
     return f
 
+def _still_good(entry:Path, files:Listing, bad:dict) -> bool:
+    "Raise `InputError` for files that were left out of an entry and still cannot be read; where all of them can be now, it is removed"
+    now = read_many([files[i] for i in bad], lambda path, i: read_image(path) is None)
+    if still := {i: r for i, r in zip(bad, now) if isinstance(r, Unreadable)}: raise _refuse(files, still)
+    if bad: _remove(entry)
+    return not bad
+
 def decode_files(
     files:list, # `ImageFile`s whose paths begin with `root`, or a `Listing` of them
     root:str, # The folder that they come from
@@ -987,8 +996,8 @@ def decode_files(
     "Many image files as one array, out of the cache where they have been decoded before; raises `InputError` for unreadable files"
     files, note = Listing.of(files, str(root)), ''
     n, first = len(files), len(files) if first is None else first
-    entry = cache_dir()/_entry_name(str(root), files, first, (size, channels, skip_bad))
-    if (found := _open(entry)) is not None:
+    entry = cache_dir()/_entry_name(str(root), files, first, (size, channels, False)) # False as it was when sets without their bad files had names of their own
+    if (found := _open(entry)) is not None and (skip_bad or _still_good(entry, files, found.bad)):
         if on_done is not None: on_done(n, n)
         return found
     on_done, reasons = _rising(on_done), dict(files.reasons)
@@ -997,7 +1006,7 @@ def decode_files(
         store.infos = dict(enumerate(infos))
         return store, bad, odd
     try:
-        if (kept := _keep(entry, n, dict(format=_format, source=os.path.abspath(root), made=time.time()), decode, _teller(tell))) is not None: return kept
+        if (kept := _keep(entry, n, dict(format=_format, source=os.path.abspath(root), made=time.time()), decode, _teller(tell), skip_bad)) is not None: return kept
     except OSError as e:
         note = (f"the decoded images could not be kept in {printable(entry.parent)} ({e.strerror or e}), so the next run decodes them again; "
                 "make room there, or let FASTRECIPES_CACHE name another folder")

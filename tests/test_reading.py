@@ -147,6 +147,19 @@ def test_a_guess_that_was_wrong_costs_a_second_pass_and_nothing_else(tmp_path, m
     assert np.array_equal(got.images[:, 0], [read_image(f.path) for i, f in enumerate(files) if i != 7])
 
 
+@pytest.mark.skipif(sys.platform != 'linux', reason='open files are looked up in /proc')
+def test_before_a_second_pass_the_files_of_the_first_are_closed(tmp_path, monkeypatch):
+    files, seen, real = folder_of(tmp_path/'set', [(6, 5, 1)] * 40), [], lib._block
+    monkeypatch.setenv('FASTRECIPES_CACHE', str(tmp_path/'cache'))
+    monkeypatch.setattr(lib, '_guess', lambda *args: lib._Plan((3, 2, 2), False))
+    def block(*args):
+        seen.append((args[3], sorted(Path(p.readlink()).name for p in Path('/proc/self/fd').iterdir() if p.is_symlink() and str(tmp_path) in str(p.readlink()))))
+        return real(*args)
+    monkeypatch.setattr(lib, '_block', block)
+    decode_files(files, str(tmp_path/'set'))
+    assert {shape for shape, _ in seen} == {(3, 2, 2), (1, 6, 5)} and all(names == ['0.npy', 'journal'] for _, names in seen), seen
+
+
 # Helpers
 
 HELPED = """import json, os, signal, sys
