@@ -785,6 +785,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'fastrecipes.files._entry_name': ('files.html#_entry_name', 'fastrecipes/files.py'),
                                    'fastrecipes.files._fill': ('files.html#_fill', 'fastrecipes/files.py'),
                                    'fastrecipes.files._folders_of_ours': ('files.html#_folders_of_ours', 'fastrecipes/files.py'),
+                                   'fastrecipes.files._found_again': ('files.html#_found_again', 'fastrecipes/files.py'),
                                    'fastrecipes.files._guess': ('files.html#_guess', 'fastrecipes/files.py'),
                                    'fastrecipes.files._helped': ('files.html#_helped', 'fastrecipes/files.py'),
                                    'fastrecipes.files._helper_job': ('files.html#_helper_job', 'fastrecipes/files.py'),

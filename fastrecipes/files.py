@@ -817,7 +817,7 @@ def _remove(entry:Path) -> int: # Bytes
     "Remove what we put into the folder of an entry, and then the folder if nothing else is in it"
     freed = 0
     try:
-        for p in [p for p in entry.iterdir() if re.fullmatch(r'(entry|plan)\.json|\.plan\.json\.\d+|journal|(images|\d)\.npy', p.name)]:
+        for p in [p for p in entry.iterdir() if re.fullmatch(r'(entry|plan)\.json|\.plan\.json\.\d+|journal|gone|(images|\d)\.npy', p.name)]:
             size = p.stat().st_size
             p.unlink()
             freed += size
@@ -855,11 +855,20 @@ def _left_plan(making:Path) -> '_Plan|None':
         return _Plan(tuple(map(int, shape)), bool(sure), int(odd))
     except (KeyError, ValueError, TypeError): return None
 
+def _found_again(entry:Path):
+    "Forget that the folder of an entry was missed"
+    try: (entry/'gone').unlink(missing_ok=True)
+    except OSError: pass # It may only be read
+
 def _orphaned(entry:Path) -> bool:
-    "Whether the folder that an entry was made from is gone, and the entry is a day old"
-    try: about = json.loads((entry/'entry.json').read_text(encoding='utf-8'))
-    except (OSError, ValueError): return False
-    return isinstance(about, dict) and time.time() - about.get('made', 0) > _day and not os.path.isdir(about.get('source', ''))
+    "Whether the folder that an entry of this machine was made from was missed a day ago and is still gone; the file `gone` tells since when"
+    try:
+        about = dict(json.loads((entry/'entry.json').read_text(encoding='utf-8')))
+        if about.get('machine', _machine()) != _machine(): return False
+        if os.path.isdir(str(about.get('source', ''))): _found_again(entry); return False
+        if not (gone := entry/'gone').exists(): gone.touch()
+        return time.time() - gone.stat().st_mtime > _day
+    except (OSError, ValueError, TypeError): return False
 
 def _sweep(folder:Path):
     "Remove what dead runs have left and nobody has gone on with for a day, and entries that nobody can ask for any more"
@@ -998,6 +1007,7 @@ def decode_files(
     n, first = len(files), len(files) if first is None else first
     entry = cache_dir()/_entry_name(str(root), files, first, (size, channels, False)) # False as it was when sets without their bad files had names of their own
     if (found := _open(entry)) is not None and (skip_bad or _still_good(entry, files, found.bad)):
+        _found_again(entry)
         if on_done is not None: on_done(n, n)
         return found
     on_done, reasons = _rising(on_done), dict(files.reasons)
@@ -1006,7 +1016,7 @@ def decode_files(
         store.infos = dict(enumerate(infos))
         return store, bad, odd
     try:
-        if (kept := _keep(entry, n, dict(format=_format, source=os.path.abspath(root), made=time.time()), decode, _teller(tell), skip_bad)) is not None: return kept
+        if (kept := _keep(entry, n, dict(format=_format, machine=_machine(), source=os.path.abspath(root), made=time.time()), decode, _teller(tell), skip_bad)) is not None: return kept
     except OSError as e:
         note = (f"the decoded images could not be kept in {printable(entry.parent)} ({e.strerror or e}), so the next run decodes them again; "
                 "make room there, or let FASTRECIPES_CACHE name another folder")

@@ -351,18 +351,47 @@ def test_who_has_lost_the_folder_to_another_run_writes_no_more_into_it(image_fol
     images = load(path, on_done=lose)
     assert (cache/'making-1-00000000-abc'/'0.npy').stat().st_size == 5000 and 'could not be kept' in images.notes[0] and images.fingerprint == fresh(path, monkeypatch, tmp_path)
 
+def edit(entry, **change):
+    at = cache_dir()/entry.name/'entry.json'
+    at.write_text(json.dumps(json.loads(at.read_text()) | change))
+
 def test_an_entry_goes_a_day_after_the_folder_that_it_was_made_from(image_folder, cache):
-    import shutil
     gone, there = image_folder({'a': 3, 'b': 3}, name='gone'), image_folder({'a': 4, 'b': 4}, name='there')
-    load(gone); load(there)
-    shutil.rmtree(gone)
+    whole = load(gone).fingerprint
+    load(there)
+    for e in cache_entries(): edit(e, made=time.time() - 900_000) # Both were made days ago
+    def others(): # Another run comes by
+        load(image_folder({'a': 5, 'b': 5}, name=f'new{len(names)}')); names.append(1)
+        return {e.source: cache/e.name for e in cache_entries()}
+    names = []
+    gone.rename(away := gone.with_name('away'))
+    mark = others()[str(gone)]/'gone'
+    assert mark.exists() and str(gone) in others(), 'it has only just gone'
+    aged(mark.parent, 80_000)
+    assert str(gone) in others() and time.time() - mark.stat().st_mtime > 79_000, 'and was seen to be gone then'
+    away.rename(gone)
+    others()
+    assert not mark.exists(), 'it is there again'
+    gone.rename(away); others(); aged(mark.parent, 90_000); away.rename(gone)
+    assert load(gone).fingerprint == whole and not mark.exists(), 'it was there in between'
+    gone.rename(away)
+    assert str(gone) in others()
+    aged(mark.parent, 90_000)
+    left = others()
+    assert not mark.parent.exists() and str(gone) not in left and str(there) in left and not (left[str(there)]/'gone').exists()
+
+def test_a_folder_that_only_another_machine_has_is_not_missed(image_folder, cache):
+    import shutil
+    far, old = image_folder({'a': 3, 'b': 3}, name='far'), image_folder({'a': 4, 'b': 4}, name='old')
+    load(far); load(old)
+    shutil.rmtree(far); shutil.rmtree(old)
+    edit(next(e for e in cache_entries() if e.source == str(far)), machine='00000000')
+    about = next(cache/e.name/'entry.json' for e in cache_entries() if e.source == str(old))
+    about.write_text(json.dumps({k: v for k, v in json.loads(about.read_text()).items() if k != 'machine'})) # Of before it was noted
     load(image_folder({'a': 5, 'b': 5}, name='new'))
-    assert sorted(e.images for e in cache_entries()) == [6, 8, 10]
-    for e in cache_entries():
-        about = json.loads((cache/e.name/'entry.json').read_text())
-        (cache/e.name/'entry.json').write_text(json.dumps(about | dict(made=about['made'] - 90_000)))
-    load(image_folder({'a': 7, 'b': 7}, name='newer'))
-    assert sorted(e.images for e in cache_entries()) == [8, 10, 14]
+    for e in cache_entries(): aged(cache/e.name, 90_000)
+    load(image_folder({'a': 6, 'b': 6}, name='newer'))
+    assert sorted(e.images for e in cache_entries()) == [6, 10, 12]
 
 def test_ctrl_c_while_decoding_leaves_nothing_behind(image_folder, cache):
     def stop(done, total):
