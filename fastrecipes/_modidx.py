@@ -787,6 +787,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'fastrecipes.files._folders_of_ours': ('files.html#_folders_of_ours', 'fastrecipes/files.py'),
                                    'fastrecipes.files._found_again': ('files.html#_found_again', 'fastrecipes/files.py'),
                                    'fastrecipes.files._guess': ('files.html#_guess', 'fastrecipes/files.py'),
+                                   'fastrecipes.files._head': ('files.html#_head', 'fastrecipes/files.py'),
                                    'fastrecipes.files._helped': ('files.html#_helped', 'fastrecipes/files.py'),
                                    'fastrecipes.files._helper_job': ('files.html#_helper_job', 'fastrecipes/files.py'),
                                    'fastrecipes.files._host': ('files.html#_host', 'fastrecipes/files.py'),

@@ -514,7 +514,8 @@ def _serve():
 def _start_helper():
     from subprocess import DEVNULL, PIPE, Popen
     env = os.environ | dict(PYTHONPATH=os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.environ.get('PYTHONPATH')])]))
-    return Popen([sys.executable, '-c', 'from fastrecipes.files import _serve; _serve()'], stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=env)
+    code = "import sys; sys.path[:1] = [p for p in sys.path[:1] if p]; from fastrecipes.files import _serve; _serve()" # Nothing out of the folder that we are in, where a tempfile.py may lie
+    return Popen([sys.executable, '-c', code], stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=env)
 
 def _helped(helper, queue, results, job:Callable):
     "Hand blocks of the `queue` to a helper as long as there are any; a block that it cannot do comes back as None"
@@ -710,13 +711,17 @@ def _sync(file):
     file.flush()
     os.fsync(file.fileno())
 
+def _head(file, shape:tuple) -> int: # Where the rows begin
+    "Write what an array of bytes on the disk begins with"
+    from numpy.lib.format import write_array_header_1_0
+    write_array_header_1_0(file, dict(descr='|u1', fortran_order=False, shape=shape))
+    file.flush()
+    return file.tell()
+
 def _reserve(path:Path, shape:tuple) -> int: # Where the rows begin
     "A new array of bytes on the disk, whose room is taken; raises `OSError` where there is none"
-    from numpy.lib.format import write_array_header_1_0
     with open(path, 'wb') as f:
-        write_array_header_1_0(f, dict(descr='|u1', fortran_order=False, shape=shape))
-        f.flush()
-        begin, size = f.tell(), math.prod(shape)
+        begin, size = _head(f, shape), math.prod(shape)
         if hasattr(os, 'posix_fallocate'): os.posix_fallocate(f.fileno(), 0, begin + size)
         else:
             for start in range(0, size, 2**24): f.write(bytes(min(2**24, size - start)))
@@ -787,20 +792,19 @@ class _Disk:
     def close(self):
         self.file.close(); self.journal.close()
     def without(self, bad:dict) -> tuple: # Path and checksums
-        "The array without the rows of bad files"
+        "The array without the rows of bad files: those behind move up, which needs no room"
         self.close()
         if not bad: return self.path, [self.infos[k]['crc'] for k in sorted(self.infos)]
-        row, path, rows, sums = math.prod(self.shape[1:]), self.making/'1.npy', iter(range(self.shape[0])), []
-        shape = (self.shape[0] - len(bad), *self.shape[1:])
-        begin = _reserve(path, shape)
-        with open(path, 'r+b') as f:
-            f.seek(begin)
-            for block in _read_blocks(self.path, self.offset, _block_sizes(self.shape, self.step)):
+        (self.making/'journal').unlink() # What ends from here on is no more what it says
+        row, rows, sizes = math.prod(self.shape[1:]), iter(range(self.shape[0])), _block_sizes(self.shape, self.step)
+        self.shape = (self.shape[0] - len(bad), *self.shape[1:])
+        with open(self.path, 'r+b') as f:
+            if _head(f, self.shape) != self.offset: raise OSError(f"{self.path}: has another beginning than it was made with")
+            for block in _read_blocks(self.path, self.offset, sizes): # No row is written before it was read
                 for at in range(0, len(block), row):
                     if next(rows) not in bad: f.write(block[at:at + row])
-        sums = [zlib.crc32(b) for b in _read_blocks(path, begin, _block_sizes(shape, self.step))]
-        self.shape = shape
-        return path, sums
+            f.truncate()
+        return self.path, [zlib.crc32(b) for b in _read_blocks(self.path, self.offset, _block_sizes(self.shape, self.step))]
 
 # %% ../nbs/00_files.ipynb #d1201550
 _day, _silence = 86_400, 900 # Seconds
@@ -921,7 +925,7 @@ def _open(entry:Path) -> Decoded|None:
 def _close(making:Path, path:Path, about:dict):
     "Keep the array at `path` and what is known about it, and nothing else"
     os.replace(path, making/'images.npy')
-    for p in (*making.glob('[0-9].npy'), making/'plan.json', making/'journal'): p.unlink()
+    for p in (*making.glob('[0-9].npy'), making/'plan.json', making/'journal'): p.unlink(missing_ok=True)
     if os.path.getsize(making/'images.npy') > _checked: # What is smaller need not be waited for: if the power fails before the disk has it, the checksums will tell
         with open(making/'images.npy', 'r+b') as f: _sync(f)
     (making/'entry.json').write_text(json.dumps(about), 'utf-8')

@@ -220,6 +220,26 @@ def test_processes_that_go_on_with_the_same_leftovers_at_once_share_one_entry(im
     assert [p.returncode for p in runs] == [0] * 3, out
     assert {o.strip() for o, _ in out} == {fresh(path, monkeypatch, tmp_path)} and len(cache_entries()) == 1 and made_now(cache) == []
 
+def test_a_run_that_is_killed_with_helpers_at_work_is_gone_on_with_as_well(image_folder, cache, decoded, monkeypatch, tmp_path):
+    code = """import sys, time
+from fastrecipes import files as lib
+from fastrecipes.images import load
+lib._worth, lib._processors, mine, block = -1, lambda: 3, [], lib._block
+lib._block = lambda files, start, *args: (mine.append(start), block(files, start, *args))[1]
+def on_done(done, total):
+    if done > 100: time.sleep(.2) # Helpers need a while to begin
+    if done > total / 2 and done > len(mine) * 75: print(len(mine), flush=True); time.sleep(600)
+load(sys.argv[1], on_done=on_done)"""
+    path, said = image_folder({'a': 600, 'b': 600}), []
+    with child(code, path) as p:
+        here = int(p.stdout.readline())
+        p.kill()
+    assert len(made_now(cache)) == 1 and cache_entries() == []
+    images = load(path, tell=said.append)
+    there = 1200 - len(decoded)
+    assert there > here * 75 and there > 600 and said == [f'going on with {there} of 1,200 images that an earlier run decoded'] and made_now(cache) == []
+    assert images.fingerprint == fresh(path, monkeypatch, tmp_path) and len(cache_entries()) == 1
+
 def test_clearing_removes_what_a_killed_run_has_left(image_folder, cache):
     with child(KILLED, image_folder({'a': 100, 'b': 100})) as p:
         p.stdout.readline()
@@ -301,6 +321,41 @@ def test_a_fault_of_the_disk_is_not_remembered(image_folder, cache, monkeypatch,
     got = lib.decode_files(files, str(path), skip_bad=skip_bad, tell=said.append)
     assert got.bad == {} and len(said) == 1 and 150 < int(said[0].split()[3]) < 200
     for x, f in zip(got.images, files, strict=True): assert np.array_equal(x[0], np.array(Image.open(f.path)))
+
+def some_bad(path, every=7):
+    "Cut every seventh file short"
+    for p in sorted(path.rglob('*.png'))[::every]: p.write_bytes((raw := p.read_bytes())[:len(raw) * 2 // 3])
+    return path
+
+def test_to_leave_bad_files_out_takes_no_second_room(image_folder, cache, monkeypatch):
+    path, real, room = some_bad(image_folder({'a': 100, 'b': 100})), lib._read_blocks, []
+    def read(*args):
+        for block in real(*args):
+            room.append(sum(p.stat().st_size for p in cache.rglob('*.npy')))
+            yield block
+    monkeypatch.setattr(lib, '_read_blocks', read)
+    files = image_files(path)
+    got = lib.decode_files(files, str(path), skip_bad=True)
+    assert len(got.bad) == 29 and max(room) == 200 * 80 + 128 and room[-1] == 171 * 80 + 128 == next(cache.rglob('images.npy')).stat().st_size
+    for x, f in zip(got.images, [f for i, f in enumerate(files) if i not in got.bad], strict=True): assert np.array_equal(x[0], np.array(Image.open(f.path)))
+
+def test_a_run_that_is_killed_while_bad_files_are_left_out_is_not_gone_on_with(image_folder, cache, monkeypatch, tmp_path):
+    code = """import os, signal, sys
+from fastrecipes import files as lib
+from fastrecipes.images import load
+real = lib._read_blocks
+def read(*args):
+    for k, block in enumerate(real(*args)):
+        if k == 3: os.kill(os.getpid(), signal.SIGKILL)
+        yield block
+lib._read_blocks = read
+load(sys.argv[1], skip_bad=True)"""
+    path, said = some_bad(image_folder({'a': 100, 'b': 100})), []
+    with child(code, path) as p: assert p.wait() == -9
+    left, = made_now(cache)
+    assert sorted(p.name for p in (cache/left).iterdir()) == ['0.npy', 'plan.json']
+    assert load(path, skip_bad=True, tell=said.append).fingerprint == fresh(path, monkeypatch, tmp_path, skip_bad=True)
+    assert said == [] and made_now(cache) == [] and len(cache_entries()) == 1
 
 def test_when_the_disk_fails_the_blocks_that_are_there_are_kept(image_folder, cache):
     code = """import resource, sys
