@@ -171,7 +171,13 @@ def start():
     if sys.argv[2] == 'broken': started[-1].stdin.close()
     return started[-1]
 lib._start_helper = start
-mine = []
+mine, back, helped = [], [], lib._helped
+class Results:
+    def __init__(self, results): self.results = results
+    def put(self, it):
+        if it[1] is None: back.append(it[0]) # A block that a helper could not do
+        self.results.put(it)
+lib._helped = lambda helper, queue, results, job: helped(helper, queue, Results(results), job)
 block = lib._block
 lib._block = lambda files, start, *args: (mine.append(start), block(files, start, *args))[1]
 def on_done(done, total):
@@ -180,7 +186,7 @@ seen = []
 got = lib.decode_files(lib.image_files(sys.argv[1]), sys.argv[1], skip_bad=True, on_done=lambda *a: (seen.append(a), on_done(*a)))
 assert seen == sorted(seen) and seen[-1] == (1203, 1203), seen
 import zlib
-print(json.dumps([zlib.crc32(got.images), got.images.shape, {str(k): v for k, v in got.bad.items()}, got.odd, len(mine), len(started), [p.poll() is not None for p in started]]))"""
+print(json.dumps([zlib.crc32(got.images), got.images.shape, {str(k): v for k, v in got.bad.items()}, got.odd, len(mine), len(started), [p.poll() is not None for p in started], len(back)]))"""
 
 @pytest.fixture(scope='module')
 def many(tmp_path_factory):
@@ -198,9 +204,20 @@ def test_helpers_do_a_part_of_it_and_whatever_becomes_of_them_the_result_is_the_
     folder, crc, bad = many
     run = subprocess.run([sys.executable, '-W', 'error', '-c', HELPED, str(folder), way], env=os.environ | dict(FASTRECIPES_CACHE=str(tmp_path/'cache')), capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    got, shape, said, odd, here, started, ended = json.loads(run.stdout)
+    got, shape, said, odd, here, started, ended, back = json.loads(run.stdout)
     assert (got, shape, said, odd) == (crc, [1200, 1, 8, 8], bad, 1) and ended == [True] * started and started == (0 if way == 'none' else 2)
-    assert here == 17 if way in ('none', 'broken') else here < 17 or way == 'killed'
+    assert here == 17 if way in ('none', 'broken') else here < 17
+    assert back == {'killed': 1, 'broken': 2}.get(way, 0) # Done by somebody else
+
+def test_what_lies_where_we_are_is_not_run_by_helpers(many, tmp_path):
+    folder, crc, _ = many
+    (tmp_path/'run.py').write_text(HELPED)
+    (tmp_path/'here').mkdir()
+    for name in ('tempfile', 'json', 'numpy'): (tmp_path/'here'/f'{name}.py').write_text(f"open({str(tmp_path/name)!r}, 'w')\nraise SystemExit")
+    run = subprocess.run([sys.executable, str(tmp_path/'run.py'), str(folder), 'all well'], cwd=tmp_path/'here', env=os.environ | dict(FASTRECIPES_CACHE=str(tmp_path/'cache')), capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    got, *_, here, started, _, back = json.loads(run.stdout)
+    assert (got, started, back) == (crc, 2, 0) and here < 17 and sorted(p.name for p in tmp_path.iterdir()) == ['cache', 'here', 'run.py']
 
 
 # Room

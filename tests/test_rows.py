@@ -81,7 +81,9 @@ def test_a_folder_that_stays_on_the_disk_is_the_same_set(folder, monkeypatch, va
     assert there.fingerprint == here.fingerprint and there.valid.names == here.valid.names and repr(there) == repr(here)
     assert load(there, classes='0,2').fingerprint == load(here, classes='0,2').fingerprint and load(there, size='4x5', channels=3).fingerprint == load(here, size='4x5', channels=3).fingerprint
     assert [[a.get_array().tolist() for a in ax.images] for ax in there.show().axes] == [[a.get_array().tolist() for a in ax.images] for ax in here.show().axes]
-    for a, b in zip(dataloaders(there, 32, device='cpu'), dataloaders(here, 32, device='cpu')): assert all(torch.equal(p, q) for p, q in zip(a.one_batch(), b.one_batch())) or a.shuffle
+    for a, b in zip(*(dataloaders(images, 32, device='cpu', shuffle=False) for images in (there, here)), strict=True):
+        got, want = list(a), list(b)
+        assert len(got) == len(want) > 0 and all(torch.equal(p, q) for g, w in zip(got, want) for p, q in zip(g, w, strict=True))
 
 @pytest.mark.parametrize('recipe', ['similarity', 'sgd', 'linear', 'mlp'])
 def test_a_rung_learns_the_same_from_the_disk_to_the_last_bit(folder, monkeypatch, recipe):
