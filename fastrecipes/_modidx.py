@@ -617,6 +617,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'fastrecipes.distributed._own_device': ( 'distributed.html#_own_device',
                                                                                   'fastrecipes/distributed.py'),
                                          'fastrecipes.distributed._size': ('distributed.html#_size', 'fastrecipes/distributed.py'),
+                                         'fastrecipes.distributed._until': ('distributed.html#_until', 'fastrecipes/distributed.py'),
                                          'fastrecipes.distributed.add_up': ('distributed.html#add_up', 'fastrecipes/distributed.py'),
                                          'fastrecipes.distributed.average_gradients': ( 'distributed.html#average_gradients',
                                                                                         'fastrecipes/distributed.py'),

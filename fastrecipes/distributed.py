@@ -14,7 +14,7 @@ __all__ = ['n_processes', 'rank', 'start', 'add_up', 'first_says', 'first_here',
            'ending', 'same_file']
 
 # %% ../nbs/07_distributed.ipynb #696706f4
-import atexit, os, signal, socket, threading, warnings
+import atexit, itertools, os, signal, socket, threading, time, warnings
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from datetime import timedelta
@@ -101,13 +101,28 @@ def first_says(
     return value.item()
 
 # %% ../nbs/07_distributed.ipynb #ac8caf55
+_turns = itertools.count()
+
 @contextmanager
 def first_here():
-    "The body runs in the first process of every machine, then in the others: what the first has put into a cache, they find there"
-    first = n_processes() == 1 or os.environ['LOCAL_RANK'] == '0'
-    if not first: add_up(0)
-    yield
-    if first and n_processes() > 1: add_up(0)
+    "The body runs in the first process of every machine, then in the others: what the first has put into a cache, they find there; all go on together"
+    if n_processes() == 1:
+        yield
+        return
+    store, turn, first = dist.distributed_c10d._get_default_store(), f'fastrecipes/turn {next(_turns)}', os.environ['LOCAL_RANK'] == '0'
+    gone = f"{turn} {os.environ.get('GROUP_RANK') or socket.gethostname()}"
+    try:
+        if not first: _until(lambda: store.check([gone]))
+        yield
+    finally: # After an error too, or the others would wait here, and be out of step for good
+        if first: store.set(gone, '')
+        store.add(turn, 1)
+    _until(lambda: store.add(turn, 0) == n_processes())
+
+def _until(done:Callable):
+    "Wait for hours if need be (a large folder is decoded), where the group has a limit; and in Python, which hears the launcher meanwhile"
+    pause = .005
+    while not done(): time.sleep(pause := min(pause * 1.5, .2))
 
 # %% ../nbs/07_distributed.ipynb #ef76ce94
 def share_of(

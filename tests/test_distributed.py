@@ -176,6 +176,35 @@ def test_a_mistake_is_told_once(tmp_path):
     assert done.stdout == '' and done.returncode
     assert [line for line in done.stderr.splitlines() if line.startswith('fastrecipes: ')] == ["fastrecipes: unknown source 'nosuch': there are digits, mnist_sample, mnist, or the path of a folder of images"]
 
+def test_after_a_mistake_the_next_fit_of_all_processes_is_in_step(tmp_path):
+    "The first process fails while the others wait for their turn"
+    (tmp_path/'empty').mkdir()
+    (tmp_path/'calls.py').write_text("""from fastrecipes.images import InputError
+from fastrecipes.recipes import fit
+from fastrecipes.distributed import rank
+try: fit('sgd', 'empty', device='cpu')
+except InputError as e: assert 'empty' in str(e)
+else: raise AssertionError
+open(f'saw-{rank()}', 'w').write(repr(fit('sgd', 'digits', device='cpu', epochs=1)))""")
+    done = two('calls.py', cwd=tmp_path, timeout=60)
+    assert done.returncode == 0, done.stderr
+    for rank in '01': assert (tmp_path/f'saw-{rank}').read_text().endswith('on cpu, 2 processes')
+
+def test_a_first_process_may_take_longer_than_the_engine_waits(tmp_path):
+    "As for a folder that takes hours to decode; the others have their turn after it, and it waits for them too"
+    (tmp_path/'calls.py').write_text("""import time, torch.distributed as dist
+from datetime import timedelta
+from fastrecipes.distributed import add_up, first_here, rank
+dist.init_process_group('gloo', timeout=timedelta(seconds=1))
+with first_here():
+    for i in range(3):
+        with open('order', 'a') as f: f.write(str(rank()))
+        time.sleep(1)
+add_up(0)""")
+    done = two('calls.py', cwd=tmp_path, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path/'order').read_text() == '000111'
+
 def test_two_processes_compare_and_one_prints_and_writes(tmp_path):
     command = '-m', 'fastrecipes', 'compare', '--classes', '3,7', '-r', 'similarity,sgd', '--out', 'there'
     done = two(*command, '--json', cwd=tmp_path, timeout=200)
