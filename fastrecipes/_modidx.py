@@ -261,6 +261,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'fastrecipes.compare.Shelf.begin': ('compare.html#shelf.begin', 'fastrecipes/compare.py'),
                                      'fastrecipes.compare.Shelf.check_seed': ('compare.html#shelf.check_seed', 'fastrecipes/compare.py'),
                                      'fastrecipes.compare.Shelf.checkpoint': ('compare.html#shelf.checkpoint', 'fastrecipes/compare.py'),
+                                     'fastrecipes.compare.Shelf.files': ('compare.html#shelf.files', 'fastrecipes/compare.py'),
                                      'fastrecipes.compare.Shelf.finish': ('compare.html#shelf.finish', 'fastrecipes/compare.py'),
                                      'fastrecipes.compare.Shelf.get': ('compare.html#shelf.get', 'fastrecipes/compare.py'),
                                      'fastrecipes.compare.Shelf.place': ('compare.html#shelf.place', 'fastrecipes/compare.py'),

@@ -14,6 +14,7 @@ __all__ = ['SCHEMA_VERSION', 'Result', 'Rung', 'check_scores', 'machine', 'Compa
 # %% ../nbs/10_compare.ipynb #32ac59bc
 import copy, gc, json, math, os, platform, warnings
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import cached_property
@@ -392,6 +393,7 @@ class Shelf:
     def checkpoint(self, recipe:str, seed:int) -> Checkpoint: return Checkpoint(self.place(recipe, seed), resume=True)
     @property
     def points(self) -> _Points: return _Points(self.folder/'points.json')
+    def files(self, steps:list) -> list: return [self.folder/'points.json', *(self.place(*s)/k.file_name for s in steps for k in (_Kept, Checkpoint))] # All that may be gone on with
 
     def get(self, recipe:str, seed:int, images:ImageSet, **run) -> Result|None:
         "A result that is there; raises `InputError` for one of other settings or images, or a damaged one, and for such a checkpoint"
@@ -444,18 +446,19 @@ class Climb:
         models:bool=True, # Keep each rung's model and `Learner` in memory; without, a long ladder needs less of it, a GPU's above all
     ):
         shared, self.settings = global_settings(seed=seed, device=device), settings or {}
+        several = _several()
         chosen = self._chosen(names) or self._none()
         for name in self.settings:
             if get_recipe(name).name not in chosen: raise InputError(f"there are settings for {name}, which is not among the recipes to compare ({', '.join(chosen)}); add it or leave them out")
         self.asked = {n: get_recipe(n).resolve(self.settings.get(n, {})) for n in chosen}
         if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 1: raise InputError(f"repeats={repeats!r}: give a whole number of seeds, 1 or more")
         self.models = models
-        self.seed, self.seeds, self.device, self.test = shared['seed'], [shared['seed'] + i for i in range(repeats)], pick_device(shared['device']), test
+        self.seed, self.seeds, self.device, self.test = shared['seed'], [shared['seed'] + i for i in range(repeats)], (several.start if several else pick_device)(shared['device']), test
         self.fractions, self.cbs, self.command, self.made = tuple(fractions), tuple(cbs), command, _now()
         self.curve_of = None if curve is None else chosen if curve == 'all' else self._chosen(curve) or self._none()
         if resume and out is None: raise InputError("resume=True needs the folder `out` in which the comparison is")
         if not all(n in self.asked for n in self.curve_of or ()): raise InputError(f"there is a learning curve asked of {next(n for n in self.curve_of if n not in self.asked)}, which is not among the recipes to compare ({', '.join(chosen)}); add it or leave it out")
-        self.images = load(shared['source'] if images is None else images, seed=self.seed)
+        with several.first_here() if several else nullcontext(): self.images = load(shared['source'] if images is None else images, seed=self.seed)
         if test and self.images.test is None: raise InputError(f"{self.images.source}: there is no test split to report; leave `test` out, or take a set that has one")
         self.points = [] if self.curve_of is None else [*part_sizes(self.images, self.fractions)] # Raises for what is no fraction
         self.on_step, self.on_result, self.on_epoch, self.on_failed = (f or (lambda *args: None) for f in (on_step, on_result, on_epoch, on_failed))
@@ -493,9 +496,12 @@ class Climb:
     def _run(self, name:str) -> dict: return dict(settings=self.asked[name], device=self.device.type, classes=self.images.classes, test=self.test, fastrecipes=__version__)
     def _look(self, steps:list):
         "Read all that is kept before anything is fitted, so that what cannot be gone on with is said at once"
+        if (several := _several()):
+            several.add_up(0) # The first has cleared away what is over
+            several.same_file(*self.shelf.files(steps)) # Or some would fit what others have
         self.shelf.check_seed(self.seed)
         self.kept = {(n, s): r for n, s in steps if (r := self.shelf.get(n, s, self.images, **self._run(n))) is not None}
-        if (several := _several()): several.add_up(0) # All processes have looked before the first writes
+        if several: several.add_up(0) # All processes have looked before the first writes
         self.shelf.begin()
 
     def _step(self, i:int, name:str, seed:int):

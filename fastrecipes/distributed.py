@@ -438,8 +438,9 @@ def ending(
 
 # %% ../nbs/07_distributed.ipynb #c1578a73
 def same_file(
-    path, # Of a file that all processes need, or none
+    *paths, # Of files that all processes need, or none
 ):
-    "Raise `InputError` where some processes see the file and others do not"
-    there, n = add_up(os.path.exists(path))[0], n_processes()
-    if 0 < there < n: raise InputError(f"{path}: only {there:.0f} of {n} processes see it; put the folder on a disk that all machines share")
+    "Raise `InputError`, in all of them, where some processes see a file and others do not"
+    n = n_processes()
+    for path, there in zip(paths, add_up(*map(os.path.exists, paths))):
+        if 0 < there < n: raise InputError(f"{path}: only {there:.0f} of {n} processes see it; put the folder on a disk that all machines share")

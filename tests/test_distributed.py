@@ -8,6 +8,7 @@ import several
 from conftest import refused
 from fastrecipes import distributed as d
 from fastrecipes.checkpoint import Checkpoint
+from fastrecipes.compare import compare
 from fastrecipes.images import load
 from fastrecipes.recipes import fit, launched_alone
 from fastrecipes.store import read_card
@@ -204,6 +205,26 @@ add_up(0)""")
     done = two('calls.py', cwd=tmp_path, timeout=60)
     assert done.returncode == 0, done.stderr
     assert (tmp_path/'order').read_text() == '000111'
+
+def test_a_comparison_that_only_some_processes_see_is_refused_by_all(tmp_path):
+    "Each process has a disk of its own; on the first one's there is a finished rung, or a point of a learning curve"
+    compare('digits', 'sgd', device='cpu', settings={'sgd': {'epochs': 1}}, out=tmp_path/'0'/'rung')
+    (tmp_path/'0'/'points'/'rungs').mkdir(parents=True)
+    (tmp_path/'0'/'points'/'rungs'/'points.json').write_text('{}')
+    (tmp_path/'1').mkdir()
+    (tmp_path/'calls.py').write_text("""import os
+from fastrecipes.compare import compare
+from fastrecipes.distributed import rank
+from fastrecipes.images import InputError
+os.chdir(str(rank()))
+for out in ('rung', 'points'):
+    try: compare('digits', 'sgd,linear', device='cpu', settings={'sgd': {'epochs': 1}, 'linear': {'epochs': 1}}, out=out, resume=True)
+    except InputError as e: open(f'saw-{out}', 'w').write(str(e))""")
+    done = two('calls.py', cwd=tmp_path, timeout=60)
+    assert done.returncode == 0, done.stderr
+    for rank in '01':
+        for out, name in dict(rung='sgd-42/result.safetensors', points='points.json').items():
+            assert (tmp_path/rank/f'saw-{out}').read_text() == f'{out}/rungs/{name}: only 1 of 2 processes see it; put the folder on a disk that all machines share'
 
 def test_two_processes_compare_and_one_prints_and_writes(tmp_path):
     command = '-m', 'fastrecipes', 'compare', '--classes', '3,7', '-r', 'similarity,sgd', '--out', 'there'
