@@ -199,7 +199,7 @@ def _interruptible():
         from fastrecipes.distributed import ending as handler
         handler = handler()
     else: handler = _sigterm(signal.default_int_handler)
-    with handler: yield
+    with handler, _noticing(): yield
 
 @contextmanager
 def _sigterm(handler):
@@ -685,11 +685,18 @@ def _progress(quiet:bool):
             with _noticing(): yield progress
         finally: progress.stop()
 
+@contextmanager
 def _noticing():
-    "For a command of several processes: see `distributed.noticing`"
-    if _process()[1] == 1: return nullcontext()
-    from fastrecipes.distributed import noticing
-    return noticing()
+    "For a command of several processes: see `distributed.noticing`; the launcher, which ends all when one is lost, does not come in the midst of saying so"
+    if _process()[1] == 1:
+        yield
+        return
+    from fastrecipes.distributed import is_lost, noticing
+    try:
+        with noticing(): yield
+    except BaseException as e:
+        if is_lost(e) and threading.current_thread() is threading.main_thread(): signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise
 
 def _run(args) -> tuple: # Exit status, the line that says why, and the exception
     "Run `cli`"

@@ -14,7 +14,7 @@ __all__ = ['n_processes', 'rank', 'start', 'add_up', 'first_says', 'first_here',
            'ending', 'same_file']
 
 # %% ../nbs/07_distributed.ipynb #696706f4
-import atexit, itertools, os, signal, socket, threading, time, warnings
+import atexit, itertools, os, re, signal, socket, sys, threading, time, warnings
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from datetime import timedelta
@@ -25,7 +25,7 @@ from fastai.learner import Learner, Recorder
 from fastai.torch_core import apply, find_bs, num_distrib, rank_distrib
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from .images import InputError
+from .images import InputError, Rows
 from .learner import SmoothLoss
 from .loaders import ImageDL, pick_device
 from .sgd import batch_accuracy, calc_grad, evaluating, mnist_loss
@@ -150,10 +150,12 @@ def join_shares(
 
 def predict_shared(
     predict:Callable, # From images, uint8 (n, c, h, w), to scores (n, ...)
-    images:torch.Tensor,
+    images:torch.Tensor|Rows,
 ) -> torch.Tensor: # The scores of all images in their order, in every process
     "Predict with the images cut over the processes"
-    return predict(images) if len(images) < n_processes() else join_shares(predict(images[share_of(len(images))]), len(images))
+    if len(images) < n_processes(): return predict(images)
+    mine = share_of(len(images))
+    return join_shares(predict(images.take(mine) if isinstance(images, Rows) else images[mine]), len(images)) # What is on the disk stays there
 
 # %% ../nbs/07_distributed.ipynb #157f2440
 class _Shares:
@@ -385,10 +387,21 @@ def distributed(
 class Lost(KeyboardInterrupt):
     "Another process has ended, so this one cannot go on: taken as a wish to stop, so that what is done is kept"
 
+_closed = 'closed', 'connection reset', 'broken pipe', 'crash', 'connection refused' # By the other side
+
 def _of_engine(e:BaseException) -> bool:
     "Whether PyTorch's engine says so"
     said = str(e).lower()
     return isinstance(e, dist.DistError) or isinstance(e, RuntimeError) and any(w in said for w in ('gloo', 'nccl', 'connection closed by peer', 'connection reset', 'broken pipe'))
+
+def _what_happened(e:BaseException) -> str:
+    "In our words and in the engine's"
+    said, n = re.sub(r'^\[\S+:\d+\] ', '', _first_line(e)), n_processes()
+    waited = re.search(r'time.?d? ?out\D*?(\d+) ?ms|timeout\(ms\)=(\d+)', said, re.I)
+    if waited or 'timed out' in said.lower(): what = f"another of the {n} processes did not answer" + (f" within {timedelta(milliseconds=int(waited[1] or waited[2]))}" if waited else '')
+    elif any(w in said.lower() for w in _closed): what = f"another of the {n} processes has ended"
+    else: what = f"the {n} processes cannot exchange numbers any more"
+    return f"{what}, so this one cannot go on ({said})"
 
 def is_lost(e:BaseException|None) -> bool:
     "Whether `e` comes from the loss of another process"
@@ -400,8 +413,7 @@ def noticing():
     try: yield
     except Exception as e:
         if n_processes() == 1 or not _of_engine(e): raise
-        if threading.current_thread() is threading.main_thread(): signal.signal(signal.SIGTERM, signal.SIG_IGN) # The launcher's, which would come in the midst of saying so
-        raise Lost(f"another of the {n_processes()} processes has ended, so this one cannot go on") from e
+        raise Lost(_what_happened(e)) from e
 
 # %% ../nbs/07_distributed.ipynb #75e7093e
 def first_to_tell() -> bool:
@@ -411,29 +423,44 @@ def first_to_tell() -> bool:
 
 # %% ../nbs/07_distributed.ipynb #a5e0fba4
 def _asked_to_end(*_):
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise Lost("the launcher ends all processes, since it was told to or one of them has ended")
+    if not is_lost(sys.exc_info()[1]): raise Lost("the launcher ends all processes, since it was told to or one of them has ended") # Or it comes in the midst of saying so
+
+def _end_now():
+    "Without the main thread, which may hold the store that `first_to_tell` asks"
+    answer = []
+    asks = threading.Thread(target=lambda: answer.append(first_to_tell()), daemon=True)
+    asks.start()
+    asks.join(2)
+    if answer != [False]: os.write(2, b'fastrecipes: stopped, since the launcher ends all processes and this one waited for another\n')
+    os._exit(130)
 
 @contextmanager
 def ending(
-    seconds:float=10., # That the main thread has to end politely
+    seconds:float=10., # That the engine has to let go of the main thread; then that has all the time it needs
 ):
     """While the body runs, a request to end (SIGTERM) raises `Lost`; where the engine does not let go of the main thread, neither for that nor
     for Ctrl-C, the process ends itself"""
     hears, tells = socket.socketpair()
     tells.setblocking(False)
-    before, old, over = signal.signal(signal.SIGTERM, _asked_to_end), signal.set_wakeup_fd(tells.fileno(), warn_on_full_buffer=False), threading.Event()
+    let_go = threading.Event()
     def watch():
-        while (number := hears.recv(1)) and number[0] not in (signal.SIGTERM, signal.SIGINT): pass
-        if number and not over.wait(seconds):
-            if first_to_tell(): os.write(2, b'fastrecipes: stopped, since the launcher ends all processes and this one waited for another\n')
-            os._exit(130)
+        while (number := hears.recv(1)) and number[0] not in before: pass
+        if number and not let_go.wait(seconds): _end_now()
+    def handled(action):
+        def handler(*args): # That Python runs it says that the engine has let go
+            let_go.set()
+            return action(*args)
+        return handler
+    actions = {signal.SIGTERM: _asked_to_end, signal.SIGINT: signal.getsignal(signal.SIGINT)}
+    before = {s: signal.signal(s, handled(a)) for s, a in actions.items() if callable(a)} # A Ctrl-C that is ignored stays so
+    old = signal.set_wakeup_fd(tells.fileno(), warn_on_full_buffer=False)
     threading.Thread(target=watch, daemon=True, name='ending').start()
     try: yield
     finally:
-        over.set()
+        let_go.set()
         signal.set_wakeup_fd(old)
-        if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN: signal.signal(signal.SIGTERM, before)
+        for s, b in before.items():
+            if signal.getsignal(s) is not signal.SIG_IGN: signal.signal(s, b) # Unless the body wants to hear no more of it
         tells.close()
 
 # %% ../nbs/07_distributed.ipynb #c1578a73

@@ -483,7 +483,7 @@ class Recipe:
         scores = lambda x: predict_scores(model, x, stats, device)
         judge = lambda split: Judged(several.predict_shared(scores, split.images) if several else scores(split.images), split.labels, has_probs)
         measured = several.first_says if several else lambda measure: measure()
-        return Fitted(self.name, settings | derived, model, images.classes, images.shape, stats, has_probs, device, learner, history, best_epoch,
+        with several.noticing() if several else nullcontext(): return Fitted(self.name, settings | derived, model, images.classes, images.shape, stats, has_probs, device, learner, history, best_epoch,
             judge(images.valid), judge(images.test) if test else None, seconds if history is None else float(history.seconds.sum()),
             measured(lambda: predict_ms_per_1000(model, images.valid.images, stats, device)), measured(lambda: predict_ms(scores, images.valid.images, 1, repeats=25)),
             memory.cpu_bytes, memory.gpu_bytes, seed, images, settings, several.n_processes() if several else 1)

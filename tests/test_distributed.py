@@ -1,7 +1,7 @@
 """Several processes do what one does: batches in shares, the same gradients, each image counted once, one voice, and a clear end when a process is lost.
 
 Two real processes over loopback do all that tests/several.py asks for, once; this process does the same alone."""
-import importlib.util, json, os, re, signal, subprocess, sys, time
+import importlib.util, json, os, re, signal, socket, subprocess, sys, time
 from pathlib import Path
 import pytest, torch
 import several
@@ -107,6 +107,11 @@ def test_dropout_differs_between_processes_and_random_states_are_as_before(saw):
     _, first, second, _ = saw
     assert first['own'] != second['own'] and first['shared again'] == second['shared again']
     assert first['state kept'] and second['state kept']
+
+def test_images_on_the_disk_stay_there_when_they_are_predicted_in_shares(saw):
+    "Of seven, of a choice of three, of one, which each process predicts, and of seven in memory"
+    for s in saw[1:3]: assert s['predicted'] == [[0, 4, 8, 12, 16, 20, 24], [24, 4, 12], [0], [0, 4, 8, 12, 16, 20, 24]]
+    assert [s['given'] for s in saw[1:3]] == [[['Rows', 3], ['Rows', 1], ['Rows', 1], ['Tensor', 3]], [['Rows', 4], ['Rows', 2], ['Rows', 1], ['Tensor', 4]]]
 
 def test_only_the_first_process_keeps_the_model(saw):
     out = saw[3]
@@ -279,14 +284,70 @@ def test_more_processes_than_gpus_are_refused(monkeypatch):
     monkeypatch.setenv('LOCAL_WORLD_SIZE', '2')
     with refused("'cuda:0'", 'cuda:1'): d._own_device('cuda:0')
 
+@pytest.mark.parametrize('how, words', [('ends', 'another of the 2 processes has ended, so this one cannot go on ('), ('sleeps', 'another of the 2 processes did not answer within 0:00:05, so this one cannot go on (')])
+def test_a_script_learns_what_became_of_the_other_process_and_can_still_be_asked_to_end(tmp_path, how, words):
+    "The other ends before the model is judged, or sleeps; no launcher is there to end this one"
+    (tmp_path/'calls.py').write_text("""import os, signal, sys, time, torch.distributed as dist
+from datetime import timedelta
+from fastrecipes.distributed import Lost, add_up, noticing, rank
+from fastrecipes.recipes import fit
+dist.init_process_group('gloo', timeout=timedelta(seconds=5))
+try:
+    if sys.argv[1] == 'ends': fit('sgd', 'digits', device='cpu', epochs=1, on_epoch=lambda row: rank() and os._exit(0))
+    elif rank(): time.sleep(20)
+    else:
+        with noticing(): add_up(1)
+except Lost as e: print(e, signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, flush=True)
+os._exit(0)""")
+    with socket.socket() as s:
+        s.bind(('localhost', 0))
+        port = str(s.getsockname()[1])
+    both = [subprocess.Popen([sys.executable, 'calls.py', how], cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ALONE | {'FASTRECIPES_CACHE': os.environ['FASTRECIPES_CACHE'],
+        'RANK': r, 'LOCAL_RANK': r, 'WORLD_SIZE': '2', 'MASTER_ADDR': 'localhost', 'MASTER_PORT': port}) for r in '01']
+    try: out, err = both[0].communicate(timeout=60)
+    finally:
+        for p in both:
+            p.kill()
+            p.wait()
+    assert out.startswith(words) and out.endswith(') True\n'), out + err
+    assert len(out) > len(words) + 20, 'what the engine says'
+
+WRITES = """import signal, time
+from fastrecipes.distributed import ending
+try:
+    with ending(.5):
+        try:
+            print('working', flush=True)
+            time.sleep(60)
+        except KeyboardInterrupt as e:
+            print(type(e).__name__, flush=True)
+            for i in range(20): time.sleep(.1)
+            print('written', flush=True)
+            raise
+except KeyboardInterrupt: print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+"""
+
+@pytest.mark.parametrize('asked, again, name', [(signal.SIGTERM, signal.SIGTERM, 'Lost'), (signal.SIGINT, None, 'KeyboardInterrupt')])
+def test_a_process_that_was_let_go_has_the_time_to_write(asked, again, name):
+    "Four times as long as the engine has; and a launcher that asks again does not come between"
+    held = subprocess.Popen([sys.executable, '-c', WRITES], env=ALONE, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        assert held.stdout.readline() == 'working\n'
+        held.send_signal(asked)
+        assert held.stdout.readline() == f'{name}\n'
+        if again: held.send_signal(again)
+        out, err = held.communicate(timeout=30)
+    finally: held.kill()
+    assert (out, held.returncode) == ('written\nTrue True\n', 0), err
+
 def test_a_process_that_the_engine_holds_ends_itself_when_asked(tmp_path):
-    "It waits in C++ for a key that nobody will write, where no Python handler runs"
+    "It waits in C++ for a key that nobody will write, where no Python handler runs, and holds the store meanwhile in which processes agree on who tells"
     code = """import torch.distributed as dist, datetime
 from fastrecipes.distributed import ending
-store = dist.TCPStore('localhost', 0, 1, True, timeout=datetime.timedelta(seconds=100))
+dist.init_process_group('gloo', store=dist.TCPStore('localhost', 0, 1, True), rank=0, world_size=1, timeout=datetime.timedelta(seconds=100))
 with ending(.5):
     print('waiting', flush=True)
-    store.get('never')"""
+    dist.distributed_c10d._get_default_store().get('never')"""
     held = subprocess.Popen([sys.executable, '-c', code], env=ALONE, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         assert held.stdout.readline() == 'waiting\n'
