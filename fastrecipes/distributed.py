@@ -396,7 +396,7 @@ def _of_engine(e:BaseException) -> bool:
 
 def _what_happened(e:BaseException) -> str:
     "In our words and in the engine's"
-    said, n = re.sub(r'^\[\S+:\d+\] ', '', _first_line(e)), n_processes()
+    said, n = re.sub(r'^\[\S+:\d+\] ', '', _first_line(e)).split('. ')[0], n_processes() # Without the line of the engine's source, and its guesses
     waited = re.search(r'time.?d? ?out\D*?(\d+) ?ms|timeout\(ms\)=(\d+)', said, re.I)
     if waited or 'timed out' in said.lower(): what = f"another of the {n} processes did not answer" + (f" within {timedelta(milliseconds=int(waited[1] or waited[2]))}" if waited else '')
     elif any(w in said.lower() for w in _closed): what = f"another of the {n} processes has ended"
