@@ -730,7 +730,7 @@ def main(args=None):
     status, line, error = _run(args)
     if n > 1:
         if line is not None: _last_words(line, error, rank)
-        sys.stdout.flush()
+        for f in (sys.stdout, sys.stderr): f.flush()
         os._exit(status) # Nothing is waited for that the others were part of, and nothing taken apart that they may still hold on to
     if line is not None: click.echo(f'fastrecipes: {line}', err=True)
     sys.exit(status)
