@@ -76,7 +76,7 @@ class Progress:
         if self.first is None: self.first = done, elapsed # What was done before, as in a training that is resumed, took no time here
         (before, since) = self.first
         known = .02 < done < 1 and done > before and elapsed - since > 2
-        self.bar.update(self.task, total=1, completed=done, left=f", about {timedelta(seconds=round((elapsed - since) * (1 - done) / (done - before)))} left" if known else '')
+        self.bar.update(self.task, total=1, completed=done, left=f"about {timedelta(seconds=round((elapsed - since) * (1 - done) / (done - before)))} left" if known else '')
 
     def epoch(self, row:dict):
         "The epoch of a history's `row` is over"
@@ -119,15 +119,15 @@ class _Verbs(click.Group):
 def cli():
     """What does each step of deep learning buy me?
 
-    fastrecipes fits a ladder of image classifiers to one set of images, from the average image to a residual network,
-    and says what each rung gained over the one below and what it cost.
+    fastrecipes fits a ladder of image classifiers to one set of images, from the average image to a
+    residual network, and says what each rung gained over the one below and what it cost.
 
     \b
     fastrecipes compare                        the ladder on 1,797 embedded digits, no network needed
     fastrecipes compare --classes 3,7          the same for telling 3 from 7
     fastrecipes compare path/to/images         your own: a subfolder of images for each class
     fastrecipes check path/to/images           what in them will hurt training
-    fastrecipes fit mlp digits --epochs 20     one recipe, its epochs as they pass; --out DIR keeps the model
+    fastrecipes fit mlp digits --epochs 20     one recipe, its epochs as they pass; --out keeps it
     fastrecipes predict DIR photo.jpg          what a kept model says of an image
     fastrecipes report DIR...                  the page of one comparison, or of several, made again
     fastrecipes list                           recipes and sources
@@ -170,7 +170,7 @@ def _begin(device, progress):
     if (n := _process()[1]) == 1: return pick_device(device)
     from fastrecipes.distributed import start
     device = start(device)
-    progress.say(f"{n} processes on {'GPUs' if device.type == 'cuda' else 'CPUs'}, each with a share of every batch")
+    progress.say(f"{n} processes on {'GPUs' if device.type == 'cuda' else 'CPUs'}, each with a share of every batch{'' if device.type == 'cuda' else ', over which batch norm goes'}")
 
 def _first_here():
     "For what goes better in one process of a machine first: see `distributed.first_here`"
@@ -315,7 +315,9 @@ def _what_is_there(out, resume, progress):
 def _typed(ctx) -> str:
     "The command as it was typed, but for --resume"
     from shlex import join
-    return join(['fastrecipes', *(a for a in ctx.find_root().obj or [] if a != '--resume')])
+    here, n = os.environ.get('LOCAL_WORLD_SIZE') or '1', _process()[1]
+    launcher = [] if n == 1 else ['torchrun', *(['--nnodes', str(n // int(here))] if n > int(here) else []), '--nproc-per-node', here, '-m']
+    return join([*launcher, 'fastrecipes', *(a for a in ctx.find_root().obj or [] if a != '--resume')])
 
 def _tell(comparison, out, as_json, progress):
     "The tables, and the files"

@@ -35,6 +35,7 @@ from .failures import failures_of, pictures_of, shared_failures
 from .files import InputError, alive, check_out, explained, no_such, printable, write_atomic
 from .images import BLUE, ImageSet, ORANGE, load, new_figure
 from .loaders import pick_device
+from .precision import pick_precision
 from .recipes import Fitted, Judged, fit, get_recipe, global_settings, ladder, recipes, _several
 from .verdict import verdict
 
@@ -185,7 +186,7 @@ class Comparison:
         share, most = max((n / len(labels), -i) for i, n in enumerate(labels.bincount(minlength=len(classes)).tolist()))
         device = next((r.device for r in results.values()), 'cpu')
         out = dict(schema_version=SCHEMA_VERSION, source=self.images.source, classes=list(classes), shape=list(self.images.shape), fingerprint=self.images.fingerprint,
-            images={n: len(s) for n, s in self.images.splits.items()}, notes=list(self.images.notes), majority=dict([('class', classes[-most]), ('share', share)]), seed=self.seed, device=device,
+            images={n: len(s) for n, s in self.images.splits.items()}, notes=list(self.images.notes), majority=dict([('class', classes[-most]), ('share', share)]), seed=self.seed, device=device + (f', {n} processes' if (n := several.n_processes() if (several := _several()) else 1) > 1 else ''),
             command=self.command, made=self.made, versions=dict(fastrecipes=__version__, python=platform.python_version(), **{p: version(p) for p in ('torch', 'torchvision', 'fastai')}),
             machine=machine(device), test_asked=any(r.test is not None for r in results.values()), rungs=rungs,
             pairs=[dict(below=a, **_step(b, d), won=int((results[b].right & ~results[a].right).sum()), lost=int((results[a].right & ~results[b].right).sum())) for (a, b), d in self.differences.items()], shared=shared, pictures=pictures_of(self.images.valid, *named), curve=self.curve)
@@ -451,6 +452,10 @@ class Climb:
         for name in self.settings:
             if get_recipe(name).name not in chosen: raise InputError(f"there are settings for {name}, which is not among the recipes to compare ({', '.join(chosen)}); add it or leave them out")
         self.asked = {n: get_recipe(n).resolve(self.settings.get(n, {})) for n in chosen}
+        for name, asked in self.asked.items(): # Before the rungs below are fitted
+            if (wanted := asked.get('precision')) is None: continue
+            try: pick_precision(pick_device(shared['device']), wanted)
+            except InputError as e: raise InputError(f"{name}: {e}") from e
         if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 1: raise InputError(f"repeats={repeats!r}: give a whole number of seeds, 1 or more")
         self.models = models
         self.seed, self.seeds, self.device, self.test = shared['seed'], [shared['seed'] + i for i in range(repeats)], (several.start if several else pick_device)(shared['device']), test

@@ -29,7 +29,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as from_safetensors, save as to_safetensors
 from . import __version__
 from .files import ImageFile, InputError, Unreadable, alive, check_out, fit_image, image_file, printable, read_image, read_many, write_atomic
-from .images import ImageSet, new_figure
+from .images import ImageSet, load as load_images, new_figure
 from .loaders import dataloaders, pick_device, to_floats
 from .recipes import Classifier, Fitted, recipes
 from .sgd import ClassLoss, batch_accuracy, class_probs
@@ -312,13 +312,14 @@ class Kept(Classifier):
         return pd.DataFrame(self.card['history']) if self.card['history'] else None
 
     def learner(self,
-        data:DataLoaders|ImageSet, # Of the same classes and image shape; loaders must normalise with `stats`
+        data:DataLoaders|ImageSet|str|Path, # Of the same classes and image shape, or what `images.load` takes; loaders must normalise with `stats`
         bs:int|None=None, # Images a batch, where `data` is an image set
         **kwargs # For `Learner`
     ) -> Learner:
         "A `Learner` that goes on with this model; raises `InputError` where `data` does not fit it, or it has nothing to train"
         parts = _parts(self.recipe, self.shape, len(self.classes), self.settings)
         if parts.loss is None: raise InputError(f"{self.recipe} has no weights to train; fit it anew")
+        if isinstance(data, (str, Path)): data = load_images(data)
         if not isinstance(data, (DataLoaders, ImageSet)): raise InputError(f"an image set or DataLoaders is needed, not {data!r}; images.load(...) gives one")
         dls = dataloaders(data, bs, self.device, self.stats) if isinstance(data, ImageSet) else data
         _check_fit(self, dls)

@@ -178,8 +178,9 @@ def _evidence(rungs:_Rungs, stop:dict, below:dict|None) -> str:
     if beaten: out.append(f"It is shown to be better than {_names(beaten)}.")
     open_ = [r for r in simpler if r in rungs.learned and r['recipe'] not in beaten]
     for r in open_[:1]:
-        by = next(s['recipe'] for s in rungs.above(r) if shown_better(rungs, r, s))
-        out.append(f"It is not shown to be better than {_names(o['recipe'] for o in open_)}, but {by} is better than {r['recipe']} and not shown to be better than {stop['recipe']}.")
+        by = next(s for s in rungs.above(r) if shown_better(rungs, r, s))
+        past = _names(o['recipe'] for o in open_ if by in rungs.above(o) and shown_better(rungs, o, by))
+        out.append(f"It is not shown to be better than {_names(o['recipe'] for o in open_)}, but {by['recipe']} is better than {past} and not shown to be better than {stop['recipe']}.")
     if nothing := [r for r in rungs.fitted if r not in rungs.learned]:
         out.append(f"{_names(r['recipe'] for r in nothing)} {'is' if len(nothing) == 1 else 'are'} not shown to have learned anything ({some_of((percent_text(r['accuracy']) for r in nothing), 3)}).")
     return ' '.join(out)

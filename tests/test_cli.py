@@ -698,15 +698,15 @@ def test_the_bar_says_the_epoch_and_the_time_left(monkeypatch):
             p.epoch(dict(epoch=0))
             (task,) = p.bar.tasks
             assert task.description == '2 of 3  sgd  epoch 1 of 4' and (task.total, task.completed) == (1, .25)
-            assert re.fullmatch(r', about 0:0[34]:\d\d left', task.fields['left'])
+            assert re.fullmatch(r'about 0:0[34]:\d\d left', task.fields['left'])
             p.bar.tasks[0].start_time -= 120
             p.epoch(dict(epoch=2))
             assert task.description == '2 of 3  sgd  epoch 3 of 4' and (task.total, task.completed) == (1, .75)
-            assert re.fullmatch(r', about 0:01:\d\d left', task.fields['left'])
+            assert re.fullmatch(r'about 0:01:\d\d left', task.fields['left'])
             p.start('2 of 3  sgd', 4) # Resumed: two epochs were done before
             p.bar.tasks[0].start_time -= 60
             p.epoch(dict(epoch=2))
-            assert re.fullmatch(r', about 0:01:\d\d left', p.bar.tasks[0].fields['left'])
+            assert re.fullmatch(r'about 0:01:\d\d left', p.bar.tasks[0].fields['left'])
             p.start('3 of 3  mlp', 4)
             (task,) = p.bar.tasks
             assert task.description == '3 of 3  mlp' and task.total is None and task.fields['left'] == ''

@@ -96,6 +96,7 @@ def test_names_and_fractions_may_come_from_a_generator(threes_sevens):
     (dict(settings={'mlp': {'epoch': 1}}), "mlp: unknown setting 'epoch'"),
     (dict(settings={'mlp': {'epochs': 'x'}}), "mlp: epochs='x' is not a whole number"),
     (dict(names=['mlp'], settings={'mlp': {'lr': 0}}), 'mlp: lr=0 is not'),
+    (dict(settings={'convnet': {'precision': 'fp16'}}, device='cpu'), "convnet: precision='fp16' needs a CUDA GPU"),
     (dict(names='sgd,linear', settings={'mlp': {'lr': 1}}), 'there are settings for mlp, which is not among the recipes to compare'),
     (dict(repeats=0), 'repeats=0: give a whole number of seeds'), (dict(repeats=True), 'repeats=True'), (dict(repeats=2.), 'repeats=2.0'),
     (dict(names='sgd', curve='mlp'), 'there is a learning curve asked of mlp, which is not among the recipes to compare (sgd)'),

@@ -237,7 +237,9 @@ def test_two_processes_compare_and_one_prints_and_writes(tmp_path):
     command = '-m', 'fastrecipes', 'compare', '--classes', '3,7', '-r', 'similarity,sgd', '--out', 'there'
     done = two(*command, '--json', cwd=tmp_path, timeout=200)
     assert done.returncode == 0, done.stderr
-    assert [r['recipe'] for r in json.loads(done.stdout)['rungs']] == ['similarity', 'sgd']
+    said = json.loads(done.stdout)
+    assert [r['recipe'] for r in said['rungs']] == ['similarity', 'sgd']
+    assert said['device'] == 'cpu, 2 processes' and said['command'] == 'torchrun --nproc-per-node 2 -m fastrecipes compare --classes 3,7 -r similarity,sgd --out there --json'
     assert done.stderr.count('2 processes on CPUs') == 1 and done.stderr.count('sgd  ') == 1
     assert (tmp_path/'there'/'report.html').exists() and not (tmp_path/'there'/'rungs'/'unfinished').exists()
 

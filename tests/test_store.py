@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from fastrecipes import recipes as recipes_module
 from fastrecipes.files import fit_image, read_image
-from fastrecipes.images import ImageSet, InputError, Split
+from fastrecipes.images import ImageSet, InputError, Split, load as load_images
 from fastrecipes.loaders import dataloaders
 from fastrecipes.recipes import Parts, fit, get_recipe, recipe, recipes
 from fastrecipes.sgd import ClassLoss, batch_accuracy
@@ -142,6 +142,11 @@ def test_going_on_gets_better_and_takes_loaders_and_settings_of_a_learner(tmp_pa
         before, = learn.validate()
         learn.fit(3, .5)
         assert learn.validate()[0] < before * .7
+
+def test_a_learner_takes_the_name_of_images_as_fit_does(tmp_path):
+    kept = load(save(fit('mlp', 'digits', device='cpu', epochs=1, hidden=(8,)), 'm'), 'cpu')
+    learn, images = kept.learner('digits'), load_images('digits')
+    assert kept.classes == images.classes and learn.dls.train.n == len(images.train)
 
 def test_a_model_without_weights_to_train_has_no_learner(tmp_path):
     f = fitted('similarity')

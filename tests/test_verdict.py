@@ -90,6 +90,12 @@ def test_where_better_does_not_pass_on_from_rung_to_rung_it_says_so():
     assert v['stop_at'] == 'linear' and 'It is not shown to be better than sgd, but mlp is better than sgd and not shown to be better than linear.' in v['paragraphs'][0]
     assert v['headline'] == f"Stop at linear ({percent_text(b.mean())} right): no higher rung is shown to be better."
 
+def test_all_are_named_that_the_one_which_shows_it_is_better_than():
+    a, c = first(1900), but(first(1900), 10, 1)
+    b = but(c, 0, 5)
+    v = said(made(dict(sgd=a, linear=a, simple_net=b, mlp=c)))
+    assert 'It is not shown to be better than sgd and linear, but mlp is better than sgd and linear and not shown to be better than simple_net.' in v['paragraphs'][0]
+
 def test_one_rung_alone_is_not_compared():
     v = said(made(dict(mlp=BASE)))
     assert v['stop_at'] == 'mlp' and v['headline'] == 'mlp gets 95% right; with no other rung fitted there is nothing to compare it with.' and '100 mistakes on the 2,000 validation images' in v['paragraphs'][0]
