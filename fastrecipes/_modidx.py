@@ -983,6 +983,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                    'fastrecipes/learner.py'),
                                      'fastrecipes.learner.QuickLearner._listeners': ( 'learner.html#quicklearner._listeners',
                                                                                       'fastrecipes/learner.py'),
+                                     'fastrecipes.learner.QuickLearner._read_figures': ( 'learner.html#quicklearner._read_figures',
+                                                                                         'fastrecipes/learner.py'),
                                      'fastrecipes.learner.QuickLearner._read_losses': ( 'learner.html#quicklearner._read_losses',
                                                                                         'fastrecipes/learner.py'),
                                      'fastrecipes.learner.QuickLearner._set_device': ( 'learner.html#quicklearner._set_device',

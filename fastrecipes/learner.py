@@ -87,6 +87,7 @@ class QuickLearner(Learner):
         if event_name == 'before_fit' and isinstance(self.opt, OptimWrapper): lay_like_parameters(self.opt.opt)
         for cb in self._listeners(event_name): cb(event_name)
         if event_name == 'after_train': self._read_losses()
+        if event_name in ('after_train', 'after_validate'): self._read_figures()
 
     def _forget(self): self.__dict__['_who'] = {}
 
@@ -128,6 +129,12 @@ class QuickLearner(Learner):
         late = [i for i, v in enumerate(losses) if v.device.type != 'cpu']
         if late:
             for i, v in zip(late, torch.stack([losses[i] for i in late]).cpu()): losses[i] = v
+
+    def _read_figures(self):
+        "Numbers where the recorder's log has tensors still: fastai passes over whatever goes wrong while it reads one, a Ctrl-C too"
+        log = getattr(getattr(self, 'recorder', None), 'log', [])
+        for i, v in enumerate(log):
+            if isinstance(v, torch.Tensor): log[i] = v.item()
 
     def _set_device(self, b):
         "The batch where the model is; nothing is asked of one that is there already"
