@@ -64,28 +64,28 @@ def hand():
     return ratios(turns(dict(lesson=their_epoch, ours=our_epoch), 21), accuracy=validate_epoch(model, dls.valid)[1])
 
 
+def epochs(theirs, ours, lr:float) -> dict: # Seconds of each turn
+    "An epoch of each `Learner` in turn"
+    def their_epoch():
+        with theirs.no_bar(), theirs.no_logging(): theirs.fit(1, lr=lr)
+    def our_epoch(): fit_learner(ours, 1, lr)
+    return turns(dict(lesson=their_epoch, ours=our_epoch), 21)
+
+
+def quick_learner(images, model): return QuickLearner(dataloaders(images, bs=256, device=ON), model.to(ON), loss_func=ClassLoss(mnist_loss), opt_func=basic_opt, metrics=batch_accuracy)
+
+
 def through_learner():
     "`Learner`, one epoch of the same model, its recorder and metric on"
-    images = load('mnist_sample')
-    theirs = lesson.linear_learner(*lesson.pair_loaders(*lesson.tensors(lesson.folder())))
-    ours = QuickLearner(dataloaders(images, bs=256, device=ON), linear(28*28, 1).to(ON), loss_func=ClassLoss(mnist_loss), opt_func=basic_opt, metrics=batch_accuracy)
-
-    def their_epoch():
-        with theirs.no_bar(), theirs.no_logging(): theirs.fit(1, lr=1.)
-    def our_epoch(): fit_learner(ours, 1, 1.)
-    return ratios(turns(dict(lesson=their_epoch, ours=our_epoch), 21), accuracy=float(ours.recorder.values[-1][-1]))
+    theirs, ours = lesson.linear_learner(*lesson.pair_loaders(*lesson.tensors(lesson.folder()))), quick_learner(load('mnist_sample'), linear(28*28, 1))
+    return ratios(epochs(theirs, ours, 1.), accuracy=float(ours.recorder.values[-1][-1]))
 
 
 def hidden():
     "`simple_net`, one epoch of its forty"
     images = load('mnist_sample')
-    theirs = lesson.simple_net_learner(*lesson.pair_loaders(*lesson.tensors(lesson.folder())))
-    ours = QuickLearner(dataloaders(images, bs=256, device=ON), simple_net(28*28, 1).to(ON), loss_func=ClassLoss(mnist_loss), opt_func=basic_opt, metrics=batch_accuracy)
-
-    def their_epoch():
-        with theirs.no_bar(), theirs.no_logging(): theirs.fit(1, lr=.1)
-    def our_epoch(): fit_learner(ours, 1, .1)
-    return ratios(turns(dict(lesson=their_epoch, ours=our_epoch), 21), accuracy=fit('simple_net', images, device=str(ON)).accuracy)
+    theirs, ours = lesson.simple_net_learner(*lesson.pair_loaders(*lesson.tensors(lesson.folder()))), quick_learner(images, simple_net(28*28, 1))
+    return ratios(epochs(theirs, ours, .1), accuracy=fit('simple_net', images, device=str(ON)).accuracy)
 
 
 def resnet():
