@@ -18,6 +18,7 @@ USER_HOME = Path(os.environ.get('FASTAI_HOME', '~/.fastai')).expanduser()
 SETS = {'mnist_sample': 'mnist_sample', 'mnist': 'MNIST/raw', 'bitmoji': 'bitmoji_bw'} # A fixture, and the folder under fastai's `data`
 _PROXIES = ['http_proxy', 'https_proxy', 'all_proxy']
 OFFLINE = dict.fromkeys(_PROXIES + [p.upper() for p in _PROXIES], 'http://127.0.0.1:9') # Nothing listens there
+LONG = {'saw', 'on_digits', 'narrow'} # Fixtures that take long to make: several processes, a server without data, a second page
 
 
 def pytest_configure(config):
@@ -25,9 +26,11 @@ def pytest_configure(config):
 
 @pytest.hookimpl(tryfirst=True) # Before `-m` chooses
 def pytest_collection_modifyitems(items):
-    "What needs one of the sets is marked `data`"
+    "What needs one of the sets is marked `data`, and what needs a fixture that takes long `slow`"
     for item in items:
-        if SETS.keys() & set(item.fixturenames): item.add_marker('data')
+        fixtures = set(item.fixturenames)
+        if fixtures & SETS.keys(): item.add_marker('data')
+        if fixtures & LONG: item.add_marker('slow')
 
 
 def _find_folder(name:str, home:Path):

@@ -109,7 +109,7 @@ def heeded(sent):
     try: yield
     finally: signal.signal(sent, before)
 
-@pytest.mark.parametrize('sent', [getattr(signal, n) for n in ('SIGINT', 'SIGTERM', 'SIGHUP') if hasattr(signal, n)])
+@pytest.mark.parametrize('sent', [signal.SIGINT, *(pytest.param(getattr(signal, n), marks=pytest.mark.slow) for n in ('SIGTERM', 'SIGHUP') if hasattr(signal, n))])
 def test_the_server_says_one_line_and_ends_leaving_nothing_behind(started, tmp_path, sent):
     with heeded(sent): server = started()
     said = first_line(server)
@@ -133,7 +133,7 @@ def open_page(address):
     "Ask for a page as a browser does, and do not wait for its end"
     with suppress(OSError, HTTPException): build_opener(HTTPCookieProcessor()).open(address, timeout=60).read()
 
-@pytest.mark.parametrize('launcher, why', [(DIES, 'RuntimeError: Kernel died'), (FAILS, 'OSError: no such luck')], ids=['dies', 'fails'])
+@pytest.mark.parametrize('launcher, why', [(DIES, 'RuntimeError: Kernel died'), pytest.param(FAILS, 'OSError: no such luck', marks=pytest.mark.slow)], ids=['dies', 'fails'])
 def test_the_terminal_says_why_a_page_cannot_be_shown(started, tmp_path, launcher, why):
     (tmp_path/'ipykernel_launcher.py').write_text(launcher)
     server = started(PYTHONPATH=str(tmp_path))
@@ -143,6 +143,7 @@ def test_the_terminal_says_why_a_page_cannot_be_shown(started, tmp_path, launche
     while 'broken on purpose' in said: said = first_line(server, server.stderr)
     assert said.startswith('fastrecipes: a page could not be shown: ') and why in said
 
+@pytest.mark.slow
 def test_the_page_runs_in_this_python_whatever_the_user_has_named_python3(tmp_path):
     spec = tmp_path/'kernels'/'python3'
     spec.mkdir(parents=True)
@@ -151,6 +152,7 @@ def test_the_page_runs_in_this_python_whatever_the_user_has_named_python3(tmp_pa
         ours = wait_for(lambda: kernels(server))
         assert ours[0].exe() == psutil.Process(server.pid).exe()
 
+@pytest.mark.slow
 def test_it_opens_the_browser_unless_told_not_to(tmp_path):
     (tmp_path/'browse').write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n')
     (tmp_path/'browse').chmod(0o755)
@@ -271,6 +273,7 @@ def test_screenshots(wide, narrow, tmp_path):
             page.screenshot(path=tmp_path/f'{name}_{size[0]}.png', full_page=True)
     assert len(list(tmp_path.glob('*.png'))) == 8
 
+@pytest.mark.slow
 def test_the_address_names_the_explorer_and_a_page_that_is_closed_ends_its_process(app):
     with app.page('network') as page:
         assert page.title() == 'Network · fastrecipes explore'
@@ -287,6 +290,7 @@ def addresses(server):
         with suppress(psutil.NoSuchProcess):
             for c in (p.net_connections if hasattr(p, 'net_connections') else p.connections)('inet'): yield from (a.ip for a in (c.laddr, c.raddr) if a)
 
+@pytest.mark.slow
 def test_no_process_of_the_server_listens_to_or_speaks_with_another_machine(app):
     seen = set()
     with app.page('network') as page:

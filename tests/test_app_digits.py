@@ -148,6 +148,7 @@ def test_undo_clear_and_examples_work_by_keyboard_a_finger_draws_and_a_narrow_pa
         page.keyboard.press('Space')
         wait(page, lambda: alt(page, ANSWERS) == 'Nothing is drawn yet', 10)
 
+@pytest.mark.slow
 def test_with_mnist_a_3_and_a_7_are_read_while_the_top_rung_is_still_trained(mnist, app, tmp_path_factory):
     with app.page('drawing', ready='canvas') as page:
         wait(page, lambda: 'learnt from MNIST' in said(page))

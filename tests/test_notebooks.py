@@ -7,6 +7,7 @@ from conftest import REPO, must_have
 NOTEBOOKS = sorted(p for p in (REPO/'nbs').glob('*.ipynb') if not p.name.startswith('_'))
 NAMES = {'mnist_sample': 'mnist_sample', 'mnist': 'mnist', 'bitmoji': 'bitmoji_bw'} # A set, and what a cell calls it
 NOT_RUN = {'export', 'exports', 'exporti', 'notest', 'slow', 'default_exp'} # Directives of cells that define something, and of those that a test leaves out
+SLOW = {'04_backprop', '07_distributed', '08_recipes', '09_chance', '09_curves', '09_failures', '10_compare', '12_digits', '14_faces', 'index'} # More than 20 seconds of a processor
 
 
 def run_cells(notebook):
@@ -26,7 +27,8 @@ def needed(notebook):
     return [s for s, name in NAMES.items() if name in said]
 
 def case(notebook):
-    return pytest.param(notebook, id=notebook.stem, marks=[pytest.mark.data] if needed(notebook) else [])
+    marks = [pytest.mark.data] * bool(needed(notebook)) + [pytest.mark.slow] * (notebook.stem in SLOW)
+    return pytest.param(notebook, id=notebook.stem, marks=marks)
 
 
 def test_there_are_notebooks(): assert len(NOTEBOOKS) >= 10
