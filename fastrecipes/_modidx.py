@@ -1114,6 +1114,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'fastrecipes.recipes.Fitted.predictions': ( 'recipes.html#fitted.predictions',
                                                                                  'fastrecipes/recipes.py'),
                                      'fastrecipes.recipes.Fitted.probs': ('recipes.html#fitted.probs', 'fastrecipes/recipes.py'),
+                                     'fastrecipes.recipes.Fitted.save': ('recipes.html#fitted.save', 'fastrecipes/recipes.py'),
                                      'fastrecipes.recipes.Fitted.scores': ('recipes.html#fitted.scores', 'fastrecipes/recipes.py'),
                                      'fastrecipes.recipes.Fitted.targets': ('recipes.html#fitted.targets', 'fastrecipes/recipes.py'),
                                      'fastrecipes.recipes.Judged': ('recipes.html#judged', 'fastrecipes/recipes.py'),

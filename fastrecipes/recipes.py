@@ -390,6 +390,13 @@ class Fitted(Classifier):
         return Cost(self.parameters, weights_bytes(self.model), self.seconds, self.peak_memory, self.peak_gpu_memory, self.ms_1, self.ms_per_1000,
                     multiply_adds(self.model, self.shape, self.device))
 
+    def save(self,
+        folder:str|Path, # Made where needed; replaced as a whole where a model is in it
+    ) -> Path: # The folder
+        "Keep the model with its card there: see `store.save`"
+        from fastrecipes.store import save
+        return save(self, folder)
+
     def __repr__(self):
         kept = ', '.join(f"{k}={as_text(v)}" for k, v in self.settings.items() if k not in _quiet or v != _quiet[k])
         test = '' if self.test is None else f", {self.test.accuracy:.4f} on {len(self.test.targets):,} test images"
