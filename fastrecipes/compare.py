@@ -34,7 +34,7 @@ from .checkpoint import Checkpoint, _not_first
 from .cost import Cost
 from .curves import FRACTIONS, learning_curve, p_text, part_sizes
 from .failures import failures_of, pictures_of, shared_failures
-from .files import InputError, alive, check_out, explained, no_such, printable, write_atomic
+from .files import InputError, alive, check_out, command_without_paths, explained, no_such, printable, without_paths, write_atomic
 from .images import BLUE, ImageSet, ORANGE, load, new_figure
 from .loaders import pick_device
 from .precision import pick_precision
@@ -103,6 +103,7 @@ def check_scores(fitted:Fitted):
 # %% ../nbs/10_compare.ipynb #ff64a083
 SCHEMA_VERSION = 2
 
+def _for_others(text:str|None) -> str|None: return None if text is None else without_paths(text)
 def _null(v): return None if v is None or isinstance(v, float) and not math.isfinite(v) else v
 def _points(interval) -> list: return [interval.low * 100, interval.high * 100]
 def _step(below:str, d) -> dict: return dict(recipe=below, gain_points=d.gain * 100, interval_points=_points(d), p=d.p, words=d.words)
@@ -160,12 +161,12 @@ class Comparison:
         spread, below = over_seeds(accuracies), self._below(rung, 2)
         against = None if below is None else _step(below.recipe, seeds_difference(*_paired(below, rung), len(self.images.valid)))
         return dict(seeds=[r.seed for r in rung.results], accuracies=accuracies, mean=spread.mean, sd=spread.sd, interval=[spread.low, spread.high], against=against,
-                    lost=[dict(seed=s, reason=why) for s, why in rung.lost])
+                    lost=[dict(seed=s, reason=_for_others(why)) for s, why in rung.lost])
 
     def _entry(self, rung:Rung) -> dict:
         "A rung's figures"
         about = recipes[rung.recipe].about if rung.recipe in recipes else ''
-        entry = dict(recipe=rung.recipe, about=about, status=rung.status, reason=rung.reason, cure=rung.cure, settings=dict(rung.asked))
+        entry = dict(recipe=rung.recipe, about=about, status=rung.status, reason=_for_others(rung.reason), cure=_for_others(rung.cure), settings=dict(rung.asked))
         if not rung.results: return entry | dict.fromkeys(('accuracy', 'interval', 'right', 'loss', 'test_accuracy', 'test_interval', 'against', 'repeats', 'cost', 'best_epoch', 'failures')) | dict(history=[])
         r, below = rung.result, self._below(rung)
         def judged(j): return (None, None) if j is None else (j.accuracy, list(wilson(int((j.predictions == j.targets).sum()), len(j.targets))))
@@ -188,8 +189,8 @@ class Comparison:
         share, most = max((n / len(labels), -i) for i, n in enumerate(labels.bincount(minlength=len(classes)).tolist()))
         device = next((r.device for r in results.values()), 'cpu')
         out = dict(schema_version=SCHEMA_VERSION, source=self.images.source, classes=list(classes), shape=list(self.images.shape), fingerprint=self.images.fingerprint,
-            images={n: len(s) for n, s in self.images.splits.items()}, notes=list(self.images.notes), majority=dict([('class', classes[-most]), ('share', share)]), seed=self.seed, device=device + (f', {n} processes' if (n := several.n_processes() if (several := _several()) else 1) > 1 else ''),
-            command=self.command, made=self.made, versions=dict(fastrecipes=__version__, python=platform.python_version(), **{p: version(p) for p in ('torch', 'torchvision', 'fastai')}),
+            images={n: len(s) for n, s in self.images.splits.items()}, notes=[_for_others(n) for n in self.images.notes], majority=dict([('class', classes[-most]), ('share', share)]), seed=self.seed, device=device + (f', {n} processes' if (n := several.n_processes() if (several := _several()) else 1) > 1 else ''),
+            command=None if self.command is None else command_without_paths(self.command), made=self.made, versions=dict(fastrecipes=__version__, python=platform.python_version(), **{p: version(p) for p in ('torch', 'torchvision', 'fastai')}),
             machine=machine(device), test_asked=any(r.test is not None for r in results.values()), rungs=rungs,
             pairs=[dict(below=a, **_step(b, d), won=int((results[b].right & ~results[a].right).sum()), lost=int((results[a].right & ~results[b].right).sum())) for (a, b), d in self.differences.items()], shared=shared, pictures=pictures_of(self.images.valid, *named), curve=self.curve)
         return json.loads(json.dumps(out | dict(verdict=verdict(out)), allow_nan=False))
