@@ -34,7 +34,7 @@ def case(notebook):
 def test_there_are_notebooks(): assert len(NOTEBOOKS) >= 10
 
 
-@pytest.mark.parametrize('notebook', map(case, NOTEBOOKS))
+@pytest.mark.parametrize('notebook', [case(n) for n in NOTEBOOKS])
 def test_runs(notebook, found):
     must_have(found, *needed(notebook))
     command = [sys.executable, Path(sys.executable).with_name('nbdev-test'), notebook, '--n-workers', '0']
