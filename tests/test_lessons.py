@@ -7,7 +7,7 @@ NET = dict(hidden=(64, 64, 64), lr=.001, bs=10, epochs=3, schedule='constant', w
 FACES = dict(hidden=(256, 128, 64, 16), activation='leaky_relu', dropout=.1, lr=.001, bs=32, epochs=20, patience=3, schedule='constant', wd=0)
 
 
-@pytest.mark.parametrize('seed', range(3))
+@pytest.mark.parametrize('seed', [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_logistic_regression_of_the_mnist_lesson(mnist, seed):
     f = fit('logistic', load('mnist', seed=seed), seed=seed, test=True, device='cpu')
     assert .845 <= f.accuracy <= .860 and .858 <= f.test.accuracy <= .870
