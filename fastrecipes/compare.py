@@ -25,7 +25,9 @@ from pathlib import Path
 from textwrap import fill
 from types import SimpleNamespace
 from typing import NamedTuple
-import pandas as pd
+import pandas as pd, torch
+from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
 from . import __version__
 from .chance import over_seeds, paired_difference, seeds_difference, wilson
 from .checkpoint import Checkpoint, _not_first
@@ -65,7 +67,7 @@ class Result:
     @property
     def loss(self) -> float|None: return self.valid.loss
     @property
-    def right(self) -> 'torch.Tensor':
+    def right(self) -> torch.Tensor:
         "Whether each validation image was predicted right, bool (n,)"
         return self.valid.predictions == self.valid.targets
 
@@ -107,7 +109,7 @@ def _step(below:str, d) -> dict: return dict(recipe=below, gain_points=d.gain * 
 def _now() -> str: return datetime.now(timezone.utc).strftime('%Y-%m-%dT%H:%M:%SZ')
 
 def machine(
-    device:'str|torch.device'='cpu',
+    device:str|torch.device='cpu',
 ) -> dict: # system, processor, cores, memory_bytes, gpu
     "What a timing depends on"
     import psutil, torch
@@ -301,7 +303,7 @@ def table_text(
     widths = [max(len(row[i]) for row in cells) for i in range(len(left))]
     return '\n'.join(' '.join(c.ljust(w) if l else c.rjust(w) for c, w, l in zip(row, widths, left)).rstrip() for row in cells)
 
-def styled(table:pd.DataFrame) -> 'pandas.io.formats.style.Styler':
+def styled(table:pd.DataFrame) -> Styler:
     "A table of text for a notebook"
     return table.style.hide(axis='index').set_uuid('ladder-' + table.columns[1].replace(' ', '-')).set_properties(**{'text-align': 'right'})
 
@@ -430,7 +432,7 @@ class Climb:
         images:ImageSet|str|Path|None=None, # An image set, or what `images.load` takes; None: as settings.ini says, else the digits
         names:str|Iterable[str]|None=None, # Recipes (or one string with commas between), fitted in the order of the ladder; None: its rungs
         seed:int|None=None, # The same for every recipe; None: as settings.ini says, else 42
-        device:'str|torch.device|None'=None, # 'auto': the best there is. None: as settings.ini says, else that
+        device:str|torch.device|None=None, # 'auto': the best there is. None: as settings.ini says, else that
         settings:dict|None=None, # Recipe name to its settings, such as {'mlp': {'epochs': 3}}
         on_step:Callable|None=None, # Called with a `Step` before each piece of work
         on_result:Callable|None=None, # Called with each `Fitted`, or with a `Result` that was kept
@@ -576,7 +578,7 @@ def compare(
     images:ImageSet|str|Path|None=None, # An image set, or what `images.load` takes; None: as settings.ini says, else the digits
     names:str|Iterable[str]|None=None, # Recipes (or one string with commas between), fitted in the order of the ladder; None: its rungs
     seed:int|None=None, # The same for every recipe; None: as settings.ini says, else 42
-    device:'str|torch.device|None'=None, # 'auto': the best there is. None: as settings.ini says, else that
+    device:str|torch.device|None=None, # 'auto': the best there is. None: as settings.ini says, else that
     settings:dict|None=None, # Recipe name to its settings, such as {'mlp': {'epochs': 3}}
     **kwargs # See `Climb`: `repeats`, `curve`, `test`, `out`, `resume`, `cbs`, `on_step`, `on_result`, `on_epoch`, ...
 ) -> Comparison:
@@ -587,7 +589,7 @@ def compare(
     return comparison
 
 # %% ../nbs/10_compare.ipynb #f8542dfd
-def plot_comparison(comparison:Comparison) -> 'matplotlib.figure.Figure':
+def plot_comparison(comparison:Comparison) -> Figure:
     "Accuracy with its 95% interval on the left, training seconds on the right, a rung a row"
     t = comparison.table
     fig = new_figure(8, .9 + .38 * len(t))

@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
-import numpy as np
+import numpy as np, torch
+from matplotlib.figure import Figure
 from .chance import paired_difference, wilson
 from .files import InputError, explained, is_memory, printable
 from .images import BLUE, GREEN, GREY, ImageSet, ORANGE, load, new_figure
@@ -185,7 +186,7 @@ def learning_curve(
     names:str|Iterable[str]|None=None, # Recipes (or one string with commas between), in the order of the ladder; None: its rungs
     fractions:Iterable[float]=FRACTIONS, # Of the training images, each above 0 and up to 1
     seed:int=42, # Of every fit, and of the choice of the images
-    device:'str|torch.device|None'=None, # As for `compare`
+    device:str|torch.device|None=None, # As for `compare`
     settings:dict|None=None, # Recipe name to its settings
     cbs:Iterable=(), # fastai callbacks for the recipes that go through `Learner`
     whole:Mapping[str, Fitted]|None=None, # Rungs that are fitted to all of the images already
@@ -270,7 +271,7 @@ def _curve_labels(ax, rungs:list, total:int, aside:Callable):
 
 def plot_curve(
     curve:dict, # Of `learning_curve`
-) -> 'matplotlib.figure.Figure':
+) -> Figure:
     "Accuracy against the number of training images, with 95% intervals; a cross at the foot for a point that failed"
     rungs = list(enumerate(curve['rungs']))
     drawn = [(i, r) for i, r in rungs if any(p['status'] == 'fitted' for p in r['points'])]

@@ -21,9 +21,12 @@ from configparser import ConfigParser, Error as ConfigError
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, TYPE_CHECKING, get_args, get_origin
 from .cost import Cost, keep_memory, load_optimisers, multiply_adds, peak_memory, predict_ms, weights_bytes
+from .files import lazy_module
 from .images import ImageSet, InputError, load, no_such
+if TYPE_CHECKING: import fastai.learner, fastrecipes.checkpoint, pandas, torch
+else: fastai, fastrecipes, pandas, torch = map(lazy_module, ('fastai', 'fastrecipes', 'pandas', 'torch'))
 
 # %% ../nbs/08_recipes.ipynb #c1fa8216
 class Kind(NamedTuple):
@@ -241,11 +244,11 @@ class Run:
     device: 'torch.device'
     on_epoch: Callable|None = None # Called after each epoch with its row, a dict
     cbs: tuple = () # fastai callbacks for the `Learner`, where the recipe has one
-    checkpoint: 'Checkpoint|None' = None # To be written as training goes, and to go on from
+    checkpoint: 'fastrecipes.checkpoint.Checkpoint|None' = None # To be written as training goes, and to go on from
 
 # %% ../nbs/08_recipes.ipynb #9662e3be
 def predict_scores(
-    model:'nn.Module',
+    model:'torch.nn.Module',
     images:'torch.Tensor', # uint8 (n, c, h, w)
     stats:tuple|None=None, # Normalisation that the model expects
     device:'torch.device|None'=None, # Where the model is; the CPU if None
@@ -259,7 +262,7 @@ def predict_scores(
 
 # %% ../nbs/08_recipes.ipynb #456461c1
 def predict_ms_per_1000(
-    model:'nn.Module',
+    model:'torch.nn.Module',
     images:'torch.Tensor', # uint8 (n, c, h, w)
     stats:tuple|None=None, # Normalisation that the model expects
     device:'torch.device|None'=None, # Where the model is; the CPU if None
@@ -274,7 +277,7 @@ class Classifier:
     "A fitted model with all that is needed to use it"
     recipe: str # Name
     settings: dict # All of them, defaults and derived ones included
-    model: 'nn.Module' # On `device`
+    model: 'torch.nn.Module' # On `device`
     classes: tuple
     shape: tuple # Channels, height and width of the images
     stats: tuple|None # Normalisation that the model expects
@@ -341,8 +344,8 @@ class Judged(NamedTuple):
 @dataclass(frozen=True, eq=False, repr=False)
 class Fitted(Classifier):
     "A recipe fitted to an image set: the model, how it got there, and what it says about the validation images"
-    learner: 'Learner|None' # Where there was one
-    history: 'pd.DataFrame|None' # epoch, train_loss, valid_loss, accuracy, seconds; the losses are the recipe's own
+    learner: 'fastai.learner.Learner|None' # Where there was one
+    history: 'pandas.DataFrame|None' # epoch, train_loss, valid_loss, accuracy, seconds; the losses are the recipe's own
     best_epoch: int|None # The epoch whose weights the model has, from 0; None: those of the last
     valid: Judged # The validation images
     test: Judged|None # The test images, where they were asked for
@@ -455,7 +458,7 @@ class Recipe:
         on_epoch:Callable|None=None, # Called after each epoch with its row, a dict
         cbs:Iterable=(), # fastai callbacks for the `Learner`, where the recipe has one
         test:bool=False, # Look at the test images too, once, when everything is done
-        checkpoint:'Checkpoint|None'=None, # To be written as training goes, and to go on from where it says so
+        checkpoint:'fastrecipes.checkpoint.Checkpoint|None'=None, # To be written as training goes, and to go on from where it says so
         **settings # See `settings`
     ) -> Fitted:
         "Fit the recipe; raises `InputError` for what cannot be done"
@@ -527,7 +530,7 @@ def get_recipe(
 # %% ../nbs/08_recipes.ipynb #2e9d221a
 class Parts(NamedTuple):
     "What a recipe trains, before it is trained"
-    model: 'nn.Module'
+    model: 'torch.nn.Module'
     loss: Callable|None=None # Of scores and targets; None where there is nothing to train
     opt_func: Callable|None=None # fastai's: called with the parameters and `lr`
     splitter: Callable|None=None # fastai's: from the model to groups of parameters; None: all in one
