@@ -189,8 +189,6 @@ def save(
     finally: _discard(new)
     return folder
 
-Fitted.save = save
-
 # %% ../nbs/10_store.ipynb #3abec258
 _MOST = 2**24 # Bytes of a card
 
