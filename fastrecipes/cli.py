@@ -678,9 +678,8 @@ def explore(port, no_browser):
 # %% ../nbs/13_cli.ipynb #39d6d573
 @contextmanager
 def _progress(quiet:bool):
-    "A `Progress` that is taken away at the end, whatever happens; library warnings that tell a user nothing stay away"
+    "A `Progress` that is taken away at the end, whatever happens; warnings are lines of it"
     with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', message='`torch.jit.script` is deprecated')
         warnings.filterwarnings('ignore', message=re.escape(launched_alone()) or '(?!)') # It is said already
         progress = Progress(quiet)
         warnings.showwarning = lambda message, *rest: progress.say(f'warning: {message}')
