@@ -42,6 +42,7 @@ _data = _options(
 _how = _options(
     click.option('--seed', metavar='N', help='Makes the run repeatable. [default: 42]'),
     click.option('--device', metavar='auto|cpu|cuda|mps', help='Where to compute. [default: auto, the best there is]'),
+    click.option('--threads', metavar='auto|N', help='CPU threads to compute with; the result can depend on their number in its last digits. [default: auto, one for small models, all for large ones]'),
     click.option('-q', '--quiet', is_flag=True, help='Print the result only, no progress.'))
 
 # %% ../nbs/13_cli.ipynb #fecfb91f
@@ -246,7 +247,7 @@ class _Watch:
 @click.option('--test', is_flag=True, help='Report the test split too, where there is one. Nothing is chosen by it.')
 @click.option('--json', 'as_json', is_flag=True, help='Print one JSON object instead of the tables: what comparison.json holds, without the pictures.')
 @click.pass_context
-def compare(ctx, source, names, repeats, curve, seed, device, quiet, out, resume, track, test, as_json, **data):
+def compare(ctx, source, names, repeats, curve, seed, device, threads, quiet, out, resume, track, test, as_json, **data):
     """Fit the ladder to one image set and print what each rung bought.
 
     SOURCE is digits (the default), mnist_sample, mnist, or a folder with a subfolder of images for each class, with or
@@ -269,7 +270,7 @@ def compare(ctx, source, names, repeats, curve, seed, device, quiet, out, resume
     A rung that fails is told with its reason and its cure, and the others go on. Ctrl-C prints what is finished; with --out it is kept, and --resume goes on.
     """
     ini = read_settings()
-    shared = global_settings(ini, source=source, seed=seed, device=device)
+    shared = global_settings(ini, source=source, seed=seed, device=device, threads=threads)
     for n in (names or '').split(','):
         if n.strip(): get_recipe(n.strip())
     find_source(shared['source']) # What is wrong is said before torch is imported
@@ -288,7 +289,7 @@ def compare(ctx, source, names, repeats, curve, seed, device, quiet, out, resume
             from fastrecipes.track import TensorBoard
             watch.tracker = TensorBoard(out)
         climb = watch.climb = Climb(images, names, shared['seed'], shared['device'], ini, on_step=watch.step, on_result=watch.result, on_epoch=watch.epoch, cbs=[_ticker(progress)], test=test,
-                                    repeats=repeats, curve=curve, on_failed=watch.failed, out=out, resume=resume, command=_typed(ctx), models=False)
+                                    repeats=repeats, curve=curve, on_failed=watch.failed, out=out, resume=resume, command=_typed(ctx), threads=shared['threads'], models=False)
         with _interruptible():
             try: comparison = climb.run()
             except KeyboardInterrupt as e: return _stopped(climb, out, as_json, progress, str(e) or 'stopped')
@@ -370,9 +371,9 @@ _keep = _options(
 def _fit_command(r) -> click.Command:
     "`fastrecipes fit RECIPE [SOURCE]`"
     own = [_setting_option(s) for s in r.settings.values()]
-    def run(source, seed, device, quiet, out, test, checkpoint_every, resume, **given):
+    def run(source, seed, device, threads, quiet, out, test, checkpoint_every, resume, **given):
         data, settings = _split_options(given)
-        return _fit(r, dict(source=source, seed=seed, device=device), data, quiet, out, test, checkpoint_every, resume, {k: v for k, v in settings.items() if v is not None})
+        return _fit(r, dict(source=source, seed=seed, device=device, threads=threads), data, quiet, out, test, checkpoint_every, resume, {k: v for k, v in settings.items() if v is not None})
     command = click.command(r.name, help=f"{r.about}.\n\nSOURCE is digits (the default), mnist_sample, mnist, or a folder with a subfolder of images for each class.",
                             short_help=r.about, context_settings=dict(max_content_width=110))(_data(_keep(_how(run))))
     command.params[1:1] = own
@@ -399,7 +400,7 @@ def _fit(r, asked, data, quiet, out, test, every, resume, settings):
         with _first_here(): point = None if out is None else _checkpoint(out, every, resume)
         was = '' if out is None else _what_was_there(out)
         images = _load(shared, data, progress)
-        if resume and (done := _finished(point, r, wanted, shared['seed'], images, test)):
+        if resume and (done := _finished(point, r, wanted, shared['seed'], shared['threads'], images, test)):
             progress.stop()
             return click.echo(done)
         progress.start(r.name, wanted.get('epochs'))
@@ -409,7 +410,7 @@ def _fit(r, asked, data, quiet, out, test, every, resume, settings):
             progress.say(_row_text(row))
             progress.epoch(row)
         with _stoppable(point):
-            fitted = r(images, shared['seed'], shared['device'], on_epoch, [_ticker(progress)], test, point, ini, **settings)
+            fitted = r(images, shared['seed'], shared['device'], on_epoch, [_ticker(progress)], test, point, shared['threads'], ini, **settings)
             progress.stop()
             click.echo(repr(fitted).removeprefix('Fitted '))
             if out is not None: progress.say(f"kept in {_save(fitted, out, point)}{was}")
@@ -441,15 +442,15 @@ def _what_was_there(out) -> str:
     except InputError: return ''
     return f", in place of a model of {card['recipe']} with accuracy {card['metrics']['valid']['accuracy']:.4f}"
 
-def _finished(point, r, wanted, seed, images, test) -> str:
+def _finished(point, r, wanted, seed, threads, images, test) -> str:
     "What to say where nothing is left to resume; nothing where something is; raises `InputError` where it was another training"
     folder = point.path.parent
     if point.path.exists() or not (folder/'card.json').exists(): return ''
     from fastrecipes.store import load
     kept = load(folder, 'cpu')
     card = kept.card
-    has = {n: tuple(v) if isinstance(v, list) else v for n, v in card['asked'].items()} | dict(recipe=card['recipe'], seed=card['seed'], test=card['metrics']['test'] is not None)
-    for name, v in dict(wanted, recipe=r.name, seed=seed, test=test or has['test']).items():
+    has = {n: tuple(v) if isinstance(v, list) else v for n, v in card['asked'].items()} | dict(recipe=card['recipe'], seed=card['seed'], threads=card.get('threads'), test=card['metrics']['test'] is not None)
+    for name, v in dict(wanted, recipe=r.name, seed=seed, threads=has['threads'] if threads == 'auto' else threads, test=test or has['test']).items():
         if has.get(name) != v: raise InputError(f"{folder}: holds a finished model with {name} {as_text(has.get(name))}, not {as_text(v)}; leave --resume out to train anew and replace it")
     if card['source']['fingerprint'] != images.fingerprint: raise InputError(f"{folder}: holds a finished model of other images ({card['source']['name']}); leave --resume out to train anew and replace it")
     return f"{folder}: the training is finished, so there is nothing to resume: {kept}"
@@ -678,9 +679,8 @@ def explore(port, no_browser):
 # %% ../nbs/13_cli.ipynb #39d6d573
 @contextmanager
 def _progress(quiet:bool):
-    "A `Progress` that is taken away at the end, whatever happens; library warnings that tell a user nothing stay away"
+    "A `Progress` that is taken away at the end, whatever happens; warnings are lines of it"
     with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', message='`torch.jit.script` is deprecated')
         warnings.filterwarnings('ignore', message=re.escape(launched_alone()) or '(?!)') # It is said already
         progress = Progress(quiet)
         warnings.showwarning = lambda message, *rest: progress.say(f'warning: {message}')

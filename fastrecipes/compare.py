@@ -39,6 +39,7 @@ from .images import BLUE, ImageSet, ORANGE, load, new_figure
 from .loaders import pick_device
 from .precision import pick_precision
 from .recipes import Fitted, Judged, Sections, fit, get_recipe, global_settings, ladder, recipes, _several
+from .training import stop_text
 from .verdict import verdict
 
 # %% ../nbs/10_compare.ipynb #90dc4a48
@@ -55,17 +56,20 @@ class Result:
     cost: Cost
     history: list # Rows: epoch, train_loss, valid_loss, accuracy, seconds; none where there are no epochs
     best_epoch: int|None
+    threads: int|None=None # It was trained and judged on
 
     @classmethod
     def of(cls, fitted:Fitted) -> 'Result':
         "The result of what was fitted"
         f = fitted
-        return cls(f.recipe, f.seed, f.settings, f.asked, str(f.device), f.valid, f.test, f.cost, [] if f.history is None else f.history.to_dict('records'), f.best_epoch)
+        return cls(f.recipe, f.seed, f.settings, f.asked, str(f.device), f.valid, f.test, f.cost, [] if f.history is None else f.history.to_dict('records'), f.best_epoch, f.threads)
 
     @property
     def accuracy(self) -> float: return self.valid.accuracy
     @property
     def loss(self) -> float|None: return self.valid.loss
+    @property
+    def stopped(self) -> str: return stop_text(pd.DataFrame(self.history) if self.history else None, self.settings) # See `Fitted.stopped`
     @property
     def right(self) -> torch.Tensor:
         "Whether each validation image was predicted right, bool (n,)"
@@ -167,13 +171,13 @@ class Comparison:
         "A rung's figures"
         about = recipes[rung.recipe].about if rung.recipe in recipes else ''
         entry = dict(recipe=rung.recipe, about=about, status=rung.status, reason=_for_others(rung.reason), cure=_for_others(rung.cure), settings=dict(rung.asked))
-        if not rung.results: return entry | dict.fromkeys(('accuracy', 'interval', 'right', 'loss', 'test_accuracy', 'test_interval', 'against', 'repeats', 'cost', 'best_epoch', 'failures')) | dict(history=[])
+        if not rung.results: return entry | dict.fromkeys(('accuracy', 'interval', 'right', 'loss', 'test_accuracy', 'test_interval', 'against', 'repeats', 'cost', 'threads', 'best_epoch', 'failures')) | dict(history=[])
         r, below = rung.result, self._below(rung)
         def judged(j): return (None, None) if j is None else (j.accuracy, list(wilson(int((j.predictions == j.targets).sum()), len(j.targets))))
         (accuracy, interval), (test_accuracy, test_interval) = judged(r.valid), judged(r.test)
         return entry | dict(settings=r.settings, accuracy=accuracy, interval=interval, right=int(r.right.sum()), loss=_null(r.loss), test_accuracy=test_accuracy, test_interval=test_interval,
             against=None if below is None else _step(below.recipe, self.differences[below.recipe, rung.recipe]), repeats=self._seeds(rung), cost=r.cost._asdict(),
-            best_epoch=r.best_epoch, history=[{k: _null(v) for k, v in row.items()} for row in r.history])
+            threads=r.threads, best_epoch=r.best_epoch, history=[{k: _null(v) for k, v in row.items()} for row in r.history])
 
     @cached_property
     def entries(self) -> list:
@@ -309,9 +313,10 @@ def styled(table:pd.DataFrame) -> Styler:
     return table.style.hide(axis='index').set_uuid('ladder-' + table.columns[1].replace(' ', '-')).set_properties(**{'text-align': 'right'})
 
 def trouble_text(comparison:'Comparison') -> list:
-    "A line for each rung that came to nothing, and for each further seed that did"
+    "A line for each rung that came to nothing, for each further seed that did, and for each rung that patience stopped"
     lines = [f"{r.recipe} {r.status}: {'; '.join(t for t in (r.reason, r.cure) if t)}" for r in comparison.rungs if not r.results]
     lines += [f"{r.recipe} failed with seed {s}: {why}" for r in comparison.rungs for s, why in r.lost]
+    lines += [f"{r.recipe} {r.result.stopped}" for r in comparison.rungs if r.results and r.result.stopped]
     return [printable(line) for line in lines]
 
 def comparison_text(
@@ -335,7 +340,7 @@ class Step(NamedTuple):
 
 class _Kept(Checkpoint):
     "A `Result` in a file, as a checkpoint is"
-    file_name, format = 'result.safetensors', 'fastrecipes result 1'
+    file_name, format = 'result.safetensors', 'fastrecipes result 2'
 
 class _Points(dict):
     "Points of a learning curve, written to a file as they come"
@@ -405,18 +410,18 @@ class Shelf:
         kept.begin(recipe=recipe, seed=seed, images=images.fingerprint, **run)
         if (s := kept.load()) is None: return self._check_point(recipe, seed, images, **run)
         judged = lambda scores, split: None if scores is None else Judged(scores, split.labels, s['has_probs'])
-        return Result(recipe, seed, s['settings'], run['settings'], s['device'], judged(s['valid'], images.valid), judged(s['test'], images.test), Cost(**s['cost']), s['history'], s['best_epoch'])
+        return Result(recipe, seed, s['settings'], run['settings'], s['device'], judged(s['valid'], images.valid), judged(s['test'], images.test), Cost(**s['cost']), s['history'], s['best_epoch'], kept.run['threads'])
 
-    def _check_point(self, recipe, seed, images, settings, device, classes, **_):
+    def _check_point(self, recipe, seed, images, settings, device, threads, classes, **_):
         "As `Recipe.__call__` will, but before anything is fitted"
         point = self.checkpoint(recipe, seed)
-        point.begin(recipe=recipe, settings=settings, seed=seed, device=device, images=images.fingerprint, classes=classes)
+        point.begin(recipe=recipe, settings=settings, seed=seed, device=device, threads=threads, images=images.fingerprint, classes=classes)
         point.load()
 
     def put(self, r:Result, images:ImageSet, **run) -> bool: # Whether it is kept
         "Keep a result; the checkpoint of its training is of no more use. A disk that is full is no reason to lose what is fitted, and is warned of"
         kept = _Kept(self.place(r.recipe, r.seed))
-        kept.begin(recipe=r.recipe, seed=r.seed, images=images.fingerprint, **run)
+        kept.begin(recipe=r.recipe, seed=r.seed, images=images.fingerprint, **run | dict(threads=r.threads))
         kept.offer(0, dict(valid=r.valid.scores, test=None if r.test is None else r.test.scores, has_probs=r.valid.has_probs, settings=r.settings, device=r.device, cost=r.cost._asdict(),
                            history=r.history, best_epoch=r.best_epoch))
         try: kept.write()
@@ -447,10 +452,11 @@ class Climb:
         out:str|Path|None=None, # Folder that keeps what is finished; None: it is kept in memory only
         resume:bool=False, # Go on with what `out` has
         command:str|None=None, # That makes the comparison again, to be told in it
+        threads:int|str|None=None, # As for `Recipe.__call__`
         models:bool=True, # Keep each rung's model and `Learner` in memory; without, a long ladder needs less of it, a GPU's above all
     ):
         sections = Sections.of(settings)
-        shared = global_settings(sections, source=images, seed=seed, device=device)
+        shared = global_settings(sections, source=images, seed=seed, device=device, threads=threads)
         several = _several()
         chosen = self._chosen(names) or self._none()
         for name in sections if sections.file is None else (): # A file has the settings of all recipes
@@ -461,7 +467,7 @@ class Climb:
             try: pick_precision(pick_device(shared['device']), wanted)
             except InputError as e: raise InputError(f"{name}: {e}") from e
         if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 1: raise InputError(f"repeats={repeats!r}: give a whole number of seeds, 1 or more")
-        self.models = models
+        self.models, self.threads = models, shared['threads']
         self.seed, self.seeds, self.device, self.test = shared['seed'], [shared['seed'] + i for i in range(repeats)], (several.start if several else pick_device)(shared['device']), test
         self.fractions, self.cbs, self.command, self.made = tuple(fractions), tuple(cbs), command, _now()
         self.curve_of = None if curve is None else chosen if curve == 'all' else self._chosen(curve) or self._none()
@@ -502,7 +508,7 @@ class Climb:
         "All that was asked for is fitted, and put where it belongs: the next comparison in `out` may begin anew"
         if self.shelf is not None: self.shelf.finish()
 
-    def _run(self, name:str) -> dict: return dict(settings=self.asked[name], device=self.device.type, classes=self.images.classes, test=self.test, fastrecipes=__version__)
+    def _run(self, name:str) -> dict: return dict(settings=self.asked[name], device=self.device.type, threads=None if self.threads == 'auto' else self.threads, classes=self.images.classes, test=self.test, fastrecipes=__version__)
     def _look(self, steps:list):
         "Read all that is kept before anything is fitted, so that what cannot be gone on with is said at once"
         if (several := _several()):
@@ -528,7 +534,7 @@ class Climb:
         "The fitted recipe; None where it failed, which is noted"
         point = None if self.shelf is None else self.shelf.checkpoint(name, seed)
         try:
-            fitted = fit(name, self.images, seed=seed, device=self.device, on_epoch=self.on_epoch, cbs=self.cbs, test=self.test, checkpoint=point, **self.asked[name])
+            fitted = fit(name, self.images, seed=seed, device=self.device, on_epoch=self.on_epoch, cbs=self.cbs, test=self.test, checkpoint=point, threads=self.threads, **self.asked[name])
             check_scores(fitted)
             result = Result.of(fitted) # Its cost is measured here, and may fail too
             if self.shelf is not None and self.shelf.put(result, self.images, **self._run(name)): point = None
@@ -559,7 +565,7 @@ class Climb:
         if not names: return
         def on_point(i, n, name, k): self.on_step(Step(start + i, self.count, name, self.seed, k, 'point'))
         whole = {n: _as_point(self.found[n][0], self.images, self.asked[n]) for n in names}
-        kw = dict(fractions=self.fractions, seed=self.seed, device=self.device, settings={n: self.asked[n] for n in names}, cbs=self.cbs, whole=whole, done={} if self.shelf is None else self.shelf.points)
+        kw = dict(fractions=self.fractions, seed=self.seed, device=self.device, threads=self.threads, settings={n: self.asked[n] for n in names}, cbs=self.cbs, whole=whole, done={} if self.shelf is None else self.shelf.points)
         try: self.curve = learning_curve(self.images, names, on_point=on_point, on_epoch=self.on_epoch, **kw)
         except BaseException as e:
             self.curve = learning_curve(self.images, names, only_done=True, **kw)
@@ -582,7 +588,7 @@ def compare(
     seed:int|None=None, # The same for every recipe; None: as `settings` say, else 42
     device:str|torch.device|None=None, # 'auto': the best there is. None: as `settings` say, else that
     settings:Mapping|None=None, # Section to {name: value}, such as {'mlp': {'epochs': 3}}, or `read_settings(path)`
-    **kwargs # See `Climb`: `repeats`, `curve`, `test`, `out`, `resume`, `cbs`, `on_step`, `on_result`, `on_epoch`, ...
+    **kwargs # See `Climb`: `threads`, `repeats`, `curve`, `test`, `out`, `resume`, `cbs`, `on_step`, `on_result`, `on_epoch`, ...
 ) -> Comparison:
     "Fit recipes to one image set; names and settings are all checked before the first is fitted, and one that fails does not take the others with it"
     climb = Climb(images, names, seed, device, settings, **kwargs)
