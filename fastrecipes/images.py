@@ -295,7 +295,7 @@ def digits(
     valid=None, # Refused: the split is fixed
     seed=42, # Not used
 ) -> ImageSet:
-    "1,797 handwritten digits of 8x8 pixels, ten classes, embedded in scikit-learn: no network. A fixed stratified split."
+    "1,797 handwritten digits of 8x8 pixels, ten classes, no download. They come with scikit-learn. The split is fixed and stratified."
     import torch
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -477,7 +477,7 @@ def mnist_sample(
     on_done=None, # Called with (files done, files in all)
     tell=None, # Called with a line about decoding that takes long or much room
 ) -> ImageSet:
-    "The 3s and 7s of MNIST, 28x28, 12,396 to train and 2,038 to validate: fastai's MNIST_SAMPLE, downloaded once (3 MB)."
+    "14,434 images of 3 and 7 from MNIST, 28x28, a 3 MB download. This is fastai's MNIST_SAMPLE: 12,396 to train and 2,038 to validate."
     from fastai.data.external import URLs, fastai_cfg, untar_data
     _fixed_split('mnist_sample', valid)
     where = fastai_cfg().path('data')/'mnist_sample'
@@ -490,7 +490,7 @@ def mnist(
     valid=None, # 'test': train on all 60,000 and validate on the official test images
     seed=42, # Chooses the 10,000 set aside
 ) -> ImageSet:
-    "All ten digits of MNIST, 28x28: 50,000 to train, 10,000 set aside by seed to validate, the official 10,000 to test (11 MB)."
+    "All 70,000 digits of MNIST, 28x28, ten classes, an 11 MB download. 50,000 to train, 10,000 to validate (drawn by the seed), the official 10,000 to test."
     import torch
     from fastai.data.external import fastai_cfg
     from torchvision.datasets import MNIST
