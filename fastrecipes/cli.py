@@ -45,15 +45,23 @@ _how = _options(
     click.option('-q', '--quiet', is_flag=True, help='Print the result only, no progress.'))
 
 # %% ../nbs/13_cli.ipynb #fecfb91f
+def _time_column():
+    "The time that is left, or else the time that has gone by: one of them, so that the line is short enough for a window that becomes narrow"
+    from rich.progress import TimeElapsedColumn
+    from rich.text import Text
+    class Time(TimeElapsedColumn):
+        def render(self, task): return Text(task.fields['left'], 'progress.remaining') if task.fields['left'] else super().render(task)
+    return Time()
+
 class Progress:
     "What is going on, on standard error: `start` a piece of work, `say` a line, `tick` a share of it or an `epoch` done, `stop`"
     def __init__(self, quiet:bool=False):
         from fastrecipes.screen import console
         self.quiet, self.console, self.bar, self.epochs, self.first = quiet, console(sys.stderr), None, None, None
         if not quiet and self.console.is_interactive:
-            from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedColumn
-            columns = TextColumn('{task.description}'), BarColumn(None), TimeElapsedColumn(), TextColumn('{task.fields[left]}')
-            self.bar = Bar(*columns, console=self.console, transient=True, expand=True)
+            from rich.progress import BarColumn, Progress as Bar, TextColumn
+            columns = TextColumn('{task.description}'), BarColumn(20 if self.console.width >= 100 else 12), _time_column()
+            self.bar = Bar(*columns, console=self.console, transient=True)
             self.task = None
 
     def say(self, line:str):
@@ -239,7 +247,7 @@ class _Watch:
         entry = next(e for e in self.climb.comparison.entries if e['recipe'] == recipe)
         screen, parts = console(self.file), []
         if self.columns is None or screen.width < self.width:
-            bars = screen.is_interactive and not screen.options.ascii_only and entry['accuracy'] is not None
+            bars = screen.is_terminal and not screen.options.ascii_only and entry['accuracy'] is not None
             self.columns, self.width = rung_columns(self.climb.asked, screen.width, self.climb.test, 1 - entry['accuracy'] if bars else None), screen.width
             parts.append(rung_head(self.columns))
         with self.progress.aside(): show(*parts, rung_row(self.columns, entry), file=self.file)
@@ -444,13 +452,14 @@ def _fit(r, asked, data, quiet, out, test, every, resume, settings):
 
 def _epoch_teller(progress):
     "A function that shows an epoch's row, under the titles where it is the first"
-    from fastrecipes.screen import EPOCH_HEAD, epoch_text
+    from fastrecipes.screen import EPOCH_HEAD, epoch_text, narrow
     shown = []
+    def say(line): progress.say(narrow(line, progress.console.width) if progress.console.is_terminal else line)
     def on_epoch(row):
         if not shown and row['epoch']: progress.say(f"continuing after epoch {row['epoch']}")
-        if not shown: progress.say(EPOCH_HEAD)
+        if not shown: say(EPOCH_HEAD)
         shown.append(row['epoch'])
-        progress.say(epoch_text(row))
+        say(epoch_text(row))
         progress.epoch(row)
     return on_epoch
 
@@ -659,9 +668,11 @@ def _unicode(text:str) -> str:
     return text.encode(errors='backslashreplace').decode()
 
 def _as_lines(records) -> str:
-    width = max((len(printable(r['image'])) for r in records if 'classes' in r), default=0)
+    from rich.cells import cell_len
+    width = max((cell_len(printable(r['image'])) for r in records if 'classes' in r), default=0)
+    def padded(name): return name + ' ' * (width - cell_len(name))
     say = lambda name, p: printable(name) if p is None else f"{printable(name)} {p:.4f}"
-    return '\n'.join(f"{printable(r['image']):<{width}}  {'  '.join(say(*c) for c in r['classes'])}" for r in records if 'classes' in r)
+    return '\n'.join(f"{padded(printable(r['image']))}  {'  '.join(say(*c) for c in r['classes'])}" for r in records if 'classes' in r)
 
 def _as_json(records) -> str:
     plain = lambda r: dict(image=r['image'], error=r['error']) if 'error' in r else dict(image=r['image'], **_named(r['classes'][0]), top=[_named(c) for c in r['classes']])

@@ -255,22 +255,24 @@ def _row(e:dict, tested:bool, repeated:bool) -> dict:
     return row | (e['cost'] or dict.fromkeys(Cost._fields)) | dict(status=e['status'], reason=e['reason'], cure=e['cure'])
 
 # %% ../nbs/10_compare.ipynb #cf76b5f5
-def _span(low, high, form): return '' if pd.isna(low) else f'{low:{form}} to {high:{form}}' if '+' in form else f'{low:{form}}-{high:{form}}'
+def _interval(low, high) -> str: return '' if pd.isna(low) else interval_cell(low, high)
+def _gain_span(low, high) -> str: return '' if pd.isna(low) else f'{low:+.1f} to {high:+.1f}'
+def _spread(v) -> str: return f'{100 * v:.2f}'
 def _loss_text(v): return f'{v:.4f}' if v < 1e6 else f'{v:.1e}'
 def _text(v, form): return '' if pd.isna(v) else form(v) if callable(form) else form.format(v)
 
 def _worth(t:pd.DataFrame) -> dict:
     "Title to text, of what the rungs are worth"
-    out = {'recipe': t.recipe, 'accuracy': [_text(v, '{:.4f}') for v in t.accuracy], '95% interval': [_span(a, b, '.3f') for a, b in zip(t.low, t.high)],
+    out = {'recipe': t.recipe, 'accuracy': [_text(v, percent_cell) for v in t.accuracy], '95% interval': [_interval(a, b) for a, b in zip(t.low, t.high)],
            'loss': [_text(v, _loss_text) for v in t.loss]}
-    if 'test_accuracy' in t: out['test'] = [_text(v, '{:.4f}') for v in t.test_accuracy]
-    return out | {'gain': [_text(v, '{:+.2f}') for v in t.gain_points], '95% of gain': [_span(a, b, '+.1f') for a, b in zip(t.gain_low, t.gain_high)],
+    if 'test_accuracy' in t: out['test'] = [_text(v, percent_cell) for v in t.test_accuracy]
+    return out | {'gain': [_text(v, '{:+.2f}') for v in t.gain_points], '95% of gain': [_gain_span(a, b) for a, b in zip(t.gain_low, t.gain_high)],
                   'p': [_text(v, p_cell) for v in t.p], 'vs rung below': [STEP_WORDS[w] if w else s if s != 'fitted' else '' for w, s in zip(t.words.fillna(''), t.status)]}
 
 def _main(t:pd.DataFrame) -> dict:
     "Title to text, of the one table that is shown first"
     step = ['' if pd.isna(w) else STEP_WORDS[w] for w in t.words]
-    out = {'recipe': t.recipe, 'accuracy': [_text(v, percent_cell) for v in t.accuracy], '95% interval': ['' if pd.isna(a) else interval_cell(a, b) for a, b in zip(t.low, t.high)]}
+    out = {'recipe': t.recipe, 'accuracy': [_text(v, percent_cell) for v in t.accuracy], '95% interval': [_interval(a, b) for a, b in zip(t.low, t.high)]}
     if 'test_accuracy' in t: out['test'] = [_text(v, percent_cell) for v in t.test_accuracy]
     return out | {'gain': [_text(v, '{:+.2f}') for v in t.gain_points], 'vs rung below': [w or (s if s != 'fitted' else '') for w, s in zip(step, t.status)],
                   'seconds': [_text(v, seconds_cell) for v in t.train_seconds], 'parameters': [_text(v, '{:,}') for v in t.parameters]}
@@ -284,9 +286,9 @@ def _price(t:pd.DataFrame) -> dict:
 
 def _over_seeds(t:pd.DataFrame) -> dict:
     "Title to text, of several seeds"
-    return {'recipe': t.recipe, 'seeds': [_text(n, str) for n in t.seeds], 'mean': [_text(v, '{:.4f}') for v in t['mean']], 'spread': [_text(v, '{:.4f}') for v in t.sd],
-            '95% of mean': [_span(a, b, '.3f') for a, b in zip(t.mean_low, t.mean_high)], 'gain': [_text(v, '{:+.2f}') for v in t.seeds_gain],
-            '95% of gain': [_span(a, b, '+.1f') for a, b in zip(t.seeds_gain_low, t.seeds_gain_high)], 'p': [_text(v, p_cell) for v in t.seeds_p], 'vs rung below': [STEP_WORDS.get(w, '') for w in t.seeds_words]}
+    return {'recipe': t.recipe, 'seeds': [_text(n, str) for n in t.seeds], 'mean': [_text(v, percent_cell) for v in t['mean']], 'spread': [_text(v, _spread) for v in t.sd],
+            '95% of mean': [_interval(a, b) for a, b in zip(t.mean_low, t.mean_high)], 'gain': [_text(v, '{:+.2f}') for v in t.seeds_gain],
+            '95% of gain': [_gain_span(a, b) for a, b in zip(t.seeds_gain_low, t.seeds_gain_high)], 'p': [_text(v, p_cell) for v in t.seeds_p], 'vs rung below': [STEP_WORDS.get(w, '') for w in t.seeds_words]}
 
 def shown_tables(comparison:'Comparison') -> list: # pandas `DataFrame`s of text
     "The full table in parts for people, with rounded numbers: statistics, cost and, where there are several, seeds"
@@ -341,7 +343,9 @@ def detail_parts(
     worth = _worth(t)
     del worth['95% interval'] # It is in the first table
     out = _as_tables(worth, width)
-    if 'seeds' in t: out += ['', *_as_tables(_over_seeds(t), width)]
+    if 'seeds' in t:
+        seeds = _over_seeds(t)
+        out += ['', *_as_tables({title: seeds[title] for title in seeds if title not in ('seeds', '95% of mean')}, width)]
     for r in (comparison.curve or {}).get('rungs', ()): out += ['', printable(f"More data, {r['recipe']}: {r['more_data']['words']}. {r['more_data']['why']}")]
     told = comparison._whole['verdict']
     return [*out, '', *paragraphs(told['headline'], told['paragraphs'])]

@@ -666,7 +666,7 @@ def _smaller(h:int, w:int, most:int=256) -> str:
 def _leak_sentences(c:Checkup, made:bool):
     for held, seen in (('valid', 'train'), ('test', 'train'), ('test', 'valid')):
         n = sum(s.split == held for g in c.leaks if any(s.split == seen for s in g) for s in g)
-        if n: yield f"{_many(n, f'{_split_names[held]} image')} {'is' if n == 1 else 'are'} in the {_split_names[seen]} split too, so the accuracy there flatters; {'remove the copies, which the random split cannot tell from others' if made and held == 'valid' else 'keep each in one of the two'}"
+        if n: yield f"{_many(n, f'{_split_names[held]} image')} {'is' if n == 1 else 'are'} in the {_split_names[seen]} split too, so accuracy on that split is overestimated; {'remove the copies, which the random split cannot tell from others' if made and held == 'valid' else 'keep each in one of the two'}"
 
 def _problems(c:Checkup, made:bool):
     "The sentences for what spoils learning or judging, besides what is wrong with the folders themselves"
@@ -798,8 +798,9 @@ def _table(c:Checkup, most:int=20) -> list:
     rows = [('class', *c.counts), *((printable(k), *(f'{n[k]:,}' for n in c.counts.values())) for k in c.classes[:most])]
     if len(c.classes) > most: rows.append((f'... and {len(c.classes) - most:,} more', *('' for _ in c.counts)))
     rows.append(('in all', *(f'{sum(n.values()):,}' for n in c.counts.values())))
-    wide = max(len(r[0]) for r in rows)
-    return ['  ' + ' '.join((r[0].ljust(wide), *(v.rjust(9) for v in r[1:]))).rstrip() for r in rows]
+    from rich.cells import cell_len # Names may be of letters that are two columns wide
+    wide = max(cell_len(r[0]) for r in rows)
+    return ['  ' + ' '.join((r[0] + ' ' * (wide - cell_len(r[0])), *(v.rjust(9) for v in r[1:]))).rstrip() for r in rows]
 
 def _wrapped(line:str, first:str, later:str) -> list:
     from textwrap import wrap

@@ -9,8 +9,8 @@ them on a terminal, `print(comparison)` makes text of them, and both look the sa
 # %% auto #0
 __all__ = ['WIDTH', 'STEP_WORDS', 'EPOCH_HEAD', 'console', 'plain', 'show', 'set_line', 'short_number', 'bytes_text',
            'seconds_cell', 'percent_cell', 'interval_cell', 'p_cell', 'Column', 'bar_text', 'rung_columns', 'rung_head',
-           'rung_row', 'beside', 'rung_table', 'unfinished', 'text_tables', 'paragraphs', 'epoch_text', 'fitted_lines',
-           'check_text']
+           'rung_row', 'beside', 'rung_table', 'unfinished', 'text_tables', 'paragraphs', 'narrow', 'epoch_text',
+           'fitted_lines', 'check_text']
 
 # %% ../nbs/09_screen.ipynb #e45203e8
 import os, sys
@@ -165,14 +165,14 @@ def rung_columns(
 ) -> list: # `Column`s, in the order in which they are shown
     "The columns that fit, chosen by how much they matter"
     longest = max((len(printable(n)) for n in names), default=0)
-    wide_bar = 20 if width >= 140 else 11
+    bar = Column('mistakes', 8, _bars(8, worst), True)
     percent = _percent_of
     columns = dict(
         recipe = Column('recipe', min(max(longest, 6), max(width // 4, 11)), _name_cell, True),
         accuracy = Column('accuracy', 8, percent('accuracy')),
         interval = Column('95% interval', 12, _interval_of('interval')),
         test = Column('test', 7, percent('test_accuracy')),
-        mistakes = Column('mistakes', wide_bar, _bars(wide_bar, worst), True),
+        mistakes = bar,
         gain = Column('gain', 6, _gain_cell),
         gain_interval = Column('95% of gain', 14, _gain_interval_cell),
         p = Column('p', 6, _p_of_step),
@@ -187,9 +187,13 @@ def rung_columns(
     if width >= 100: matters += ['gain_interval', 'p', 'parameters', 'memory', 'predict']
     chosen, used = [], -_GAP
     for name in matters:
-        used += _GAP + columns[name].width
-        if used > width and len(chosen) >= 2: break # What matters less is left out too, even where it would fit
+        needed = used + _GAP + columns[name].width
+        if needed > width and len(chosen) >= 2: break # What matters less is left out too, even where it would fit
         chosen.append(name)
+        used = needed
+    if 'mistakes' in chosen: # It has what room is left
+        widest = bar.width + min(width - used, 12) if used <= width else bar.width
+        columns['mistakes'] = bar._replace(width=widest, cell=_bars(widest, worst))
     return [column for name, column in columns.items() if name in chosen]
 
 _GAP = 2 # Columns between two of a table
@@ -315,6 +319,13 @@ def paragraphs(
 
 # %% ../nbs/09_screen.ipynb #a0ba121f
 EPOCH_HEAD = f"{'epoch':>7}  {'train loss':>10}  {'valid loss':>10}  {'accuracy':>8}  {'seconds':>7}"
+
+def narrow(
+    line:str, # Of a table, with two spaces or more between its columns
+    width:int, # Columns of the terminal
+) -> str:
+    "The columns of `line` that fit"
+    return line if len(line) <= width else line[:width + 1].rpartition('  ')[0]
 
 def epoch_text(
     row:dict, # Of a history

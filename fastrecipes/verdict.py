@@ -334,7 +334,7 @@ def _brief_headline(rungs:_Rungs, stop:dict, below:dict|None) -> str:
     if far_dearer(rungs, below, stop): text += f" If that is too expensive, stop at {below['recipe']} ({percent_text(below['accuracy'])})."
     return text
 
-def _brief_above(rungs:_Rungs, stop:dict) -> str:
+def _brief_above(rungs:_Rungs, stop:dict, said_better:bool) -> str:
     "Whether a higher rung would be worth it"
     rival = _rival(rungs, stop)
     if len(rungs.fitted) == 1: return ''
@@ -343,10 +343,12 @@ def _brief_above(rungs:_Rungs, stop:dict) -> str:
     p = _number(pair.get('p'))
     known = f" ({p_text(p)})" if p is not None else ''
     did = f"{_brief_gain(rungs, stop, rival)}{known}" + (f", {price}" if price else '')
-    start = f"No rung above is shown to be better. The closest, {rival['recipe']}, makes {did}" if many else f"The rung above, {rival['recipe']}, makes {did}"
+    start = f"The rung above, {rival['recipe']}, makes {did}"
+    if many: start = f"The closest of the rungs above, {rival['recipe']}, makes {did}"
+    if many and said_better: start = f"No rung above is shown to be better. The closest, {rival['recipe']}, makes {did}" # Or the headline has said it
     if pair.get('words') == 'worse': return f"{start}: it is shown to be worse."
     if pair.get('words') == 'better': return f"{start}; other seeds do not confirm it."
-    return f"{start}." if many else f"{start}: no difference is shown."
+    return f"{start}: no clear gain."
 
 def _brief_more_images(rungs:_Rungs, stop:dict) -> str|None:
     "Rule 5 in a sentence"
@@ -372,19 +374,13 @@ def _brief_seeds(rungs:_Rungs, stop:dict, below:dict|None) -> str|None:
         if _ask_for_seeds(rungs, a, b): return f"--repeats 5 shows whether the step from {a['recipe']} to {b['recipe']} holds for other seeds."
     return None
 
-def _brief_data(rungs:_Rungs, stop:dict) -> str|None:
-    "Rule 6: what the learning curve says"
-    helped = [n for n, m in rungs.curve.items() if m.get('words') == 'likely to help']
-    if helped: return f"More training images are likely to help {_names(helped)}."
-    return f"More training images are not shown to help {stop['recipe']}." if stop['recipe'] in rungs.curve else None
-
 def _brief_care(comparison:dict, rungs:_Rungs, stop:dict) -> str:
     "The test split, rungs that learned nothing, the worst class, and probabilities that are off"
     out = [_tested(comparison, rungs, stop)]
     nothing = [r['recipe'] for r in rungs.fitted if r not in rungs.learned]
     if nothing: out.append(f"{_names(nothing)} {'is' if len(nothing) == 1 else 'are'} not shown to have learned anything.")
     out.append(_worst_class(stop))
-    if _calibration(stop, rungs.n): out.append('Its probabilities are not reliable.')
+    if _calibration(stop, rungs.n): out.append(f"The probabilities of {stop['recipe']} are not reliable.")
     return ' '.join(list(filter(None, out))[:2])
 
 def brief(
@@ -397,8 +393,9 @@ def brief(
         return _entry(None, whole['headline'], *hint)
     stop = next(r for r in rungs.fitted if r['recipe'] == whole['stop_at'])
     below = _step_up(rungs, stop)
-    clearer = ' '.join(filter(None, [_brief_more_images(rungs, stop), _brief_seeds(rungs, stop, below), _brief_data(rungs, stop)]))
-    return _entry(stop['recipe'], _brief_headline(rungs, stop, below), _brief_above(rungs, stop), clearer, _brief_care(comparison, rungs, stop))
+    better = below is not None and shown_better(rungs, below, stop)
+    clearer = ' '.join(filter(None, [_brief_more_images(rungs, stop), _brief_seeds(rungs, stop, below)]))
+    return _entry(stop['recipe'], _brief_headline(rungs, stop, below), _brief_above(rungs, stop, better), clearer, _brief_care(comparison, rungs, stop))
 
 # %% ../nbs/09_verdict.ipynb #bd817944
 COSTS = {'train_seconds': 'training seconds', 'parameters': 'trainable parameters', 'predict_ms_1000': 'milliseconds to predict 1,000 images', 'multiply_adds': 'multiply-adds of one image'}

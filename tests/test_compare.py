@@ -200,7 +200,7 @@ def test_the_rest_is_in_costs_and_details(three):
         assert line.split()[:2] == [row.recipe, f'{row.parameters:,}'] and line.endswith(short_number(row.multiply_adds))
     table, *prose = details.split('\n\n')
     for line, row in zip(table.splitlines()[1:], three.table.itertuples(), strict=True):
-        seen = [row.recipe, f'{row.accuracy:.4f}']
+        seen = [row.recipe, f'{100 * row.accuracy:.2f}%']
         if row.recipe != 'similarity': seen += [f'{row.loss:.4f}', f'{row.gain_points:+.2f}', f'{row.gain_low:+.1f}', 'to', f'{row.gain_high:+.1f}', p_cell(row.p), *STEP_WORDS[row.words].split()]
         assert line.split() == seen
     assert ' '.join(prose).split() == three.verdict.split()
@@ -341,8 +341,10 @@ def test_what_stands_over_seeds_agrees_with_chance(thrice):
             assert r['against'] == dict(recipe=below, gain_points=d.gain * 100, interval_points=[d.low * 100, d.high * 100], p=d.p, words=d.words)
             assert (row.seeds_gain, row.seeds_gain_low, row.seeds_gain_high, row.seeds_p, row.seeds_words) == (d.gain * 100, d.low * 100, d.high * 100, d.p, d.words)
         below = e['recipe']
-    _, _, seeds, *_ = str(thrice).split('\n\n')
-    assert [line.split()[:4] for line in seeds.splitlines()[1:]] == [[n, '3', f'{over_seeds(a).mean:.4f}', f'{over_seeds(a).sd:.4f}'] for n, a in accuracies.items()]
+    _, seeds, *_ = str(thrice).split('\n\n')
+    assert [line.split()[:3] for line in seeds.splitlines()[1:]] == [[n, '3', f'{100 * over_seeds(a).mean:.2f}%'] for n, a in accuracies.items()]
+    _, seeds, *_ = thrice.details().split('\n\n')
+    assert [line.split()[:3] for line in seeds.splitlines()[1:]] == [[n, f'{100 * over_seeds(a).mean:.2f}%', f'{100 * over_seeds(a).sd:.2f}'] for n, a in accuracies.items()]
 
 def test_one_run_has_no_spread(three, threes_sevens):
     assert all(e['repeats'] is None for e in three.to_dict()['rungs']) and not set(SEEDS) & set(three.table)
