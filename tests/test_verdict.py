@@ -220,7 +220,7 @@ def test_a_rung_that_is_not_ahead_needs_no_more_images(): assert 'four of five' 
 
 def test_fewer_than_six_images_can_show_nothing():
     v = said(made(dict(sgd=first(36, 40), mlp=but(first(36, 40), 3))))
-    assert v['stop_at'] == 'sgd' and 'There are 40 validation images, so that one of them is 2.5 points. Just 3 of the 40 validation images tell mlp and sgd apart, and fewer than 6 can show nothing: if mlp is really better by 7.5 points, it takes about ' in text_of(v)
+    assert v['stop_at'] == 'sgd' and 'There are 40 validation images, so that one of them is 2.5 points. Just 3 of the 40 validation images tell mlp and sgd apart, and at least 6 are needed to show a difference: if mlp is really better by 7.5 points, it takes about ' in text_of(v)
     assert 'Just' not in text_of(said(made(dict(sgd=BASE, mlp=but(BASE, 5, 1)))))
 
 @pytest.mark.parametrize('won, lost, n', [(12, 8, 400), (30, 10, 2000), (9, 2, 300), (3, 0, 40)])
