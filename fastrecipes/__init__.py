@@ -35,3 +35,8 @@ Modules:
 - `fastrecipes.verdict`: Which rung to stop at, what the next one would buy and cost, and what would make the picture clearer: in words, by rules"""
 
 __version__ = "0.1.0"
+
+import warnings as _warnings
+
+# fastai calls `torch.jit.script` as it is imported. PyTorch warns whoever imports it, and nobody but fastai can act on it
+_warnings.filterwarnings('ignore', message='`torch.jit.script` is', category=FutureWarning, module=r'torch\.jit\._script')

@@ -169,9 +169,9 @@ def test_auto_in_a_section_gives_way_to_the_shared_batch_size(auto):
     assert recipes['sgd'].resolve({}, {'fastrecipes': {'bs': auto}, 'sgd': {'bs': '8'}})['bs'] == 8
 
 def test_global_settings_argument_over_ini_over_default():
-    assert global_settings({}) == dict(source='digits', seed=42, device='auto')
-    assert global_settings(INI) == dict(source='digits', seed=7, device='cpu')
-    assert global_settings(INI, seed='0', device='cuda') == dict(source='digits', seed=0, device='cuda')
+    assert global_settings({}) == dict(source='digits', seed=42, device='auto', threads='auto')
+    assert global_settings(INI) == dict(source='digits', seed=7, device='cpu', threads='auto')
+    assert global_settings(INI, seed='0', device='cuda') == dict(source='digits', seed=0, device='cuda', threads='auto')
     assert global_settings(INI, seed=None, device=None) == global_settings(INI)
 
 @pytest.mark.parametrize('seed', [-1, '-1', 2.5, 'x', True, NAN, 2**63])
