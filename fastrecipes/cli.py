@@ -269,7 +269,8 @@ def compare(ctx, source, names, repeats, curve, seed, device, threads, quiet, ou
 
     A rung that fails is told with its reason and its cure, and the others go on. Ctrl-C prints what is finished; with --out it is kept, and --resume goes on.
     """
-    shared = global_settings(read_settings(), source=source, seed=seed, device=device, threads=threads)
+    ini = read_settings()
+    shared = global_settings(ini, source=source, seed=seed, device=device, threads=threads)
     for n in (names or '').split(','):
         if n.strip(): get_recipe(n.strip())
     find_source(shared['source']) # What is wrong is said before torch is imported
@@ -287,7 +288,7 @@ def compare(ctx, source, names, repeats, curve, seed, device, threads, quiet, ou
         if track and not _process()[0]:
             from fastrecipes.track import TensorBoard
             watch.tracker = TensorBoard(out)
-        climb = watch.climb = Climb(images, names, shared['seed'], shared['device'], on_step=watch.step, on_result=watch.result, on_epoch=watch.epoch, cbs=[_ticker(progress)], test=test,
+        climb = watch.climb = Climb(images, names, shared['seed'], shared['device'], ini, on_step=watch.step, on_result=watch.result, on_epoch=watch.epoch, cbs=[_ticker(progress)], test=test,
                                     repeats=repeats, curve=curve, on_failed=watch.failed, out=out, resume=resume, command=_typed(ctx), threads=shared['threads'], models=False)
         with _interruptible():
             try: comparison = climb.run()
@@ -409,7 +410,7 @@ def _fit(r, asked, data, quiet, out, test, every, resume, settings):
             progress.say(_row_text(row))
             progress.epoch(row)
         with _stoppable(point):
-            fitted = r(images, shared['seed'], shared['device'], on_epoch, [_ticker(progress)], test, point, shared['threads'], **settings)
+            fitted = r(images, shared['seed'], shared['device'], on_epoch, [_ticker(progress)], test, point, ini, shared['threads'], **settings)
             progress.stop()
             click.echo(repr(fitted).removeprefix('Fitted '))
             if out is not None: progress.say(f"kept in {_save(fitted, out, point)}{was}")

@@ -13,7 +13,7 @@ __all__ = ['SCHEMA_VERSION', 'Result', 'Rung', 'check_scores', 'machine', 'Compa
 
 # %% ../nbs/10_compare.ipynb #32ac59bc
 import copy, gc, json, math, os, platform, warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -25,7 +25,9 @@ from pathlib import Path
 from textwrap import fill
 from types import SimpleNamespace
 from typing import NamedTuple
-import pandas as pd
+import pandas as pd, torch
+from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
 from . import __version__
 from .chance import over_seeds, paired_difference, seeds_difference, wilson
 from .checkpoint import Checkpoint, _not_first
@@ -36,7 +38,7 @@ from .files import InputError, alive, check_out, explained, no_such, printable, 
 from .images import BLUE, ImageSet, ORANGE, load, new_figure
 from .loaders import pick_device
 from .precision import pick_precision
-from .recipes import Fitted, Judged, fit, get_recipe, global_settings, ladder, recipes, _several
+from .recipes import Fitted, Judged, Sections, fit, get_recipe, global_settings, ladder, recipes, _several
 from .training import stop_text
 from .verdict import verdict
 
@@ -67,9 +69,11 @@ class Result:
     @property
     def loss(self) -> float|None: return self.valid.loss
     @property
-    def stopped(self) -> str: return stop_text(pd.DataFrame(self.history) if self.history else None, self.settings) # See `Fitted.stopped`
+    def stopped(self) -> str:
+        "See `Fitted.stopped`"
+        return stop_text(pd.DataFrame(self.history) if self.history else None, self.settings)
     @property
-    def right(self) -> 'torch.Tensor':
+    def right(self) -> torch.Tensor:
         "Whether each validation image was predicted right, bool (n,)"
         return self.valid.predictions == self.valid.targets
 
@@ -111,7 +115,7 @@ def _step(below:str, d) -> dict: return dict(recipe=below, gain_points=d.gain * 
 def _now() -> str: return datetime.now(timezone.utc).strftime('%Y-%m-%dT%H:%M:%SZ')
 
 def machine(
-    device:'str|torch.device'='cpu',
+    device:str|torch.device='cpu',
 ) -> dict: # system, processor, cores, memory_bytes, gpu
     "What a timing depends on"
     import psutil, torch
@@ -305,7 +309,7 @@ def table_text(
     widths = [max(len(row[i]) for row in cells) for i in range(len(left))]
     return '\n'.join(' '.join(c.ljust(w) if l else c.rjust(w) for c, w, l in zip(row, widths, left)).rstrip() for row in cells)
 
-def styled(table:pd.DataFrame) -> 'pandas.io.formats.style.Styler':
+def styled(table:pd.DataFrame) -> Styler:
     "A table of text for a notebook"
     return table.style.hide(axis='index').set_uuid('ladder-' + table.columns[1].replace(' ', '-')).set_properties(**{'text-align': 'right'})
 
@@ -432,11 +436,11 @@ class Shelf:
 class Climb:
     "A comparison in the making: `run` fits what is still to be fitted, and `comparison` has at any time what there is"
     def __init__(self,
-        images:ImageSet|str|Path|None=None, # An image set, or what `images.load` takes; None: as settings.ini says, else the digits
+        images:ImageSet|str|Path|None=None, # An image set, or what `images.load` takes; None: as `settings` say, else the digits
         names:str|Iterable[str]|None=None, # Recipes (or one string with commas between), fitted in the order of the ladder; None: its rungs
-        seed:int|None=None, # The same for every recipe; None: as settings.ini says, else 42
-        device:'str|torch.device|None'=None, # 'auto': the best there is. None: as settings.ini says, else that
-        settings:dict|None=None, # Recipe name to its settings, such as {'mlp': {'epochs': 3}}
+        seed:int|None=None, # The same for every recipe; None: as `settings` say, else 42
+        device:str|torch.device|None=None, # 'auto': the best there is. None: as `settings` say, else that
+        settings:Mapping|None=None, # Section to {name: value}, such as {'mlp': {'epochs': 3}}, or `read_settings(path)`
         on_step:Callable|None=None, # Called with a `Step` before each piece of work
         on_result:Callable|None=None, # Called with each `Fitted`, or with a `Result` that was kept
         on_epoch:Callable|None=None, # Called after each epoch with its row, a dict
@@ -452,12 +456,13 @@ class Climb:
         threads:int|str|None=None, # As for `Recipe.__call__`
         models:bool=True, # Keep each rung's model and `Learner` in memory; without, a long ladder needs less of it, a GPU's above all
     ):
-        shared, self.settings = global_settings(seed=seed, device=device, threads=threads), settings or {}
+        sections = Sections.of(settings)
+        shared = global_settings(sections, source=images, seed=seed, device=device, threads=threads)
         several = _several()
         chosen = self._chosen(names) or self._none()
-        for name in self.settings:
-            if get_recipe(name).name not in chosen: raise InputError(f"there are settings for {name}, which is not among the recipes to compare ({', '.join(chosen)}); add it or leave them out")
-        self.asked = {n: get_recipe(n).resolve(self.settings.get(n, {})) for n in chosen}
+        for name in sections if sections.file is None else (): # A file has the settings of all recipes
+            if name not in (*chosen, 'fastrecipes'): raise InputError(f"there are settings for {name}, which is not among the recipes to compare ({', '.join(chosen)}); add it or leave them out")
+        self.asked = {n: get_recipe(n).resolve({}, sections) for n in chosen}
         for name, asked in self.asked.items(): # Before the rungs below are fitted
             if (wanted := asked.get('precision')) is None: continue
             try: pick_precision(pick_device(shared['device']), wanted)
@@ -469,7 +474,7 @@ class Climb:
         self.curve_of = None if curve is None else chosen if curve == 'all' else self._chosen(curve) or self._none()
         if resume and out is None: raise InputError("resume=True needs the folder `out` in which the comparison is")
         if not all(n in self.asked for n in self.curve_of or ()): raise InputError(f"there is a learning curve asked of {next(n for n in self.curve_of if n not in self.asked)}, which is not among the recipes to compare ({', '.join(chosen)}); add it or leave it out")
-        with several.first_here() if several else nullcontext(): self.images = load(shared['source'] if images is None else images, seed=self.seed)
+        with several.first_here() if several else nullcontext(): self.images = load(shared['source'], seed=self.seed)
         if test and self.images.test is None: raise InputError(f"{self.images.source}: there is no test split to report; leave `test` out, or take a set that has one")
         self.points = [] if self.curve_of is None else [*part_sizes(self.images, self.fractions)] # Raises for what is no fraction
         self.on_step, self.on_result, self.on_epoch, self.on_failed = (f or (lambda *args: None) for f in (on_step, on_result, on_epoch, on_failed))
@@ -579,11 +584,11 @@ def _as_point(r:Result, images:ImageSet, asked:dict) -> SimpleNamespace:
 
 # %% ../nbs/10_compare.ipynb #e510d277
 def compare(
-    images:ImageSet|str|Path|None=None, # An image set, or what `images.load` takes; None: as settings.ini says, else the digits
+    images:ImageSet|str|Path|None=None, # An image set, or what `images.load` takes; None: as `settings` say, else the digits
     names:str|Iterable[str]|None=None, # Recipes (or one string with commas between), fitted in the order of the ladder; None: its rungs
-    seed:int|None=None, # The same for every recipe; None: as settings.ini says, else 42
-    device:'str|torch.device|None'=None, # 'auto': the best there is. None: as settings.ini says, else that
-    settings:dict|None=None, # Recipe name to its settings, such as {'mlp': {'epochs': 3}}
+    seed:int|None=None, # The same for every recipe; None: as `settings` say, else 42
+    device:str|torch.device|None=None, # 'auto': the best there is. None: as `settings` say, else that
+    settings:Mapping|None=None, # Section to {name: value}, such as {'mlp': {'epochs': 3}}, or `read_settings(path)`
     **kwargs # See `Climb`: `threads`, `repeats`, `curve`, `test`, `out`, `resume`, `cbs`, `on_step`, `on_result`, `on_epoch`, ...
 ) -> Comparison:
     "Fit recipes to one image set; names and settings are all checked before the first is fitted, and one that fails does not take the others with it"
@@ -593,7 +598,7 @@ def compare(
     return comparison
 
 # %% ../nbs/10_compare.ipynb #f8542dfd
-def plot_comparison(comparison:Comparison) -> 'matplotlib.figure.Figure':
+def plot_comparison(comparison:Comparison) -> Figure:
     "Accuracy with its 95% interval on the left, training seconds on the right, a rung a row"
     t = comparison.table
     fig = new_figure(8, .9 + .38 * len(t))

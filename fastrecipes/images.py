@@ -17,16 +17,18 @@ __all__ = ['BLUE', 'ORANGE', 'GREEN', 'GREY', 'sources', 'Split', 'Rows', 'Image
 import math, mmap, os, sys
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import accumulate
 from io import StringIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TYPE_CHECKING
 from .files import (InputError, Listing, Unreadable, common_size, decode_files, fit_image, image_bytes, image_channels, image_size,
-                               image_suffixes, list_images, natural, no_such, printable, read_image, read_many, size_text, some_of, subfolders)
+                               image_suffixes, lazy_module, list_images, natural, no_such, printable, read_image, read_many, size_text, some_of, subfolders)
+if TYPE_CHECKING: import matplotlib.figure, numpy, pandas, torch
+else: matplotlib, numpy, pandas, torch = map(lazy_module, ('matplotlib', 'numpy', 'pandas', 'torch'))
 
 # %% ../nbs/00_images.ipynb #f0dd4998
 @dataclass(frozen=True, eq=False, repr=False)
