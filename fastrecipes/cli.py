@@ -447,7 +447,7 @@ def _fit(r, asked, data, quiet, out, test, every, resume, settings):
         progress.start(r.name, wanted.get('epochs'))
         on_epoch = _epoch_teller(progress)
         with _stoppable(point):
-            fitted = r(images, shared['seed'], shared['device'], on_epoch, [_ticker(progress)], test, point, shared['threads'], ini, **settings)
+            fitted = r(images, shared['seed'], shared['device'], on_epoch, [_ticker(progress)], test, point, threads=shared['threads'], settings=ini, **settings)
             progress.stop()
             show(*fitted_lines(fitted))
             if out is not None: progress.say(f"kept in {_save(fitted, out, point)}{was}")

@@ -70,7 +70,9 @@ class Result:
     @property
     def loss(self) -> float|None: return self.valid.loss
     @property
-    def stopped(self) -> str: return stop_text(pd.DataFrame(self.history) if self.history else None, self.settings) # See `Fitted.stopped`
+    def stopped(self) -> str:
+        "See `Fitted.stopped`"
+        return stop_text(pd.DataFrame(self.history) if self.history else None, self.settings)
     @property
     def right(self) -> torch.Tensor:
         "Whether each validation image was predicted right, bool (n,)"

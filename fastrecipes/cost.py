@@ -218,13 +218,12 @@ def load_optimisers():
 LARGE_STEP = 2**28 # Multiply-adds of one image times the batch size
 
 def pick_threads(
-    model:'nn.Module',
+    model:'torch.nn.Module',
     shape:tuple, # Channels, height and width of the images
     bs:int, # Batch size
     most:int|None=None, # Threads for a large step; None: PyTorch's number
 ) -> int: # 1 or `most`
     "How many threads a training step of `model` is worth: one for a small step, all for a large step or where `multiply_adds` is not known"
-    import torch
     most = torch.get_num_threads() if most is None else most
     if most == 1: return 1
     device = next((t.device for t in model.state_dict().values()), None)
@@ -237,7 +236,6 @@ def on_threads(
     threads:int|None=None, # None: as many as there are
 ):
     "Compute on `threads` threads during a `with` block; afterwards the number is what it was before"
-    import torch
     before = torch.get_num_threads()
     try:
         if threads is not None: torch.set_num_threads(threads)
@@ -257,10 +255,9 @@ def choosing_threads(
         finally: _chooser.reset(token)
 
 def choose_threads(
-    model:'nn.Module', # About to be trained
+    model:'torch.nn.Module', # About to be trained
     bs:int, # Batch size
 ):
     "Within a recipe: use as many threads as it chooses for `model`, until it has finished. Elsewhere: do nothing"
-    import torch
     choose = _chooser.get()
     if choose is not None: torch.set_num_threads(choose(model, bs))

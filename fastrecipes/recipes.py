@@ -148,7 +148,7 @@ def training_settings(*,
     lr:Rate=None, # Learning rate, with one-cycle the highest
     bs:Count=None, # Batch size; auto: 256, fewer for a small set (about 48 steps per epoch)
     schedule:Literal['constant', 'one-cycle']='constant', # Learning-rate schedule
-    patience:Whole=0, # Stop after so many epochs without progress; 0: never
+    patience:Whole=0, # Stop after so many epochs without progress, with one-cycle counted from the peak of the learning rate; 0: never
     patience_counts:Literal['since-best', 'increases']='since-best', # Without progress: since the lowest validation loss, or increases of it in a row
     best:Switch=True, # Keep the weights of the epoch with the lowest validation loss, not of the last
     dropout:Share=0., # Dropout: fraction of units set to zero per step (of pixels, if there are no hidden units)
@@ -161,9 +161,9 @@ def training_settings(*,
 _one_seed = Kind('a whole number, 0 or more', _whole, lambda v: 0 <= v < 2**63)
 _one_source = Kind('the name of a source, or a folder', str)
 _one_device = Kind('auto, cpu, cuda, cuda:N or mps', str, lambda v: re.fullmatch(r'auto|cpu|mps|cuda(:\d+)?', v))
-_n_threads = Kind('a whole number from 1 to 1024', _whole, lambda v: 1 <= v <= 1024)
-_shared = [Setting('source', _one_source, 'digits'), Setting('seed', _one_seed, 42), Setting('device', _one_device, 'auto'),
-           Setting('threads', _n_threads, None), Setting('bs', get_args(Count)[1], None)]
+_many_threads = Kind('a whole number from 1 to 1024', _whole, lambda v: 1 <= v <= 1024)
+_shared = [Setting('source', _one_source, 'digits'), Setting('seed', _one_seed, 42), Setting('device', _one_device, 'auto'), Setting('threads', _many_threads, None),
+           Setting('bs', get_args(Count)[1], None)]
 _shared = {s.name: s for s in _shared}
 GLOBAL = {n: s.default_text for n, s in _shared.items()} # Names and defaults of the section [fastrecipes]
 
@@ -510,6 +510,7 @@ class Recipe:
         checkpoint:'fastrecipes.checkpoint.Checkpoint|None'=None, # To be written as training goes, and to go on from where it says so
         threads:int|str|None=None, # 'auto': one for a small model, all for a large one (see `cost.pick_threads`), or those of the checkpoint. None: as `settings` say, else that
         settings:Mapping|None=None, # Section to {name: value}, such as {'fastrecipes': {'seed': 1}, 'mlp': {'epochs': 3}}, or `read_settings(path)`; an argument overrules it
+        threads:int|str|None=None, # 'auto': one for a small model, all for a large one (see `cost.pick_threads`), or those of the checkpoint. None: as `settings` say, else that
         **given # The recipe's own settings: see the property `settings`
     ) -> Fitted:
         "Fit the recipe; raises `InputError` for what cannot be done"

@@ -255,7 +255,7 @@ def test_where_there_are_more_threads_it_goes_on_with_its_own_number(images, kin
     assert f.threads == 1 and equal(f, whole)
 
 @pytest.mark.parametrize('at', [1, 3, 6])
-@pytest.mark.parametrize('recipe, settings', [('sgd', dict(lr=3.)), ('mlp', dict(lr=.1))])
+@pytest.mark.parametrize('recipe, settings', [('sgd', dict(lr=10.)), ('mlp', dict(lr=.1))])
 def test_patience_with_one_cycle_ends_a_resumed_training_where_it_ends_a_whole_one(images, recipe, settings, at, tmp_path):
     from fastrecipes.checkpoint import Checkpoint
     how = settings | dict(epochs=16, schedule='one-cycle', patience=2)

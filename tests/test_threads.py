@@ -142,7 +142,7 @@ def test_settings_ini_is_heeded_and_an_argument_overrules_it(tmp_path, threes_se
     ini = lambda value: dict(fastrecipes=dict(threads=value))
     assert [global_settings(ini(v))['threads'] for v in ('auto', '3')] == ['auto', 3]
     assert global_settings(ini('3'), threads='auto')['threads'] == 'auto' and global_settings(ini('3'), threads=1)['threads'] == 1
-    with refused('fastrecipes', "threads='many' is not"): global_settings(ini('many'))
+    with refused("threads='many' is not"): global_settings(ini('many'))
 
 @pytest.mark.parametrize('verb', [['fit', 'similarity', '--out', 'kept'], ['compare', '-r', 'similarity', '--out', 'kept']], ids=['fit', 'compare'])
 def test_the_command_takes_it_and_refuses_what_is_none(verb):
