@@ -292,7 +292,8 @@ def compare(ctx, source, names, repeats, curve, seed, device, quiet, costs, deta
     If a recipe fails, its reason and a suggested fix are shown, and the others still run. Ctrl-C keeps the rows that are
     finished. With --out, --resume continues from there.
     """
-    shared = global_settings(read_settings(), source=source, seed=seed, device=device)
+    ini = read_settings()
+    shared = global_settings(ini, source=source, seed=seed, device=device)
     for n in (names or '').split(','):
         if n.strip(): get_recipe(n.strip())
     find_source(shared['source']) # What is wrong is said before torch is imported
@@ -310,7 +311,7 @@ def compare(ctx, source, names, repeats, curve, seed, device, quiet, costs, deta
         if track and not _process()[0]:
             from fastrecipes.track import TensorBoard
             watch.tracker = TensorBoard(out)
-        climb = watch.climb = Climb(images, names, shared['seed'], shared['device'], on_step=watch.step, on_result=watch.result, on_epoch=watch.epoch, cbs=[_ticker(progress)], test=test,
+        climb = watch.climb = Climb(images, names, shared['seed'], shared['device'], ini, on_step=watch.step, on_result=watch.result, on_epoch=watch.epoch, cbs=[_ticker(progress)], test=test,
                                     repeats=repeats, curve=curve, on_failed=watch.failed, out=out, resume=resume, command=_typed(ctx), models=False)
         def tell(comparison): _tell(comparison, out, as_json, progress, costs, details)
         with _interruptible():
@@ -445,7 +446,7 @@ def _fit(r, asked, data, quiet, out, test, every, resume, settings):
         progress.start(r.name, wanted.get('epochs'))
         on_epoch = _epoch_teller(progress)
         with _stoppable(point):
-            fitted = r(images, shared['seed'], shared['device'], on_epoch, [_ticker(progress)], test, point, **settings)
+            fitted = r(images, shared['seed'], shared['device'], on_epoch, [_ticker(progress)], test, point, ini, **settings)
             progress.stop()
             show(*fitted_lines(fitted))
             if out is not None: progress.say(f"kept in {_save(fitted, out, point)}{was}")

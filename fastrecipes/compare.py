@@ -14,7 +14,7 @@ __all__ = ['SCHEMA_VERSION', 'Result', 'Rung', 'check_scores', 'machine', 'Compa
 
 # %% ../nbs/10_compare.ipynb #32ac59bc
 import copy, gc, json, math, os, platform, warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -25,18 +25,20 @@ from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
-import pandas as pd
+import pandas as pd, torch
+from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
 from . import __version__
 from .chance import over_seeds, paired_difference, seeds_difference, wilson
 from .checkpoint import Checkpoint, _not_first
 from .cost import Cost
 from .curves import FRACTIONS, learning_curve, p_text, part_sizes
 from .failures import failures_of, pictures_of, shared_failures
-from .files import InputError, alive, check_out, explained, no_such, printable, write_atomic
+from .files import InputError, alive, check_out, command_without_paths, explained, no_such, printable, without_paths, write_atomic
 from .images import BLUE, ImageSet, ORANGE, load, new_figure
 from .loaders import pick_device
 from .precision import pick_precision
-from .recipes import Fitted, Judged, fit, get_recipe, global_settings, ladder, recipes, _several
+from .recipes import Fitted, Judged, Sections, fit, get_recipe, global_settings, ladder, recipes, _several
 from .screen import STEP_WORDS, WIDTH, bytes_text, interval_cell, p_cell, paragraphs, percent_cell, plain, rung_table, seconds_cell, short_number, text_tables
 from .verdict import brief, verdict
 
@@ -66,7 +68,7 @@ class Result:
     @property
     def loss(self) -> float|None: return self.valid.loss
     @property
-    def right(self) -> 'torch.Tensor':
+    def right(self) -> torch.Tensor:
         "Whether each validation image was predicted right, bool (n,)"
         return self.valid.predictions == self.valid.targets
 
@@ -102,13 +104,14 @@ def check_scores(fitted:Fitted):
 # %% ../nbs/10_compare.ipynb #ff64a083
 SCHEMA_VERSION = 2
 
+def _for_others(text:str|None) -> str|None: return None if text is None else without_paths(text)
 def _null(v): return None if v is None or isinstance(v, float) and not math.isfinite(v) else v
 def _points(interval) -> list: return [interval.low * 100, interval.high * 100]
 def _step(below:str, d) -> dict: return dict(recipe=below, gain_points=d.gain * 100, interval_points=_points(d), p=d.p, words=d.words)
 def _now() -> str: return datetime.now(timezone.utc).strftime('%Y-%m-%dT%H:%M:%SZ')
 
 def machine(
-    device:'str|torch.device'='cpu',
+    device:str|torch.device='cpu',
 ) -> dict: # system, processor, cores, memory_bytes, gpu
     "What a timing depends on"
     import psutil, torch
@@ -159,12 +162,12 @@ class Comparison:
         spread, below = over_seeds(accuracies), self._below(rung, 2)
         against = None if below is None else _step(below.recipe, seeds_difference(*_paired(below, rung), len(self.images.valid)))
         return dict(seeds=[r.seed for r in rung.results], accuracies=accuracies, mean=spread.mean, sd=spread.sd, interval=[spread.low, spread.high], against=against,
-                    lost=[dict(seed=s, reason=why) for s, why in rung.lost])
+                    lost=[dict(seed=s, reason=_for_others(why)) for s, why in rung.lost])
 
     def _entry(self, rung:Rung) -> dict:
         "A rung's figures"
         about = recipes[rung.recipe].about if rung.recipe in recipes else ''
-        entry = dict(recipe=rung.recipe, about=about, status=rung.status, reason=rung.reason, cure=rung.cure, settings=dict(rung.asked))
+        entry = dict(recipe=rung.recipe, about=about, status=rung.status, reason=_for_others(rung.reason), cure=_for_others(rung.cure), settings=dict(rung.asked))
         if not rung.results: return entry | dict.fromkeys(('accuracy', 'interval', 'right', 'loss', 'test_accuracy', 'test_interval', 'against', 'repeats', 'cost', 'best_epoch', 'failures')) | dict(history=[])
         r, below = rung.result, self._below(rung)
         def judged(j): return (None, None) if j is None else (j.accuracy, list(wilson(int((j.predictions == j.targets).sum()), len(j.targets))))
@@ -187,8 +190,8 @@ class Comparison:
         share, most = max((n / len(labels), -i) for i, n in enumerate(labels.bincount(minlength=len(classes)).tolist()))
         device = next((r.device for r in results.values()), 'cpu')
         out = dict(schema_version=SCHEMA_VERSION, source=self.images.source, classes=list(classes), shape=list(self.images.shape), fingerprint=self.images.fingerprint,
-            images={n: len(s) for n, s in self.images.splits.items()}, notes=list(self.images.notes), majority=dict([('class', classes[-most]), ('share', share)]), seed=self.seed, device=device + (f', {n} processes' if (n := several.n_processes() if (several := _several()) else 1) > 1 else ''),
-            command=self.command, made=self.made, versions=dict(fastrecipes=__version__, python=platform.python_version(), **{p: version(p) for p in ('torch', 'torchvision', 'fastai')}),
+            images={n: len(s) for n, s in self.images.splits.items()}, notes=[_for_others(n) for n in self.images.notes], majority=dict([('class', classes[-most]), ('share', share)]), seed=self.seed, device=device + (f', {n} processes' if (n := several.n_processes() if (several := _several()) else 1) > 1 else ''),
+            command=None if self.command is None else command_without_paths(self.command), made=self.made, versions=dict(fastrecipes=__version__, python=platform.python_version(), **{p: version(p) for p in ('torch', 'torchvision', 'fastai')}),
             machine=machine(device), test_asked=any(r.test is not None for r in results.values()), rungs=rungs,
             pairs=[dict(below=a, **_step(b, d), won=int((results[b].right & ~results[a].right).sum()), lost=int((results[a].right & ~results[b].right).sum())) for (a, b), d in self.differences.items()], shared=shared, pictures=pictures_of(self.images.valid, *named), curve=self.curve)
         return json.loads(json.dumps(out | dict(verdict=verdict(out)), allow_nan=False))
@@ -299,7 +302,7 @@ def _as_tables(columns:dict|pd.DataFrame, width:int) -> list:
     "A table of text for a terminal"
     return text_tables({title: list(values) for title, values in columns.items()}, width)
 
-def styled(table:pd.DataFrame) -> 'pandas.io.formats.style.Styler':
+def styled(table:pd.DataFrame) -> Styler:
     "A table of text for a notebook"
     return table.style.hide(axis='index').set_uuid('ladder-' + '-'.join(table.columns[-1].split())).set_properties(**{'text-align': 'right'})
 
@@ -464,11 +467,11 @@ class Shelf:
 class Climb:
     "A comparison in the making: `run` fits what is still to be fitted, and `comparison` has at any time what there is"
     def __init__(self,
-        images:ImageSet|str|Path|None=None, # An image set, or what `images.load` takes; None: as settings.ini says, else the digits
+        images:ImageSet|str|Path|None=None, # An image set, or what `images.load` takes; None: as `settings` say, else the digits
         names:str|Iterable[str]|None=None, # Recipes (or one string with commas between), fitted in the order of the ladder; None: its rungs
-        seed:int|None=None, # The same for every recipe; None: as settings.ini says, else 42
-        device:'str|torch.device|None'=None, # 'auto': the best there is. None: as settings.ini says, else that
-        settings:dict|None=None, # Recipe name to its settings, such as {'mlp': {'epochs': 3}}
+        seed:int|None=None, # The same for every recipe; None: as `settings` say, else 42
+        device:str|torch.device|None=None, # 'auto': the best there is. None: as `settings` say, else that
+        settings:Mapping|None=None, # Section to {name: value}, such as {'mlp': {'epochs': 3}}, or `read_settings(path)`
         on_step:Callable|None=None, # Called with a `Step` before each piece of work
         on_result:Callable|None=None, # Called with each `Fitted`, or with a `Result` that was kept
         on_epoch:Callable|None=None, # Called after each epoch with its row, a dict
@@ -483,12 +486,13 @@ class Climb:
         command:str|None=None, # That makes the comparison again, to be told in it
         models:bool=True, # Keep each rung's model and `Learner` in memory; without, a long ladder needs less of it, a GPU's above all
     ):
-        shared, self.settings = global_settings(seed=seed, device=device), settings or {}
+        sections = Sections.of(settings)
+        shared = global_settings(sections, source=images, seed=seed, device=device)
         several = _several()
         chosen = self._chosen(names) or self._none()
-        for name in self.settings:
-            if get_recipe(name).name not in chosen: raise InputError(f"there are settings for {name}, which is not among the recipes to compare ({', '.join(chosen)}); add it or leave them out")
-        self.asked = {n: get_recipe(n).resolve(self.settings.get(n, {})) for n in chosen}
+        for name in sections if sections.file is None else (): # A file has the settings of all recipes
+            if name not in (*chosen, 'fastrecipes'): raise InputError(f"there are settings for {name}, which is not among the recipes to compare ({', '.join(chosen)}); add it or leave them out")
+        self.asked = {n: get_recipe(n).resolve({}, sections) for n in chosen}
         for name, asked in self.asked.items(): # Before the rungs below are fitted
             if (wanted := asked.get('precision')) is None: continue
             try: pick_precision(pick_device(shared['device']), wanted)
@@ -500,7 +504,7 @@ class Climb:
         self.curve_of = None if curve is None else chosen if curve == 'all' else self._chosen(curve) or self._none()
         if resume and out is None: raise InputError("resume=True needs the folder `out` in which the comparison is")
         if not all(n in self.asked for n in self.curve_of or ()): raise InputError(f"there is a learning curve asked of {next(n for n in self.curve_of if n not in self.asked)}, which is not among the recipes to compare ({', '.join(chosen)}); add it or leave it out")
-        with several.first_here() if several else nullcontext(): self.images = load(shared['source'] if images is None else images, seed=self.seed)
+        with several.first_here() if several else nullcontext(): self.images = load(shared['source'], seed=self.seed)
         if test and self.images.test is None: raise InputError(f"{self.images.source}: there is no test split to report; leave `test` out, or take a set that has one")
         self.points = [] if self.curve_of is None else [*part_sizes(self.images, self.fractions)] # Raises for what is no fraction
         self.on_step, self.on_result, self.on_epoch, self.on_failed = (f or (lambda *args: None) for f in (on_step, on_result, on_epoch, on_failed))
@@ -610,11 +614,11 @@ def _as_point(r:Result, images:ImageSet, asked:dict) -> SimpleNamespace:
 
 # %% ../nbs/10_compare.ipynb #e510d277
 def compare(
-    images:ImageSet|str|Path|None=None, # An image set, or what `images.load` takes; None: as settings.ini says, else the digits
+    images:ImageSet|str|Path|None=None, # An image set, or what `images.load` takes; None: as `settings` say, else the digits
     names:str|Iterable[str]|None=None, # Recipes (or one string with commas between), fitted in the order of the ladder; None: its rungs
-    seed:int|None=None, # The same for every recipe; None: as settings.ini says, else 42
-    device:'str|torch.device|None'=None, # 'auto': the best there is. None: as settings.ini says, else that
-    settings:dict|None=None, # Recipe name to its settings, such as {'mlp': {'epochs': 3}}
+    seed:int|None=None, # The same for every recipe; None: as `settings` say, else 42
+    device:str|torch.device|None=None, # 'auto': the best there is. None: as `settings` say, else that
+    settings:Mapping|None=None, # Section to {name: value}, such as {'mlp': {'epochs': 3}}, or `read_settings(path)`
     **kwargs # See `Climb`: `repeats`, `curve`, `test`, `out`, `resume`, `cbs`, `on_step`, `on_result`, `on_epoch`, ...
 ) -> Comparison:
     "Fit recipes to one image set; names and settings are all checked before the first is fitted, and one that fails does not take the others with it"
@@ -624,7 +628,7 @@ def compare(
     return comparison
 
 # %% ../nbs/10_compare.ipynb #f8542dfd
-def plot_comparison(comparison:Comparison) -> 'matplotlib.figure.Figure':
+def plot_comparison(comparison:Comparison) -> Figure:
     "Accuracy with its 95% interval on the left, training seconds on the right, a rung a row"
     t = comparison.table
     fig = new_figure(8, .9 + .38 * len(t))

@@ -14,7 +14,10 @@ import gc, sys, threading, time
 from collections.abc import Callable
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TYPE_CHECKING
+from .files import lazy_module
+if TYPE_CHECKING: import torch
+else: torch = lazy_module('torch')
 
 # %% ../nbs/08_cost.ipynb #df4aa43f
 class Cost(NamedTuple):
@@ -30,7 +33,7 @@ class Cost(NamedTuple):
 
 # %% ../nbs/08_cost.ipynb #9432c366
 def weights_bytes(
-    model:'nn.Module',
+    model:'torch.nn.Module',
 ) -> int:
     "The size of the safetensors file in which `store.save` keeps the weights: parameters, buffers such as the statistics of batch norm, and their names"
     from safetensors.torch import save
@@ -45,7 +48,7 @@ class _Said:
         self.asked, self.said, self.inside = True, self.said + module.multiply_adds, self.inside + self.counter.get_total_flops() - self.flops_at
 
 def multiply_adds(
-    model:'nn.Module',
+    model:'torch.nn.Module',
     shape:tuple, # Channels, height and width of the image
     device:'torch.device|None'=None, # Where the model is; the CPU if None
 ) -> int|None: # None where no product was seen and no module said

@@ -17,16 +17,18 @@ __all__ = ['BLUE', 'ORANGE', 'GREEN', 'GREY', 'sources', 'Split', 'Rows', 'Image
 import math, mmap, os, sys
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import accumulate
 from io import StringIO
 from pathlib import Path
-from typing import NamedTuple
-from .files import (InputError, Listing, Unreadable, common_size, decode_files, fit_image, image_bytes, image_channels, image_size,
-                               image_suffixes, list_images, natural, no_such, printable, read_image, read_many, size_text, some_of, subfolders)
+from typing import NamedTuple, TYPE_CHECKING
+from .files import (InputError, Listing, Unreadable, common_size, decode_files, fit_image, folder_name, image_bytes, image_channels, image_size,
+                               image_suffixes, lazy_module, list_images, natural, no_such, printable, read_image, read_many, size_text, some_of, subfolders)
+if TYPE_CHECKING: import matplotlib.figure, numpy, pandas, torch
+else: matplotlib, numpy, pandas, torch = map(lazy_module, ('matplotlib', 'numpy', 'pandas', 'torch'))
 
 # %% ../nbs/00_images.ipynb #f0dd4998
 @dataclass(frozen=True, eq=False, repr=False)
@@ -424,7 +426,7 @@ def from_folder(
     path:Path, # Holds a subfolder a class, or `train` and `valid` (and `test`) with a subfolder a class each
     valid:float|str|None=None, # Share set aside for validation where there is no `valid` folder; 0.2 if None
     seed:int=42, # Chooses those images
-    name:str='', # The name that the set gets; the path if empty
+    name:str='', # The name that the set gets; the folder's own if empty
     size:int|str|tuple|None=None, # Height and width, such as 50 or '50x40'; None: what most training images have
     channels:int|str|None=None, # 1 for grey, 3 for colours; None: what most training images have
     skip_bad:bool=False, # Leave out files that cannot be read, instead of refusing
@@ -452,7 +454,7 @@ def from_folder(
     if share:
         stay, aside = stratified_split(splits['train'].labels, share, seed)
         splits |= dict(train=splits['train'].take(stay), valid=replace(splits['train'].take(aside), names=tuple(names[i] for i in aside.tolist())))
-    return ImageSet(name or str(path), classes, **splits, notes=(*notes, *([note] if note else [])))
+    return ImageSet(name or folder_name(path), classes, **splits, notes=(*notes, *([note] if note else [])))
 
 # %% ../nbs/00_images.ipynb #6fa6f31e
 def _fetch(name:str, url:str, where:Path, get:Callable):
@@ -530,7 +532,7 @@ def find_source(
     name = str(source)
     if name in sources: return sources[name]
     path = Path(os.path.expanduser(name))
-    if path.is_dir(): return lambda valid, seed, **options: from_folder(path, valid, seed, name, **options)
+    if path.is_dir(): return lambda valid, seed, **options: from_folder(path, valid, seed, **options)
     if path.exists(): raise InputError(f"{name}: is a file; give a folder with a subfolder of images for each class")
     if len(path.parts) > 1 or name.startswith(('.', '~')): raise InputError(f"{name}: no such folder; check the path, or use one of {', '.join(sources)}")
     raise no_such('source', name, sources, ', or the path of a folder of images')

@@ -8,22 +8,26 @@ compared fairly. Here is the machinery, which is small, and then the recipes: th
 
 # %% auto #0
 __all__ = ['Count', 'Whole', 'Rate', 'Amount', 'Share', 'Widths', 'Switch', 'GLOBAL', 'recipes', 'Three', 'Kind', 'Setting',
-           'as_text', 'settings_of', 'training_settings', 'find_settings', 'read_settings', 'global_settings',
-           'settings_text', 'launched_alone', 'Run', 'predict_scores', 'predict_ms_per_1000', 'Classifier', 'Judged',
-           'Fitted', 'Recipe', 'recipe', 'ladder', 'get_recipe', 'Parts', 'similarity', 'squared_length', 'auto_lr',
-           'sgd', 'linear', 'simple_net', 'mlp', 'convnet', 'resnet18', 'logistic', 'fit']
+           'as_text', 'settings_of', 'training_settings', 'find_settings', 'Sections', 'read_settings',
+           'global_settings', 'settings_text', 'launched_alone', 'Run', 'predict_scores', 'predict_ms_per_1000',
+           'Classifier', 'Judged', 'Fitted', 'Recipe', 'recipe', 'ladder', 'get_recipe', 'Parts', 'similarity',
+           'squared_length', 'auto_lr', 'sgd', 'linear', 'simple_net', 'mlp', 'convnet', 'resnet18', 'logistic', 'fit']
 
 # %% ../nbs/08_recipes.ipynb #de66aa6c
 import inspect, math, os, re, time, warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from configparser import ConfigParser, Error as ConfigError
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, TYPE_CHECKING, get_args, get_origin
 from .cost import Cost, keep_memory, load_optimisers, multiply_adds, peak_memory, predict_ms, weights_bytes
-from .images import ImageSet, InputError, load, no_such
+from .files import lazy_module
+from .images import ImageSet, InputError, find_source, load, no_such
+if TYPE_CHECKING: import fastai.learner, fastrecipes.checkpoint, pandas, torch
+else: fastai, fastrecipes, pandas, torch = map(lazy_module, ('fastai', 'fastrecipes', 'pandas', 'torch'))
 
 # %% ../nbs/08_recipes.ipynb #c1fa8216
 class Kind(NamedTuple):
@@ -135,7 +139,7 @@ def settings_of(
     about, own = _docments(f), {n: p for n, p in inspect.signature(f, eval_str=True).parameters.items() if p.kind is p.KEYWORD_ONLY and n not in but}
     for n, p in own.items():
         if p.default is p.empty: raise TypeError(f"{f.__name__}: the setting {n!r} needs a default")
-        if n in ('images', 'seed', 'device', 'on_epoch', 'cbs', 'test', 'checkpoint'): raise TypeError(f"{f.__name__}: no setting can be called {n!r}, which every recipe takes")
+        if n in ('images', 'seed', 'device', 'on_epoch', 'cbs', 'test', 'checkpoint', 'settings'): raise TypeError(f"{f.__name__}: no setting can be called {n!r}, which every recipe takes")
     return {n: Setting(n, _kind(p.annotation), p.default, about.get(n) or '') for n, p in own.items()}
 
 # %% ../nbs/08_recipes.ipynb #eafc8111
@@ -154,12 +158,22 @@ def training_settings(*,
     "The settings that every trained recipe has"
 
 # %% ../nbs/08_recipes.ipynb #522e3779
-GLOBAL = {'source': 'digits', 'seed': '42', 'device': 'auto', 'bs': 'auto'} # Names and defaults of the section [fastrecipes]
+_one_seed = Kind('a whole number, 0 or more', _whole, lambda v: 0 <= v < 2**63)
+_one_source = Kind('the name of a source, or a folder', str)
+_one_device = Kind('auto, cpu, cuda, cuda:N or mps', str, lambda v: re.fullmatch(r'auto|cpu|mps|cuda(:\d+)?', v))
+_shared = [Setting('source', _one_source, 'digits'), Setting('seed', _one_seed, 42), Setting('device', _one_device, 'auto'), Setting('bs', get_args(Count)[1], None)]
+_shared = {s.name: s for s in _shared}
+GLOBAL = {n: s.default_text for n, s in _shared.items()} # Names and defaults of the section [fastrecipes]
 
-def _ours(section:str) -> bool:
-    "Whether a section is ours, or is called nearly so, which whoever wrote it should hear of"
-    names = ['fastrecipes', *recipes]
-    return section in names or section.lower() in names or any(sorted(section) == sorted(n) for n in names)
+def _sections() -> list: return ['fastrecipes', *recipes]
+
+def _is_ours(section:str) -> bool:
+    "Whether a section is ours, or is misspelt in a way that no other program's section is"
+    return section.lower() in _sections() or any(sorted(section) == sorted(n) for n in _sections())
+
+def _is_nearly_ours(section:str) -> bool:
+    "Whether a section, in a file that has one of ours, is probably meant to be ours too"
+    return section not in _sections() and (_is_ours(section) or bool(get_close_matches(section.lower(), _sections(), 1, .75)))
 
 def find_settings(
     start:Path|str='.', # Where to begin
@@ -168,11 +182,11 @@ def find_settings(
     start = Path(start).resolve()
     for folder in (start, *start.parents):
         f = folder/'settings.ini'
-        if f.is_file() and os.access(f, os.R_OK) and any(map(_ours, re.findall(r'^\[(.+?)\]', f.read_text('utf-8-sig', 'replace'), re.M))): return f
+        if f.is_file() and os.access(f, os.R_OK) and any(map(_is_ours, re.findall(r'^\[(.+?)\]', f.read_text('utf-8-sig', 'replace'), re.M))): return f
     return None
 
 def _parse_ini(f:Path) -> ConfigParser:
-    ini = ConfigParser(interpolation=None)
+    ini = ConfigParser(interpolation=None, default_section=None) # [DEFAULT], as nbdev 2 has it, is another program's section
     ini.optionxform = str
     try: ini.read_string(f.read_text('utf-8-sig'))
     except (ConfigError, UnicodeDecodeError) as e: raise InputError(f"{f}: cannot be read ({' '.join(str(e).split())}); mend it or remove it") from e
@@ -180,38 +194,60 @@ def _parse_ini(f:Path) -> ConfigParser:
     return ini
 
 # %% ../nbs/08_recipes.ipynb #6f2a041d
+class Sections(dict):
+    "Settings that were checked: section to {name: value}"
+    def __init__(self,
+        settings:Mapping, # Section to {name: value or text}
+        file:Path|None=None, # The file that they stand in; None: they were given in Python
+    ):
+        super().__init__()
+        self.file = file
+        for section, values in settings.items():
+            known = _shared if section == 'fastrecipes' else recipes[section].settings if section in recipes else None
+            if known is None: raise InputError(f"{file or 'settings'}: {no_such('section', section, _sections())}")
+            if not isinstance(values, Mapping): raise InputError(f"{self.where(section)}: give a dict of its settings, not {values!r}")
+            for name in values:
+                if name not in known: raise InputError(f"{self.where(section)}: {no_such('setting', name, known)}")
+            self[section] = {n: known[n].read(v, self.where(section)) for n, v in values.items()}
+
+    def where(self, section:str) -> str:
+        "What an error says before a setting"
+        return section if self.file is None else f'{self.file} [{section}]'
+
+    @classmethod
+    def of(cls, settings:Mapping|None) -> 'Sections':
+        "`settings`, checked where they are not yet; none for None"
+        return settings if isinstance(settings, cls) else cls(settings or {})
+
 def read_settings(
-    file:Path|None=None, # None: `find_settings()`
-) -> dict: # Section to {name: text}; empty where there is no file
-    "The settings in `file`; raises `InputError` for a section or a name that does not exist"
+    file:Path|str|None=None, # None: `find_settings()`
+) -> Sections: # Section to {name: value}; empty where there is no file
+    "The settings in `file`, for `settings=`; raises `InputError` for a section, a name or a value that cannot be"
     file = find_settings() if file is None else Path(file)
-    if file is None: return {}
-    found = {s: dict(section) for s, section in _parse_ini(file).items() if s != 'DEFAULT'}
-    for section, values in found.items():
-        known = GLOBAL if section == 'fastrecipes' else recipes[section].settings if section in recipes else None
-        if known is None: raise InputError(f"{file}: {no_such('section', section, ['fastrecipes', *recipes])}")
-        for name in values:
-            if name not in known: raise InputError(f"{file} [{section}]: {no_such('setting', name, known)}")
+    if file is None: return Sections({})
+    found = {s: dict(section) for s, section in _parse_ini(file).items() if s in _sections() or _is_nearly_ours(s or '')}
     source, near = found.get('fastrecipes', {}).get('source'), file.resolve().parent
     if source and near != Path.cwd() and (near/source).is_dir(): found['fastrecipes']['source'] = str(near/source) # A folder beside the file, wherever we are
-    return found
+    return Sections(found, file)
 
 # %% ../nbs/08_recipes.ipynb #3ea05339
-_seed = Setting('seed', Kind('a whole number, 0 or more', _whole, lambda v: 0 <= v < 2**63), 42)
-
 def global_settings(
-    ini:dict|None=None, # From `read_settings`; None: read it now
+    settings:Mapping|None=None, # Section to {name: value}, or from `read_settings`
     **given # `source`, `seed`, `device`; None means not given
 ) -> dict: # source, seed (an int) and device
-    "What holds for all recipes: default < the section [fastrecipes] of settings.ini < argument"
-    section = (read_settings() if ini is None else ini).get('fastrecipes', {})
-    values = {n: given[n] if given.get(n) is not None else section.get(n, GLOBAL[n]) for n in ('source', 'seed', 'device')}
-    return values | {'seed': _seed.read(values['seed'], 'seed' if given.get('seed') is not None else 'settings.ini [fastrecipes]')}
+    "What holds for all recipes: default < the section fastrecipes of `settings` < argument; raises `InputError` for a source there that does not exist"
+    sections = Sections.of(settings)
+    section = sections.get('fastrecipes', {})
+    values = {n: given[n] if given.get(n) is not None else section.get(n, _shared[n].default) for n in ('source', 'seed', 'device')}
+    if given.get('source') is None and 'source' in section:
+        try: find_source(section['source'])
+        except InputError as e: raise InputError(f"{sections.where('fastrecipes')}: {e}") from e
+    return values | {'seed': _shared['seed'].read(values['seed'], 'seed')}
 
 # %% ../nbs/08_recipes.ipynb #10f1fc16
 def settings_text() -> str:
     "A `settings.ini` with every section and every setting at its default"
-    lines = ['# How the recipes run. Found by walking up from the current folder; an argument overrules it.', '',
+    lines = ['# How the command fastrecipes runs the recipes. Found by walking up from the current folder; an option overrules it.', '',
              '[fastrecipes]', *(f"{n} = {v}" for n, v in GLOBAL.items())]
     for r in recipes.values():
         lines += ['', f"# {r.about}", f"[{r.name}]"]
@@ -241,11 +277,11 @@ class Run:
     device: 'torch.device'
     on_epoch: Callable|None = None # Called after each epoch with its row, a dict
     cbs: tuple = () # fastai callbacks for the `Learner`, where the recipe has one
-    checkpoint: 'Checkpoint|None' = None # To be written as training goes, and to go on from
+    checkpoint: 'fastrecipes.checkpoint.Checkpoint|None' = None # To be written as training goes, and to go on from
 
 # %% ../nbs/08_recipes.ipynb #9662e3be
 def predict_scores(
-    model:'nn.Module',
+    model:'torch.nn.Module',
     images:'torch.Tensor', # uint8 (n, c, h, w)
     stats:tuple|None=None, # Normalisation that the model expects
     device:'torch.device|None'=None, # Where the model is; the CPU if None
@@ -259,7 +295,7 @@ def predict_scores(
 
 # %% ../nbs/08_recipes.ipynb #456461c1
 def predict_ms_per_1000(
-    model:'nn.Module',
+    model:'torch.nn.Module',
     images:'torch.Tensor', # uint8 (n, c, h, w)
     stats:tuple|None=None, # Normalisation that the model expects
     device:'torch.device|None'=None, # Where the model is; the CPU if None
@@ -274,7 +310,7 @@ class Classifier:
     "A fitted model with all that is needed to use it"
     recipe: str # Name
     settings: dict # All of them, defaults and derived ones included
-    model: 'nn.Module' # On `device`
+    model: 'torch.nn.Module' # On `device`
     classes: tuple
     shape: tuple # Channels, height and width of the images
     stats: tuple|None # Normalisation that the model expects
@@ -341,8 +377,8 @@ class Judged(NamedTuple):
 @dataclass(frozen=True, eq=False, repr=False)
 class Fitted(Classifier):
     "A recipe fitted to an image set: the model, how it got there, and what it says about the validation images"
-    learner: 'Learner|None' # Where there was one
-    history: 'pd.DataFrame|None' # epoch, train_loss, valid_loss, accuracy, seconds; the losses are the recipe's own
+    learner: 'fastai.learner.Learner|None' # Where there was one
+    history: 'pandas.DataFrame|None' # epoch, train_loss, valid_loss, accuracy, seconds; the losses are the recipe's own
     best_epoch: int|None # The epoch whose weights the model has, from 0; None: those of the last
     valid: Judged # The validation images
     test: Judged|None # The test images, where they were asked for
@@ -386,6 +422,13 @@ class Fitted(Classifier):
         "What it costs to train, to keep and to use"
         return Cost(self.parameters, weights_bytes(self.model), self.seconds, self.peak_memory, self.peak_gpu_memory, self.ms_1, self.ms_per_1000,
                     multiply_adds(self.model, self.shape, self.device))
+
+    def save(self,
+        folder:str|Path, # Made where needed; replaced as a whole where a model is in it
+    ) -> Path: # The folder
+        "Keep the model with its card there: see `store.save`"
+        from fastrecipes.store import save
+        return save(self, folder)
 
     def __repr__(self):
         kept = ', '.join(f"{k}={as_text(v)}" for k, v in self.settings.items() if k not in _quiet or v != _quiet[k])
@@ -435,38 +478,36 @@ class Recipe:
 
     def resolve(self,
         given:dict, # Arguments
-        ini:dict|None=None, # From `read_settings`; None: read it now
+        settings:Mapping|None=None, # Section to {name: value}, or from `read_settings`
     ) -> dict: # All settings
-        "Function default < settings.ini < argument; raises `InputError` for an unknown name or an unreadable value"
-        ini = read_settings() if ini is None else ini
+        "Function default < batch size of the section fastrecipes < own section < argument; raises `InputError` for an unknown name or an unreadable value"
         for name in given:
             if name not in self.settings: raise InputError(f"{self.name}: {no_such('setting', name, self.settings) if self.settings else f'has no settings, so none is called {name!r}'}")
-        own, auto = ini.get(self.name, {}), lambda v: v.lower() == 'auto'
-        shared = {k: v for k, v in ini.get('fastrecipes', {}).items() if k in self.settings and not auto(v) and auto(own.get(k, 'auto'))}
-        return {n: s.read(given[n], self.name) if n in given
-                else s.read(shared[n], 'settings.ini [fastrecipes]') if n in shared
-                else s.read(own[n], f'settings.ini [{self.name}]') if n in own
-                else s.default for n, s in self.settings.items()}
+        sections = Sections.of(settings)
+        found = {'bs': sections.get('fastrecipes', {}).get('bs')}
+        found |= {n: v for n, v in sections.get(self.name, {}).items() if v is not None} # None: auto
+        return {n: s.read(given[n], self.name) if n in given else s.default if found.get(n) is None else found[n] for n, s in self.settings.items()}
 
     def __call__(self,
-        images:ImageSet|str|Path|None=None, # An image set, or what `images.load` takes; None: as settings.ini says, else the digits
-        seed:int|None=None, # Makes the run repeatable; the caller's random state is left as it was. None: as settings.ini says, else 42
-        device:'str|torch.device|None'=None, # 'auto': the best there is. None: as settings.ini says, else that
+        images:ImageSet|str|Path|None=None, # An image set, or what `images.load` takes; None: as `settings` say, else the digits
+        seed:int|None=None, # Makes the run repeatable; the caller's random state is left as it was. None: as `settings` say, else 42
+        device:'str|torch.device|None'=None, # 'auto': the best there is. None: as `settings` say, else that
         on_epoch:Callable|None=None, # Called after each epoch with its row, a dict
         cbs:Iterable=(), # fastai callbacks for the `Learner`, where the recipe has one
         test:bool=False, # Look at the test images too, once, when everything is done
-        checkpoint:'Checkpoint|None'=None, # To be written as training goes, and to go on from where it says so
-        **settings # See `settings`
+        checkpoint:'fastrecipes.checkpoint.Checkpoint|None'=None, # To be written as training goes, and to go on from where it says so
+        settings:Mapping|None=None, # Section to {name: value}, such as {'fastrecipes': {'seed': 1}, 'mlp': {'epochs': 3}}, or `read_settings(path)`; an argument overrules it
+        **given # The recipe's own settings: see the property `settings`
     ) -> Fitted:
         "Fit the recipe; raises `InputError` for what cannot be done"
         import torch
         from fastai.torch_core import no_random
         from fastrecipes.loaders import pick_device
-        ini = read_settings()
-        settings, shared = self.resolve(settings, ini), global_settings(ini, seed=seed, device=device)
+        sections = Sections.of(settings)
+        settings, shared = self.resolve(given, sections), global_settings(sections, source=images, seed=seed, device=device)
         several = _several()
         seed, device = shared['seed'], (several.start if several else pick_device)(shared['device'])
-        with several.first_here() if several else nullcontext(): images = load(shared['source'] if images is None else images, seed=seed)
+        with several.first_here() if several else nullcontext(): images = load(shared['source'], seed=seed)
         if test and images.test is None: raise InputError(f"{images.source}: there is no test split to report; leave `test` out, or take a set that has one")
         import fastrecipes.nets, fastrecipes.similarity, fastrecipes.training # So that no recipe's time has their import in it
         from fastrecipes.sgd import Diverged
@@ -527,7 +568,7 @@ def get_recipe(
 # %% ../nbs/08_recipes.ipynb #2e9d221a
 class Parts(NamedTuple):
     "What a recipe trains, before it is trained"
-    model: 'nn.Module'
+    model: 'torch.nn.Module'
     loss: Callable|None=None # Of scores and targets; None where there is nothing to train
     opt_func: Callable|None=None # fastai's: called with the parameters and `lr`
     splitter: Callable|None=None # fastai's: from the model to groups of parameters; None: all in one
@@ -807,8 +848,8 @@ def logistic(images, run, *, dropout, **training):
 # %% ../nbs/08_recipes.ipynb #776cc48a
 def fit(
     name:str, # Of a recipe
-    images:ImageSet|str|Path|None=None, # An image set, or what `images.load` takes; None: as settings.ini says, else the digits
-    **kwargs # `seed`, `device`, `on_epoch`, `cbs`, `test`, `checkpoint` and the recipe's settings: see `Recipe.__call__`
+    images:ImageSet|str|Path|None=None, # An image set, or what `images.load` takes; None: as `settings` say, else the digits
+    **kwargs # `seed`, `device`, `on_epoch`, `cbs`, `test`, `checkpoint`, `settings` and the recipe's own settings: see `Recipe.__call__`
 ) -> Fitted:
     "Fit the recipe called `name`"
     return get_recipe(name)(images, **kwargs)

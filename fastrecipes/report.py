@@ -22,6 +22,8 @@ from io import BytesIO, StringIO
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
+from jinja2 import Template
+from matplotlib.figure import Figure
 from .compare import SCHEMA_VERSION
 from .curves import p_text, plot_curve
 from .failures import plot_calibration, plot_confusion, plot_images
@@ -257,7 +259,7 @@ def accuracy_limits(
 def plot_training(
     rung:dict, # Of `comparison['rungs']`
     limits:tuple|None=None, # Of the accuracy axis; None: see `accuracy_limits`
-) -> 'matplotlib.figure.Figure':
+) -> Figure:
     "Losses above and validation accuracy below, by epoch; a dotted line marks the epoch whose weights were kept"
     from matplotlib.ticker import MaxNLocator, PercentFormatter
     rows = rung['history']
@@ -313,7 +315,7 @@ def _drawers(c:dict) -> dict: # Name to a function without arguments
     if known: out['calibration'] = lambda: plot_calibration(known)
     return out
 
-def _drawn(name:str, draw:Callable) -> 'matplotlib.figure.Figure':
+def _drawn(name:str, draw:Callable) -> Figure:
     "The figure that `draw` gives; raises `InputError` where values that look right one by one cannot be drawn together"
     try:
         with warnings.catch_warnings():
@@ -333,7 +335,7 @@ _colours = {'#000000': 'currentColor', 'black': 'currentColor', '#ffffff': 'var(
             GREY: 'var(--grey)', '#7a4f8f': 'var(--purple)', '#b0b0b0': 'var(--grid)', '#cccccc': 'var(--grid)', '#8a939b': 'var(--grey)', '#c9ced3': 'var(--grid)'}
 
 def svg_of(
-    figure:'matplotlib.figure.Figure',
+    figure:Figure,
 ) -> str:
     "A figure as an SVG file in which text is text; the same figure gives the same file"
     import matplotlib
@@ -377,7 +379,7 @@ def _tidy(e, prefix:str):
 _colour_attributes = {'fill', 'stroke'}
 
 def inline_svg(
-    figure:'matplotlib.figure.Figure',
+    figure:Figure,
     prefix:str, # Of the names within it, different for each figure of a page
     label:str, # What it shows, in words
 ) -> str:
@@ -601,7 +603,7 @@ def _page_file(name:str) -> str:
     from importlib.resources import files
     return (files('fastrecipes')/'page'/name).read_text(encoding='utf-8')
 
-def _template() -> 'jinja2.Template':
+def _template() -> Template:
     "The page's template with the ways to write figures"
     import jinja2
     env = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)

@@ -25,8 +25,10 @@ import pandas as pd, torch
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.torch_core import num_distrib, rank_distrib
+from matplotlib.figure import Figure
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as from_safetensors, save as to_safetensors
+from torch import nn
 from . import __version__
 from .files import ImageFile, InputError, Unreadable, alive, check_out, fit_image, image_file, printable, read_image, read_many, write_atomic
 from .images import ImageSet, load as load_images, new_figure
@@ -186,8 +188,6 @@ def save(
     except OSError as e: raise InputError(f"{folder}: cannot keep the model there ({e.strerror or e}); make room, or choose another folder") from e
     finally: _discard(new)
     return folder
-
-Fitted.save = save
 
 # %% ../nbs/10_store.ipynb #3abec258
 _MOST = 2**24 # Bytes of a card
@@ -403,7 +403,7 @@ def show_predictions(
     model:Classifier,
     files:Iterable, # Paths, or open binary files
     most:int=48, # Of more files the first are drawn
-) -> 'matplotlib.figure.Figure':
+) -> Figure:
     "Image files as they are, each with its predicted class and the probability; those that cannot be read are left out"
     found = [(f, *ranked(model, s)[0]) for f, s, why in predict_files(model, list(files)[:most]) if why is None]
     if not found: raise InputError("there is no image to draw")

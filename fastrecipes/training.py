@@ -22,6 +22,7 @@ from fastai.callback.schedule import ParamScheduler, combined_cos
 from fastai.callback.training import GradientClip
 from fastai.learner import CancelFitException, Learner, get_model
 from fastai.torch_core import num_distrib
+from matplotlib.figure import Figure
 from torch import nn
 from .checkpoint import Checkpoint, Checkpoints
 from .images import InputError, new_figure
@@ -211,7 +212,7 @@ def fit_learner(
 def plot_history(
     history:pd.DataFrame, # Of `History` or `train_model`
     best_epoch:int|None=None, # From 0; marked with a dotted line
-) -> 'matplotlib.figure.Figure':
+) -> Figure:
     "Losses and accuracy by epoch"
     fig = new_figure(6.4, 2.2)
     left, right = fig.subplots(1, 2)

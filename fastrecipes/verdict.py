@@ -14,6 +14,7 @@ __all__ = ['SEEDS', 'FELT', 'COSTS', 'times_text', 'seconds_text', 'percent_text
 import math
 from collections.abc import Iterable
 from typing import NamedTuple
+from matplotlib.figure import Figure
 from .chance import Difference, seeds_difference, wilson
 from .curves import p_text, points_text, range_text
 from .files import InputError, no_such, printable, some_of
@@ -462,7 +463,7 @@ def _bars_and_line(ax, line:list) -> list:
 def plot_cost(
     comparison:dict, # Plain values, as in comparison.json; or a `Comparison`
     by:str='train_seconds', # Or 'parameters', 'predict_ms_1000', 'multiply_adds'
-) -> 'matplotlib.figure.Figure':
+) -> Figure:
     "Accuracy with its 95% interval against cost; a line joins the rungs that no cheaper one gets past, a ring marks the one to stop at"
     if by not in COSTS: raise no_such('cost', by, COSTS)
     from matplotlib.ticker import LogLocator

@@ -93,7 +93,7 @@ def test_names_and_fractions_may_come_from_a_generator(threes_sevens):
 @pytest.mark.parametrize('kwargs, wanted', [
     (dict(names=['similarity', 'sdg']), "unknown recipe 'sdg': did you mean 'sgd'?"),
     (dict(names=[]), 'no recipe to compare; there are similarity'),
-    (dict(settings={'mpl': {}}), "unknown recipe 'mpl': did you mean 'mlp'?"),
+    (dict(settings={'mpl': {}}), "settings: unknown section 'mpl': did you mean 'mlp'?"),
     (dict(settings={'mlp': {'epoch': 1}}), "mlp: unknown setting 'epoch'"),
     (dict(settings={'mlp': {'epochs': 'x'}}), "mlp: epochs='x' is not a whole number"),
     (dict(names=['mlp'], settings={'mlp': {'lr': 0}}), 'mlp: lr=0 is not'),
@@ -107,10 +107,6 @@ def test_names_and_fractions_may_come_from_a_generator(threes_sevens):
 def test_what_cannot_be_done_is_refused_before_anything_is_fitted(threes_sevens, tmp_path, kwargs, wanted):
     with pytest.raises(InputError) as e: compare(**{'images': threes_sevens, **({} if 'resume' in kwargs else {'out': tmp_path/'out'}), **kwargs}, on_step=never)
     assert str(e.value).startswith(wanted) and '\n' not in str(e.value) and list(tmp_path.iterdir()) == []
-
-def test_a_bad_value_in_settings_ini_is_refused_before_anything_is_fitted(threes_sevens, tmp_path):
-    (tmp_path/'settings.ini').write_text('[fastrecipes]\n[mlp]\nepochs = x\n')
-    with refused('settings.ini [mlp]', "epochs='x'"): compare(threes_sevens, ['similarity', 'mlp'], on_step=never)
 
 def test_a_recipe_beside_the_ladder_is_fitted_when_it_is_named_in_its_place(threes_sevens):
     assert 'logistic' in recipes and 'logistic' not in ladder()

@@ -238,7 +238,7 @@ def test_the_seed_chooses_the_split():
 def test_a_flat_folder_is_split_by_share_and_seed(image_folder):
     path = image_folder({'cat': 10, 'dog': 5})
     images = load(path, valid=.2)
-    assert images.counts().to_dict('list') == {'train': [8, 4], 'valid': [2, 1]} and images.source == str(path) and images.notes == ()
+    assert images.counts().to_dict('list') == {'train': [8, 4], 'valid': [2, 1]} and images.source == path.name and images.notes == ()
     again, other = load(path, valid=.2), load(path, valid=.2, seed=1)
     assert rows(images.valid) == rows(again.valid) != rows(other.valid)
     assert rows(load(path).valid) == rows(images.valid), 'a fifth is the default'

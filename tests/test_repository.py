@@ -15,7 +15,7 @@ def test_every_module_comes_from_a_notebook_that_is_there():
 
 
 def test_no_module_imports_one_that_comes_later():
-    number = {m[1]: p.name for p in (REPO/'nbs').glob('[0-9]*.ipynb') if (m := re.search(r'default_exp (\w+)', p.read_text()))}
+    number = {m[1]: p.name for p in (REPO/'nbs').glob('[0-9]*.ipynb') if (m := re.search(r'"default_exp": "(\w+)"', p.read_text()))}
     assert len(number) == len(MODULES)
     for module in MODULES:
         imported = set(re.findall(r'^from (?:fastrecipes)?\.(\w+) import', module.read_text(), re.M))
