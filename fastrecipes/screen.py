@@ -12,19 +12,19 @@ __all__ = ['WIDTH', 'STEP_WORDS', 'EPOCH_HEAD', 'console', 'plain', 'show', 'set
            'rung_row', 'beside', 'rung_table', 'unfinished', 'text_tables', 'paragraphs', 'narrow', 'epoch_text',
            'fitted_lines', 'check_text']
 
-# %% ../nbs/09_screen.ipynb #e45203e8
-import os, sys
+# %% ../nbs/09_screen.ipynb #ddadd59f
+import sys
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from .files import printable
 
-# %% ../nbs/09_screen.ipynb #726b9149
+# %% ../nbs/09_screen.ipynb #95b69bc3
 WIDTH = 80 # Of text that is not for a terminal
 
 def console(
     file=None, # Text stream; None: standard output
     width:int|None=None, # Columns; None: those of the terminal, or 80 where there is none
-) -> 'rich.console.Console':
+) -> Any: # rich's `Console`
     "A console for `file` that prints what it is given, without guessing at markup or highlights"
     from rich.console import Console
     file = sys.stdout if file is None else file
@@ -55,7 +55,7 @@ def show(
     else: screen.file.write(plain(*parts) + '\n')
     screen.file.flush()
 
-# %% ../nbs/09_screen.ipynb #c3340864
+# %% ../nbs/09_screen.ipynb #7015c3d7
 def set_line(
     images, # An `ImageSet`
     width:int=WIDTH-1,
@@ -69,7 +69,7 @@ def set_line(
         if len(line) <= width: break
     return line
 
-# %% ../nbs/09_screen.ipynb #9b296b43
+# %% ../nbs/09_screen.ipynb #b25e8b1e
 def short_number(
     v:float, # 0 or more
 ) -> str:
@@ -112,7 +112,7 @@ def p_cell(
     from fastrecipes.curves import p_text
     return p_text(p).replace('p = ', '').replace('p < ', '<')
 
-# %% ../nbs/09_screen.ipynb #d39f865d
+# %% ../nbs/09_screen.ipynb #e4915b88
 class Column(NamedTuple):
     "A column of the table of rungs"
     title: str
@@ -273,7 +273,7 @@ def unfinished(
     names = [printable(e['recipe']) for e in entries if e['status'] == 'stopped']
     return [f"not finished: {', '.join(names)}"] if names else []
 
-# %% ../nbs/09_screen.ipynb #1a26da7a
+# %% ../nbs/09_screen.ipynb #9b952d90
 _left = ('recipe', 'vs rung below', '') # Titles of columns of words
 
 def text_tables(
@@ -306,7 +306,7 @@ def _plain_text(v):
     from rich.text import Text
     return Text(printable(v) if v else '')
 
-# %% ../nbs/09_screen.ipynb #c6303e1f
+# %% ../nbs/09_screen.ipynb #649ef0c1
 def paragraphs(
     headline:str,
     texts:Iterable[str]=(), # A paragraph each
@@ -317,7 +317,7 @@ def paragraphs(
     for text in texts: out += ['', Text(printable(text))]
     return out
 
-# %% ../nbs/09_screen.ipynb #a0ba121f
+# %% ../nbs/09_screen.ipynb #63a048c8
 EPOCH_HEAD = f"{'epoch':>7}  {'train loss':>10}  {'valid loss':>10}  {'accuracy':>8}  {'seconds':>7}"
 
 def narrow(
@@ -336,7 +336,7 @@ def epoch_text(
 
 def _loss_cell(v:float) -> str: return f'{v:.4f}' if v < 1e6 else f'{v:.1e}'
 
-# %% ../nbs/09_screen.ipynb #4e6e0cfa
+# %% ../nbs/09_screen.ipynb #4d69970b
 def fitted_lines(
     fitted, # A `Fitted`
 ) -> list: # Renderables
@@ -358,7 +358,7 @@ def _kept_epoch(fitted) -> str:
     best, last = fitted.best_epoch + 1, len(fitted.history)
     return f"epoch {best} of {last} kept" + (', the lowest validation loss' if fitted.settings.get('best') else '')
 
-# %% ../nbs/09_screen.ipynb #4eefbddf
+# %% ../nbs/09_screen.ipynb #1adf2a67
 def check_text(
     text:str, # Of a `Checkup`
 ):

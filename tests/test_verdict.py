@@ -7,7 +7,7 @@ from scipy.stats import binomtest
 from fastrecipes.chance import paired_difference, wilson
 from fastrecipes.curves import learning_curve
 from fastrecipes.recipes import fit
-from fastrecipes.verdict import COSTS, Box, frontier, images_needed, percent_text, place_labels, plot_cost, seconds_text, times_text, verdict
+from fastrecipes.verdict import COSTS, Box, brief, frontier, images_needed, percent_text, place_labels, plot_cost, seconds_text, times_text, verdict
 from conftest import refused
 
 NAMES = ['similarity', 'sgd', 'linear', 'simple_net', 'mlp', 'resnet18']
@@ -53,7 +53,11 @@ def good(v, comparison):
     assert not re.search(r'\b(nan|None|inf)\b|\be-\d|\(\)|\.\.|,,', text_of(v)), v
     return v
 
-def said(comparison): return good(verdict(comparison), comparison)
+def said(comparison):
+    v, short = verdict(comparison), brief(comparison)
+    good(short, comparison)
+    assert short['stop_at'] == v['stop_at'] and len(short['paragraphs']) <= 3 and max(map(len, [short['headline'], *short['paragraphs']])) <= 400, short
+    return good(v, comparison)
 
 BASE = first(1900) # 95% of 2,000
 BETTER = but(BASE, 40, 4) # 96.8%, shown
