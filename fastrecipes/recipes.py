@@ -508,7 +508,6 @@ class Recipe:
         cbs:Iterable=(), # fastai callbacks for the `Learner`, where the recipe has one
         test:bool=False, # Look at the test images too, once, when everything is done
         checkpoint:'fastrecipes.checkpoint.Checkpoint|None'=None, # To be written as training goes, and to go on from where it says so
-        threads:int|str|None=None, # 'auto': one for a small model, all for a large one (see `cost.pick_threads`), or those of the checkpoint. None: as `settings` say, else that
         settings:Mapping|None=None, # Section to {name: value}, such as {'fastrecipes': {'seed': 1}, 'mlp': {'epochs': 3}}, or `read_settings(path)`; an argument overrules it
         threads:int|str|None=None, # 'auto': one for a small model, all for a large one (see `cost.pick_threads`), or those of the checkpoint. None: as `settings` say, else that
         **given # The recipe's own settings: see the property `settings`

@@ -645,8 +645,6 @@ def test_the_same_steps_by_hand_and_through_learner_come_to_the_same(digits, see
     torch.testing.assert_close(a.scores, b.scores, rtol=1e-3, atol=1e-4)
     assert a.history.drop(columns='seconds').to_numpy() == pytest.approx(b.history.drop(columns='seconds').to_numpy(), abs=1e-4)
 
-def test_bright_images_do_not_leave_linear_where_it_started(found):
+def test_bright_images_do_not_leave_linear_where_it_started(bitmoji):
     "With PyTorch's start of a linear layer, seed 42 stays at 0.5 on these"
-    home, there = found
-    if not there['bitmoji_bw']: pytest.skip('bitmoji_bw is not there')
-    assert fit('linear', load(home/'data'/'bitmoji_bw', size=32), seed=42, device='cpu', epochs=8).accuracy > .57
+    assert fit('linear', load(bitmoji, size=32), seed=42, device='cpu', epochs=8).accuracy > .57
