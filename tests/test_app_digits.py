@@ -1,6 +1,6 @@
 """Explorers 5 and 6 in a real browser: a net trained while the page answers, digits drawn with the mouse.
 
-The common server finds MNIST where it is there; a second one has the embedded digits only, and a longer training for the top rung."""
+The common server finds MNIST where it is there; a second one has the embedded digits only."""
 import os, re, time
 import psutil, pytest
 from fastrecipes.digits import example_strokes
@@ -14,8 +14,7 @@ UPPER = ['simple_net', 'mlp', 'resnet18'] # convnet, which learns from 8x8 digit
 def on_digits(app, tmp_path_factory):
     "The explorers on a machine without MNIST, in the same browser"
     home = tmp_path_factory.mktemp('bare')
-    (home/'settings.ini').write_text('[resnet18]\nepochs = 10\n')
-    env = os.environ | dict(FASTAI_HOME=str(home/'fastai'), TMPDIR=str(home)) # So that settings.ini is above the page's folder. The cache is the session's, and serves test_digits.py too
+    env = os.environ | dict(FASTAI_HOME=str(home/'fastai'), TMPDIR=str(home)) # The cache is the session's, and serves test_digits.py too
     with running(command(), cwd=home, env=env) as (server, address): yield App(address, app.browser, server)
 
 
