@@ -352,7 +352,7 @@ def fitted_lines(
     facts += [f'{fitted.parameters:,} parameters', f'{fitted.seconds:.1f} s on {fitted.device}']
     if fitted.processes > 1: facts.append(f'{fitted.processes} processes')
     settings = ', '.join(f'{k}={as_text(v)}' for k, v in fitted.settings.items() if _quiet.get(k) != v or k not in _quiet)
-    return [Text.assemble((f'{fitted.recipe}: {result}', 'bold')), *test, '; '.join(facts), *([Text(f'settings: {settings}')] if settings else [])]
+    return [Text.assemble((f'{fitted.recipe}: {result}', 'bold')), *test, '; '.join(facts), *([fitted.stopped] if fitted.stopped else []), *([Text(f'settings: {settings}')] if settings else [])]
 
 def _kept_epoch(fitted) -> str:
     best, last = fitted.best_epoch + 1, len(fitted.history)
