@@ -212,10 +212,42 @@ with first_here():
     for i in range(3):
         with open('order', 'a') as f: f.write(str(rank()))
         time.sleep(1)
-add_up(0)""")
+add_up(0)
+dist.destroy_process_group()""")
     done = two('calls.py', cwd=tmp_path, timeout=60)
     assert done.returncode == 0, done.stderr
     assert (tmp_path/'order').read_text() == '000111'
+
+LEAVES = """import atexit, os, sys, weakref
+def told():
+    tasks = '/proc/self/task'
+    names = [open(f'{tasks}/{t}/comm').read().strip() for t in os.listdir(tasks)] if os.path.isdir(tasks) else []
+    with open(f"left-{os.environ['RANK']}", 'w') as f: f.write(f"{group() is None} {sum('gloo' in n for n in names)}")
+atexit.register(told) # The first to be registered is the last to run
+import torch.distributed as dist
+from fastrecipes.distributed import start
+from fastrecipes.recipes import fit
+start('cpu')
+group = weakref.ref(dist.group.WORLD)
+fitted = fit('mlp', 'digits', epochs=1, device='cpu')
+if sys.argv[1] == 'exit': sys.exit(3)
+if sys.argv[1] == 'error': raise ValueError('on purpose')
+"""
+
+@pytest.mark.parametrize('how, status', [('end', 0), pytest.param('exit', 3, marks=pytest.mark.slow), pytest.param('error', 1, marks=pytest.mark.slow)])
+def test_whichever_way_a_process_ends_its_group_and_the_threads_of_it_have_ended_before(tmp_path, how, status):
+    "A thread of the group that lives on while Python ends may abort the process, in one run of hundreds"
+    (tmp_path/'calls.py').write_text(LEAVES)
+    with socket.socket() as s:
+        s.bind(('localhost', 0))
+        port = str(s.getsockname()[1])
+    both = [subprocess.Popen([sys.executable, 'calls.py', how], cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ALONE | {'FASTRECIPES_CACHE': os.environ['FASTRECIPES_CACHE'],
+        'RANK': r, 'LOCAL_RANK': r, 'WORLD_SIZE': '2', 'MASTER_ADDR': 'localhost', 'MASTER_PORT': port}) for r in '01']
+    try: said = [p.communicate(timeout=120) for p in both]
+    finally:
+        for p in both: p.kill()
+    assert [p.returncode for p in both] == [status] * 2, said
+    for r in '01': assert (tmp_path/f'left-{r}').read_text() == 'True 0', said
 
 @pytest.mark.slow
 def test_a_comparison_that_only_some_processes_see_is_refused_by_all(tmp_path):
