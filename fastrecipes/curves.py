@@ -195,6 +195,7 @@ def learning_curve(
     on_point:Callable|None=None, # Called with (number, count, recipe, training images) before each point
     on_fitted:Callable|None=None, # Called with each `Fitted` that is fitted for the curve
     on_epoch:Callable|None=None, # Called after each epoch with its row, a dict
+    threads:int|str|None=None, # As for `compare`
 ) -> dict: # fractions, seed, and for each rung its points and whether more data is likely to help; plain values
     "Accuracy of each recipe on the same validation images after learning from growing parts of the training images"
     if isinstance(names, str): names = [n.strip() for n in names.split(',') if n.strip()]
@@ -216,7 +217,7 @@ def learning_curve(
         if point is None and only_done: continue
         if point is None:
             try:
-                fitted = fit(name, nested_subset(images, f, seed), seed=seed, device=device, on_epoch=on_epoch, cbs=cbs, **asked[name])
+                fitted = fit(name, nested_subset(images, f, seed), seed=seed, device=device, threads=threads, on_epoch=on_epoch, cbs=cbs, **asked[name])
                 _lost(fitted)
                 point = _point(f, k, fitted)
             except Exception as e:

@@ -27,6 +27,7 @@ from torch import nn
 from traitlets import Bytes, Float, Int, List, Unicode
 from . import __version__
 from .controls import BLUE, GREY, ORANGE, Picture, Runner, button, choice, errors_of, muted, panel, row, slider, tick, watch
+from .cost import on_threads
 from .files import InputError, check_out, clear_models, discard_model, explained, model_entries, models_dir, no_such
 from .images import ImageSet, Split, load, stratified_split
 from .recipes import Classifier, Sections, get_recipe, global_settings, ladder
@@ -70,7 +71,7 @@ class LiveTraining:
         with self._own_random(): self.model = simple_net(math.prod(images.shape), n_outputs(len(images.classes)), s['hidden'], dropout=.5) # With a dropout layer, whatever its share
         self.model[2], self.model[3].p = bends[activation](), s['dropout']
         self.opt, self.watch = TunedOptim(self.model.parameters(), s['lr'], s['wd']), Patience(s['patience'])
-        self._end_epoch()
+        with on_threads(1): self._end_epoch()
 
     @contextmanager
     def _own_random(self):
@@ -100,7 +101,7 @@ class LiveTraining:
         n:int=1, # Batches
     ) -> int: # Batches trained: fewer where training has finished
         "Train `n` batches"
-        with self._own_random(), torch.enable_grad():
+        with self._own_random(), torch.enable_grad(), on_threads(1): # Small steps, many times smaller than `cost.LARGE_STEP`
             for i in range(n):
                 if self.finished: return i
                 self._batch()

@@ -297,7 +297,7 @@ def digits(
     valid=None, # Refused: the split is fixed
     seed=42, # Not used
 ) -> ImageSet:
-    "1,797 handwritten digits of 8x8 pixels, ten classes, embedded in scikit-learn: no network. A fixed stratified split."
+    "1,797 handwritten digits of 8x8 pixels, ten classes, no download. They come with scikit-learn. The split is fixed and stratified."
     import torch
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -479,7 +479,7 @@ def mnist_sample(
     on_done=None, # Called with (files done, files in all)
     tell=None, # Called with a line about decoding that takes long or much room
 ) -> ImageSet:
-    "The 3s and 7s of MNIST, 28x28, 12,396 to train and 2,038 to validate: fastai's MNIST_SAMPLE, downloaded once (3 MB)."
+    "14,434 images of 3 and 7 from MNIST, 28x28, a 3 MB download. This is fastai's MNIST_SAMPLE: 12,396 to train and 2,038 to validate."
     from fastai.data.external import URLs, fastai_cfg, untar_data
     _fixed_split('mnist_sample', valid)
     where = fastai_cfg().path('data')/'mnist_sample'
@@ -492,7 +492,7 @@ def mnist(
     valid=None, # 'test': train on all 60,000 and validate on the official test images
     seed=42, # Chooses the 10,000 set aside
 ) -> ImageSet:
-    "All ten digits of MNIST, 28x28: 50,000 to train, 10,000 set aside by seed to validate, the official 10,000 to test (11 MB)."
+    "All 70,000 digits of MNIST, 28x28, ten classes, an 11 MB download. 50,000 to train, 10,000 to validate (drawn by the seed), the official 10,000 to test."
     import torch
     from fastai.data.external import fastai_cfg
     from torchvision.datasets import MNIST
@@ -668,7 +668,7 @@ def _smaller(h:int, w:int, most:int=256) -> str:
 def _leak_sentences(c:Checkup, made:bool):
     for held, seen in (('valid', 'train'), ('test', 'train'), ('test', 'valid')):
         n = sum(s.split == held for g in c.leaks if any(s.split == seen for s in g) for s in g)
-        if n: yield f"{_many(n, f'{_split_names[held]} image')} {'is' if n == 1 else 'are'} in the {_split_names[seen]} split too, so the accuracy there flatters; {'remove the copies, which the random split cannot tell from others' if made and held == 'valid' else 'keep each in one of the two'}"
+        if n: yield f"{_many(n, f'{_split_names[held]} image')} {'is' if n == 1 else 'are'} in the {_split_names[seen]} split too, so accuracy on that split is overestimated; {'remove the copies, which the random split cannot tell from others' if made and held == 'valid' else 'keep each in one of the two'}"
 
 def _problems(c:Checkup, made:bool):
     "The sentences for what spoils learning or judging, besides what is wrong with the folders themselves"
@@ -800,8 +800,9 @@ def _table(c:Checkup, most:int=20) -> list:
     rows = [('class', *c.counts), *((printable(k), *(f'{n[k]:,}' for n in c.counts.values())) for k in c.classes[:most])]
     if len(c.classes) > most: rows.append((f'... and {len(c.classes) - most:,} more', *('' for _ in c.counts)))
     rows.append(('in all', *(f'{sum(n.values()):,}' for n in c.counts.values())))
-    wide = max(len(r[0]) for r in rows)
-    return ['  ' + ' '.join((r[0].ljust(wide), *(v.rjust(9) for v in r[1:]))).rstrip() for r in rows]
+    from rich.cells import cell_len # Names may be of letters that are two columns wide
+    wide = max(cell_len(r[0]) for r in rows)
+    return ['  ' + ' '.join((r[0] + ' ' * (wide - cell_len(r[0])), *(v.rjust(9) for v in r[1:]))).rstrip() for r in rows]
 
 def _wrapped(line:str, first:str, later:str) -> list:
     from textwrap import wrap

@@ -69,7 +69,7 @@ rung_shape = dict(
         against=_Maybe(dict(recipe=TEXT, gain_points=NUMBER, interval_points=_points_interval, p=_Maybe(SHARE), words=_better)), lost=[dict(seed=WHOLE, reason=TEXT)])),
     cost=dict(parameters=COUNT, weights_bytes=COUNT, train_seconds=POSITIVE, peak_memory_bytes=_Maybe(COUNT), peak_gpu_memory_bytes=_Maybe(COUNT),
         predict_ms_1=POSITIVE, predict_ms_1000=POSITIVE, multiply_adds=_Maybe(COUNT)),
-    best_epoch=_Maybe(COUNT), history=[dict(epoch=COUNT, train_loss=_Maybe(NUMBER), valid_loss=_Maybe(NUMBER), accuracy=_Maybe(SHARE), seconds=_Maybe(POSITIVE))],
+    threads=_Maybe(SOME), best_epoch=_Maybe(COUNT), history=[dict(epoch=COUNT, train_loss=_Maybe(NUMBER), valid_loss=_Maybe(NUMBER), accuracy=_Maybe(SHARE), seconds=_Maybe(POSITIVE))],
     failures=_Maybe(dict(confusion=[[COUNT]], per_class=[{'class': TEXT, 'precision': _Maybe(SHARE), 'recall': _Maybe(SHARE), 'f1': _Maybe(SHARE), 'images': COUNT}],
         calibration=_Maybe(dict(ece=SHARE, bins=[dict(low=SHARE, high=SHARE, confidence=SHARE, accuracy=SHARE, images=SOME)])),
         worst=[dict(image=COUNT, true=TEXT, predicted=TEXT, probability=_Maybe(SHARE), loss=_Maybe(LOSS))])))
@@ -137,7 +137,7 @@ def _unique(names:list, where:str):
 
 def _check_rung(r:dict, where:str, classes:list, n:int):
     "What has to hold within a fitted rung"
-    _check(r, rung_shape, where)
+    _check({'threads': None} | r, rung_shape, where) # Older files have no such entry
     if r['right'] > n: _wrong(f'{where}.right', f"is {r['right']:,}, but there are {n:,} validation images")
     if (f := r['failures']) is None: return
     k = len(classes)
@@ -515,6 +515,15 @@ def _machine_text(m:dict) -> str:
     memory = f"{bytes_text(m['memory_bytes'])} of memory" if m['memory_bytes'] else ''
     return ', '.join(filter(None, [m['system'], m['processor'], f"{m['cores']} cores" if m['cores'] else '', memory, m['gpu']]))
 
+def _device_text(c:dict) -> str:
+    "The device, and which rungs were trained on how many threads"
+    by_number = {}
+    for r in _fitted(c):
+        if n := r.get('threads'): by_number.setdefault(n, []).append(r['recipe'])
+    counts = {n: f"{n} thread{'s' * (n > 1)}" for n in sorted(by_number)}
+    if len(counts) < 2: return ', '.join([c['device'], *counts.values()])
+    return '; '.join([c['device'], *(f"{text}: {', '.join(by_number[n])}" for n, text in counts.items())])
+
 def _made_text(made:str) -> str:
     m = re.fullmatch(r'(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(:\d\d)?(\.\d+)?(Z|\+00:00)', made)
     return f'{m[1]} {m[2]} UTC' if m else made
@@ -526,7 +535,7 @@ def _made_of(c:dict) -> list:
     classes = ', '.join(c['classes'][:30]) + (f" and {len(c['classes']) - 30:,} more" if len(c['classes']) > 30 else '')
     return [('Images', c['source']), ('How many', ', '.join(f"{n[k]:,} {says}" for k, says in parts.items() if k in n)), ('Size', f"{h} × {w} pixels, {'grey' if ch == 1 else 'colour'}"),
             (f"{len(c['classes'])} classes", classes), ('Fingerprint of the images', c['fingerprint']), ('Seed', str(c['seed'])), ('Made', _made_text(c['made'])),
-            ('Versions', ', '.join(f'{k} {v}' for k, v in c['versions'].items() if v)), ('Machine', _machine_text(c['machine'])), ('Device', c['device'])]
+            ('Versions', ', '.join(f'{k} {v}' for k, v in c['versions'].items() if v)), ('Machine', _machine_text(c['machine'])), ('Device', _device_text(c))]
 
 # %% ../nbs/11_report.ipynb #6bf06235
 def _curve_view(c:dict) -> dict:

@@ -147,8 +147,8 @@ def test_undo_clear_and_examples_work_by_keyboard_a_finger_draws_and_a_narrow_pa
         page.keyboard.press('Space')
         wait(page, lambda: alt(page, ANSWERS) == 'Nothing is drawn yet', 10)
 
-def test_with_mnist_a_3_and_a_7_are_read_while_the_top_rung_is_still_trained(app, found, tmp_path_factory):
-    if not found[1]['mnist']: pytest.skip("mnist is neither in fastai's data folder nor in ../shared/data")
+@pytest.mark.slow
+def test_with_mnist_a_3_and_a_7_are_read_while_the_top_rung_is_still_trained(mnist, app, tmp_path_factory):
     with app.page('drawing', ready='canvas') as page:
         wait(page, lambda: 'learnt from MNIST' in said(page))
         draw(page, example_strokes(3))

@@ -106,7 +106,7 @@ def loud(ini, image_folder, tmp_path, monkeypatch):
 def test_fit_depends_on_its_arguments_alone(loud):
     f = fit('linear', epochs=1, device='cpu')
     assert (len(f.classes), f.seed, f.settings['bs']) == (10, 42, 32)
-    assert get_recipe('linear').resolve({})['epochs'] == 20 and global_settings() == dict(source='digits', seed=42, device='auto')
+    assert get_recipe('linear').resolve({})['epochs'] == 20 and global_settings() == dict(source='digits', seed=42, device='auto', threads='auto')
 
 def test_no_other_function_reads_the_file_either(loud, monkeypatch):
     from fastrecipes import compare as comparing, digits, recipes as module
