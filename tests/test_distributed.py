@@ -144,7 +144,7 @@ def processes_of(launcher) -> dict:
     import psutil
     return {p.environ()['RANK']: p for p in psutil.Process(launcher.pid).children() if 'RANK' in p.environ()}
 
-@pytest.mark.parametrize('killed', ['1', '0'])
+@pytest.mark.parametrize('killed', ['1', pytest.param('0', marks=pytest.mark.slow)])
 def test_a_killed_process_ends_the_other_with_a_line_and_costs_an_epoch(tmp_path, killed):
     run = two('-m', 'fastrecipes', 'fit', 'sgd', '--epochs', '1000000', '--bs', '256', '--out', 'kept', cwd=tmp_path, start=subprocess.Popen)
     try:
@@ -167,6 +167,7 @@ def test_a_killed_process_ends_the_other_with_a_line_and_costs_an_epoch(tmp_path
     assert kept - 1 <= told <= kept + 1
     assert kept in (epochs[-1], epochs[-1] + 1) # The first writes an epoch, and then prints it
 
+@pytest.mark.slow
 def test_a_launcher_that_may_restart_goes_on_by_itself(tmp_path):
     run = subprocess.Popen([*TWO, '--max-restarts', '1', '-m', 'fastrecipes', 'fit', 'sgd', '--epochs', '300', '--bs', '256', '--out', 'kept', '--resume'], cwd=tmp_path, env=ALONE | {'FASTRECIPES_CACHE': os.environ['FASTRECIPES_CACHE']}, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
