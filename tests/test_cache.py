@@ -1,7 +1,7 @@
 "A set is decoded once: the second time it comes from the cache, unless anything has changed, and whatever happens to the cache"
-import json, os, re, subprocess, sys, time, warnings
+import json, os, re, signal, subprocess, sys, time, warnings
 from pathlib import Path
-import numpy as np, pytest, torch
+import numpy as np, pytest, strikes, torch
 from PIL import Image
 from fastrecipes import files as lib
 from fastrecipes.files import cache_dir, cache_entries, clear_cache, image_files
@@ -178,6 +178,34 @@ def test_a_run_that_is_killed_leaves_nothing_that_is_found_and_the_next_goes_on_
     assert made_now(cache) == [] and len(cache_entries()) == 1 and images.fingerprint == fresh(path, monkeypatch, tmp_path)
     assert load(path).fingerprint == images.fingerprint and len(decoded) == 400 - there
 
+STRUCK = """import os, sys, strikes
+from fastrecipes import files as lib
+from fastrecipes.images import load
+put, note, publish, place = lib._Disk.put, lib._Disk.note, lib._publish, sys.argv[2]
+def half_a_row(self, start, rows, k, info):
+    put(self, start, rows[:len(rows) // 2], k, info)
+    strikes.strike()
+def half_a_line(self, k, info):
+    self.journal.write(f'[{k}, {{')
+    self.journal.flush()
+    strikes.strike()
+if place == 'rows': lib._Disk.put = half_a_row
+if place == 'journal': lib._Disk.note = half_a_line
+if place == 'renamed': strikes.in_write(place)
+if place == 'finished': lib._publish = lambda *args: strikes.strike()
+load(sys.argv[1])"""
+
+@pytest.mark.parametrize('place', ['rows', 'journal', 'renamed', 'finished'])
+def test_a_run_that_is_killed_inside_a_write_leaves_nothing_that_is_found_and_the_next_makes_the_entry(image_folder, cache, monkeypatch, tmp_path, place):
+    path = image_folder({'a': 30, 'b': 30})
+    monkeypatch.setenv('PYTHONPATH', str(Path(__file__).parent))
+    with child(STRUCK, path, place) as p:
+        err = p.communicate()[1]
+        assert p.returncode == -signal.SIGKILL, err
+    assert cache_entries() == [] and len(made_now(cache)) == 1
+    assert load(path).fingerprint == fresh(path, monkeypatch, tmp_path) == load(path).fingerprint
+    assert len(cache_entries()) == 1 and made_now(cache) == []
+
 def test_blocks_of_a_killed_run_that_are_damaged_are_decoded_again(image_folder, cache, decoded, monkeypatch, tmp_path):
     path = image_folder({'a': 100, 'b': 100})
     killed(path, cache)
@@ -228,8 +256,14 @@ from fastrecipes import files as lib
 from fastrecipes.images import load
 lib._worth, lib._processors, mine, block = -1, lambda: 3, [], lib._block
 lib._block = lambda files, start, *args: (mine.append(start), block(files, start, *args))[1]
+queues, helped, by_helper = [], [], lib._helped
+def helping(helper, queue, results, job):
+    queues.append(results)
+    by_helper(helper, queue, results, job)
+lib._helped = helping
 def on_done(done, total):
-    if done > 100: time.sleep(.2) # Helpers need a while to begin
+    while done > 100 and not helped and (not queues or queues[0].empty()): time.sleep(.005) # Held until a helper has done a block
+    if done > 100: helped.append(True)
     if done > total / 2 and done > len(mine) * 75: print(len(mine), flush=True); time.sleep(600)
 load(sys.argv[1], on_done=on_done)"""
     path, said = image_folder({'a': 600, 'b': 600}), []

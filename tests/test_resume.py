@@ -1,19 +1,22 @@
-"""Training that is killed at random moments and resumed ends where one that was never stopped does, to the last bit
+"""Training that is killed at known places and resumed ends where one that was never stopped does, to the last bit
 
 For each kind of recipe a helper process (this file, run as a program) imports everything once, and forks a child for each attempt: a
-real process, which its parent ends with a real SIGKILL or SIGINT. FASTRECIPES_KILL_SEED repeats the moments that a run has printed."""
-import json, os, random, signal, sys, time
+real process, which gets a real SIGKILL or SIGINT. It comes inside the write of a checkpoint, or at some call of a Python function in an
+epoch; these calls are drawn with a fixed seed."""
+import json, os, random, signal, sys
 from pathlib import Path
 from types import SimpleNamespace
-import forks, pytest, torch
+import forks, pytest, strikes, torch
 from fastai.callback.core import Callback
 from fastai.callback.tracker import EarlyStoppingCallback, SaveModelCallback
 from conftest import refused
 
-KILLS = 20
-KINDS = {'sgd': ('sgd', dict(epochs=90, clip=1., wd=.01, schedule='one-cycle')), 'logistic': ('logistic', dict(epochs=90, lr=.1, bs=16, dropout=.1)),
-         'learner': ('simple_net', dict(epochs=40)), 'adam': ('mlp', dict(epochs=40, hidden=(32, 16), dropout=.2, patience=25, clip=1.)),
-         'resnet18': ('resnet18', dict(epochs=6, bs=16, best=False))}
+KINDS = {'sgd': ('sgd', dict(epochs=7, clip=1., wd=.01, schedule='one-cycle')), 'logistic': ('logistic', dict(epochs=7, lr=.1, bs=16, dropout=.1)),
+         'learner': ('simple_net', dict(epochs=7)), 'adam': ('mlp', dict(epochs=7, hidden=(32, 16), dropout=.2, patience=6, clip=1.)),
+         'resnet18': ('resnet18', dict(epochs=7, bs=16, best=False))}
+QUICK_KINDS = [k for k in KINDS if k != 'resnet18']
+KILLS = [(0, 'call'), (1, 'half'), (2, 'flushed'), (3, 'renamed'), (4, 'call'), (4, 'call'), (5, 'call'), (6, 'half')] # Epoch and place
+STOPS = [(0, 'call'), (2, 'call'), (3, 'call'), (3, 'call'), (6, 'call')]
 
 
 # The helper
@@ -42,112 +45,116 @@ def train(images, recipe, settings, seed, folder, every=1):
     finally: point.write() # What was not due, after Ctrl-C too
     torch.save(dict(weights=dict(f.model.state_dict()), history=f.history.drop(columns='seconds').to_dict('list'), best_epoch=f.best_epoch), folder/'result')
 
-def child(f, *args):
-    "The id of a new process that does `f`"
+def attempt(f, *args):
+    "Let a child do `f`; how it ended"
     sys.stdout.flush()
-    if pid := os.fork(): return pid
+    if pid := os.fork():
+        status = os.waitpid(pid, 0)[1]
+        return dict(signal=os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, status=os.WEXITSTATUS(status))
     status = 1
-    try: f(*args); status = 0
+    try:
+        f(*args)
+        status = 0
     except KeyboardInterrupt: status = 130
     except BaseException:
         import traceback
         traceback.print_exc()
-    finally: sys.stderr.flush(); os._exit(status)
+    finally:
+        sys.setprofile(None)
+        sys.stderr.flush()
+        os._exit(status)
 
-def attempt(folder, f, *args, delay=None, into_a_write=False, sig=signal.SIGKILL):
-    "Let a child work, and send it `sig` after `delay` seconds (never: None), perhaps not before it writes; how it ended"
-    before, end = (folder/'checkpoint.safetensors').exists(), None if delay is None else time.monotonic() + delay
-    pid, done = child(f, *args), 0
-    mine = folder/f'.checkpoint.safetensors.{pid}'
-    while not done:
-        if end is not None and time.monotonic() >= end and mine.exists() >= into_a_write:
-            os.kill(pid, sig)
-            end = None
-        done, status = os.waitpid(pid, os.WNOHANG)
-        time.sleep(0 if into_a_write else .0005)
-    return dict(signal=os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, status=os.WEXITSTATUS(status), into_a_write=mine.exists(), before=before)
+def struck(at, place, nth, sig, start, *args):
+    "A training that begins with the epoch `start` and gets `sig` in the epoch `at`: at the function call `nth` of that epoch, or inside the write of its checkpoint"
+    from fastrecipes.checkpoint import Checkpoint
+    epoch = [start]
+    calls = strikes.Calls(nth, sig, lambda: epoch[0] == at)
+    offer = Checkpoint.offer
+    def counted(self, e, state):
+        offer(self, e, state)
+        if e == at: strikes.strike(sig) # Of a call after this, or where somebody has swallowed a KeyboardInterrupt
+        epoch[0] = e + 1
+        calls.count = 0
+    Checkpoint.offer = counted
+    if place == 'call': calls.begin()
+    else: strikes.in_write(place, lambda: epoch[0] == at)
+    train(*args)
+
+def counted(folder, *args):
+    "A training that nothing disturbs, and the number of function calls in each epoch"
+    from fastrecipes.checkpoint import Checkpoint
+    calls = strikes.Calls()
+    offer, counts = Checkpoint.offer, []
+    def count(self, e, state):
+        offer(self, e, state)
+        counts.append(calls.count)
+        calls.count = 0
+    Checkpoint.offer = count
+    calls.begin()
+    train(*args)
+    sys.setprofile(None)
+    (folder/'calls').write_text(json.dumps(counts))
 
 def same(a, b):
     if isinstance(a, torch.Tensor): return a.dtype == b.dtype and a.shape == b.shape and torch.equal(a, b)
     return list(a) == list(b) and all(same(a[k], b[k]) for k in a) if isinstance(a, dict) else a == b
 
-def helper(kind, folder, moments, stops, sig):
-    "Stop and resume, training after training, until there were enough stops; what happened as JSON on the last line"
+def helper(kind, folder, sig):
+    "Train once undisturbed and once in pieces; what happened as JSON on the last line"
     import fastrecipes.recipes as recipes
     recipes.predict_ms_per_1000 = lambda *args, **kwargs: 0. # The timing of predictions is no part of training
     torch.set_num_threads(1)
-    flush = os.fsync
-    def slowly(file): flush(file); time.sleep(.003)
-    os.fsync = slowly # So that a write lasts long enough to be hit, on a quick disk and a busy machine too
-    rng, images, log, trainings, seed = random.Random(moments), small(32, '3,7') if kind == 'resnet18' else small(48), [], [], 0
-    (recipe, settings), every = KINDS[kind], 1 if sig == signal.SIGKILL else None # None: not before a minute has gone by
-    def once(name, seed, **more):
-        "Seconds that a training takes which is left alone"
-        (folder/name).mkdir()
-        start = time.monotonic()
-        assert attempt(folder/name, train, images, recipe, settings | more, seed, folder/name, every)['status'] == 0
-        return time.monotonic() - start
-    (folder/'first').mkdir()
-    train(images, recipe, settings | dict(epochs=1), 0, folder/'first') # Here, so that no child imports anything
-    one, three = (min(once(f'{n} epochs {i}', 0, epochs=n) for i in range(1 if kind == 'resnet18' else 3)) for n in (1, 3))
-    epoch = max(three - one, 0) / 2
-    late = 1. # Longer delays, where the machine has become slower than it was when it was measured
-    while len(log) < stops:
-        seed += 1
-        whole, pieces, stopped = folder/f'{seed}-whole', folder/f'{seed}-pieces', 0
-        once(whole.name, seed); pieces.mkdir()
-        while True:
-            when = {} if len(log) == stops else dict(delay=late * rng.uniform(one / 2, one + max(epoch, one / 2)), into_a_write=sig == signal.SIGKILL and rng.random() < .3, sig=sig)
-            end = attempt(pieces, train, images, recipe, settings, seed, pieces, every, **when)
-            late = late * 1.4 if (end['signal'] or end['status']) and not (pieces/'checkpoint.safetensors').exists() else max(late / 1.4, 1.)
-            if end['signal'] == end['status'] == 0: break
-            assert when, end
-            stopped += 1
-            log.append(end)
-        (a, saved), (b, _) = contents(whole), contents(pieces)
-        results = [torch.load(f/'result', weights_only=True) for f in (whole, pieces)]
-        trainings.append(dict(seed=seed, stopped=stopped, saved=saved, given_back={k: same(*(r[k] for r in results)) for k in results[0]},
-                              parts={k: a[k] == b[k] for k in a}, left=sorted(f.name for f in pieces.iterdir())))
-        for f in (*whole.iterdir(), *pieces.iterdir()): f.unlink()
-    print(json.dumps(dict(log=log, trainings=trainings, seconds=(one, epoch))))
+    images = small(32, '3,7') if kind == 'resnet18' else small(48)
+    recipe, settings = KINDS[kind]
+    every = 1 if sig == signal.SIGKILL else None # None: not before a minute has gone by
+    first, whole, pieces = (folder/name for name in ('first', 'whole', 'pieces'))
+    for f in (first, whole, pieces): f.mkdir()
+    train(images, recipe, settings | dict(epochs=1), 0, first) # Here, so that no child imports anything
+    assert attempt(counted, folder, images, recipe, settings, 1, whole, every)['status'] == 0
+    calls, rng, log, saved = json.loads((folder/'calls').read_text()), random.Random(0), [], None
+    for at, place in KILLS if sig == signal.SIGKILL else STOPS:
+        start = 0 if saved is None else saved + 1
+        end = attempt(struck, at, place, rng.randrange(1, calls[at]), sig, start, images, recipe, settings, 1, pieces, every)
+        saved = contents(pieces)[1] if (pieces/'checkpoint.safetensors').exists() else None
+        log.append(end | dict(at=at, place=place, saved=saved))
+    assert attempt(train, images, recipe, settings, 1, pieces, every)['status'] == 0
+    a, b = contents(whole)[0], contents(pieces)[0]
+    results = [torch.load(f/'result', weights_only=True) for f in (whole, pieces)]
+    print(json.dumps(dict(log=log, given_back={k: same(*(r[k] for r in results)) for k in results[0]}, parts={k: a[k] == b[k] for k in a}, left=sorted(f.name for f in pieces.iterdir()))))
 
-if __name__ == '__main__': helper(sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:]))
+if __name__ == '__main__': helper(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
 
 
 # The tests
 
 needs_fork = pytest.mark.skipif(not hasattr(os, 'fork'), reason='processes are forked, which this system cannot')
 
-def stopped_and_resumed(kind, folder, stops, sig):
-    "How each attempt ended, when all trainings came out as if never stopped"
-    moments = os.environ.get('FASTRECIPES_KILL_SEED') or str(random.SystemRandom().randrange(2**32))
-    print(f'{kind}: FASTRECIPES_KILL_SEED={moments}')
-    run = forks.run([sys.executable, __file__, kind, folder, moments, str(stops), str(int(sig))], cwd=folder, env=os.environ | {'OMP_NUM_THREADS': '1'},
-                         capture_output=True, text=True, timeout=600)
+def stopped_and_resumed(kind, folder, sig):
+    "How each attempt ended, when the training came out as if never stopped"
+    run = forks.run([sys.executable, __file__, kind, folder, str(int(sig))], cwd=folder, env=os.environ | {'OMP_NUM_THREADS': '1'}, capture_output=True, text=True, timeout=600)
     assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-4000:]
     said = json.loads(run.stdout.splitlines()[-1])
-    log, trainings = said['log'], said['trainings']
-    print([(t['stopped'], t['saved']) for t in trainings], sum(k['before'] for k in log), sum(k['into_a_write'] for k in log), said['seconds'])
     parts = {'model', 'random', 'rows', 'counters', 'steps'} if kind in ('sgd', 'logistic') else {'model', 'random', 'opt', 'callbacks', 'recorder', 'epoch', 'train_iter'}
-    for t in trainings:
-        assert set(t['parts']) == parts and all(t['parts'].values()), t
-        assert all(t['given_back'].values()) and t['left'] == ['checkpoint.safetensors', 'result'], t
-    assert len(log) == stops and sum(k['before'] for k in log) >= stops // 3, 'a fair number go on from a checkpoint'
-    return log
+    assert set(said['parts']) == parts and all(said['parts'].values()), said
+    assert all(said['given_back'].values()) and said['left'] == ['checkpoint.safetensors', 'result'], said
+    for k in said['log']:
+        before, after = k['at'] - 1 if k['at'] else None, k['at']
+        assert k['saved'] in {'call': (before, after), 'half': (before,), 'flushed': (before,), 'renamed': (after,)}[k['place']], k # A call may be one at the end of the epoch
+    return said['log']
 
 @pytest.mark.slow
 @needs_fork
-@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('kind', [*QUICK_KINDS, pytest.param('resnet18', marks=pytest.mark.slow)])
 def test_a_training_killed_again_and_again_ends_as_if_it_had_never_been(kind, tmp_path):
-    log = stopped_and_resumed(kind, tmp_path, KILLS, signal.SIGKILL)
-    assert {k['signal'] for k in log} == {signal.SIGKILL} and sum(k['into_a_write'] for k in log) >= 1, 'some were killed while they wrote'
+    log = stopped_and_resumed(kind, tmp_path, signal.SIGKILL)
+    assert [k['signal'] for k in log] == [signal.SIGKILL] * len(KILLS)
 
 @pytest.mark.slow
 @needs_fork
-@pytest.mark.parametrize('kind', [k for k in KINDS if k != 'resnet18'])
-def test_ctrl_c_at_any_moment_leaves_the_last_full_epoch_to_be_written_and_gone_on_from(kind, tmp_path):
+@pytest.mark.parametrize('kind', QUICK_KINDS)
+def test_ctrl_c_at_any_call_leaves_the_last_full_epoch_to_be_written_and_gone_on_from(kind, tmp_path):
     "KeyboardInterrupt is raised wherever Python is; nothing was due to be written before"
-    assert {k['status'] for k in stopped_and_resumed(kind, tmp_path, 10, signal.SIGINT)} == {130}
+    assert [k['status'] for k in stopped_and_resumed(kind, tmp_path, signal.SIGINT)] == [130] * len(STOPS)
 
 
 # In this process

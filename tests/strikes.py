@@ -1,0 +1,40 @@
+"""A process that ends itself at a place that is known beforehand: inside a write, or at a call of a function
+
+It sends itself a real SIGKILL, or another signal. No moment is drawn and no clock is read, so the same test stops at the same place on
+every machine."""
+import os, signal, sys
+
+PLACES = 'half', 'flushed', 'renamed'
+
+
+def strike(sig=signal.SIGKILL): os.kill(os.getpid(), sig)
+
+def in_write(place, when=lambda: True):
+    """Let the first file that is written while `when()` end this process: when half of it is there, when all of it is on the disk under its temporary
+    name, or when it has just been given its own name"""
+    assert place in PLACES
+    flush, replace = os.fsync, os.replace
+    def fsync(file):
+        if place == 'half' and when():
+            os.ftruncate(file, os.fstat(file).st_size // 2)
+            strike()
+        flush(file)
+        if place == 'flushed' and when(): strike()
+    def renamed(*args, **kwargs):
+        replace(*args, **kwargs)
+        if place == 'renamed' and when(): strike()
+    os.fsync = fsync
+    os.replace = renamed
+
+class Calls:
+    "Counts the calls of Python functions, and sends `sig` at number `nth` of those while `when()`"
+    def __init__(self, nth=None, sig=signal.SIGKILL, when=lambda: True):
+        self.nth = nth
+        self.sig = sig
+        self.when = when
+        self.count = 0
+    def __call__(self, frame, event, arg):
+        if event != 'call': return
+        self.count += 1
+        if self.count == self.nth and self.when(): strike(self.sig)
+    def begin(self): sys.setprofile(self)
