@@ -240,7 +240,7 @@ def test_a_rung_that_failed_is_told_in_text_picture_json_and_files(hurt, tmp_pat
     assert [t.get_text() for t in hurt.plot().axes[0].texts].count('failed') == 2
     rung = strict(hurt)['rungs'][1]
     assert rung['status'] == 'failed' and rung['settings']['lr'] == 9e37 and rung['history'] == []
-    assert {k for k, v in rung.items() if v is None} == {'accuracy', 'interval', 'right', 'loss', 'test_accuracy', 'test_interval', 'against', 'repeats', 'cost', 'best_epoch', 'failures'}
+    assert {k for k, v in rung.items() if v is None} == {'accuracy', 'interval', 'right', 'loss', 'test_accuracy', 'test_interval', 'against', 'repeats', 'cost', 'threads', 'best_epoch', 'failures'}
     hurt.save(tmp_path)
     t = pd.read_csv(tmp_path/'comparison.csv')
     assert t.reason[1] == hurt.rungs[1].reason and np.isnan(t.accuracy[1]) and len(re.findall(r'<td[^>]*>failed</td>', hurt._repr_html_())) == 2 and all(escape(r.reason) in hurt._repr_html_() for r in hurt.rungs[1:3])
@@ -377,7 +377,7 @@ def test_a_rung_that_failed_has_no_curve_and_a_point_that_fails_takes_nothing_wi
 # As JSON
 
 KEYS = ['schema_version', 'source', 'classes', 'shape', 'fingerprint', 'images', 'notes', 'majority', 'seed', 'device', 'command', 'made', 'versions', 'machine', 'test_asked', 'rungs', 'pairs', 'shared', 'pictures', 'curve', 'verdict']
-RUNG = ['recipe', 'about', 'status', 'reason', 'cure', 'settings', 'accuracy', 'interval', 'right', 'loss', 'test_accuracy', 'test_interval', 'against', 'repeats', 'cost', 'best_epoch', 'history', 'failures']
+RUNG = ['recipe', 'about', 'status', 'reason', 'cure', 'settings', 'accuracy', 'interval', 'right', 'loss', 'test_accuracy', 'test_interval', 'against', 'repeats', 'cost', 'threads', 'best_epoch', 'history', 'failures']
 
 def test_the_json_is_strict_and_complete(three, hurt):
     d = strict(three)
