@@ -203,7 +203,6 @@ for epoch, place in enumerate([p for p in strikes.PLACES for _ in range(2)]): # 
     if epoch == 0: Checkpoint(folder, every=1).offer(100, state(100))
 print(os.listdir(folder) == ['checkpoint.safetensors'])"""
 
-@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='processes are forked, which this system cannot')
 def test_a_process_killed_while_it_writes_leaves_the_old_checkpoint_or_the_new_one_whole(tmp_path):
     env = os.environ | {'PYTHONPATH': os.path.dirname(__file__)}

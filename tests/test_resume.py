@@ -142,7 +142,6 @@ def stopped_and_resumed(kind, folder, sig):
         assert k['saved'] in {'call': (before, after), 'half': (before,), 'flushed': (before,), 'renamed': (after,)}[k['place']], k # A call may be one at the end of the epoch
     return said['log']
 
-@pytest.mark.slow
 @needs_fork
 @pytest.mark.parametrize('kind', [*QUICK_KINDS, pytest.param('resnet18', marks=pytest.mark.slow)])
 def test_a_training_killed_again_and_again_ends_as_if_it_had_never_been(kind, tmp_path):
