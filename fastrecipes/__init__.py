@@ -1,9 +1,5 @@
 """What does each step of deep learning buy me? A ladder of image classifiers, compared on your own images
 
-An average image can tell a 3 from a 7. So can eleven million parameters. Which do *your* images need, and what would
-the next step up cost? fastrecipes climbs a ladder of image classifiers on one set of images, judges every rung by the
-same validation images, and answers with a table that says what is luck and what is not, a page to send to a colleague, and models to use.
-
 Modules:
 
 - `fastrecipes.all`: The public names, for notebooks: `from fastrecipes.all import *`
@@ -30,6 +26,7 @@ Modules:
 - `fastrecipes.precision`: Numbers of half the length and a memory order that convolutions like, where the device gains by them
 - `fastrecipes.recipes`: A recipe turns an image set into a fitted model; the ladder is the recipes in order, simplest first
 - `fastrecipes.report`: A comparison as one page that stands for itself: verdict first, then every figure that it rests on, and how to make it again
+- `fastrecipes.screen`: What a terminal shows: one table that grows, a few short paragraphs, and the same as plain text where there is no terminal
 - `fastrecipes.sgd`: Stochastic gradient descent by hand: seven small functions that train a classifier, and the proof that `Learner` does the same
 - `fastrecipes.similarity`: The baseline that needs no learning: which average image is this one closest to?
 - `fastrecipes.store`: Keep a fitted model in a folder, get the same model back, and let it speak about images that it has never seen
@@ -38,3 +35,8 @@ Modules:
 - `fastrecipes.verdict`: Which rung to stop at, what the next one would buy and cost, and what would make the picture clearer: in words, by rules"""
 
 __version__ = "0.1.0"
+
+import warnings as _warnings
+
+# fastai calls `torch.jit.script` as it is imported. PyTorch warns whoever imports it, and nobody but fastai can act on it
+_warnings.filterwarnings('ignore', message='`torch.jit.script` is', category=FutureWarning, module=r'torch\.jit\._script')

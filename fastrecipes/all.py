@@ -1,8 +1,9 @@
 """The public names, for notebooks: `from fastrecipes.all import *`
 
-Three modules stay modules, since their functions share a name with others: `nets.mlp(...)` builds the model that the recipe
-`mlp` trains, `store.load(...)` reads a model and `load(...)` images, and `logistic.fit` is the lesson's beside `fit` for recipes
-(there `logistic` alone is the recipe, so import that module by its full name)."""
+It can stand beside `from fastai.vision.all import *`, before it or after it: no name of the one means something else in the other. So recipes
+are fitted by name, `fit('resnet18', ...)` or `recipes['resnet18'](...)`, and the lessons' `mae`, `mse` and `sigmoid` are imported from their modules
+(`from fastrecipes.descent import mae`). Two modules stay modules, since their functions share a name with others: `nets.mlp(...)` builds
+the model that the recipe `mlp` trains, and `store.load(...)` reads a model and `load(...)` images."""
 from . import nets, store
 from .backprop import *
 from .chance import mcnemar, over_seeds, paired_difference, seeds_difference, wilson
@@ -24,3 +25,6 @@ from .similarity import *
 from .track import TensorBoard
 from .training import *
 from .verdict import plot_cost
+
+del mae, mse, sigmoid # fastai has others of these names
+del similarity, sgd, linear, simple_net, mlp, convnet, resnet18, logistic # The recipes

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import product
 import numpy as np, pandas as pd, torch, torch.nn.functional as F
+from matplotlib.figure import Figure
 from torch import nn
 from .images import BLUE, GREY, InputError, ORANGE, new_figure
 
@@ -212,8 +213,8 @@ def _loss_line(fwd, bwd) -> str:
 def draw_network(
     fwd:Forward, # Of one example; weights are written where no lines cross, biases where no layer has more than 3 units
     bwd:Backward|None=None, # Of the same; None: without gradients
-    fig:'matplotlib.figure.Figure|None'=None, # To draw into, instead of a new one; what was on it is removed
-) -> 'matplotlib.figure.Figure':
+    fig:Figure|None=None, # To draw into, instead of a new one; what was on it is removed
+) -> Figure:
     "A network with its values (blue) and gradients (brown); raises `InputError` for more than one example, or more than 8 units in a layer"
     from matplotlib.collections import PatchCollection
     _check_shown(fwd, bwd)
@@ -443,7 +444,7 @@ def plot_gradient_norms(
     what:str='gradient', # Column to draw: 'gradient', 'signal' or 'activation'
     columns:int=3, # Panels in a row
     share:bool=True, # One scale for all panels
-) -> 'matplotlib.figure.Figure':
+) -> Figure:
     "Norms by layer on a logarithmic scale, a panel for each entry; a label, of which there may be five, has the same line in all of them"
     labels = list(dict.fromkeys(label for lines in panels.values() for label in lines))
     if what not in _whats: raise InputError(f"what={what!r} is not known; there are {', '.join(_whats)}")

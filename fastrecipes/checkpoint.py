@@ -91,7 +91,7 @@ def set_random_states(
 # %% ../nbs/07_checkpoint.ipynb #bca384e9
 class Checkpoint:
     "The state of a training in a file, written as it goes, to go on from; raises `InputError` where the file is damaged or of another run"
-    file_name, format = 'checkpoint.safetensors', 'fastrecipes checkpoint 1'
+    file_name, format = 'checkpoint.safetensors', 'fastrecipes checkpoint 2'
     def __init__(self,
         folder:str|Path, # Gets the file; made where needed
         every:int|None=None, # Epochs between two; None: when a minute has gone by since the last
@@ -102,7 +102,7 @@ class Checkpoint:
         self.saved, self._held, self._last = None, None, time.monotonic()
 
     def begin(self,
-        **run # What the checkpoint belongs to: recipe, settings, seed, ...
+        **run # What the checkpoint belongs to: recipe, settings, seed, ...; what is None is taken over from the file
     ):
         "Training of `run` begins now"
         self.run, self.saved, self._held, self._last = json.loads(json.dumps(run)), None, None, time.monotonic()
@@ -146,7 +146,11 @@ class Checkpoint:
         if not (self.resume and self.path.exists()): return None
         header, tensors = self._read()
         for name, wanted in self.run.items():
-            if (has := header['run'].get(name)) == wanted: continue
+            has = header['run'].get(name)
+            if has == wanted: continue
+            if wanted is None:
+                self.run[name] = has
+                continue
             if isinstance(has, dict) and isinstance(wanted, dict): name, has, wanted = next((k, has.get(k), wanted.get(k)) for k in wanted | has if has.get(k) != wanted.get(k))
             raise InputError(f"{self.path}: is of a run with {name} {_short(has)}, not {_short(wanted)}; resume with the same, or choose another folder")
         self.saved = header['epoch']

@@ -19,6 +19,7 @@ from io import BytesIO
 from math import log10
 from weakref import WeakSet
 import ipywidgets as w, numpy as np
+from matplotlib.figure import Figure
 from ipywidgets.widgets.widget import CallbackDispatcher
 from traitlets import Unicode
 from .files import no_such
@@ -44,7 +45,7 @@ def still(
     width:float, # Inches
     height:float, # Inches
     **values
-) -> 'matplotlib.figure.Figure':
+) -> Figure:
     "What a `Picture` shows, as a figure for the page"
     return _draw(new_figure(width, height), draw, values)
 

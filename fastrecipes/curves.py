@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
-import numpy as np
+import numpy as np, torch
+from matplotlib.figure import Figure
 from .chance import paired_difference, wilson
-from .files import InputError, explained, is_memory, printable
+from .files import InputError, explained, is_memory, printable, without_paths
 from .images import BLUE, GREEN, GREY, ImageSet, ORANGE, load, new_figure
-from .recipes import Fitted, fit, get_recipe, ladder, recipes
+from .recipes import Fitted, Sections, fit, get_recipe, global_settings, ladder, recipes
 
 # %% ../nbs/09_curves.ipynb #9798ff8d
 def _check_fraction(fraction) -> float:
@@ -73,7 +74,7 @@ def _point(fraction:float, n:int, fitted:Fitted) -> dict:
                 train_seconds=float(fitted.seconds), status='fitted', reason=None, right=_pack(right))
 
 def _failed(fraction:float, n:int, reason:str) -> dict:
-    return dict(fraction=fraction, images=n, accuracy=None, interval=None, train_seconds=None, status='failed', reason=printable(' '.join(reason.split())))
+    return dict(fraction=fraction, images=n, accuracy=None, interval=None, train_seconds=None, status='failed', reason=printable(without_paths(' '.join(reason.split()))))
 
 def _lost(fitted:Fitted):
     "Raise `InputError` where the scores are no numbers any more"
@@ -181,12 +182,12 @@ def _check_whole(whole:Mapping, images:ImageSet, seed:int, asked:dict):
 
 # %% ../nbs/09_curves.ipynb #5946fa87
 def learning_curve(
-    images:ImageSet|str|Path, # An image set, or what `images.load` takes
+    images:ImageSet|str|Path|None=None, # An image set, or what `images.load` takes; None: as `settings` say, else the digits
     names:str|Iterable[str]|None=None, # Recipes (or one string with commas between), in the order of the ladder; None: its rungs
     fractions:Iterable[float]=FRACTIONS, # Of the training images, each above 0 and up to 1
-    seed:int=42, # Of every fit, and of the choice of the images
-    device:'str|torch.device|None'=None, # As for `compare`
-    settings:dict|None=None, # Recipe name to its settings
+    seed:int|None=None, # Of every fit, and of the choice of the images; None: as `settings` say, else 42
+    device:str|torch.device|None=None, # As for `compare`
+    settings:Mapping|None=None, # Section to {name: value}: see `fit`
     cbs:Iterable=(), # fastai callbacks for the recipes that go through `Learner`
     whole:Mapping[str, Fitted]|None=None, # Rungs that are fitted to all of the images already
     done:MutableMapping|None=None, # Points that are there already, by `point_key`; new ones are put into it
@@ -194,11 +195,15 @@ def learning_curve(
     on_point:Callable|None=None, # Called with (number, count, recipe, training images) before each point
     on_fitted:Callable|None=None, # Called with each `Fitted` that is fitted for the curve
     on_epoch:Callable|None=None, # Called after each epoch with its row, a dict
+    threads:int|str|None=None, # As for `compare`
 ) -> dict: # fractions, seed, and for each rung its points and whether more data is likely to help; plain values
     "Accuracy of each recipe on the same validation images after learning from growing parts of the training images"
     if isinstance(names, str): names = [n.strip() for n in names.split(',') if n.strip()]
     wanted = ladder() if names is None else [get_recipe(n).name for n in names]
-    asked = {n: get_recipe(n).resolve((settings or {}).get(n, {})) for n in recipes if n in wanted}
+    sections = Sections.of(settings)
+    shared = global_settings(sections, source=images, seed=seed, device=device)
+    images, seed, device = (shared[n] for n in ('source', 'seed', 'device'))
+    asked = {n: get_recipe(n).resolve({}, sections) for n in recipes if n in wanted}
     if not asked: raise InputError(f"no recipe for a learning curve; there are {', '.join(recipes)}")
     images = load(images, seed=seed)
     sizes, whole, done = part_sizes(images, fractions), whole or {}, {} if done is None else done
@@ -212,7 +217,7 @@ def learning_curve(
         if point is None and only_done: continue
         if point is None:
             try:
-                fitted = fit(name, nested_subset(images, f, seed), seed=seed, device=device, on_epoch=on_epoch, cbs=cbs, **asked[name])
+                fitted = fit(name, nested_subset(images, f, seed), seed=seed, device=device, threads=threads, on_epoch=on_epoch, cbs=cbs, **asked[name])
                 _lost(fitted)
                 point = _point(f, k, fitted)
             except Exception as e:
@@ -270,7 +275,7 @@ def _curve_labels(ax, rungs:list, total:int, aside:Callable):
 
 def plot_curve(
     curve:dict, # Of `learning_curve`
-) -> 'matplotlib.figure.Figure':
+) -> Figure:
     "Accuracy against the number of training images, with 95% intervals; a cross at the foot for a point that failed"
     rungs = list(enumerate(curve['rungs']))
     drawn = [(i, r) for i, r in rungs if any(p['status'] == 'fitted' for p in r['points'])]

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 import numpy as np, pandas as pd, torch, torch.nn.functional as F
+from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
 from .files import InputError
 from .images import BLUE, GREEN, GREY, ORANGE, new_figure
 
@@ -28,7 +30,7 @@ def pixel_table(
     image:torch.Tensor, # (h, w) or (1, h, w)
     rows:slice=slice(None), # Which rows to show
     cols:slice=slice(None), # Which columns
-) -> 'pd.io.formats.style.Styler': # What a notebook shows as a table
+) -> Styler: # What a notebook shows as a table
     "A grey image as a table of its numbers, the cells shaded by them (fast.ai chapter 4)"
     image = torch.as_tensor(image)
     if image.ndim == 3 and image.shape[0] == 1: image = image[0]
@@ -55,7 +57,7 @@ def plot_function(
     ylim:tuple|None=None, # Lowest and highest y; of what is drawn if not given
     points:tuple|None=None, # (x, y) to draw as dots
     fig=None, # A figure to draw into; a new one if not given
-) -> 'matplotlib.figure.Figure':
+) -> Figure:
     "The curve of `f`, and points if there are some (after fast.ai lesson 3)"
     fig = fig or new_figure(4.2, 2.6)
     ax = fig.subplots()
@@ -190,7 +192,7 @@ def plot_losses(
     log:bool=False, # Logarithmic losses
     ylim:tuple|None=None,
     fig=None, # A figure to draw into; a new one if not given
-) -> 'matplotlib.figure.Figure':
+) -> Figure:
     "The losses of several descents by step"
     fig = fig or new_figure(5.2, 2.6)
     ax = fig.subplots()
@@ -246,7 +248,7 @@ def show_preds(
     preds:dict, # Title to predictions of that shape; a picture each
     xlabel:str='x', ylabel:str='y',
     fig=None, # A figure to draw into; a new one if not given
-) -> 'matplotlib.figure.Figure':
+) -> Figure:
     "Predictions over the points that they should hit, side by side (after fast.ai chapter 4)"
     fig = fig or new_figure(2.2 * len(preds) + .3, 2.3)
     for ax, (title, p) in zip(fig.subplots(1, len(preds), sharey=True, squeeze=False)[0], preds.items()):
@@ -296,7 +298,7 @@ def plot_surface(
     path:pd.DataFrame|None=None, # Of `descend`; its columns after `step` that `surface.names` names, else the first two
     title:str|None=None,
     fig=None, # A figure to draw into; a new one if not given
-) -> 'matplotlib.figure.Figure':
+) -> Figure:
     "The loss as a map, darker being lower, with the path of a descent and the lowest point"
     fig = fig or new_figure(4.6, 3.6)
     ax = fig.subplots()

@@ -15,7 +15,7 @@ __all__ = ['bends', 'LiveTraining', 'draw_curves', 'draw_units', 'some_of_train'
 # %% ../nbs/12_digits.ipynb #1c640f9f
 import asyncio, json, math, os, subprocess, sys, time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -27,9 +27,10 @@ from torch import nn
 from traitlets import Bytes, Float, Int, List, Unicode
 from . import __version__
 from .controls import BLUE, GREY, ORANGE, Picture, Runner, button, choice, errors_of, muted, panel, row, slider, tick, watch
+from .cost import on_threads
 from .files import InputError, check_out, clear_models, discard_model, explained, model_entries, models_dir, no_such
 from .images import ImageSet, Split, load, stratified_split
-from .recipes import Classifier, get_recipe, ladder
+from .recipes import Classifier, Sections, get_recipe, global_settings, ladder
 
 # %% ../nbs/12_digits.ipynb #e28a86f6
 bends = {'relu': nn.ReLU, 'leaky_relu': nn.LeakyReLU, 'tanh': nn.Tanh, 'sigmoid': nn.Sigmoid, 'none': nn.Identity} # What may follow a hidden layer
@@ -70,7 +71,7 @@ class LiveTraining:
         with self._own_random(): self.model = simple_net(math.prod(images.shape), n_outputs(len(images.classes)), s['hidden'], dropout=.5) # With a dropout layer, whatever its share
         self.model[2], self.model[3].p = bends[activation](), s['dropout']
         self.opt, self.watch = TunedOptim(self.model.parameters(), s['lr'], s['wd']), Patience(s['patience'])
-        self._end_epoch()
+        with on_threads(1): self._end_epoch()
 
     @contextmanager
     def _own_random(self):
@@ -100,7 +101,7 @@ class LiveTraining:
         n:int=1, # Batches
     ) -> int: # Batches trained: fewer where training has finished
         "Train `n` batches"
-        with self._own_random(), torch.enable_grad():
+        with self._own_random(), torch.enable_grad(), on_threads(1): # Small steps, many times smaller than `cost.LARGE_STEP`
             for i in range(n):
                 if self.finished: return i
                 self._batch()
@@ -567,13 +568,15 @@ class Rungs:
     def __init__(self,
         source:str|None=None, # See `drawing_set`
         names:Iterable[str]|None=None, # None: the ladder
-        settings:dict|None=None, # Recipe name to its settings; what is not there is as settings.ini and the recipe say
-        seed:int=42,
+        settings:Mapping|None=None, # Section to {name: value}: see `fit`; the source and the device there play no part
+        seed:int|None=None, # None: as `settings` say, else 42
         n:int=12_000, # See `drawing_set`
     ):
-        self.source, self.seed, self.n = source or drawing_source(), seed, n
+        sections = Sections.of(settings)
+        self.source, self.n = source or drawing_source(), n
+        self.seed = global_settings(sections, source=self.source, seed=seed)['seed']
         if self.source not in _likes: raise no_such('source of drawings', self.source, _likes)
-        self.settings = {name: get_recipe(name).resolve((settings or {}).get(name, {})) for name in (names or ladder())}
+        self.settings = {name: get_recipe(name).resolve({}, sections) for name in (names or ladder())}
         self.models, self.state, self.news = {}, dict.fromkeys(self.settings, 'waiting'), deque()
         self.folder, self.images, self.process, self.stopped, self.mended = models_dir(), None, None, False, set()
         try: check_out(self.folder)
@@ -956,7 +959,7 @@ class DrawingExplorer:
 def explore_drawing(
     source:str|None=None, # 'mnist' or 'digits', which need no network; None: MNIST where it has been fetched before
     names:Iterable[str]|None=None, # Recipes; None: the ladder
-    settings:dict|None=None, # Recipe name to its settings
+    settings:Mapping|None=None, # Section to {name: value}: see `fit`
     **kwargs # For `Rungs`
 ) -> w.Widget:
     "Explorer: draw a digit, and hear what every rung of the ladder says about it"

@@ -19,6 +19,7 @@ from itertools import cycle
 from textwrap import wrap
 import numpy as np, pandas as pd, torch
 from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 from PIL import Image
@@ -174,7 +175,7 @@ def plot_confusion(
     failures:dict, # See `failures_of`
     classes:Iterable[str],
     title:str|None=None,
-) -> 'matplotlib.figure.Figure':
+) -> Figure:
     "The confusion matrix: a row a true class, shaded by its share of the row, blue where the answer is right and orange where it is wrong; counts in the cells up to 20 classes"
     counts, classes = np.array(failures['confusion']), list(classes)
     k, on_diagonal = len(counts), np.eye(len(counts), dtype=bool)
@@ -208,7 +209,7 @@ def _interval(b:dict) -> tuple: # Low and high
 def plot_calibration(
     calibrations:dict[str, dict|None], # Rung to its `calibration`; rungs without one are named and not drawn
     title:str|None=None,
-) -> 'matplotlib.figure.Figure':
+) -> Figure:
     "Reliability curves (share right against confidence, with 95% Wilson intervals) beside the diagonal, and below them where the confidences lie; bins of few images are hollow and not joined"
     drawn, without = {n: c for n, c in calibrations.items() if c}, [shortened(n) for n, c in calibrations.items() if not c]
     fig = new_figure(6, 5)
@@ -354,7 +355,7 @@ def plot_images(
     entries:Iterable[dict], # Of `worst` or of `images` of `shared_failures`
     pictures:dict, # See `pictures_of`
     columns:int=6,
-) -> 'matplotlib.figure.Figure':
+) -> Figure:
     "A gallery: each image with what is true, what was said, and how sure the rung was"
     entries = list(entries)
     fig = new_figure(7, 1.55 * max(1, -(-len(entries) // columns)))

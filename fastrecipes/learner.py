@@ -14,6 +14,7 @@ import torch
 from fastai.callback.core import event
 from fastai.learner import AvgLoss, AvgMetric, AvgSmoothLoss, Learner, Recorder
 from fastai.optimizer import OptimWrapper
+import fastai.callback.fp16, fastai.callback.progress, fastai.callback.schedule # They give a Learner `to_fp16`, `no_bar`, `fit_one_cycle`, `lr_find`, ...
 
 # %% ../nbs/06_learner.ipynb #cbba7c50
 def _add(meter, value:torch.Tensor, learn:Learner):

@@ -8,22 +8,26 @@ compared fairly. Here is the machinery, which is small, and then the recipes: th
 
 # %% auto #0
 __all__ = ['Count', 'Whole', 'Rate', 'Amount', 'Share', 'Widths', 'Switch', 'GLOBAL', 'recipes', 'Three', 'Kind', 'Setting',
-           'as_text', 'settings_of', 'training_settings', 'find_settings', 'read_settings', 'global_settings',
-           'settings_text', 'launched_alone', 'Run', 'predict_scores', 'predict_ms_per_1000', 'Classifier', 'Judged',
-           'Fitted', 'Recipe', 'recipe', 'ladder', 'get_recipe', 'Parts', 'similarity', 'squared_length', 'auto_lr',
-           'sgd', 'linear', 'simple_net', 'mlp', 'convnet', 'resnet18', 'logistic', 'fit']
+           'as_text', 'settings_of', 'training_settings', 'find_settings', 'Sections', 'read_settings',
+           'global_settings', 'settings_text', 'launched_alone', 'Run', 'predict_scores', 'predict_ms_per_1000',
+           'Classifier', 'Judged', 'Fitted', 'Recipe', 'recipe', 'ladder', 'get_recipe', 'Parts', 'similarity',
+           'squared_length', 'auto_lr', 'sgd', 'linear', 'simple_net', 'mlp', 'convnet', 'resnet18', 'logistic', 'fit']
 
 # %% ../nbs/08_recipes.ipynb #de66aa6c
 import inspect, math, os, re, time, warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from configparser import ConfigParser, Error as ConfigError
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
-from .cost import Cost, keep_memory, load_optimisers, multiply_adds, peak_memory, predict_ms, weights_bytes
-from .images import ImageSet, InputError, load, no_such
+from typing import Annotated, Any, Literal, NamedTuple, TYPE_CHECKING, get_args, get_origin
+from .cost import Cost, choose_threads, choosing_threads, keep_memory, load_optimisers, multiply_adds, peak_memory, pick_threads, predict_ms, weights_bytes
+from .files import lazy_module
+from .images import ImageSet, InputError, find_source, load, no_such
+if TYPE_CHECKING: import fastai.learner, fastrecipes.checkpoint, pandas, torch
+else: fastai, fastrecipes, pandas, torch = map(lazy_module, ('fastai', 'fastrecipes', 'pandas', 'torch'))
 
 # %% ../nbs/08_recipes.ipynb #c1fa8216
 class Kind(NamedTuple):
@@ -135,31 +139,43 @@ def settings_of(
     about, own = _docments(f), {n: p for n, p in inspect.signature(f, eval_str=True).parameters.items() if p.kind is p.KEYWORD_ONLY and n not in but}
     for n, p in own.items():
         if p.default is p.empty: raise TypeError(f"{f.__name__}: the setting {n!r} needs a default")
-        if n in ('images', 'seed', 'device', 'on_epoch', 'cbs', 'test', 'checkpoint'): raise TypeError(f"{f.__name__}: no setting can be called {n!r}, which every recipe takes")
+        if n in ('images', 'seed', 'device', 'threads', 'on_epoch', 'cbs', 'test', 'checkpoint', 'settings'): raise TypeError(f"{f.__name__}: no setting can be called {n!r}, which every recipe takes")
     return {n: Setting(n, _kind(p.annotation), p.default, about.get(n) or '') for n, p in own.items()}
 
 # %% ../nbs/08_recipes.ipynb #eafc8111
 def training_settings(*,
     epochs:Count=10, # Passes over the training images
     lr:Rate=None, # Learning rate, with one-cycle the highest
-    bs:Count=None, # Images a batch; auto: 256, or fewer for a small set (about 48 steps an epoch)
-    schedule:Literal['constant', 'one-cycle']='constant', # Course of the learning rate
-    patience:Whole=0, # Stop after so many epochs without progress; 0: never
+    bs:Count=None, # Batch size; auto: 256, fewer for a small set (about 48 steps per epoch)
+    schedule:Literal['constant', 'one-cycle']='constant', # Learning-rate schedule
+    patience:Whole=0, # Stop after so many epochs without progress, with one-cycle counted from the peak of the learning rate; 0: never
     patience_counts:Literal['since-best', 'increases']='since-best', # Without progress: since the lowest validation loss, or increases of it in a row
     best:Switch=True, # Keep the weights of the epoch with the lowest validation loss, not of the last
-    dropout:Share=0., # Share of the units that each training step silences (of the pixels, where there are no units)
-    wd:Amount=0., # Weight decay: each step takes lr times this of a weight away (mlp: not of biases)
-    clip:Amount=0., # Longest gradient, all parameters taken together; 0: any
+    dropout:Share=0., # Dropout: fraction of units set to zero per step (of pixels, if there are no hidden units)
+    wd:Amount=0., # Weight decay: each step shrinks weights by lr times this (mlp: not biases)
+    clip:Amount=0., # Clip the gradient norm to this; 0 = off
 ):
     "The settings that every trained recipe has"
 
 # %% ../nbs/08_recipes.ipynb #522e3779
-GLOBAL = {'source': 'digits', 'seed': '42', 'device': 'auto', 'bs': 'auto'} # Names and defaults of the section [fastrecipes]
+_one_seed = Kind('a whole number, 0 or more', _whole, lambda v: 0 <= v < 2**63)
+_one_source = Kind('the name of a source, or a folder', str)
+_one_device = Kind('auto, cpu, cuda, cuda:N or mps', str, lambda v: re.fullmatch(r'auto|cpu|mps|cuda(:\d+)?', v))
+_many_threads = Kind('a whole number from 1 to 1024', _whole, lambda v: 1 <= v <= 1024)
+_shared = [Setting('source', _one_source, 'digits'), Setting('seed', _one_seed, 42), Setting('device', _one_device, 'auto'), Setting('threads', _many_threads, None),
+           Setting('bs', get_args(Count)[1], None)]
+_shared = {s.name: s for s in _shared}
+GLOBAL = {n: s.default_text for n, s in _shared.items()} # Names and defaults of the section [fastrecipes]
 
-def _ours(section:str) -> bool:
-    "Whether a section is ours, or is called nearly so, which whoever wrote it should hear of"
-    names = ['fastrecipes', *recipes]
-    return section in names or section.lower() in names or any(sorted(section) == sorted(n) for n in names)
+def _sections() -> list: return ['fastrecipes', *recipes]
+
+def _is_ours(section:str) -> bool:
+    "Whether a section is ours, or is misspelt in a way that no other program's section is"
+    return section.lower() in _sections() or any(sorted(section) == sorted(n) for n in _sections())
+
+def _is_nearly_ours(section:str) -> bool:
+    "Whether a section, in a file that has one of ours, is probably meant to be ours too"
+    return section not in _sections() and (_is_ours(section) or bool(get_close_matches(section.lower(), _sections(), 1, .75)))
 
 def find_settings(
     start:Path|str='.', # Where to begin
@@ -168,11 +184,11 @@ def find_settings(
     start = Path(start).resolve()
     for folder in (start, *start.parents):
         f = folder/'settings.ini'
-        if f.is_file() and os.access(f, os.R_OK) and any(map(_ours, re.findall(r'^\[(.+?)\]', f.read_text('utf-8-sig', 'replace'), re.M))): return f
+        if f.is_file() and os.access(f, os.R_OK) and any(map(_is_ours, re.findall(r'^\[(.+?)\]', f.read_text('utf-8-sig', 'replace'), re.M))): return f
     return None
 
 def _parse_ini(f:Path) -> ConfigParser:
-    ini = ConfigParser(interpolation=None)
+    ini = ConfigParser(interpolation=None, default_section=None) # [DEFAULT], as nbdev 2 has it, is another program's section
     ini.optionxform = str
     try: ini.read_string(f.read_text('utf-8-sig'))
     except (ConfigError, UnicodeDecodeError) as e: raise InputError(f"{f}: cannot be read ({' '.join(str(e).split())}); mend it or remove it") from e
@@ -180,38 +196,60 @@ def _parse_ini(f:Path) -> ConfigParser:
     return ini
 
 # %% ../nbs/08_recipes.ipynb #6f2a041d
+class Sections(dict):
+    "Settings that were checked: section to {name: value}"
+    def __init__(self,
+        settings:Mapping, # Section to {name: value or text}
+        file:Path|None=None, # The file that they stand in; None: they were given in Python
+    ):
+        super().__init__()
+        self.file = file
+        for section, values in settings.items():
+            known = _shared if section == 'fastrecipes' else recipes[section].settings if section in recipes else None
+            if known is None: raise InputError(f"{file or 'settings'}: {no_such('section', section, _sections())}")
+            if not isinstance(values, Mapping): raise InputError(f"{self.where(section)}: give a dict of its settings, not {values!r}")
+            for name in values:
+                if name not in known: raise InputError(f"{self.where(section)}: {no_such('setting', name, known)}")
+            self[section] = {n: known[n].read(v, self.where(section)) for n, v in values.items()}
+
+    def where(self, section:str) -> str:
+        "What an error says before a setting"
+        return section if self.file is None else f'{self.file} [{section}]'
+
+    @classmethod
+    def of(cls, settings:Mapping|None) -> 'Sections':
+        "`settings`, checked where they are not yet; none for None"
+        return settings if isinstance(settings, cls) else cls(settings or {})
+
 def read_settings(
-    file:Path|None=None, # None: `find_settings()`
-) -> dict: # Section to {name: text}; empty where there is no file
-    "The settings in `file`; raises `InputError` for a section or a name that does not exist"
+    file:Path|str|None=None, # None: `find_settings()`
+) -> Sections: # Section to {name: value}; empty where there is no file
+    "The settings in `file`, for `settings=`; raises `InputError` for a section, a name or a value that cannot be"
     file = find_settings() if file is None else Path(file)
-    if file is None: return {}
-    found = {s: dict(section) for s, section in _parse_ini(file).items() if s != 'DEFAULT'}
-    for section, values in found.items():
-        known = GLOBAL if section == 'fastrecipes' else recipes[section].settings if section in recipes else None
-        if known is None: raise InputError(f"{file}: {no_such('section', section, ['fastrecipes', *recipes])}")
-        for name in values:
-            if name not in known: raise InputError(f"{file} [{section}]: {no_such('setting', name, known)}")
+    if file is None: return Sections({})
+    found = {s: dict(section) for s, section in _parse_ini(file).items() if s in _sections() or _is_nearly_ours(s or '')}
     source, near = found.get('fastrecipes', {}).get('source'), file.resolve().parent
     if source and near != Path.cwd() and (near/source).is_dir(): found['fastrecipes']['source'] = str(near/source) # A folder beside the file, wherever we are
-    return found
+    return Sections(found, file)
 
 # %% ../nbs/08_recipes.ipynb #3ea05339
-_seed = Setting('seed', Kind('a whole number, 0 or more', _whole, lambda v: 0 <= v < 2**63), 42)
-
 def global_settings(
-    ini:dict|None=None, # From `read_settings`; None: read it now
-    **given # `source`, `seed`, `device`; None means not given
-) -> dict: # source, seed (an int) and device
-    "What holds for all recipes: default < the section [fastrecipes] of settings.ini < argument"
-    section = (read_settings() if ini is None else ini).get('fastrecipes', {})
-    values = {n: given[n] if given.get(n) is not None else section.get(n, GLOBAL[n]) for n in ('source', 'seed', 'device')}
-    return values | {'seed': _seed.read(values['seed'], 'seed' if given.get('seed') is not None else 'settings.ini [fastrecipes]')}
+    settings:Mapping|None=None, # Section to {name: value}, or from `read_settings`
+    **given # `source`, `seed`, `device`, `threads`; None means not given
+) -> dict: # source, seed (an int), device and threads (an int or 'auto')
+    "What holds for all recipes: default < the section fastrecipes of `settings` < argument; raises `InputError` for a source there that does not exist"
+    sections = Sections.of(settings)
+    section = sections.get('fastrecipes', {})
+    values = {n: given[n] if given.get(n) is not None else section.get(n, _shared[n].default) for n in ('source', 'seed', 'device', 'threads')}
+    if given.get('source') is None and 'source' in section:
+        try: find_source(section['source'])
+        except InputError as e: raise InputError(f"{sections.where('fastrecipes')}: {e}") from e
+    return values | {'seed': _shared['seed'].read(values['seed'], 'seed'), 'threads': _shared['threads'].read(values['threads'], 'threads') or 'auto'}
 
 # %% ../nbs/08_recipes.ipynb #10f1fc16
 def settings_text() -> str:
     "A `settings.ini` with every section and every setting at its default"
-    lines = ['# How the recipes run. Found by walking up from the current folder; an argument overrules it.', '',
+    lines = ['# How the command fastrecipes runs the recipes. Found by walking up from the current folder; an option overrules it.', '',
              '[fastrecipes]', *(f"{n} = {v}" for n, v in GLOBAL.items())]
     for r in recipes.values():
         lines += ['', f"# {r.about}", f"[{r.name}]"]
@@ -241,11 +279,13 @@ class Run:
     device: 'torch.device'
     on_epoch: Callable|None = None # Called after each epoch with its row, a dict
     cbs: tuple = () # fastai callbacks for the `Learner`, where the recipe has one
-    checkpoint: 'Checkpoint|None' = None # To be written as training goes, and to go on from
+    checkpoint: 'fastrecipes.checkpoint.Checkpoint|None' = None # To be written as training goes, and to go on from
 
 # %% ../nbs/08_recipes.ipynb #9662e3be
+def _predict_bs(shape:tuple) -> int: return min(max(2**22 // math.prod(shape), 1), 512)
+
 def predict_scores(
-    model:'nn.Module',
+    model:'torch.nn.Module',
     images:'torch.Tensor', # uint8 (n, c, h, w)
     stats:tuple|None=None, # Normalisation that the model expects
     device:'torch.device|None'=None, # Where the model is; the CPU if None
@@ -254,12 +294,12 @@ def predict_scores(
     import torch
     from fastrecipes.loaders import to_floats
     from fastrecipes.sgd import evaluating
-    bs = min(max(2**22 // images[0].numel(), 1), 512)
+    bs = _predict_bs(images.shape[1:])
     with torch.no_grad(), evaluating(model): return torch.cat([model(to_floats(x.to(device or 'cpu'), stats)).float().cpu() for x in images.split(bs)])
 
 # %% ../nbs/08_recipes.ipynb #456461c1
 def predict_ms_per_1000(
-    model:'nn.Module',
+    model:'torch.nn.Module',
     images:'torch.Tensor', # uint8 (n, c, h, w)
     stats:tuple|None=None, # Normalisation that the model expects
     device:'torch.device|None'=None, # Where the model is; the CPU if None
@@ -274,7 +314,7 @@ class Classifier:
     "A fitted model with all that is needed to use it"
     recipe: str # Name
     settings: dict # All of them, defaults and derived ones included
-    model: 'nn.Module' # On `device`
+    model: 'torch.nn.Module' # On `device`
     classes: tuple
     shape: tuple # Channels, height and width of the images
     stats: tuple|None # Normalisation that the model expects
@@ -341,8 +381,8 @@ class Judged(NamedTuple):
 @dataclass(frozen=True, eq=False, repr=False)
 class Fitted(Classifier):
     "A recipe fitted to an image set: the model, how it got there, and what it says about the validation images"
-    learner: 'Learner|None' # Where there was one
-    history: 'pd.DataFrame|None' # epoch, train_loss, valid_loss, accuracy, seconds; the losses are the recipe's own
+    learner: 'fastai.learner.Learner|None' # Where there was one
+    history: 'pandas.DataFrame|None' # epoch, train_loss, valid_loss, accuracy, seconds; the losses are the recipe's own
     best_epoch: int|None # The epoch whose weights the model has, from 0; None: those of the last
     valid: Judged # The validation images
     test: Judged|None # The test images, where they were asked for
@@ -355,6 +395,7 @@ class Fitted(Classifier):
     images: ImageSet # What it was fitted to
     asked: dict # The settings as they were before `auto` (None) was derived
     processes: int = 1 # That trained it together: see `distributed`
+    threads: int|None = None # It was trained and judged on: see `cost.pick_threads`
 
     @property
     def scores(self) -> 'torch.Tensor':
@@ -381,17 +422,31 @@ class Fitted(Classifier):
         "Cross entropy on the validation images, in nats, whatever loss the recipe minimised: comparable between recipes"
         return self.valid.loss
 
+    @property
+    def stopped(self) -> str:
+        "After which epoch `patience` ended the training, and why; empty where it did not"
+        from fastrecipes.training import stop_text
+        return stop_text(self.history, self.settings)
+
     @cached_property
     def cost(self) -> Cost:
         "What it costs to train, to keep and to use"
         return Cost(self.parameters, weights_bytes(self.model), self.seconds, self.peak_memory, self.peak_gpu_memory, self.ms_1, self.ms_per_1000,
                     multiply_adds(self.model, self.shape, self.device))
 
+    def save(self,
+        folder:str|Path, # Made where needed; replaced as a whole where a model is in it
+    ) -> Path: # The folder
+        "Keep the model with its card there: see `store.save`"
+        from fastrecipes.store import save
+        return save(self, folder)
+
     def __repr__(self):
         kept = ', '.join(f"{k}={as_text(v)}" for k, v in self.settings.items() if k not in _quiet or v != _quiet[k])
         test = '' if self.test is None else f", {self.test.accuracy:.4f} on {len(self.test.targets):,} test images"
         when = '' if self.best_epoch is None or self.best_epoch == len(self.history) - 1 else f" (of epoch {self.best_epoch + 1})"
-        return f"Fitted {self.recipe}({kept}): accuracy {self.accuracy:.4f} on {len(self.targets):,} validation images{when}{test}, {self.parameters:,} parameters, {self.seconds:.1f} s on {self.device}{f', {self.processes} processes' if self.processes > 1 else ''}"
+        stopped = self.stopped and f'; {self.stopped}'
+        return f"Fitted {self.recipe}({kept}): accuracy {self.accuracy:.4f} on {len(self.targets):,} validation images{when}{test}, {self.parameters:,} parameters, {self.seconds:.1f} s on {self.device}{f', {self.processes} processes' if self.processes > 1 else ''}{stopped}"
 
 # Settings that a `Fitted` does not mention when they do nothing
 _quiet = {'patience': 0, 'patience_counts': 'since-best', 'best': True, 'dropout': 0., 'wd': 0., 'clip': 0.}
@@ -435,58 +490,66 @@ class Recipe:
 
     def resolve(self,
         given:dict, # Arguments
-        ini:dict|None=None, # From `read_settings`; None: read it now
+        settings:Mapping|None=None, # Section to {name: value}, or from `read_settings`
     ) -> dict: # All settings
-        "Function default < settings.ini < argument; raises `InputError` for an unknown name or an unreadable value"
-        ini = read_settings() if ini is None else ini
+        "Function default < batch size of the section fastrecipes < own section < argument; raises `InputError` for an unknown name or an unreadable value"
         for name in given:
             if name not in self.settings: raise InputError(f"{self.name}: {no_such('setting', name, self.settings) if self.settings else f'has no settings, so none is called {name!r}'}")
-        own, auto = ini.get(self.name, {}), lambda v: v.lower() == 'auto'
-        shared = {k: v for k, v in ini.get('fastrecipes', {}).items() if k in self.settings and not auto(v) and auto(own.get(k, 'auto'))}
-        return {n: s.read(given[n], self.name) if n in given
-                else s.read(shared[n], 'settings.ini [fastrecipes]') if n in shared
-                else s.read(own[n], f'settings.ini [{self.name}]') if n in own
-                else s.default for n, s in self.settings.items()}
+        sections = Sections.of(settings)
+        found = {'bs': sections.get('fastrecipes', {}).get('bs')}
+        found |= {n: v for n, v in sections.get(self.name, {}).items() if v is not None} # None: auto
+        return {n: s.read(given[n], self.name) if n in given else s.default if found.get(n) is None else found[n] for n, s in self.settings.items()}
 
     def __call__(self,
-        images:ImageSet|str|Path|None=None, # An image set, or what `images.load` takes; None: as settings.ini says, else the digits
-        seed:int|None=None, # Makes the run repeatable; the caller's random state is left as it was. None: as settings.ini says, else 42
-        device:'str|torch.device|None'=None, # 'auto': the best there is. None: as settings.ini says, else that
+        images:ImageSet|str|Path|None=None, # An image set, or what `images.load` takes; None: as `settings` say, else the digits
+        seed:int|None=None, # Makes the run repeatable; the caller's random state is left as it was. None: as `settings` say, else 42
+        device:'str|torch.device|None'=None, # 'auto': the best there is. None: as `settings` say, else that
         on_epoch:Callable|None=None, # Called after each epoch with its row, a dict
         cbs:Iterable=(), # fastai callbacks for the `Learner`, where the recipe has one
         test:bool=False, # Look at the test images too, once, when everything is done
-        checkpoint:'Checkpoint|None'=None, # To be written as training goes, and to go on from where it says so
-        **settings # See `settings`
+        checkpoint:'fastrecipes.checkpoint.Checkpoint|None'=None, # To be written as training goes, and to go on from where it says so
+        settings:Mapping|None=None, # Section to {name: value}, such as {'fastrecipes': {'seed': 1}, 'mlp': {'epochs': 3}}, or `read_settings(path)`; an argument overrules it
+        threads:int|str|None=None, # 'auto': one for a small model, all for a large one (see `cost.pick_threads`), or those of the checkpoint. None: as `settings` say, else that
+        **given # The recipe's own settings: see the property `settings`
     ) -> Fitted:
         "Fit the recipe; raises `InputError` for what cannot be done"
         import torch
         from fastai.torch_core import no_random
         from fastrecipes.loaders import pick_device
-        ini = read_settings()
-        settings, shared = self.resolve(settings, ini), global_settings(ini, seed=seed, device=device)
+        sections = Sections.of(settings)
+        settings, shared = self.resolve(given, sections), global_settings(sections, source=images, seed=seed, device=device, threads=threads)
         several = _several()
         seed, device = shared['seed'], (several.start if several else pick_device)(shared['device'])
-        with several.first_here() if several else nullcontext(): images = load(shared['source'] if images is None else images, seed=seed)
+        wanted, most = None if shared['threads'] == 'auto' else shared['threads'], torch.get_num_threads()
+        with several.first_here() if several else nullcontext(): images = load(shared['source'], seed=seed)
         if test and images.test is None: raise InputError(f"{images.source}: there is no test split to report; leave `test` out, or take a set that has one")
         import fastrecipes.nets, fastrecipes.similarity, fastrecipes.training # So that no recipe's time has their import in it
         from fastrecipes.sgd import Diverged
         if several and checkpoint is not None: several.same_file(checkpoint.path)
-        if checkpoint is not None: checkpoint.begin(recipe=self.name, settings=settings, seed=seed, device=device.type, images=images.fingerprint, classes=images.classes)
+        if checkpoint is not None: checkpoint.begin(recipe=self.name, settings=settings, seed=seed, device=device.type, threads=wanted, images=images.fingerprint, classes=images.classes)
         keep_memory()
-        with no_random(seed), torch.enable_grad(), peak_memory(device) as memory, several.noticing() if several else nullcontext(): # A Ctrl-C at a bad moment leaves gradients off for the whole session
-            start = time.perf_counter()
-            try: outcome = self.func(replace(images, test=None), Run(device, on_epoch, tuple(cbs), checkpoint), **settings)
-            except Diverged as e: raise Diverged(f"{self.name}: {e}") from e
-            seconds = time.perf_counter() - start
-        if not hasattr(outcome, 'derived'): raise TypeError(f"the recipe {self.name} must return a training.Outcome (fit_learner does), not {type(outcome).__name__}")
-        model, history, learner, stats, derived, best_epoch, has_probs = outcome
-        scores = lambda x: predict_scores(model, x, stats, device)
-        judge = lambda split: Judged(several.predict_shared(scores, split.images) if several else scores(split.images), split.labels, has_probs)
-        measured = several.first_says if several else lambda measure: measure()
-        with several.noticing() if several else nullcontext(): return Fitted(self.name, settings | derived, model, images.classes, images.shape, stats, has_probs, device, learner, history, best_epoch,
-            judge(images.valid), judge(images.test) if test else None, seconds if history is None else float(history.seconds.sum()),
-            measured(lambda: predict_ms_per_1000(model, images.valid.images, stats, device)), measured(lambda: predict_ms(scores, images.valid.images, 1, repeats=25)),
-            memory.cpu_bytes, memory.gpu_bytes, seed, images, settings, several.n_processes() if several else 1)
+        def choose(model, bs):
+            "The number requested, or that of the checkpoint, or what the step is worth; the checkpoint remembers it"
+            kept = None if checkpoint is None else checkpoint.run['threads']
+            n = wanted or kept or pick_threads(model, images.shape, bs, most)
+            if checkpoint is not None: checkpoint.run['threads'] = n
+            return n
+        with choosing_threads(choose):
+            if wanted: torch.set_num_threads(wanted)
+            with no_random(seed), torch.enable_grad(), peak_memory(device) as memory, several.noticing() if several else nullcontext(): # A Ctrl-C at a bad moment leaves gradients off for the whole session
+                start = time.perf_counter()
+                try: outcome = self.func(replace(images, test=None), Run(device, on_epoch, tuple(cbs), checkpoint), **settings)
+                except Diverged as e: raise Diverged(f"{self.name}: {e}") from e
+                seconds = time.perf_counter() - start
+            if not hasattr(outcome, 'derived'): raise TypeError(f"the recipe {self.name} must return a training.Outcome (fit_learner does), not {type(outcome).__name__}")
+            model, history, learner, stats, derived, best_epoch, has_probs = outcome
+            scores = lambda x: predict_scores(model, x, stats, device)
+            judge = lambda split: Judged(several.predict_shared(scores, split.images) if several else scores(split.images), split.labels, has_probs)
+            measured = several.first_says if several else lambda measure: measure()
+            with several.noticing() if several else nullcontext(): return Fitted(self.name, settings | derived, model, images.classes, images.shape, stats, has_probs, device, learner, history, best_epoch,
+                judge(images.valid), judge(images.test) if test else None, seconds if history is None else float(history.seconds.sum()),
+                measured(lambda: predict_ms_per_1000(model, images.valid.images, stats, device)), measured(lambda: predict_ms(scores, images.valid.images, 1, repeats=25)),
+                memory.cpu_bytes, memory.gpu_bytes, seed, images, settings, several.n_processes() if several else 1, torch.get_num_threads())
 
     def __repr__(self): return f"Recipe {self.name}({', '.join(f'{n}={s.default_text}' for n, s in self.settings.items())}): {self.about}"
 
@@ -527,7 +590,7 @@ def get_recipe(
 # %% ../nbs/08_recipes.ipynb #2e9d221a
 class Parts(NamedTuple):
     "What a recipe trains, before it is trained"
-    model: 'nn.Module'
+    model: 'torch.nn.Module'
     loss: Callable|None=None # Of scores and targets; None where there is nothing to train
     opt_func: Callable|None=None # fastai's: called with the parameters and `lr`
     splitter: Callable|None=None # fastai's: from the model to groups of parameters; None: all in one
@@ -545,6 +608,7 @@ def similarity(images, run, *,
     "Call an image what the nearest class average is"
     from fastrecipes.similarity import NearestMean, mean_images
     from fastrecipes.training import Outcome
+    choose_threads(_similarity_parts(images.shape, len(images.classes), distance=distance).model, _predict_bs(images.shape))
     return Outcome(NearestMean(mean_images(images.train, len(images.classes)), distance).to(run.device), has_probs=False)
 
 # %% ../nbs/08_recipes.ipynb #f045123e
@@ -590,7 +654,7 @@ def _by_hand(images, run, parts, epochs, lr, bs, schedule, patience, patience_co
     "The model of `parts` trained by the hand-written loop"
     from fastrecipes.loaders import dataloaders
     from fastrecipes.sgd import TunedOptim, train_model
-    from fastrecipes.training import Best, Outcome, Patience, one_cycle
+    from fastrecipes.training import Best, Outcome, Patience, climbing_epochs, one_cycle
     model, dls = parts.model.to(run.device), dataloaders(images, bs, run.device)
     several, together = _several(), {}
     if several:
@@ -599,8 +663,9 @@ def _by_hand(images, run, parts, epochs, lr, bs, schedule, patience, patience_co
         together = dict(train=several.train_epoch, validate=several.validate_epoch)
     served = [several.shared(dl, training=dl is dls.train) if several else dl for dl in dls]
     opt = TunedOptim(model.parameters(), lr, wd, clip, one_cycle(lr) if schedule == 'one-cycle' else None, epochs * len(dls.train))
-    watch, top = Patience(patience, patience_counts), Best()
+    watch, top = Patience(patience, patience_counts, climbing_epochs(schedule, epochs)), Best()
     points = _HandPoints(run.checkpoint, model, opt, tuple(dls.loaders), watch, top)
+    choose_threads(model, dls.train.bs)
     def on_epoch(row):
         if best: top.update(model, row)
         stop = watch.update(row['valid_loss'])
@@ -699,7 +764,7 @@ def mlp(images, run, *,
     hidden:Widths=None, # Units of each hidden layer; auto: 64,64,64, or 512,256 from 20,000 training images
     activation:Literal['relu', 'leaky_relu']='relu', # What follows each hidden layer
     lr, # Learning rate of Adam, with one-cycle the highest; auto: 0.01, or 0.003 from 20,000 training images
-    dropout, # Share of the hidden units that each training step silences; auto: 0, or 0.2 from 20,000 training images
+    dropout, # Dropout: fraction of hidden units set to zero per step; auto: 0, or 0.2 from 20,000 training images
     **training
 ):
     "Deeper net: several hidden layers, Adam, one cycle"
@@ -738,8 +803,8 @@ Three = Annotated[tuple, Kind('three whole numbers with commas between, such as 
 @recipe(parts=_convnet_parts, epochs=None, schedule='one-cycle', wd=.01)
 def convnet(images, run, *,
     filters:Three=(16, 32, 64), # Channels of the first map, of those between, and of the last
-    precision:Literal['fp32', 'bf16', 'fp16']=None, # Numbers that are multiplied while training; auto: what the device is quickest with
-    layout:Literal['channels-first', 'channels-last']=None, # Order of the numbers in memory; auto: what the device is quickest with
+    precision:Literal['fp32', 'bf16', 'fp16']=None, # Number format in training; auto: the fastest on the device
+    layout:Literal['channels-first', 'channels-last']=None, # Memory layout; auto: the fastest on the device
     epochs, # Passes over the training images; auto: 2, or more for a small set (about 50,000 images in all, at most 15 passes)
     lr, # Highest learning rate of AdamW; auto: 0.015 for batches of 256, with the root of the batch size less for smaller ones
     bs, dropout, **training
@@ -765,13 +830,13 @@ def _resnet18_parts(shape, n_classes, *, dropout, **_):
 
 @recipe(parts=_resnet18_parts, epochs=None, schedule='one-cycle', dropout=None, wd=.01)
 def resnet18(images, run, *,
-    pretrained:Switch=False, # Begin from ImageNet's weights, which torchvision downloads once (45 MB) and reads with PyTorch's own loader
-    precision:Literal['fp32', 'bf16', 'fp16']=None, # Numbers that are multiplied while training; auto: what the device is quickest with
-    layout:Literal['channels-first', 'channels-last']=None, # Order of the numbers in memory; auto: what the device is quickest with
+    pretrained:Switch=False, # Start from ImageNet weights, which torchvision downloads once (45 MB) and reads with PyTorch's own loader
+    precision:Literal['fp32', 'bf16', 'fp16']=None, # Number format in training; auto: the fastest on the device
+    layout:Literal['channels-first', 'channels-last']=None, # Memory layout; auto: the fastest on the device
     epochs, # Passes over the training images; auto: 1, or more for a small set (about 9,000 images in all)
-    bs, # Images a batch; auto: for about 100 steps in all, from 32 to 128
+    bs, # Batch size; auto: about 100 steps in all, from 32 to 128
     lr, # Highest learning rate of AdamW; auto: 0.004 for a single pass, 0.003 for more
-    dropout, # Share of the units of the head that each training step silences, half of it before the head's first layer; auto: 0.1 for a single pass, 0.5 for more
+    dropout, # Dropout of the head, half of it before its first layer; auto: 0.1 for a single epoch, 0.5 for more
     **training
 ):
     "Residual network of 18 layers, from scratch"
@@ -801,14 +866,14 @@ def _logistic_parts(shape, n_classes, *, dropout, **_):
 
 @recipe(after='sgd', parts=_logistic_parts, rung=False, epochs=20, lr=.001, bs=128)
 def logistic(images, run, *, dropout, **training):
-    "Logistic regression by the hand-written loop, as the MNIST lesson has it"
+    "Logistic regression, trained by the hand-written loop"
     return _by_hand(images, run, _logistic_parts(images.shape, len(images.classes), dropout=dropout), **training)
 
 # %% ../nbs/08_recipes.ipynb #776cc48a
 def fit(
     name:str, # Of a recipe
-    images:ImageSet|str|Path|None=None, # An image set, or what `images.load` takes; None: as settings.ini says, else the digits
-    **kwargs # `seed`, `device`, `on_epoch`, `cbs`, `test`, `checkpoint` and the recipe's settings: see `Recipe.__call__`
+    images:ImageSet|str|Path|None=None, # An image set, or what `images.load` takes; None: as `settings` say, else the digits
+    **kwargs # `seed`, `device`, `threads`, `on_epoch`, `cbs`, `test`, `checkpoint`, `settings` and the recipe's own settings: see `Recipe.__call__`
 ) -> Fitted:
     "Fit the recipe called `name`"
     return get_recipe(name)(images, **kwargs)

@@ -22,6 +22,8 @@ from io import BytesIO, StringIO
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
+from jinja2 import Template
+from matplotlib.figure import Figure
 from .compare import SCHEMA_VERSION
 from .curves import p_text, plot_curve
 from .failures import plot_calibration, plot_confusion, plot_images
@@ -67,7 +69,7 @@ rung_shape = dict(
         against=_Maybe(dict(recipe=TEXT, gain_points=NUMBER, interval_points=_points_interval, p=_Maybe(SHARE), words=_better)), lost=[dict(seed=WHOLE, reason=TEXT)])),
     cost=dict(parameters=COUNT, weights_bytes=COUNT, train_seconds=POSITIVE, peak_memory_bytes=_Maybe(COUNT), peak_gpu_memory_bytes=_Maybe(COUNT),
         predict_ms_1=POSITIVE, predict_ms_1000=POSITIVE, multiply_adds=_Maybe(COUNT)),
-    best_epoch=_Maybe(COUNT), history=[dict(epoch=COUNT, train_loss=_Maybe(NUMBER), valid_loss=_Maybe(NUMBER), accuracy=_Maybe(SHARE), seconds=_Maybe(POSITIVE))],
+    threads=_Maybe(SOME), best_epoch=_Maybe(COUNT), history=[dict(epoch=COUNT, train_loss=_Maybe(NUMBER), valid_loss=_Maybe(NUMBER), accuracy=_Maybe(SHARE), seconds=_Maybe(POSITIVE))],
     failures=_Maybe(dict(confusion=[[COUNT]], per_class=[{'class': TEXT, 'precision': _Maybe(SHARE), 'recall': _Maybe(SHARE), 'f1': _Maybe(SHARE), 'images': COUNT}],
         calibration=_Maybe(dict(ece=SHARE, bins=[dict(low=SHARE, high=SHARE, confidence=SHARE, accuracy=SHARE, images=SOME)])),
         worst=[dict(image=COUNT, true=TEXT, predicted=TEXT, probability=_Maybe(SHARE), loss=_Maybe(LOSS))])))
@@ -135,7 +137,7 @@ def _unique(names:list, where:str):
 
 def _check_rung(r:dict, where:str, classes:list, n:int):
     "What has to hold within a fitted rung"
-    _check(r, rung_shape, where)
+    _check({'threads': None} | r, rung_shape, where) # Older files have no such entry
     if r['right'] > n: _wrong(f'{where}.right', f"is {r['right']:,}, but there are {n:,} validation images")
     if (f := r['failures']) is None: return
     k = len(classes)
@@ -257,7 +259,7 @@ def accuracy_limits(
 def plot_training(
     rung:dict, # Of `comparison['rungs']`
     limits:tuple|None=None, # Of the accuracy axis; None: see `accuracy_limits`
-) -> 'matplotlib.figure.Figure':
+) -> Figure:
     "Losses above and validation accuracy below, by epoch; a dotted line marks the epoch whose weights were kept"
     from matplotlib.ticker import MaxNLocator, PercentFormatter
     rows = rung['history']
@@ -313,7 +315,7 @@ def _drawers(c:dict) -> dict: # Name to a function without arguments
     if known: out['calibration'] = lambda: plot_calibration(known)
     return out
 
-def _drawn(name:str, draw:Callable) -> 'matplotlib.figure.Figure':
+def _drawn(name:str, draw:Callable) -> Figure:
     "The figure that `draw` gives; raises `InputError` where values that look right one by one cannot be drawn together"
     try:
         with warnings.catch_warnings():
@@ -333,7 +335,7 @@ _colours = {'#000000': 'currentColor', 'black': 'currentColor', '#ffffff': 'var(
             GREY: 'var(--grey)', '#7a4f8f': 'var(--purple)', '#b0b0b0': 'var(--grid)', '#cccccc': 'var(--grid)', '#8a939b': 'var(--grey)', '#c9ced3': 'var(--grid)'}
 
 def svg_of(
-    figure:'matplotlib.figure.Figure',
+    figure:Figure,
 ) -> str:
     "A figure as an SVG file in which text is text; the same figure gives the same file"
     import matplotlib
@@ -377,7 +379,7 @@ def _tidy(e, prefix:str):
 _colour_attributes = {'fill', 'stroke'}
 
 def inline_svg(
-    figure:'matplotlib.figure.Figure',
+    figure:Figure,
     prefix:str, # Of the names within it, different for each figure of a page
     label:str, # What it shows, in words
 ) -> str:
@@ -513,6 +515,15 @@ def _machine_text(m:dict) -> str:
     memory = f"{bytes_text(m['memory_bytes'])} of memory" if m['memory_bytes'] else ''
     return ', '.join(filter(None, [m['system'], m['processor'], f"{m['cores']} cores" if m['cores'] else '', memory, m['gpu']]))
 
+def _device_text(c:dict) -> str:
+    "The device, and which rungs were trained on how many threads"
+    by_number = {}
+    for r in _fitted(c):
+        if n := r.get('threads'): by_number.setdefault(n, []).append(r['recipe'])
+    counts = {n: f"{n} thread{'s' * (n > 1)}" for n in sorted(by_number)}
+    if len(counts) < 2: return ', '.join([c['device'], *counts.values()])
+    return '; '.join([c['device'], *(f"{text}: {', '.join(by_number[n])}" for n, text in counts.items())])
+
 def _made_text(made:str) -> str:
     m = re.fullmatch(r'(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(:\d\d)?(\.\d+)?(Z|\+00:00)', made)
     return f'{m[1]} {m[2]} UTC' if m else made
@@ -524,7 +535,7 @@ def _made_of(c:dict) -> list:
     classes = ', '.join(c['classes'][:30]) + (f" and {len(c['classes']) - 30:,} more" if len(c['classes']) > 30 else '')
     return [('Images', c['source']), ('How many', ', '.join(f"{n[k]:,} {says}" for k, says in parts.items() if k in n)), ('Size', f"{h} × {w} pixels, {'grey' if ch == 1 else 'colour'}"),
             (f"{len(c['classes'])} classes", classes), ('Fingerprint of the images', c['fingerprint']), ('Seed', str(c['seed'])), ('Made', _made_text(c['made'])),
-            ('Versions', ', '.join(f'{k} {v}' for k, v in c['versions'].items() if v)), ('Machine', _machine_text(c['machine'])), ('Device', c['device'])]
+            ('Versions', ', '.join(f'{k} {v}' for k, v in c['versions'].items() if v)), ('Machine', _machine_text(c['machine'])), ('Device', _device_text(c))]
 
 # %% ../nbs/11_report.ipynb #6bf06235
 def _curve_view(c:dict) -> dict:
@@ -601,7 +612,7 @@ def _page_file(name:str) -> str:
     from importlib.resources import files
     return (files('fastrecipes')/'page'/name).read_text(encoding='utf-8')
 
-def _template() -> 'jinja2.Template':
+def _template() -> Template:
     "The page's template with the ways to write figures"
     import jinja2
     env = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)

@@ -25,8 +25,10 @@ import pandas as pd, torch
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.torch_core import num_distrib, rank_distrib
+from matplotlib.figure import Figure
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as from_safetensors, save as to_safetensors
+from torch import nn
 from . import __version__
 from .files import ImageFile, InputError, Unreadable, alive, check_out, fit_image, image_file, printable, read_image, read_many, write_atomic
 from .images import ImageSet, load as load_images, new_figure
@@ -52,7 +54,7 @@ def card_of(
     return dict(format=FORMAT, version=FORMAT_VERSION, recipe=fitted.recipe, settings=fitted.settings, asked=fitted.asked, classes=list(fitted.classes),
         shape=list(fitted.shape), stats=None if fitted.stats is None else [list(s) for s in fitted.stats], has_probs=fitted.has_probs,
         metrics=dict(valid=_figures(fitted.valid), test=_figures(fitted.test)), history=history, best_epoch=fitted.best_epoch,
-        train_seconds=fitted.seconds, predict_ms_per_1000=fitted.ms_per_1000, parameters=fitted.parameters, seed=fitted.seed, device=str(fitted.device),
+        train_seconds=fitted.seconds, predict_ms_per_1000=fitted.ms_per_1000, parameters=fitted.parameters, seed=fitted.seed, device=str(fitted.device), threads=fitted.threads,
         source=dict(name=fitted.images.source, fingerprint=fitted.images.fingerprint, images={n: len(s) for n, s in fitted.images.splits.items()}),
         versions=dict(fastrecipes=__version__, python=platform.python_version(), **{p: version(p) for p in ('torch', 'torchvision', 'fastai')}))
 
@@ -187,8 +189,6 @@ def save(
     finally: _discard(new)
     return folder
 
-Fitted.save = save
-
 # %% ../nbs/10_store.ipynb #3abec258
 _MOST = 2**24 # Bytes of a card
 
@@ -207,7 +207,7 @@ _entries = { # What each entry of a card must be
     'stats': lambda v: True, 'has_probs': lambda v: isinstance(v, bool),
     'metrics': lambda v: isinstance(v, dict) and set(v) == {'valid', 'test'} and all(map(_is_figures, v.values())) and v['valid'] is not None,
     'history': lambda v: isinstance(v, list) and all(map(_is_row, v)), 'best_epoch': lambda v: v is None or _is_count(v),
-    'train_seconds': _is_number, 'predict_ms_per_1000': _is_number, 'parameters': _is_count, 'seed': _is_count, 'device': _is_text,
+    'train_seconds': _is_number, 'predict_ms_per_1000': _is_number, 'parameters': _is_count, 'seed': _is_count, 'device': _is_text, 'threads': lambda v: v is None or _is_count(v) and v > 0,
     'source': lambda v: isinstance(v, dict) and set(v) == {'name', 'fingerprint', 'images'} and _is_text(v['name']) and _is_text(v['fingerprint']),
     'versions': lambda v: isinstance(v, dict) and all(map(_is_text, v.values())),
     'weights': lambda v: _is_text(v) and len(v) == 64, 'digest': _is_text}
@@ -246,9 +246,10 @@ def _plausible_card(folder:Path) -> dict:
     card, no = _read_json(path), lambda what: InputError(f"{path}: {what}; keep the model again")
     if not isinstance(card, dict) or card.get('format') != FORMAT: raise no("is not the card of a fastrecipes model")
     if card.get('version') != FORMAT_VERSION: raise InputError(f"{path}: has format version {str(card.get('version'))[:20]}, and this fastrecipes reads {FORMAT_VERSION}; use the version that wrote it, or keep the model again")
-    if odd := sorted(set(card) ^ set(_entries)): raise no(f"the entry {odd[0][:40]!r} {'does not belong there' if odd[0] in card else 'is missing'}")
+    whole = {'threads': None} | card # Older cards have no such entry
+    if odd := sorted(set(whole) ^ set(_entries)): raise no(f"the entry {odd[0][:40]!r} {'does not belong there' if odd[0] in card else 'is missing'}")
     for name, fits in _entries.items():
-        if not fits(card[name]): raise no(f"the entry {name!r} cannot be {json.dumps(card[name])[:60]}")
+        if not fits(whole[name]): raise no(f"the entry {name!r} cannot be {json.dumps(whole[name])[:60]}")
     if not _is_stats(card['stats'], card['shape'][0]): raise no(f"the entry 'stats' cannot be {json.dumps(card['stats'])[:60]}")
     return card
 
@@ -403,7 +404,7 @@ def show_predictions(
     model:Classifier,
     files:Iterable, # Paths, or open binary files
     most:int=48, # Of more files the first are drawn
-) -> 'matplotlib.figure.Figure':
+) -> Figure:
     "Image files as they are, each with its predicted class and the probability; those that cannot be read are left out"
     found = [(f, *ranked(model, s)[0]) for f, s, why in predict_files(model, list(files)[:most]) if why is None]
     if not found: raise InputError("there is no image to draw")

@@ -139,11 +139,19 @@ def test_an_entry_that_cannot_be_is_refused(kept, tmp_path, change):
 def test_each_entry_of_a_card_is_needed(kept, tmp_path):
     folder = copied(kept, tmp_path)
     card = json.loads((folder/CARD).read_text())
-    for name in card:
+    for name in card.keys() - {'threads'}: # Which older cards lack
         left = {n: v for n, v in card.items() if n != name}
         if name != 'digest': left['digest'] = _card_digest(left)
         (folder/CARD).write_text(json.dumps(left))
         refused_everywhere(folder, kept, CARD, {'format': 'is not the card', 'version': 'version None'}.get(name, f"'{name}' is missing"))
+
+def test_a_card_from_before_threads_were_kept_is_read(kept, tmp_path):
+    from fastrecipes.store import load
+    folder = copied(kept, tmp_path)
+    card = json.loads((folder/CARD).read_text())
+    del card['threads']
+    (folder/CARD).write_text(json.dumps(card | dict(digest=_card_digest(card))))
+    assert load(folder, 'cpu').recipe == card['recipe']
 
 PLAUSIBLE = {'classes in another order': lambda c: c['classes'].reverse(), 'a renamed class': put('classes', 0, 'z'), 'other stats': put('stats', 0, 0, .4), 'a better accuracy': put('metrics', 'valid', 'accuracy', 1.), 'another source': put('source', 'name', 'mnist'),
              'another activation': put('settings', 'activation', 'leaky_relu'), 'height and width exchanged': put('shape', [3, 5, 6]), 'no probabilities': put('has_probs', False), 'another seed': put('seed', 43), 'no history': put('history', [])}

@@ -169,19 +169,19 @@ def test_auto_in_a_section_gives_way_to_the_shared_batch_size(auto):
     assert recipes['sgd'].resolve({}, {'fastrecipes': {'bs': auto}, 'sgd': {'bs': '8'}})['bs'] == 8
 
 def test_global_settings_argument_over_ini_over_default():
-    assert global_settings({}) == dict(source='digits', seed=42, device='auto')
-    assert global_settings(INI) == dict(source='digits', seed=7, device='cpu')
-    assert global_settings(INI, seed='0', device='cuda') == dict(source='digits', seed=0, device='cuda')
+    assert global_settings({}) == dict(source='digits', seed=42, device='auto', threads='auto')
+    assert global_settings(INI) == dict(source='digits', seed=7, device='cpu', threads='auto')
+    assert global_settings(INI, seed='0', device='cuda') == dict(source='digits', seed=0, device='cuda', threads='auto')
     assert global_settings(INI, seed=None, device=None) == global_settings(INI)
 
 @pytest.mark.parametrize('seed', [-1, '-1', 2.5, 'x', True, NAN, 2**63])
 def test_a_bad_seed_is_refused_with_where_it_stands(seed):
     with pytest.raises(InputError, match='^seed: seed=.*whole number, 0 or more'): fit('similarity', tiny(4), seed=seed)
-    with pytest.raises(InputError, match=r'^settings.ini \[fastrecipes\]: seed='): global_settings({'fastrecipes': {'seed': seed}})
+    with pytest.raises(InputError, match='^fastrecipes: seed='): global_settings({'fastrecipes': {'seed': seed}})
 
 @pytest.mark.parametrize('ini, where', [({'fastrecipes': {'bs': 'x'}}, 'fastrecipes'), ({'sgd': {'bs': '0'}}, 'sgd')])
 def test_a_bad_value_in_the_ini_is_refused_with_its_section(ini, where):
-    with pytest.raises(InputError, match=rf'^settings.ini \[{where}\]: bs='): recipes['sgd'].resolve({}, ini)
+    with pytest.raises(InputError, match=f'^{where}: bs='): recipes['sgd'].resolve({}, ini)
 
 @pytest.mark.parametrize('name, kwargs, wanted', [
     ('simplenet', {}, "unknown recipe 'simplenet': did you mean 'simple_net'?"),
@@ -542,6 +542,17 @@ def test_the_best_epoch_is_said_where_it_is_not_the_last(threes_sevens):
         assert at < 11 and words in repr(f) and (f'(of epoch {at + 1})' in repr(f)) == best and ('best=no' in repr(f)) == (not best)
         assert f.accuracy == pytest.approx(f.history.accuracy.iloc[at if best else -1])
 
+@pytest.mark.parametrize('name', ['sgd', 'mlp'])
+def test_patience_with_one_cycle_waits_for_the_peak_and_the_stop_is_told(name, digits):
+    f = fit(name, digits, epochs=60, patience=3, schedule='one-cycle', device='cpu')
+    assert 15 + 3 < len(f.history) < 60 and f.accuracy > .96
+    assert f.stopped == f'stopped after epoch {len(f.history)} of 60: no lower validation loss for 3 epochs' and repr(f).endswith(f'; {f.stopped}')
+
+def test_a_comparison_tells_of_a_rung_that_patience_stopped(threes_sevens):
+    from fastrecipes.compare import compare, trouble_text
+    c = compare(threes_sevens, 'similarity,linear', device='cpu', settings=dict(linear=dict(epochs=30, lr=30, patience=2)))
+    assert c.results['linear'].stopped and trouble_text(c) == [f"linear {c.results['linear'].stopped}"] and c.results['linear'].stopped in str(c)
+
 def test_settings_that_do_nothing_are_not_said(threes_sevens):
     assert repr(fit('linear', threes_sevens, epochs=1, lr=1, bs=64, device='cpu')).startswith('Fitted linear(epochs=1, lr=1.0, bs=64, schedule=constant): accuracy ')
     assert 'patience=3, patience_counts=increases, dropout=0.1, wd=0.01, clip=1.0)' in repr(fit('linear', threes_sevens, epochs=1, patience=3, patience_counts='increases', dropout=.1, wd=.01, clip=1, device='cpu'))
@@ -634,8 +645,6 @@ def test_the_same_steps_by_hand_and_through_learner_come_to_the_same(digits, see
     torch.testing.assert_close(a.scores, b.scores, rtol=1e-3, atol=1e-4)
     assert a.history.drop(columns='seconds').to_numpy() == pytest.approx(b.history.drop(columns='seconds').to_numpy(), abs=1e-4)
 
-def test_bright_images_do_not_leave_linear_where_it_started(found):
+def test_bright_images_do_not_leave_linear_where_it_started(bitmoji):
     "With PyTorch's start of a linear layer, seed 42 stays at 0.5 on these"
-    home, there = found
-    if not there['bitmoji_bw']: pytest.skip('bitmoji_bw is not there')
-    assert fit('linear', load(home/'data'/'bitmoji_bw', size=32), seed=42, device='cpu', epochs=8).accuracy > .57
+    assert fit('linear', load(bitmoji, size=32), seed=42, device='cpu', epochs=8).accuracy > .57

@@ -221,7 +221,7 @@ def test_a_training_that_was_finished_is_given_again_without_another_epoch(image
 @pytest.mark.parametrize('kind', QUICK)
 def test_a_training_that_patience_has_ended_is_given_again_without_another_epoch(images, kind, tmp_path):
     from fastrecipes.checkpoint import Checkpoint
-    stubborn = dict(epochs=200, lr=.5 if kind == 'sgd' else .1, patience=2)
+    stubborn = dict(epochs=200, lr=.5 if kind == 'sgd' else .1, patience=2, schedule='constant')
     f = fitted(images, *QUICK[kind], Checkpoint(tmp_path, every=1), **stubborn)
     assert 2 < len(f.history) < 200 and f.best_epoch == len(f.history) - 3
     g = fitted(images, *QUICK[kind], Checkpoint(tmp_path, every=1, resume=True), **stubborn, on_epoch=lambda row: pytest.fail('another epoch'))
@@ -254,12 +254,24 @@ def test_other_callbacks_are_refused_in_one_line(images, tmp_path):
         fitted(images, *QUICK['adam'], point, cbs=[Counting()])
 
 @pytest.mark.parametrize('kind', QUICK)
-def test_another_number_of_threads_goes_on_from_it_too(images, kind, tmp_path):
+def test_where_there_are_more_threads_it_goes_on_with_its_own_number(images, kind, tmp_path):
     whole, point = fitted(images, *QUICK[kind]), interrupted(images, kind, tmp_path)
     torch.set_num_threads(2)
     try: f = fitted(images, *QUICK[kind], point)
     finally: torch.set_num_threads(1)
-    assert len(f.history) == 8 and all(torch.allclose(a, b, atol=1e-3) for a, b in zip(result(f)[0].values(), result(whole)[0].values()))
+    assert f.threads == 1 and equal(f, whole)
+
+@pytest.mark.parametrize('at', [1, 3, 6])
+@pytest.mark.parametrize('recipe, settings', [('sgd', dict(lr=10.)), ('mlp', dict(lr=.1))])
+def test_patience_with_one_cycle_ends_a_resumed_training_where_it_ends_a_whole_one(images, recipe, settings, at, tmp_path):
+    from fastrecipes.checkpoint import Checkpoint
+    how = settings | dict(epochs=16, schedule='one-cycle', patience=2)
+    whole = fitted(images, recipe, how)
+    def stop(row):
+        if row['epoch'] == at: raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt): fitted(images, recipe, how, Checkpoint(tmp_path, every=1), on_epoch=stop)
+    f = fitted(images, recipe, how, Checkpoint(tmp_path, every=1, resume=True))
+    assert equal(f, whole) and f.stopped == whole.stopped and 6 <= len(f.history) < 16 and f.stopped.startswith(f'stopped after epoch {len(f.history)} of 16')
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')

@@ -21,7 +21,7 @@ from fastrecipes.loaders import ImageDataset, dataloaders
 from fastrecipes.nets import linear
 from fastrecipes.sgd import ClassLoss, Diverged, basic_opt, batch_accuracy, cross_entropy
 from fastrecipes.recipes import Parts, Run, _by_hand, _through_learner
-from fastrecipes.training import Best, BestWeights, EarlyStop, History, Outcome, Patience, fit_learner, one_cycle, plot_history
+from fastrecipes.training import Best, BestWeights, EarlyStop, History, Outcome, Patience, climbing_epochs, fit_learner, one_cycle, plot_history, stop_text
 
 COLUMNS = ['epoch', 'train_loss', 'valid_loss', 'accuracy', 'seconds']
 
@@ -187,9 +187,9 @@ def test_the_learner_is_as_it_was_after_an_interruption_too(data):
 
 NAN, INF = math.nan, math.inf
 
-def stop_of(losses, patience, counts='since-best'):
+def stop_of(losses, patience, counts='since-best', climb=0):
     "The epoch after which training stops, or None"
-    watch = Patience(patience, counts)
+    watch = Patience(patience, counts, climb)
     return next((i for i, loss in enumerate(losses) if watch.update(loss)), None)
 
 @pytest.mark.parametrize('losses, patience, since_best, increases', [
@@ -247,6 +247,42 @@ def test_patience_goes_on_from_its_state():
             for loss in losses[:at]: first.update(loss)
             second.load_state_dict(first.state_dict())
             assert [first.update(loss) for loss in losses[at:]] == [second.update(loss) for loss in losses[at:]] and first.stop == second.stop
+
+@pytest.mark.parametrize('losses, climb, since_best, increases', [
+    ([1, 5, 6, 7, 8], 0, 2, 2), ([1, 5, 6, 7, 8], 2, 4, 4), # What was lower during the climb is no measure
+    ([1, 9, 8, 7, 6], 2, None, None), ([1, 2, 3, 4, 5], 4, None, None), ([9, 1, 2, 1.5, 3], 1, 3, None)])
+def test_while_the_learning_rate_climbs_nothing_is_counted(losses, climb, since_best, increases):
+    assert (stop_of(losses, 2, 'since-best', climb), stop_of(losses, 2, 'increases', climb)) == (since_best, increases)
+
+@pytest.mark.parametrize('at', range(8))
+def test_patience_that_waits_for_the_peak_goes_on_from_its_state(at):
+    losses = [5, 1, 6, 5, 3, 4, 5, 6]
+    first, second = Patience(3, climb=3), Patience(3, climb=3)
+    for loss in losses[:at]: first.update(loss)
+    second.load_state_dict(first.state_dict())
+    assert [first.update(loss) for loss in losses[at:]] == [second.update(loss) for loss in losses[at:]] and first.stop
+
+@pytest.mark.parametrize('epochs', [1, 3, 4, 7, 60])
+def test_the_rate_climbs_until_the_epoch_with_the_highest(data, epochs):
+    rates = [one_cycle(1.)(i / (10 * epochs)) for i in range(10 * epochs)]
+    peak = max(range(len(rates)), key=rates.__getitem__)
+    assert climbing_epochs('one-cycle', epochs) == max(1, -(-peak // 10)) and climbing_epochs('constant', epochs) == 0
+
+def test_a_learner_with_one_cycle_is_not_stopped_before_the_peak(data):
+    losses = [1, 2, 3, 4, 3, 2, 3, 3, 3, 3, 3, 3]
+    outcome = fit_learner(scripted(data, losses), 12, .1, 'one-cycle', patience=2)
+    assert len(outcome.history) == 8
+    how = dict(epochs=12, schedule='one-cycle', patience=2, patience_counts='since-best')
+    assert stop_text(outcome.history, how) == 'stopped after epoch 8 of 12: no lower validation loss for 2 epochs'
+
+@pytest.mark.parametrize('losses, settings, words', [
+    ([1, 2, 3], dict(patience=0), ''), ([1, 2, 3], dict(epochs=3), ''), ([3, 2, 1], {}, ''), (None, {}, ''),
+    ([3, 1, 2], dict(patience=1), 'stopped after epoch 3 of 9: no lower validation loss for 1 epoch'),
+    ([1, 2, 3], dict(patience_counts='increases'), 'stopped after epoch 3 of 9: a higher validation loss for 2 epochs in a row'),
+    ([1, 2, 3], dict(schedule='one-cycle'), '')])
+def test_an_early_stop_is_told_where_patience_was_its_cause(losses, settings, words):
+    history = None if losses is None else pd.DataFrame(dict(valid_loss=losses))
+    assert stop_text(history, dict(epochs=9, schedule='constant', patience=2, patience_counts='since-best') | settings) == words
 
 def test_an_unknown_counting_is_refused(data):
     wanted = "patience_counts='best' is not known; there are 'since-best' and 'increases'"
