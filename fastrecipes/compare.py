@@ -453,9 +453,9 @@ class Shelf:
         kept.begin(recipe=recipe, seed=seed, images=images.fingerprint, **run)
         if (s := kept.load()) is None: return self._check_point(recipe, seed, images, **run)
         judged = lambda scores, split: None if scores is None else Judged(scores, split.labels, s['has_probs'])
-        return Result(recipe, seed, s['settings'], run['settings'], s['device'], judged(s['valid'], images.valid), judged(s['test'], images.test), Cost(**s['cost']), s['history'], s['best_epoch'], kept.run['threads'])
+        return Result(recipe, seed, s['settings'], run['settings'], s['device'], judged(s['valid'], images.valid), judged(s['test'], images.test), Cost(**s['cost']), s['history'], s['best_epoch'], kept.run.get('threads'))
 
-    def _check_point(self, recipe, seed, images, settings, device, threads, classes, **_):
+    def _check_point(self, recipe, seed, images, settings, device, classes, threads=None, **_):
         "As `Recipe.__call__` will, but before anything is fitted"
         point = self.checkpoint(recipe, seed)
         point.begin(recipe=recipe, settings=settings, seed=seed, device=device, threads=threads, images=images.fingerprint, classes=classes)

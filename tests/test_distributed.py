@@ -144,8 +144,7 @@ def processes_of(launcher) -> dict:
     import psutil
     return {p.environ()['RANK']: p for p in psutil.Process(launcher.pid).children() if 'RANK' in p.environ()}
 
-@pytest.mark.slow
-@pytest.mark.parametrize('killed', ['1', '0'])
+@pytest.mark.parametrize('killed', ['1', pytest.param('0', marks=pytest.mark.slow)])
 def test_a_killed_process_ends_the_other_with_a_line_and_costs_an_epoch(tmp_path, killed):
     run = two('-m', 'fastrecipes', 'fit', 'sgd', '--epochs', '1000000', '--bs', '256', '--out', 'kept', cwd=tmp_path, start=subprocess.Popen)
     try:
