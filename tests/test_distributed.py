@@ -233,7 +233,8 @@ if sys.argv[1] == 'exit': sys.exit(3)
 if sys.argv[1] == 'error': raise ValueError('on purpose')
 """
 
-@pytest.mark.parametrize('how, status', [('end', 0), pytest.param('exit', 3, marks=pytest.mark.slow), pytest.param('error', 1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize('how, status', [('end', 0), ('exit', 3), ('error', 1)])
 def test_whichever_way_a_process_ends_its_group_and_the_threads_of_it_have_ended_before(tmp_path, how, status):
     "A thread of the group that lives on while Python ends may abort the process, in one run of hundreds"
     (tmp_path/'calls.py').write_text(LEAVES)

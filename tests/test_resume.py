@@ -148,7 +148,6 @@ def test_a_training_killed_again_and_again_ends_as_if_it_had_never_been(kind, tm
     log = stopped_and_resumed(kind, tmp_path, signal.SIGKILL)
     assert [k['signal'] for k in log] == [signal.SIGKILL] * len(KILLS)
 
-@pytest.mark.slow
 @needs_fork
 @pytest.mark.parametrize('kind', QUICK_KINDS)
 def test_ctrl_c_at_any_call_leaves_the_last_full_epoch_to_be_written_and_gone_on_from(kind, tmp_path):
