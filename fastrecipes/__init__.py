@@ -26,6 +26,7 @@ Modules:
 - `fastrecipes.precision`: Numbers of half the length and a memory order that convolutions like, where the device gains by them
 - `fastrecipes.recipes`: A recipe turns an image set into a fitted model; the ladder is the recipes in order, simplest first
 - `fastrecipes.report`: A comparison as one page that stands for itself: verdict first, then every figure that it rests on, and how to make it again
+- `fastrecipes.screen`: What a terminal shows: one table that grows, a few short paragraphs, and the same as plain text where there is no terminal
 - `fastrecipes.sgd`: Stochastic gradient descent by hand: seven small functions that train a classifier, and the proof that `Learner` does the same
 - `fastrecipes.similarity`: The baseline that needs no learning: which average image is this one closest to?
 - `fastrecipes.store`: Keep a fitted model in a folder, get the same model back, and let it speak about images that it has never seen

@@ -21,7 +21,7 @@ from secrets import token_urlsafe
 from tempfile import TemporaryDirectory
 import ipywidgets as w
 from .controls import css, watch
-from .files import InputError, no_such
+from .files import InputError, explained, no_such, printable
 
 # %% ../nbs/13_app.ipynb #8219e8f1
 explorers = { # Name in the address: what its button says, module, function
@@ -96,10 +96,9 @@ def _write_home(home:Path):
 def _config(home:Path, token:str='') -> dict:
     "What voila is told"
     return dict(
-        Voila=dict(ip='127.0.0.1', open_browser=False, connection_dir_root=str(home), config_file_paths=[], log_level=50, tornado_settings=dict(ws_ping_timeout=30_000, allow_remote_access=False), token=token),
+        Voila=dict(ip='127.0.0.1', open_browser=False, connection_dir_root=str(home), config_file_paths=[], log_level=logging.ERROR, tornado_settings=dict(ws_ping_timeout=30_000, allow_remote_access=False), token=token),
         VoilaConfiguration=dict(preheat_kernel=True, template='lab', theme='light', show_tracebacks='FASTRECIPES_DEBUG' in os.environ, allow_template_override='NO', allow_theme_override='NO', file_allowlist=['nothing'],
                                 extension_allowlist=['@jupyter-widgets/jupyterlab-manager', '@voila-dashboards/widgets-manager8', 'anywidget']),
-        KernelSpecManager=dict(kernel_dirs=[]), # This Python, whatever others the user has named python3
         MappingKernelManager=dict(cull_idle_timeout=60 * minutes_without_page, cull_interval=60, cull_connected=False, buffer_offline_messages=False))
 
 # %% ../nbs/13_app.ipynb #72f299dd
@@ -135,6 +134,38 @@ def _header(theirs:Callable, message:bytes):
     "voila's reader of a message's header, for messages that have as many parts as they say"
     return theirs(message) if int.from_bytes(message[:8], 'little') <= len(message) // 8 else None
 
+def _why(record:logging.LogRecord) -> str|None:
+    "What made a page fail, in one line; None where nothing did: a connection that a browser closed is no failure"
+    error = record.exc_info[1] if record.exc_info else None
+    if hasattr(error, 'ename'): return f'{error.ename}: {error.evalue}' # In the page's process
+    if error is not None: return None if 'Closed' in type(error).__name__ else '; '.join(explained(error))
+    refused = record.name == 'tornado.general' and record.args and isinstance(record.args[0], int) and record.args[0] >= 500
+    return record.getMessage() if refused else None
+
+class _Teller(logging.Handler):
+    "Passes on to `tell` why a page fails, the same reason once"
+    def __init__(self, tell:Callable):
+        super().__init__()
+        self.tell = tell
+        self.told = set()
+
+    def emit(self, record):
+        why = _why(record)
+        if why is None or why in self.told: return
+        self.told.add(why)
+        self.tell(f"a page could not be shown: {printable(' '.join(why.split()))}")
+
+@contextmanager
+def _told(tell:Callable):
+    "What is logged meanwhile as the reason why a page fails is passed on to `tell`; with FASTRECIPES_DEBUG all of it is printed"
+    root = logging.getLogger()
+    handler = logging.StreamHandler() if 'FASTRECIPES_DEBUG' in os.environ else _Teller(tell)
+    root.addHandler(handler)
+    try: yield
+    finally: root.removeHandler(handler)
+
+def _to_stderr(line:str): print(f'fastrecipes: {line}', file=sys.stderr, flush=True)
+
 def _server(
     sock:socket.socket, # To listen on
     home:Path, # With the notebook
@@ -142,15 +173,16 @@ def _server(
     token:str='', # That the page's address must have; empty: none
 ):
     "voila with our page, ready to `start`; raises `InputError` where there is no voila"
-    logging.getLogger('tornado').setLevel(logging.NOTSET if 'FASTRECIPES_DEBUG' in os.environ else logging.CRITICAL) # A page that is closed is no event
     try:
+        import ipykernel
         import tornado.ioloop
+        from jupyter_client.kernelspec import KernelSpecManager
         from jupyter_core.utils import run_sync
         from tornado.httpserver import HTTPServer
         from tornado.web import HTTPError
         from traitlets.config import Config
         from voila.app import Voila, VoilaKernelWebsocketHandler
-    except ImportError as e: raise InputError(f"the explorers in a browser need voila ({e}): pip install voila") from e
+    except ImportError as e: raise InputError(f"the explorers in a browser need voila and ipykernel ({e}): pip install voila ipykernel") from e
     handler = sys.modules[VoilaKernelWebsocketHandler.__module__]
     if not isinstance(theirs := handler.read_header_from_binary_message, partial): handler.read_header_from_binary_message = partial(_header, theirs)
     class Server(Voila):
@@ -174,17 +206,25 @@ def _server(
             for _ in range(100): # One that is only starting cannot be ended yet
                 try: return run_sync(self.kernel_manager.shutdown_all)(now=True)
                 except HTTPError: run_sync(asyncio.sleep)(.1)
-    server = Server(config=Config(_config(home, token)))
+    class OwnKernel(KernelSpecManager):
+        "This Python, whatever others the user has named python3"
+        def _kernel_dirs_default(self): return []
+    config = Config(_config(home, token))
+    config.VoilaConfiguration.kernel_spec_manager_class = OwnKernel
+    server = Server(config=config)
     server.initialize([str(home/'explore.ipynb')])
+    server.log.handlers.clear() # The root logger has what is said
+    server.log.propagate = True
     return server
 
 def serve(
     port:int|None=None, # None: 8866, or the next that is free; 0: any
     browser:bool=True, # Open the page
     on_ready:Callable=print, # Called with the page's address
+    on_failure:Callable=_to_stderr, # Called with a line for each reason why a page cannot be shown
 ):
     "Serve the explorers on 127.0.0.1 until Ctrl-C; raises `InputError` where that is not possible"
-    with _bind(port) as sock, TemporaryDirectory(prefix='fastrecipes_', ignore_cleanup_errors=True) as home, _environ(IPYTHONDIR=f'{home}/ipython', JUPYTER_CONFIG_DIR=home, JUPYTER_WIDGETS_ECHO='0'):
+    with _told(on_failure), _bind(port) as sock, TemporaryDirectory(prefix='fastrecipes_', ignore_cleanup_errors=True) as home, _environ(IPYTHONDIR=f'{home}/ipython', JUPYTER_CONFIG_DIR=home, JUPYTER_WIDGETS_ECHO='0'):
         _write_home(Path(home))
         token = token_urlsafe(16)
         address = f'http://127.0.0.1:{sock.getsockname()[1]}/?token={token}'

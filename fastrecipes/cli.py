@@ -34,31 +34,49 @@ def _options(*options):
 _data = _options(
     click.argument('source', required=False),
     click.option('--classes', metavar='A,B', help='Keep these classes only, e.g. 3,7.'),
-    click.option('--valid', metavar='SHARE|test', help="Images to judge by: for a folder the share set aside (default 0.2); for mnist 'test' takes the official test images, by which --best and --patience then choose too."),
-    click.option('--size', metavar='N|HxW', help='Bring images to this height and width, e.g. 50 or 50x40. [default: the most common size]'),
-    click.option('--channels', metavar='1|3', help='Grey or RGB. [default: what most images are]'),
-    click.option('--skip-bad', is_flag=True, help='Go on without images that cannot be read.'))
+    click.option('--valid', metavar='SHARE|test', help="Validation images. For a folder: the share to set aside (default 0.2). For mnist, 'test' uses the official test images; note: --best and --patience then select on the test images."),
+    click.option('--size', metavar='N|HxW', help='Resize images to this height and width, e.g. 50 or 50x40. [default: the most common size]'),
+    click.option('--channels', metavar='1|3', help='Grey (1) or RGB (3). [default: what most images are]'),
+    click.option('--skip-bad', is_flag=True, help='Leave out images that cannot be read.'))
 
 _how = _options(
-    click.option('--seed', metavar='N', help='Makes the run repeatable. [default: 42]'),
-    click.option('--device', metavar='auto|cpu|cuda|mps', help='Where to compute. [default: auto, the best there is]'),
-    click.option('--threads', metavar='auto|N', help='CPU threads to compute with; the result can depend on their number in its last digits. [default: auto, one for small models, all for large ones]'),
+    click.option('--seed', metavar='N', help='Random seed; the same seed gives the same result. [default: 42]'),
+    click.option('--device', metavar='auto|cpu|cuda|mps', help='Where to compute. [default: auto, the fastest available]'),
+    click.option('--threads', metavar='auto|N', help='CPU threads; results may differ in their last digits between numbers of threads. [default: auto, one for small models, all for large ones]'),
     click.option('-q', '--quiet', is_flag=True, help='Print the result only, no progress.'))
 
 # %% ../nbs/13_cli.ipynb #fecfb91f
+def _time_column():
+    "The time that is left, or else the time that has gone by: one of them, so that the line is short enough for a window that becomes narrow"
+    from rich.progress import TimeElapsedColumn
+    from rich.text import Text
+    class Time(TimeElapsedColumn):
+        def render(self, task): return Text(task.fields['left'], 'progress.remaining') if task.fields['left'] else super().render(task)
+    return Time()
+
 class Progress:
     "What is going on, on standard error: `start` a piece of work, `say` a line, `tick` a share of it or an `epoch` done, `stop`"
     def __init__(self, quiet:bool=False):
-        from rich.console import Console
-        self.quiet, self.console, self.bar, self.epochs, self.first = quiet, Console(stderr=True, highlight=False), None, None, None
-        if not quiet and self.console.is_terminal:
-            from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedColumn
-            self.bar = Bar(TextColumn('{task.description}'), BarColumn(), TimeElapsedColumn(), TextColumn('{task.fields[left]}'), console=self.console, transient=True)
+        from fastrecipes.screen import console
+        self.quiet, self.console, self.bar, self.epochs, self.first = quiet, console(sys.stderr), None, None, None
+        if not quiet and self.console.is_interactive:
+            from rich.progress import BarColumn, Progress as Bar, TextColumn
+            columns = TextColumn('{task.description}'), BarColumn(20 if self.console.width >= 100 else 12), _time_column()
+            self.bar = Bar(*columns, console=self.console, transient=True)
             self.task = None
 
     def say(self, line:str):
-        "A line that stays"
-        if not self.quiet: self.console.print(line, markup=False, soft_wrap=True)
+        "A line that stays; on a terminal it is wrapped between words"
+        if not self.quiet: self.console.print(line, soft_wrap=not self.console.is_terminal)
+
+    @contextmanager
+    def aside(self):
+        "Take the bar away while something is printed elsewhere: standard output may be the same terminal"
+        moving = self.bar is not None and self.bar.live.is_started
+        if moving: self.bar.stop()
+        try: yield
+        finally:
+            if moving: self.bar.start()
 
     def start(self,
         what:str, # Shown beside the bar
@@ -100,12 +118,6 @@ def _ticker(progress:Progress):
             if self.training: progress.tick(float(self.pct_train))
     return Ticker()
 
-def _row_text(row:dict) -> str:
-    "A history's row as a line of the epoch table"
-    return f"{row['epoch'] + 1:>5}  {row['train_loss']:>10.4f}  {row['valid_loss']:>10.4f}  {row['accuracy']:>8.4f}  {row['seconds']:>7.2f}"
-
-_row_head = f"{'epoch':>5}  {'train_loss':>10}  {'valid_loss':>10}  {'accuracy':>8}  {'seconds':>7}"
-
 # %% ../nbs/13_cli.ipynb #bcca59ae
 class _Verbs(click.Group):
     "A group whose unknown verb names the nearest, in the order in which the verbs were made"
@@ -115,24 +127,24 @@ class _Verbs(click.Group):
             raise no_such('command', args[0], self.list_commands(ctx))
         return super().resolve_command(ctx, args)
 
-@click.group(cls=_Verbs, context_settings=dict(help_option_names=['-h', '--help'], max_content_width=110))
+@click.group(cls=_Verbs, context_settings=dict(help_option_names=['-h', '--help'], max_content_width=100))
 @click.version_option(__version__, '--version', message='fastrecipes %(version)s')
 def cli():
     """What does each step of deep learning buy me?
 
-    fastrecipes fits a ladder of image classifiers to one set of images, from the average image to a
-    residual network, and says what each rung gained over the one below and what it cost.
+    fastrecipes fits a ladder of image classifiers to one set of images, from the average image to a residual network. It
+    shows what each rung gains over the one below and what it costs.
 
     \b
-    fastrecipes compare                        the ladder on 1,797 embedded digits, no network needed
-    fastrecipes compare --classes 3,7          the same for telling 3 from 7
-    fastrecipes compare path/to/images         your own: a subfolder of images for each class
-    fastrecipes check path/to/images           what in them will hurt training
-    fastrecipes fit mlp digits --epochs 20     one recipe, its epochs as they pass; --out keeps it
-    fastrecipes predict DIR photo.jpg          what a kept model says of an image
-    fastrecipes report DIR...                  the page of one comparison, or of several, made again
-    fastrecipes list                           recipes and sources
-    fastrecipes explore                        play with what all this is made of, in a browser
+    fastrecipes compare                     the ladder on 1,797 digits, no network
+    fastrecipes compare --classes 3,7       the same, to tell 3 from 7
+    fastrecipes compare path/to/images      your images: one subfolder per class
+    fastrecipes check path/to/images        problems that would hurt training
+    fastrecipes fit mlp digits --epochs 20  one recipe; --out DIR keeps the model
+    fastrecipes predict DIR photo.jpg       what a kept model says of an image
+    fastrecipes report DIR...               the page of one or more comparisons
+    fastrecipes list                        recipes and sources
+    fastrecipes explore                     see how it works, in a browser
     """
 
 # %% ../nbs/13_cli.ipynb #4ee1a966
@@ -151,9 +163,10 @@ _own_process = False # Or `main` was called by somebody who has objects of his o
 def _load(shared, data, progress):
     "The image set that the options ask for, with its remarks said"
     from fastrecipes.images import load
+    from fastrecipes.screen import set_line
     progress.start(f"loading {shared['source']}")
     with _first_here(): images = load(shared['source'], seed=shared['seed'], on_done=lambda done, total: progress.tick(done / max(total, 1)), tell=progress.say, **data)
-    progress.say(repr(images))
+    progress.say(set_line(images))
     for note in images.notes: progress.say(f'note: {note}')
     if (file := find_settings()) is not None: progress.say(f'settings: {file}')
     return images
@@ -211,7 +224,8 @@ def _sigterm(handler):
 
 class _Watch:
     "What a comparison shows while it works: the bar of what is in hand, and the table as it grows"
-    def __init__(self, progress): self.progress, self.climb, self.tracker, self.heads = progress, None, None, iter([f"{'recipe':<11} {'accuracy':>8}  95% interval    gain  {'than the one below':<20} {'seconds':>7}"])
+    def __init__(self, progress, rows:bool=True, file=None): # Whether there are rows, and where they go; None: standard output
+        self.progress, self.rows, self.file, self.climb, self.tracker, self.columns, self.width = progress, rows, file, None, None, None, 0
 
     def step(self, s):
         what = {'rung': s.recipe, 'repeat': f'{s.recipe}, seed {s.seed}', 'point': f'{s.recipe}, {s.images:,} images'}[s.what]
@@ -224,50 +238,60 @@ class _Watch:
 
     def result(self, r):
         if self.tracker is not None: self.tracker.result(r)
-        if r.seed != self.climb.seed: return self.progress.say(f'{r.recipe:<11} {r.accuracy:>8.4f}  with seed {r.seed}')
-        e = next(e for e in self.climb.comparison.entries if e['recipe'] == r.recipe)
-        (low, high), step = e['interval'], e['against'] or dict(gain_points=None, words='')
-        gain = '' if step['gain_points'] is None else f"{step['gain_points']:+.2f}"
-        if (head := next(self.heads, None)) is not None: self.progress.say(head)
-        self.progress.say(f"{r.recipe:<11} {r.accuracy:>8.4f}  {low:.3f}-{high:.3f}  {gain:>7}  {step['words']:<20} {e['cost']['train_seconds']:>7.1f}{'' if hasattr(r, 'model') else '  (kept)'}")
+        if r.seed == self.climb.seed: self._row(r.recipe)
+        elif self.progress.bar is None: self.progress.say(f'{r.recipe}, seed {r.seed}: accuracy {100 * r.accuracy:.2f}%')
 
-    def failed(self, recipe, seed, reason, cure): self.progress.say(printable(f"{recipe:<11} failed{'' if seed == self.climb.seed else f' with seed {seed}'}: {'; '.join(filter(None, (reason, cure)))}"))
+    def _row(self, recipe):
+        "The row of a rung that is finished, under the titles where there are none yet or the window has become too narrow for them"
+        if not self.rows: return
+        from fastrecipes.screen import console, rung_columns, rung_head, rung_row, show
+        entry = next(e for e in self.climb.comparison.entries if e['recipe'] == recipe)
+        screen, parts = console(self.file), []
+        if self.columns is None or screen.width < self.width:
+            bars = screen.is_terminal and not screen.options.ascii_only and entry['accuracy'] is not None
+            self.columns, self.width = rung_columns(self.climb.asked, screen.width, self.climb.test, 1 - entry['accuracy'] if bars else None), screen.width
+            parts.append(rung_head(self.columns))
+        with self.progress.aside(): show(*parts, rung_row(self.columns, entry), file=self.file)
+
+    def failed(self, recipe, seed, reason, cure):
+        if seed == self.climb.seed: return self._row(recipe)
+        if self.progress.bar is None: self.progress.say(printable(f"{recipe}, seed {seed}: failed: {'; '.join(filter(None, (reason, cure)))}"))
+
     def close(self):
         if self.tracker is not None: self.tracker.close()
 
 @cli.command()
 @_data
-@click.option('-r', '--recipes', 'names', metavar='A,B', help='Fit these only, in the order of the ladder. [default: its rungs]')
-@click.option('--repeats', metavar='N', help='Fit every rung under N seeds, and say what stands over them. [default: 1]')
-@click.option('--learning-curve', 'curve', metavar='A,B|all', help='Fit these to growing parts of the training images too, and say whether more would help.')
+@click.option('-r', '--recipes', 'names', metavar='A,B', help='Fit these recipes only, in the order of the ladder. [default: all rungs]')
+@click.option('--repeats', metavar='N', help='Fit every rung with N seeds and show which gains hold for all. [default: 1]')
+@click.option('--learning-curve', 'curve', metavar='A,B|all', help='Also fit these recipes to growing parts of the training images, to see if more images would help.')
 @_how
-@click.option('-o', '--out', metavar='DIR', help='Write report.html, comparison.csv, comparison.json, comparison.png and figures there, and keep what is finished as it comes.')
-@click.option('--resume', is_flag=True, help='Go on with the comparison in DIR, rung by rung and epoch by epoch.')
-@click.option('--track', type=click.Choice(['tensorboard']), help="Log every rung's epochs to DIR/tensorboard as they pass.")
-@click.option('--test', is_flag=True, help='Report the test split too, where there is one. Nothing is chosen by it.')
-@click.option('--json', 'as_json', is_flag=True, help='Print one JSON object instead of the tables: what comparison.json holds, without the pictures.')
+@click.option('--costs', is_flag=True, help='Also print what each rung costs: parameters, disk, memory, time to predict, multiply-adds.')
+@click.option('--details', is_flag=True, help='Also print all statistics and the full verdict: p values, intervals of the gains, loss, seeds.')
+@click.option('-o', '--out', metavar='DIR', help='Write report.html, comparison.csv, .json, .png and figures to DIR. Finished rungs are kept there as they come.')
+@click.option('--resume', is_flag=True, help='Continue the comparison in DIR where it was stopped.')
+@click.option('--track', type=click.Choice(['tensorboard']), help="Log every rung's epochs to DIR/tensorboard.")
+@click.option('--test', is_flag=True, help='Also report accuracy on the test split, if there is one. Nothing is chosen by it.')
+@click.option('--json', 'as_json', is_flag=True, help='Print one JSON object instead of the table: what comparison.json holds, without the pictures.')
 @click.pass_context
-def compare(ctx, source, names, repeats, curve, seed, device, threads, quiet, out, resume, track, test, as_json, **data):
-    """Fit the ladder to one image set and print what each rung bought.
+def compare(ctx, source, names, repeats, curve, seed, device, threads, quiet, costs, details, out, resume, track, test, as_json, **data):
+    """Fit the ladder to one image set and show what each rung gains.
 
-    SOURCE is digits (the default), mnist_sample, mnist, or a folder with a subfolder of images for each class, with or
-    without train and valid above them. Recipes run with their defaults, or as the nearest settings.ini says; `fit` runs
-    one with settings of your own.
+    SOURCE is digits (the default), mnist_sample, mnist, or a folder with one subfolder of images per class. The folder may
+    have train and valid folders above them. Recipes use their defaults, or the nearest settings.ini. To change the settings
+    of one recipe, use `fastrecipes fit`.
 
     \b
-    accuracy            share of the validation images that are predicted right, with its 95% interval (Wilson)
-    loss                cross entropy on them in nats, the same measure for every rung; empty where none
-    test                the same share of the test images, with --test
-    gain                accuracy gained over the rung below, percentage points, with 95% interval (bootstrap)
-    p                   how often chance alone would show such a gain (McNemar's test on the same images)
-    than the one below  better or worse where p is below 0.05, else no difference shown
-    parameters          trainable numbers in the model; on disk: the bytes of a kept model's weights
-    train (s)           seconds of all epochs, each with its validation
-    memory              what the fit took at its peak, beyond what was in use before
-    one image, 1,000    time to predict one image, or 1,000 at once (median; of large ones fewer, figure scaled)
-    multiply-adds       multiplications with an addition that one image takes
+    accuracy       share of validation images predicted correctly
+    95% interval   of the accuracy (Wilson)
+    mistakes       share of wrong images; the first rung fills the bar
+    gain           accuracy gained over the rung below, percentage points
+    vs rung below  better or worse if p < 0.05, else "no clear gain"
+                   (McNemar's test on the same images)
+    seconds        training time, with a validation per epoch
 
-    A rung that fails is told with its reason and its cure, and the others go on. Ctrl-C prints what is finished; with --out it is kept, and --resume goes on.
+    If a recipe fails, its reason and a suggested fix are shown, and the others still run. Ctrl-C keeps the rows that are
+    finished. With --out, --resume continues from there.
     """
     ini = read_settings()
     shared = global_settings(ini, source=source, seed=seed, device=device, threads=threads)
@@ -283,20 +307,21 @@ def compare(ctx, source, names, repeats, curve, seed, device, threads, quiet, ou
         with _importing(): from fastrecipes.compare import Climb
         _begin(shared['device'], progress)
         images = _load(shared, data, progress)
-        watch = _Watch(progress)
+        watch = _Watch(progress, not (as_json and quiet), sys.stderr if as_json else None)
         if out is not None: _what_is_there(out, resume, progress)
         if track and not _process()[0]:
             from fastrecipes.track import TensorBoard
             watch.tracker = TensorBoard(out)
         climb = watch.climb = Climb(images, names, shared['seed'], shared['device'], ini, on_step=watch.step, on_result=watch.result, on_epoch=watch.epoch, cbs=[_ticker(progress)], test=test,
                                     repeats=repeats, curve=curve, on_failed=watch.failed, out=out, resume=resume, command=_typed(ctx), threads=shared['threads'], models=False)
+        def tell(comparison): _tell(comparison, out, as_json, progress, costs, details)
         with _interruptible():
             try: comparison = climb.run()
-            except KeyboardInterrupt as e: return _stopped(climb, out, as_json, progress, str(e) or 'stopped')
+            except KeyboardInterrupt as e: return _stopped(climb, tell, str(e) or 'stopped')
             finally: watch.close()
             progress.stop()
-            try: _tell(comparison, out, as_json, progress)
-            except KeyboardInterrupt: raise Stopped('stopped while the answer was written; ' + ('the same command and --resume gives it, without fitting anything again' if out else 'with --out it would be kept')) from None
+            try: tell(comparison)
+            except KeyboardInterrupt: raise Stopped('stopped while the result was written; ' + ('the same command with --resume prints it, without fitting anything again' if out else 'with --out it would be kept')) from None
             climb.finish()
             if _process()[1] > 1: _wait_for_all()
     return 0 if all(r.results for r in comparison.rungs) else 2
@@ -311,8 +336,8 @@ def _wait_for_all():
 def _what_is_there(out, resume, progress):
     "Say what a comparison finds in its folder"
     there = os.path.isfile(os.path.join(out, 'comparison.json')) or os.path.isdir(os.path.join(out, 'rungs'))
-    if resume and not there: progress.say(f'note: there is nothing in {out} to resume; this begins anew')
-    if there and not resume and not os.path.exists(os.path.join(out, 'rungs', 'unfinished')): progress.say(f'note: this takes the place of the comparison in {out}; --resume would go on with it')
+    if resume and not there: progress.say(f'note: there is nothing in {out} to resume; this starts from the beginning')
+    if there and not resume and not os.path.exists(os.path.join(out, 'rungs', 'unfinished')): progress.say(f'note: this replaces the comparison in {out}; --resume would continue it')
 
 def _typed(ctx) -> str:
     "The command as it was typed, but for --resume"
@@ -321,31 +346,46 @@ def _typed(ctx) -> str:
     launcher = [] if n == 1 else ['torchrun', *(['--nnodes', str(n // int(here))] if n > int(here) else []), '--nproc-per-node', here, '-m']
     return join([*launcher, 'fastrecipes', *(a for a in ctx.find_root().obj or [] if a != '--resume')])
 
-def _tell(comparison, out, as_json, progress):
-    "The tables, and the files"
+def _tell(comparison, out, as_json, progress, costs, details):
+    "What comes below the table: the verdict, what else was asked for, and the files"
     if _process()[0]: return
-    progress.say('')
-    if as_json: click.echo(_unicode(json.dumps({k: v for k, v in comparison.to_dict().items() if k != 'pictures'}, ensure_ascii=False, allow_nan=False)))
-    else: click.echo(str(comparison))
-    if out is None: return
-    try: progress.say('wrote ' + ', '.join(map(str, _write(comparison, out)))) # Last: if this fails, the table is not lost
-    except InputError as e: raise InputError(f"{e}; what could be kept is in {os.path.join(out, 'rungs')}, and the same command with --resume goes on from it") from e
-
-def _write(comparison, out) -> list:
-    written = comparison.save(out) # First, whatever comes of the page
-    from fastrecipes.report import save_report
-    return written + [p for p in save_report([comparison.to_dict()], out) if p.suffix == '.html']
-
-def _stopped(climb, out, as_json, progress, why='stopped'):
-    "What there is when somebody says stop"
     progress.stop()
+    if as_json: click.echo(_unicode(json.dumps({k: v for k, v in comparison.to_dict().items() if k != 'pictures'}, ensure_ascii=False, allow_nan=False)))
+    else: _tell_more(comparison, out, progress.quiet, costs, details)
+    if out is None: return
+    try: page = _write(comparison, out) # Last: if this fails, the table is not lost
+    except InputError as e: raise InputError(f"{e}; what could be kept is in {os.path.join(out, 'rungs')}; the same command with --resume continues from there") from e
+    progress.say(f'wrote {page}, and beside it comparison.csv, .json, .png and figures')
+
+def _tell_more(comparison, out, quiet, costs, details):
+    from fastrecipes.compare import after_table, cost_tables, detail_parts
+    from fastrecipes.screen import console, show, unfinished
+    width = console().width
+    parts = [*unfinished(comparison.entries), *after_table(comparison, width)]
+    if costs: parts += ['', *cost_tables(comparison, width)]
+    if details: parts += ['', *detail_parts(comparison, width)]
+    if not quiet and (more := _more_to_see(out, costs, details)): parts += ['', more]
+    show(*parts)
+
+def _more_to_see(out, costs, details) -> str:
+    "A line of the options that show more"
+    ways = {'--costs (memory, speed)': costs, '--details (statistics)': details, '--out DIR (pictures)': out is not None}
+    return 'More: ' + ', '.join(way for way, used in ways.items() if not used) if not all(ways.values()) else ''
+
+def _write(comparison, out) -> str: # The page
+    comparison.save(out) # First, whatever comes of the page
+    from fastrecipes.report import save_report
+    return next(str(p) for p in save_report([comparison.to_dict()], out) if p.suffix == '.html')
+
+def _stopped(climb, tell, why='stopped'):
+    "Show what is finished when somebody stops a comparison"
     done, whole = len(climb.comparison.results), len(climb.asked)
     far = f"{done} of {whole} rungs" if done < whole else 'all rungs, but not all that was asked of them,'
     try:
-        if done: _tell(climb.comparison, out, as_json, progress)
+        if done: tell(climb.comparison)
     except KeyboardInterrupt: pass # Once more: then without the files, which --resume writes
-    if out is None: raise Stopped(f"{why}; {far} were finished" if done else why)
-    raise Stopped(f"{why}; {far} are finished; go on with the same command and --resume")
+    if climb.shelf is None: raise Stopped(f"{why}; {far} were finished" if done else why)
+    raise Stopped(f"{why}; {far} are finished; continue with the same command and --resume")
 
 # %% ../nbs/13_cli.ipynb #00ec6f82
 class _Fit(click.Group):
@@ -363,10 +403,10 @@ def _setting_option(s) -> click.Option:
     return click.Option([f"--{flag}", *(['--batch-size'] if s.name == 'bs' else []), s.name], metavar='|'.join(s.choices) or 'VALUE', help=text)
 
 _keep = _options(
-    click.option('-o', '--out', metavar='DIR', help='Keep the fitted model there: model.safetensors, card.json and history.png.'),
-    click.option('--test', is_flag=True, help='Report the test split too, where there is one. Nothing is chosen by it.'),
-    click.option('--checkpoint-every', metavar='N', help='Write a checkpoint to DIR every N epochs. [default: whenever a minute has gone by; with several processes, every epoch]'),
-    click.option('--resume', is_flag=True, help='Go on from the checkpoint in DIR, if there is one.'))
+    click.option('-o', '--out', metavar='DIR', help='Keep the fitted model in DIR: model.safetensors, card.json and history.png.'),
+    click.option('--test', is_flag=True, help='Also report accuracy on the test split, if there is one. Nothing is chosen by it.'),
+    click.option('--checkpoint-every', metavar='N', help='Write a checkpoint to DIR every N epochs. [default: once a minute; with several processes, every epoch]'),
+    click.option('--resume', is_flag=True, help='Continue from the checkpoint in DIR, if there is one.'))
 
 def _fit_command(r) -> click.Command:
     "`fastrecipes fit RECIPE [SOURCE]`"
@@ -374,17 +414,17 @@ def _fit_command(r) -> click.Command:
     def run(source, seed, device, threads, quiet, out, test, checkpoint_every, resume, **given):
         data, settings = _split_options(given)
         return _fit(r, dict(source=source, seed=seed, device=device, threads=threads), data, quiet, out, test, checkpoint_every, resume, {k: v for k, v in settings.items() if v is not None})
-    command = click.command(r.name, help=f"{r.about}.\n\nSOURCE is digits (the default), mnist_sample, mnist, or a folder with a subfolder of images for each class.",
-                            short_help=r.about, context_settings=dict(max_content_width=110))(_data(_keep(_how(run))))
+    command = click.command(r.name, help=f"{r.about}.\n\nSOURCE is digits (the default), mnist_sample, mnist, or a folder with one subfolder of images per class.",
+                            short_help=r.about, context_settings=dict(max_content_width=100))(_data(_keep(_how(run))))
     command.params[1:1] = own
     return command
 
 @cli.command(cls=_Fit, options_metavar='', subcommand_metavar='RECIPE [SOURCE] [OPTIONS]', no_args_is_help=True)
 def fit():
-    """Fit one recipe to an image set and print its epochs as they pass.
+    """Fit one recipe to an image set and show every epoch.
 
-    The settings of a recipe are options: see `fastrecipes fit RECIPE --help`. With `--out DIR` the fitted model is kept
-    there, to predict with.
+    The settings of a recipe are options: see `fastrecipes fit RECIPE --help`. With `--out DIR` the fitted model is kept, so
+    that `fastrecipes predict` can use it.
     """
 
 def _fit(r, asked, data, quiet, out, test, every, resume, settings):
@@ -395,6 +435,7 @@ def _fit(r, asked, data, quiet, out, test, every, resume, settings):
     _check_shape(data)
     if out is None and (every is not None or resume): raise InputError("a checkpoint needs a place: name a folder with --out DIR")
     if every is not None: every = _every.read(every, 'fit')
+    from fastrecipes.screen import fitted_lines, show
     with _progress(quiet) as progress:
         _begin(shared['device'], progress)
         with _first_here(): point = None if out is None else _checkpoint(out, every, resume)
@@ -404,16 +445,25 @@ def _fit(r, asked, data, quiet, out, test, every, resume, settings):
             progress.stop()
             return click.echo(done)
         progress.start(r.name, wanted.get('epochs'))
-        heads = iter([_row_head])
-        def on_epoch(row):
-            if (head := next(heads, None)) is not None: progress.say((f"going on after epoch {row['epoch']}\n" if row['epoch'] else '') + head)
-            progress.say(_row_text(row))
-            progress.epoch(row)
+        on_epoch = _epoch_teller(progress)
         with _stoppable(point):
-            fitted = r(images, shared['seed'], shared['device'], on_epoch, [_ticker(progress)], test, point, ini, shared['threads'], **settings)
+            fitted = r(images, shared['seed'], shared['device'], on_epoch, [_ticker(progress)], test, point, threads=shared['threads'], settings=ini, **settings)
             progress.stop()
-            click.echo(repr(fitted).removeprefix('Fitted '))
+            show(*fitted_lines(fitted))
             if out is not None: progress.say(f"kept in {_save(fitted, out, point)}{was}")
+
+def _epoch_teller(progress):
+    "A function that shows an epoch's row, under the titles where it is the first"
+    from fastrecipes.screen import EPOCH_HEAD, epoch_text, narrow
+    shown = []
+    def say(line): progress.say(narrow(line, progress.console.width) if progress.console.is_terminal else line)
+    def on_epoch(row):
+        if not shown and row['epoch']: progress.say(f"continuing after epoch {row['epoch']}")
+        if not shown: say(EPOCH_HEAD)
+        shown.append(row['epoch'])
+        say(epoch_text(row))
+        progress.epoch(row)
+    return on_epoch
 
 def _save(fitted, out, point):
     "Keep the model; where that fails, the training at least"
@@ -432,7 +482,7 @@ def _checkpoint(out, every, resume):
     from fastrecipes.checkpoint import Checkpoint
     from fastrecipes.store import check_model_folder
     point = Checkpoint(check_model_folder(out), every, resume)
-    if point.path.exists() and not resume: raise InputError(f"{point.path}: is of a training that was stopped; go on with --resume, or remove it to begin anew")
+    if point.path.exists() and not resume: raise InputError(f"{point.path}: is of a training that was stopped; continue with --resume, or remove it to start again")
     return point
 
 def _what_was_there(out) -> str:
@@ -440,7 +490,7 @@ def _what_was_there(out) -> str:
     from fastrecipes.store import read_card
     try: card = read_card(out)
     except InputError: return ''
-    return f", in place of a model of {card['recipe']} with accuracy {card['metrics']['valid']['accuracy']:.4f}"
+    return f", replacing a {card['recipe']} model with accuracy {100 * card['metrics']['valid']['accuracy']:.2f}%"
 
 def _finished(point, r, wanted, seed, threads, images, test) -> str:
     "What to say where nothing is left to resume; nothing where something is; raises `InputError` where it was another training"
@@ -451,8 +501,8 @@ def _finished(point, r, wanted, seed, threads, images, test) -> str:
     card = kept.card
     has = {n: tuple(v) if isinstance(v, list) else v for n, v in card['asked'].items()} | dict(recipe=card['recipe'], seed=card['seed'], threads=card.get('threads'), test=card['metrics']['test'] is not None)
     for name, v in dict(wanted, recipe=r.name, seed=seed, threads=has['threads'] if threads == 'auto' else threads, test=test or has['test']).items():
-        if has.get(name) != v: raise InputError(f"{folder}: holds a finished model with {name} {as_text(has.get(name))}, not {as_text(v)}; leave --resume out to train anew and replace it")
-    if card['source']['fingerprint'] != images.fingerprint: raise InputError(f"{folder}: holds a finished model of other images ({card['source']['name']}); leave --resume out to train anew and replace it")
+        if has.get(name) != v: raise InputError(f"{folder}: holds a finished model with {name} {as_text(has.get(name))}, not {as_text(v)}; leave --resume out to train again and replace it")
+    if card['source']['fingerprint'] != images.fingerprint: raise InputError(f"{folder}: holds a finished model of other images ({card['source']['name']}); leave --resume out to train again and replace it")
     return f"{folder}: the training is finished, so there is nothing to resume: {kept}"
 
 @contextmanager
@@ -464,19 +514,19 @@ def _stoppable(point):
         if point is None: raise
         point.write()
         if point.saved is None: raise
-        raise Stopped(f"{str(e) or 'stopped'}; epochs 1 to {point.saved + 1} are in {point.path}; go on with the same command and --resume") from None
+        raise Stopped(f"{str(e) or 'stopped'}; epochs 1 to {point.saved + 1} are in {point.path}; continue with the same command and --resume") from None
 
 # %% ../nbs/13_cli.ipynb #5ca3523c
 @cli.command()
 @click.argument('folders', nargs=-1, required=True, metavar='DIR...')
-@click.option('-o', '--out', metavar='DIR', help='Where to write the page. [default: the folder itself; needed for several]')
+@click.option('-o', '--out', metavar='DIR', help='Where to write the page. [default: the folder itself; needed for several folders]')
 def report(folders, out):
-    """Make the page of one comparison again, or one page over several.
+    """Write the page of one comparison again, or one page over several.
 
-    DIR is what `fastrecipes compare --out DIR` wrote. Nothing is trained: all is read from comparison.json. Several may be of
-    different sets, machines or versions.
+    DIR is what `fastrecipes compare --out DIR` wrote. Nothing is trained: everything is read from comparison.json. Several
+    comparisons may be of different image sets, machines or versions.
     """
-    if len(folders) > 1 and out is None: raise InputError('a page over several comparisons needs a place; name a folder with --out DIR')
+    if len(folders) > 1 and out is None: raise InputError('a page over several comparisons needs a folder; name one with --out DIR')
     with _progress(False) as progress:
         from fastrecipes.report import read_comparison, save_report
         found = [read_comparison(f) for f in folders]
@@ -486,32 +536,58 @@ def report(folders, out):
 
 # %% ../nbs/13_cli.ipynb #c72c6660
 @cli.command(name='list')
-@click.option('--ini', is_flag=True, help='Print a settings.ini with every setting at its default, to begin your own with.')
-def list_(ini):
-    "List the recipes with their settings, and the sources with what they hold."
+@click.argument('name', required=False)
+@click.option('--ini', is_flag=True, help='Print a settings.ini with every setting at its default, as a start for your own.')
+def list_(name, ini):
+    """List the recipes and the sources, one per line.
+
+    With NAME, show the settings of that recipe with their defaults, or what that source holds.
+    """
     if ini: return click.echo(settings_text(), nl=False)
-    for title, rung in (('recipes, from the bottom of the ladder:', True), ('\nrecipes beside the ladder:', False)):
-        click.echo(title)
-        for r in recipes.values():
-            if r.rung is not rung: continue
-            click.echo(f"  {r.name:<13}{r.about}")
-            for line in wrap(', '.join(f'{n}={s.default_text}' for n, s in r.settings.items()), 90, break_on_hyphens=False): click.echo(f"  {'':<13}{line}")
-    click.echo('\nsources:')
-    for name, load in sources.items(): click.echo(f"  {name:<13}{(load.__doc__ or '').strip()}")
-    click.echo(f"  {'FOLDER':<13}Your own images: a subfolder for each class, with or without train and valid above them.")
+    if name in recipes: return click.echo('\n'.join(_recipe_lines(recipes[name], _columns())))
+    about_source = {n: ' '.join((load.__doc__ or '').split()) for n, load in sources.items()}
+    if name in about_source: return click.echo('\n'.join(wrap(f'{name}: {about_source[name]}', _columns())))
+    if name is not None: raise no_such('recipe or source', name, [*recipes, *sources])
+    parts = {'recipes, from the bottom of the ladder': {r.name: r.about for r in recipes.values() if r.rung}, 'recipes beside the ladder': {r.name: r.about for r in recipes.values() if not r.rung},
+             'sources': {n: about.partition('. ')[0].rstrip('.') for n, about in about_source.items()} | {'FOLDER': 'Your own images: one subfolder per class'}}
+    for title, rows in parts.items():
+        if not rows: continue
+        click.echo(f'{title}:')
+        for n, about in rows.items(): click.echo('\n'.join(_beside(f'  {n}', about, 15, _columns())))
+        click.echo('')
+    click.echo('The settings of a recipe: fastrecipes list RECIPE')
+
+def _columns() -> int:
+    "Of the terminal that standard output is, else 80"
+    from shutil import get_terminal_size
+    return max(get_terminal_size().columns, 40) if sys.stdout.isatty() else 80
+
+def _beside(left:str, text:str, indent:int, width:int) -> list:
+    "Lines with `left` in front, and what does not fit below"
+    if len(left) >= indent and not left.endswith(' '): left += ' ' # A long name moves its own text to the right
+    return wrap(text, width, initial_indent=left.ljust(indent), subsequent_indent=' ' * indent, break_on_hyphens=False) or [left.rstrip()]
+
+def _recipe_lines(r, width:int) -> list:
+    "What a recipe is, and its settings: name, default and meaning"
+    out = [f'{r.name}: {r.about}', '', f"{'setting':<17}{'default':<12}meaning"]
+    for s in r.settings.values():
+        meaning = s.about + (f" ({s.kind.what})" if s.choices else '')
+        out += _beside(f'{s.name:<17}{s.default_text:<12}', meaning, 29, width)
+    if not r.settings: out = out[:1] + ['', 'It has no settings.']
+    return out + ['', *wrap(f'Change one with an option of `fastrecipes fit {r.name}`, or in [{r.name}] of settings.ini.', width)]
 
 # %% ../nbs/13_cli.ipynb #3a776d26
 @cli.command()
 @click.argument('source', required=False)
-@click.option('--valid', metavar='SHARE|test', help='As in `fit`: which images would be set aside.')
-@click.option('--seed', metavar='N', help='As in `fit`.')
-@click.option('-q', '--quiet', is_flag=True, help='No progress.')
+@click.option('--valid', metavar='SHARE|test', help='Validation images, as in `fastrecipes fit`.')
+@click.option('--seed', metavar='N', help='Random seed, as in `fastrecipes fit`. [default: 42]')
+@click.option('-q', '--quiet', is_flag=True, help='Print the result only, no progress.')
 @click.option('--json', 'as_json', is_flag=True, help='Print one JSON object with the full lists.')
 def check(source, valid, seed, quiet, as_json):
-    """Look for what will hurt training: unreadable images, empty classes, the same image in training and validation, ...
+    """Look for problems that would hurt training.
 
-    SOURCE is digits (the default), mnist_sample, mnist, or a folder. The exit status is 1 when there are problems, and 0
-    when there are only remarks or nothing to say.
+    It finds unreadable images, empty classes, the same image in training and validation, one image under two labels, and more. SOURCE
+    is digits (the default), mnist_sample, mnist, or a folder. The exit status is 1 if there are problems, otherwise 0.
     """
     shared = global_settings(read_settings(), source=source, seed=seed)
     find_source(shared['source'])
@@ -519,13 +595,19 @@ def check(source, valid, seed, quiet, as_json):
         from fastrecipes.images import check
         progress.start(f"checking {shared['source']}")
         found = check(shared['source'], valid, shared['seed'], on_done=lambda done, total: progress.tick(done / max(total, 1)))
-    click.echo(json.dumps(found.to_dict(), ensure_ascii=False, allow_nan=False) if as_json else str(found))
+    if as_json: click.echo(json.dumps(found.to_dict(), ensure_ascii=False, allow_nan=False))
+    else:
+        from fastrecipes.screen import check_text, show
+        show(check_text(str(found)))
     return 0 if found.healthy else 1
 
 @cli.command()
 @click.option('--clear', is_flag=True, help='Remove all of it.')
 def cache(clear):
-    "Show what is kept so that a second run starts at once, decoded image sets and the models behind the drawn digit, and where."
+    """Show what is cached so that a second run starts at once.
+
+    These are decoded image sets, and the models behind the drawn digit of `fastrecipes explore`.
+    """
     from fastrecipes.files import cache_dir, cache_entries, clear_cache, clear_models, model_entries, models_dir
     found, clearing = {'image set': cache_entries}, {'image set': clear_cache}
     if models_dir().is_dir():
@@ -536,9 +618,22 @@ def cache(clear):
     totals = []
     for kind, f in found.items():
         entries = f()
-        for e in entries: click.echo(f"{f'{e.images:,} images' if kind == 'image set' else 'model':>16}  {_megabytes(e.bytes):>10}  {e.made:%Y-%m-%d %H:%M}  {printable(e.source)}")
+        for e in entries: click.echo(_cached_line(e, kind))
         totals.append(f"{_count(len(entries) or 'no', kind)}, {_megabytes(sum(e.bytes for e in entries))}")
-    click.echo(f"{' and '.join(totals)}, in {cache_dir()}")
+    click.echo(f"{' and '.join(totals)}, in {_shorter(str(cache_dir()))}")
+
+def _cached_line(e, kind:str) -> str:
+    "What is cached, how large it is, when it was made, and of what"
+    what = f'{e.images:,} images' if kind == 'image set' else 'model'
+    line = f"{what:>14}  {_megabytes(e.bytes):>10}  {e.made:%Y-%m-%d %H:%M}  "
+    return line + _shorter(e.source, _columns() - len(line) if sys.stdout.isatty() else None)
+
+def _shorter(path:str, room:int|None=None) -> str:
+    "A path with ~ for the home folder; on a terminal, where it does not fit, its end"
+    home = os.path.expanduser('~')
+    if path == home or path.startswith(home + os.sep): path = '~' + path[len(home):]
+    path = printable(path)
+    return path if room is None or len(path) <= room else '...' + path[-max(room - 3, 10):]
 
 def _count(n, kind:str) -> str: return f"{n} {kind}{'s' * (n != 1)}"
 def _megabytes(n:int) -> str: return f"{n / 1e6:,.1f} MB"
@@ -575,9 +670,11 @@ def _unicode(text:str) -> str:
     return text.encode(errors='backslashreplace').decode()
 
 def _as_lines(records) -> str:
-    width = max((len(printable(r['image'])) for r in records if 'classes' in r), default=0)
+    from rich.cells import cell_len
+    width = max((cell_len(printable(r['image'])) for r in records if 'classes' in r), default=0)
+    def padded(name): return name + ' ' * (width - cell_len(name))
     say = lambda name, p: printable(name) if p is None else f"{printable(name)} {p:.4f}"
-    return '\n'.join(f"{printable(r['image']):<{width}}  {'  '.join(say(*c) for c in r['classes'])}" for r in records if 'classes' in r)
+    return '\n'.join(f"{padded(printable(r['image']))}  {'  '.join(say(*c) for c in r['classes'])}" for r in records if 'classes' in r)
 
 def _as_json(records) -> str:
     plain = lambda r: dict(image=r['image'], error=r['error']) if 'error' in r else dict(image=r['image'], **_named(r['classes'][0]), top=[_named(c) for c in r['classes']])
@@ -600,19 +697,19 @@ _folder = click.argument('folder', metavar='DIR')
 @cli.command()
 @_folder
 @click.argument('images', metavar='IMAGE...', nargs=-1, required=True)
-@click.option('--top', metavar='K', default='1', help='How many classes to name, likeliest first. [default: 1]')
+@click.option('--top', metavar='K', default='1', help='How many classes to show, most likely first. [default: 1]')
 @click.option('--json', 'as_json', is_flag=True, help='Print one JSON array.')
 @click.option('--csv', 'as_csv', is_flag=True, help='Print CSV with a header.')
 @click.option('--show', metavar='OUT.png', help='Also draw the images with their predictions (the first 48).')
-@click.option('--device', metavar='auto|cpu|cuda|mps', help='Where to compute. [default: auto, the best there is]')
+@click.option('--device', metavar='auto|cpu|cuda|mps', help='Where to compute. [default: auto, the fastest available]')
 def predict(folder, images, top, as_json, as_csv, show, device):
-    """Say what is in images, with the model that `fit --out DIR` kept.
+    """Classify images with a kept model.
 
-    IMAGE is a file, a folder (with all below it), a pattern in quotes such as 'photos/*.jpg', or - for an image on standard input. Images of any size
-    and mode are prepared as the training images were. Those that cannot be read are reported on standard error; the
-    others are predicted, and the exit status is 1.
+    DIR is what `fastrecipes fit --out DIR` wrote. IMAGE is a file, a folder (with its subfolders), a quoted pattern such as 'photos/*.jpg', or - for an image on standard input. Images
+    of any size and mode are prepared as the training images were. If some cannot be read, they are reported on standard error, the others
+    are predicted, and the exit status is 1.
     """
-    if as_json and as_csv: raise InputError("take --json or --csv, not both")
+    if as_json and as_csv: raise InputError("use --json or --csv, not both")
     top = Setting('top', get_args(Count)[1], 1).read(top, 'predict')
     with _progress(True):
         with _importing(): from fastrecipes.store import load, show_predictions
@@ -653,24 +750,26 @@ def _save_figure(fig, path):
 @_folder
 @click.option('--onnx', metavar='FILE', required=True, help='The file to write.')
 def export(folder, onnx):
-    """Write the model that `fit --out DIR` kept in another format.
+    """Export a kept model to ONNX.
 
-    The ONNX model takes `images`, bytes (n, channels, height, width), scales them itself, and gives `scores` (n, classes), or (n, 1) for
-    two classes: how much rather the second. It is run in ONNX Runtime and compared with the original. Needs pip install onnx onnxscript onnxruntime.
+    DIR is what `fastrecipes fit --out DIR` wrote. The input `images` is bytes (n, channels, height, width); the model scales them itself. The output `scores` is (n, classes), or (n, 1) for
+    two classes: the logit of the second class. The export is run in ONNX Runtime and compared with the original.
+    It needs: pip install onnx onnxscript onnxruntime
     """
     with _progress(True):
         from fastrecipes.store import export_onnx, load
         difference = export_onnx(load(folder, 'cpu'), onnx)
-    click.echo(f"wrote {onnx}; its scores differ from the model's by {difference:.1e} at most")
+    click.echo(f"wrote {onnx}; its scores differ from the model's by at most {difference:.1e}")
 
 # %% ../nbs/13_cli.ipynb #f7212ac2
 @cli.command()
-@click.option('--port', metavar='N', type=click.IntRange(0, 65535), help='Serve on this port; 0 is any that is free. [default: 8866, or the next that is free]')
-@click.option('--no-browser', is_flag=True, help='Print the address only.')
+@click.option('--port', metavar='N', type=click.IntRange(0, 65535), help='Port; 0 is any free one. [default: 8866, or the next free one]')
+@click.option('--no-browser', is_flag=True, help='Only print the address.')
 def explore(port, no_browser):
     """Play with curves, gradients and nets in a browser.
 
-    Six explorers, from a quadratic fitted by hand to a digit that you draw, served on this machine only until Ctrl-C. Nothing is fetched from or sent to anywhere else.
+    There are six explorers, from a quadratic fitted by hand to a digit that you draw. The page is served to this machine only, until Ctrl-C. Nothing
+    is loaded from or sent to other machines.
     """
     with _progress(True):
         from fastrecipes.app import serve

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np, torch
 from matplotlib.figure import Figure
 from .chance import paired_difference, wilson
-from .files import InputError, explained, is_memory, printable
+from .files import InputError, explained, is_memory, printable, without_paths
 from .images import BLUE, GREEN, GREY, ImageSet, ORANGE, load, new_figure
 from .recipes import Fitted, Sections, fit, get_recipe, global_settings, ladder, recipes
 
@@ -74,7 +74,7 @@ def _point(fraction:float, n:int, fitted:Fitted) -> dict:
                 train_seconds=float(fitted.seconds), status='fitted', reason=None, right=_pack(right))
 
 def _failed(fraction:float, n:int, reason:str) -> dict:
-    return dict(fraction=fraction, images=n, accuracy=None, interval=None, train_seconds=None, status='failed', reason=printable(' '.join(reason.split())))
+    return dict(fraction=fraction, images=n, accuracy=None, interval=None, train_seconds=None, status='failed', reason=printable(without_paths(' '.join(reason.split()))))
 
 def _lost(fitted:Fitted):
     "Raise `InputError` where the scores are no numbers any more"

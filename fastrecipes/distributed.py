@@ -58,6 +58,7 @@ def _own_device(device) -> torch.device:
 # %% ../nbs/07_distributed.ipynb #f8b5e016
 def _join(device, seconds:float=300.):
     "Meet the other processes"
+    import torch.distributed.nn # noqa: F401 - before there is a group: see `_leave`
     n = n_processes()
     try:
         store, me, n = next(dist.rendezvous('env://', timeout=timedelta(seconds=seconds)))
@@ -69,6 +70,9 @@ def _join(device, seconds:float=300.):
 
 def _first_line(e:BaseException) -> str: return (str(e).rsplit('\n\t')[-1].strip() or type(e).__name__).splitlines()[0][:200] # fastai puts a line of its own before the message
 def _leave():
+    """Take the group apart while Python still runs. PyTorch ends the group's threads when nothing refers to it any more; a thread that lives on may
+    ask for Python just when that ends, which aborts the process ("terminate called without an active exception"). `torch.distributed.nn` is such a
+    reference where it is imported (by the first `DistributedDataParallel`) while there is a group: it keeps the group as a default argument"""
     if dist.is_initialized(): dist.destroy_process_group()
 
 # %% ../nbs/07_distributed.ipynb #27b10723

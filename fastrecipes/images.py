@@ -25,7 +25,7 @@ from itertools import accumulate
 from io import StringIO
 from pathlib import Path
 from typing import NamedTuple, TYPE_CHECKING
-from .files import (InputError, Listing, Unreadable, common_size, decode_files, fit_image, image_bytes, image_channels, image_size,
+from .files import (InputError, Listing, Unreadable, common_size, decode_files, fit_image, folder_name, image_bytes, image_channels, image_size,
                                image_suffixes, lazy_module, list_images, natural, no_such, printable, read_image, read_many, size_text, some_of, subfolders)
 if TYPE_CHECKING: import matplotlib.figure, numpy, pandas, torch
 else: matplotlib, numpy, pandas, torch = map(lazy_module, ('matplotlib', 'numpy', 'pandas', 'torch'))
@@ -297,7 +297,7 @@ def digits(
     valid=None, # Refused: the split is fixed
     seed=42, # Not used
 ) -> ImageSet:
-    "1,797 handwritten digits of 8x8 pixels, ten classes, embedded in scikit-learn: no network. A fixed stratified split."
+    "1,797 handwritten digits of 8x8 pixels, ten classes, no download. They come with scikit-learn. The split is fixed and stratified."
     import torch
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -426,7 +426,7 @@ def from_folder(
     path:Path, # Holds a subfolder a class, or `train` and `valid` (and `test`) with a subfolder a class each
     valid:float|str|None=None, # Share set aside for validation where there is no `valid` folder; 0.2 if None
     seed:int=42, # Chooses those images
-    name:str='', # The name that the set gets; the path if empty
+    name:str='', # The name that the set gets; the folder's own if empty
     size:int|str|tuple|None=None, # Height and width, such as 50 or '50x40'; None: what most training images have
     channels:int|str|None=None, # 1 for grey, 3 for colours; None: what most training images have
     skip_bad:bool=False, # Leave out files that cannot be read, instead of refusing
@@ -454,7 +454,7 @@ def from_folder(
     if share:
         stay, aside = stratified_split(splits['train'].labels, share, seed)
         splits |= dict(train=splits['train'].take(stay), valid=replace(splits['train'].take(aside), names=tuple(names[i] for i in aside.tolist())))
-    return ImageSet(name or str(path), classes, **splits, notes=(*notes, *([note] if note else [])))
+    return ImageSet(name or folder_name(path), classes, **splits, notes=(*notes, *([note] if note else [])))
 
 # %% ../nbs/00_images.ipynb #6fa6f31e
 def _fetch(name:str, url:str, where:Path, get:Callable):
@@ -479,7 +479,7 @@ def mnist_sample(
     on_done=None, # Called with (files done, files in all)
     tell=None, # Called with a line about decoding that takes long or much room
 ) -> ImageSet:
-    "The 3s and 7s of MNIST, 28x28, 12,396 to train and 2,038 to validate: fastai's MNIST_SAMPLE, downloaded once (3 MB)."
+    "14,434 images of 3 and 7 from MNIST, 28x28, a 3 MB download. This is fastai's MNIST_SAMPLE: 12,396 to train and 2,038 to validate."
     from fastai.data.external import URLs, fastai_cfg, untar_data
     _fixed_split('mnist_sample', valid)
     where = fastai_cfg().path('data')/'mnist_sample'
@@ -492,7 +492,7 @@ def mnist(
     valid=None, # 'test': train on all 60,000 and validate on the official test images
     seed=42, # Chooses the 10,000 set aside
 ) -> ImageSet:
-    "All ten digits of MNIST, 28x28: 50,000 to train, 10,000 set aside by seed to validate, the official 10,000 to test (11 MB)."
+    "All 70,000 digits of MNIST, 28x28, ten classes, an 11 MB download. 50,000 to train, 10,000 to validate (drawn by the seed), the official 10,000 to test."
     import torch
     from fastai.data.external import fastai_cfg
     from torchvision.datasets import MNIST
@@ -532,7 +532,7 @@ def find_source(
     name = str(source)
     if name in sources: return sources[name]
     path = Path(os.path.expanduser(name))
-    if path.is_dir(): return lambda valid, seed, **options: from_folder(path, valid, seed, name, **options)
+    if path.is_dir(): return lambda valid, seed, **options: from_folder(path, valid, seed, **options)
     if path.exists(): raise InputError(f"{name}: is a file; give a folder with a subfolder of images for each class")
     if len(path.parts) > 1 or name.startswith(('.', '~')): raise InputError(f"{name}: no such folder; check the path, or use one of {', '.join(sources)}")
     raise no_such('source', name, sources, ', or the path of a folder of images')
@@ -668,7 +668,7 @@ def _smaller(h:int, w:int, most:int=256) -> str:
 def _leak_sentences(c:Checkup, made:bool):
     for held, seen in (('valid', 'train'), ('test', 'train'), ('test', 'valid')):
         n = sum(s.split == held for g in c.leaks if any(s.split == seen for s in g) for s in g)
-        if n: yield f"{_many(n, f'{_split_names[held]} image')} {'is' if n == 1 else 'are'} in the {_split_names[seen]} split too, so the accuracy there flatters; {'remove the copies, which the random split cannot tell from others' if made and held == 'valid' else 'keep each in one of the two'}"
+        if n: yield f"{_many(n, f'{_split_names[held]} image')} {'is' if n == 1 else 'are'} in the {_split_names[seen]} split too, so accuracy on that split is overestimated; {'remove the copies, which the random split cannot tell from others' if made and held == 'valid' else 'keep each in one of the two'}"
 
 def _problems(c:Checkup, made:bool):
     "The sentences for what spoils learning or judging, besides what is wrong with the folders themselves"
@@ -800,8 +800,9 @@ def _table(c:Checkup, most:int=20) -> list:
     rows = [('class', *c.counts), *((printable(k), *(f'{n[k]:,}' for n in c.counts.values())) for k in c.classes[:most])]
     if len(c.classes) > most: rows.append((f'... and {len(c.classes) - most:,} more', *('' for _ in c.counts)))
     rows.append(('in all', *(f'{sum(n.values()):,}' for n in c.counts.values())))
-    wide = max(len(r[0]) for r in rows)
-    return ['  ' + ' '.join((r[0].ljust(wide), *(v.rjust(9) for v in r[1:]))).rstrip() for r in rows]
+    from rich.cells import cell_len # Names may be of letters that are two columns wide
+    wide = max(cell_len(r[0]) for r in rows)
+    return ['  ' + ' '.join((r[0] + ' ' * (wide - cell_len(r[0])), *(v.rjust(9) for v in r[1:]))).rstrip() for r in rows]
 
 def _wrapped(line:str, first:str, later:str) -> list:
     from textwrap import wrap

@@ -146,14 +146,14 @@ def settings_of(
 def training_settings(*,
     epochs:Count=10, # Passes over the training images
     lr:Rate=None, # Learning rate, with one-cycle the highest
-    bs:Count=None, # Images a batch; auto: 256, or fewer for a small set (about 48 steps an epoch)
-    schedule:Literal['constant', 'one-cycle']='constant', # Course of the learning rate
+    bs:Count=None, # Batch size; auto: 256, fewer for a small set (about 48 steps per epoch)
+    schedule:Literal['constant', 'one-cycle']='constant', # Learning-rate schedule
     patience:Whole=0, # Stop after so many epochs without progress, with one-cycle counted from the peak of the learning rate; 0: never
     patience_counts:Literal['since-best', 'increases']='since-best', # Without progress: since the lowest validation loss, or increases of it in a row
     best:Switch=True, # Keep the weights of the epoch with the lowest validation loss, not of the last
-    dropout:Share=0., # Share of the units that each training step silences (of the pixels, where there are no units)
-    wd:Amount=0., # Weight decay: each step takes lr times this of a weight away (mlp: not of biases)
-    clip:Amount=0., # Longest gradient, all parameters taken together; 0: any
+    dropout:Share=0., # Dropout: fraction of units set to zero per step (of pixels, if there are no hidden units)
+    wd:Amount=0., # Weight decay: each step shrinks weights by lr times this (mlp: not biases)
+    clip:Amount=0., # Clip the gradient norm to this; 0 = off
 ):
     "The settings that every trained recipe has"
 
@@ -764,7 +764,7 @@ def mlp(images, run, *,
     hidden:Widths=None, # Units of each hidden layer; auto: 64,64,64, or 512,256 from 20,000 training images
     activation:Literal['relu', 'leaky_relu']='relu', # What follows each hidden layer
     lr, # Learning rate of Adam, with one-cycle the highest; auto: 0.01, or 0.003 from 20,000 training images
-    dropout, # Share of the hidden units that each training step silences; auto: 0, or 0.2 from 20,000 training images
+    dropout, # Dropout: fraction of hidden units set to zero per step; auto: 0, or 0.2 from 20,000 training images
     **training
 ):
     "Deeper net: several hidden layers, Adam, one cycle"
@@ -803,8 +803,8 @@ Three = Annotated[tuple, Kind('three whole numbers with commas between, such as 
 @recipe(parts=_convnet_parts, epochs=None, schedule='one-cycle', wd=.01)
 def convnet(images, run, *,
     filters:Three=(16, 32, 64), # Channels of the first map, of those between, and of the last
-    precision:Literal['fp32', 'bf16', 'fp16']=None, # Numbers that are multiplied while training; auto: what the device is quickest with
-    layout:Literal['channels-first', 'channels-last']=None, # Order of the numbers in memory; auto: what the device is quickest with
+    precision:Literal['fp32', 'bf16', 'fp16']=None, # Number format in training; auto: the fastest on the device
+    layout:Literal['channels-first', 'channels-last']=None, # Memory layout; auto: the fastest on the device
     epochs, # Passes over the training images; auto: 2, or more for a small set (about 50,000 images in all, at most 15 passes)
     lr, # Highest learning rate of AdamW; auto: 0.015 for batches of 256, with the root of the batch size less for smaller ones
     bs, dropout, **training
@@ -830,13 +830,13 @@ def _resnet18_parts(shape, n_classes, *, dropout, **_):
 
 @recipe(parts=_resnet18_parts, epochs=None, schedule='one-cycle', dropout=None, wd=.01)
 def resnet18(images, run, *,
-    pretrained:Switch=False, # Begin from ImageNet's weights, which torchvision downloads once (45 MB) and reads with PyTorch's own loader
-    precision:Literal['fp32', 'bf16', 'fp16']=None, # Numbers that are multiplied while training; auto: what the device is quickest with
-    layout:Literal['channels-first', 'channels-last']=None, # Order of the numbers in memory; auto: what the device is quickest with
+    pretrained:Switch=False, # Start from ImageNet weights, which torchvision downloads once (45 MB) and reads with PyTorch's own loader
+    precision:Literal['fp32', 'bf16', 'fp16']=None, # Number format in training; auto: the fastest on the device
+    layout:Literal['channels-first', 'channels-last']=None, # Memory layout; auto: the fastest on the device
     epochs, # Passes over the training images; auto: 1, or more for a small set (about 9,000 images in all)
-    bs, # Images a batch; auto: for about 100 steps in all, from 32 to 128
+    bs, # Batch size; auto: about 100 steps in all, from 32 to 128
     lr, # Highest learning rate of AdamW; auto: 0.004 for a single pass, 0.003 for more
-    dropout, # Share of the units of the head that each training step silences, half of it before the head's first layer; auto: 0.1 for a single pass, 0.5 for more
+    dropout, # Dropout of the head, half of it before its first layer; auto: 0.1 for a single epoch, 0.5 for more
     **training
 ):
     "Residual network of 18 layers, from scratch"
@@ -866,7 +866,7 @@ def _logistic_parts(shape, n_classes, *, dropout, **_):
 
 @recipe(after='sgd', parts=_logistic_parts, rung=False, epochs=20, lr=.001, bs=128)
 def logistic(images, run, *, dropout, **training):
-    "Logistic regression by the hand-written loop, as the MNIST lesson has it"
+    "Logistic regression, trained by the hand-written loop"
     return _by_hand(images, run, _logistic_parts(images.shape, len(images.classes), dropout=dropout), **training)
 
 # %% ../nbs/08_recipes.ipynb #776cc48a

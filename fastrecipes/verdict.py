@@ -8,7 +8,7 @@ out. There is no magic in it: a short list of rules, each tested, applied to the
 
 # %% auto #0
 __all__ = ['SEEDS', 'FELT', 'COSTS', 'times_text', 'seconds_text', 'percent_text', 'shown_better', 'simplest', 'price_text',
-           'far_dearer', 'images_needed', 'verdict', 'frontier', 'Box', 'place_labels', 'plot_cost']
+           'far_dearer', 'images_needed', 'verdict', 'brief', 'frontier', 'Box', 'place_labels', 'plot_cost']
 
 # %% ../nbs/09_verdict.ipynb #e8e5b4ef
 import math
@@ -214,7 +214,7 @@ def _more_images(rungs:_Rungs, stop:dict, best:dict) -> str|None:
     pair = rungs.pair(stop, best)
     won, lost = _number(pair.get('won')), _number(pair.get('lost'))
     if won is None or lost is None or not rungs.n or pair.get('words') != 'no difference shown': return None
-    few = f"Just {int(won + lost)} of the {rungs.n:,} validation images tell{'s' * (won + lost == 1)} {best['recipe']} and {stop['recipe']} apart, and fewer than 6 can show nothing" if won + lost < 6 else ''
+    few = f"Just {int(won + lost)} of the {rungs.n:,} validation images tell{'s' * (won + lost == 1)} {best['recipe']} and {stop['recipe']} apart, and at least 6 are needed to show a difference" if won + lost < 6 else ''
     if won == lost == 0: few = f"{best['recipe']} and {stop['recipe']} get the very same validation images right, so these cannot tell them apart"
     if won <= lost: return f"{few}." if few else None
     needed = f"if {best['recipe']} is really better by {points_text(100 * (won - lost) / rungs.n)} points, it takes {_about(images_needed(won, lost, rungs.n))} validation images to show it in four of five tries; there are {rungs.n:,}"
@@ -318,6 +318,85 @@ def verdict(
                       _not_fitted(rungs))
     below = _step_up(rungs, stop)
     return _entry(stop['recipe'], _headline(rungs, stop, below), _evidence(rungs, stop, below), _next(rungs, stop), _clearer(rungs, stop, below), _failing(comparison, rungs, stop), _not_fitted(rungs))
+
+# %% ../nbs/09_verdict.ipynb #7c41d8e0
+def _brief_gain(rungs:_Rungs, below:dict, this:dict) -> str:
+    "'9 fewer mistakes in 2,038 than mlp'"
+    more = rungs.right(this) - rungs.right(below)
+    if not more: return f"as many mistakes in {rungs.n:,} as {below['recipe']}"
+    return f"{abs(more):,} {'fewer' if more > 0 else 'more'} mistake{'' if abs(more) == 1 else 's'} in {rungs.n:,} than {below['recipe']}"
+
+def _brief_headline(rungs:_Rungs, stop:dict, below:dict|None) -> str:
+    name, got = stop['recipe'], percent_text(stop['accuracy'])
+    if len(rungs.fitted) == 1: return _headline(rungs, stop, below)
+    if below is None or not shown_better(rungs, below, stop): return f"Stop at {name}: {got} right" + (', and no higher rung is shown to be better.' if rungs.above(stop) else '.')
+    price = price_text(rungs, below, stop)
+    text = f"Stop at {name}: {got} right, {_brief_gain(rungs, below, stop)}" + (f", {price}" if price else '') + '.'
+    if far_dearer(rungs, below, stop): text += f" If that is too expensive, stop at {below['recipe']} ({percent_text(below['accuracy'])})."
+    return text
+
+def _brief_above(rungs:_Rungs, stop:dict, said_better:bool) -> str:
+    "Whether a higher rung would be worth it"
+    rival = _rival(rungs, stop)
+    if len(rungs.fitted) == 1: return ''
+    if rival is None: return f"No rung above {stop['recipe']} was fitted."
+    pair, price, many = rungs.pair(stop, rival), price_text(rungs, stop, rival), len(rungs.above(stop)) > 1
+    p = _number(pair.get('p'))
+    known = f" ({p_text(p)})" if p is not None else ''
+    did = f"{_brief_gain(rungs, stop, rival)}{known}" + (f", {price}" if price else '')
+    start = f"The rung above, {rival['recipe']}, makes {did}"
+    if many: start = f"The closest of the rungs above, {rival['recipe']}, makes {did}"
+    if many and said_better: start = f"No rung above is shown to be better. The closest, {rival['recipe']}, makes {did}" # Or the headline has said it
+    if pair.get('words') == 'worse': return f"{start}: it is shown to be worse."
+    if pair.get('words') == 'better': return f"{start}; other seeds do not confirm it."
+    return f"{start}: no clear gain."
+
+def _brief_more_images(rungs:_Rungs, stop:dict) -> str|None:
+    "Rule 5 in a sentence"
+    best = _rival(rungs, stop)
+    if best is None: return None
+    pair = rungs.pair(stop, best)
+    won, lost = _number(pair.get('won')), _number(pair.get('lost'))
+    if won is None or lost is None or not rungs.n or won <= lost or pair.get('words') != 'no difference shown': return None
+    gain = points_text(100 * (won - lost) / rungs.n)
+    return f"To show that a gain of {gain} points is real takes {_about(images_needed(won, lost, rungs.n))} validation images; there are {rungs.n:,}."
+
+def _brief_seeds(rungs:_Rungs, stop:dict, below:dict|None) -> str|None:
+    "Rule 6 in a sentence: the step that matters most over seeds, or how to find out"
+    rival = _rival(rungs, stop)
+    steps = ([(below, stop)] if below is not None and shown_better(rungs, below, stop) else []) + ([(stop, rival)] if rival is not None else [])
+    for a, b in steps:
+        count, difference = rungs.seeds(a, b)
+        if difference is None: continue
+        step, seeds = f"{b['recipe']} over {a['recipe']}", f"Over {count} seeds"
+        if difference.words == 'no difference shown': return f"{seeds} no gain of {step} is shown."
+        return f"{seeds} the gain of {step} is {100 * difference.gain:+.1f} points (95% interval {range_text(100 * difference.low, 100 * difference.high)})."
+    for a, b in steps:
+        if _ask_for_seeds(rungs, a, b): return f"--repeats 5 shows whether the step from {a['recipe']} to {b['recipe']} holds for other seeds."
+    return None
+
+def _brief_care(comparison:dict, rungs:_Rungs, stop:dict) -> str:
+    "The test split, rungs that learned nothing, the worst class, and probabilities that are off"
+    out = [_tested(comparison, rungs, stop)]
+    nothing = [r['recipe'] for r in rungs.fitted if r not in rungs.learned]
+    if nothing: out.append(f"{_names(nothing)} {'is' if len(nothing) == 1 else 'are'} not shown to have learned anything.")
+    out.append(_worst_class(stop))
+    if _calibration(stop, rungs.n): out.append(f"The probabilities of {stop['recipe']} are not reliable.")
+    return ' '.join(list(filter(None, out))[:2])
+
+def brief(
+    comparison:dict, # Plain values, as in comparison.json
+) -> dict: # stop_at: a recipe or None; headline: a sentence or two; paragraphs: up to three short ones
+    "The verdict in the room that a terminal has; rungs that failed are in the table above it"
+    whole, rungs = verdict(comparison), _Rungs(comparison)
+    if whole['stop_at'] is None:
+        hint = ["`fastrecipes check` looks for what spoils learning; more images may help."] if rungs.fitted else []
+        return _entry(None, whole['headline'], *hint)
+    stop = next(r for r in rungs.fitted if r['recipe'] == whole['stop_at'])
+    below = _step_up(rungs, stop)
+    better = below is not None and shown_better(rungs, below, stop)
+    clearer = ' '.join(filter(None, [_brief_more_images(rungs, stop), _brief_seeds(rungs, stop, below)]))
+    return _entry(stop['recipe'], _brief_headline(rungs, stop, below), _brief_above(rungs, stop, better), clearer, _brief_care(comparison, rungs, stop))
 
 # %% ../nbs/09_verdict.ipynb #bd817944
 COSTS = {'train_seconds': 'training seconds', 'parameters': 'trainable parameters', 'predict_ms_1000': 'milliseconds to predict 1,000 images', 'multiply_adds': 'multiply-adds of one image'}

@@ -1,7 +1,7 @@
 """Where the tests find real data, and how they run the command.
 
-Nothing here is downloaded. MNIST_SAMPLE, MNIST and the bitmoji faces are looked for in fastai's data folder, and in archives that may lie in
-`../shared/data` beside the checkout; where there are none, the tests that need them are skipped and say so."""
+Nothing here is downloaded. MNIST_SAMPLE, MNIST and the bitmoji faces are looked for in fastai's data folder, and as archives in the folder that
+the variable FASTRECIPES_TEST_DATA names; where there are none, the tests that need them are skipped and say so."""
 import gc, gzip, os, shutil, signal, tarfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,16 +13,33 @@ settings.register_profile('here', deadline=None) # A busy machine is no failure
 settings.load_profile('here')
 
 REPO = Path(__file__).resolve().parent.parent
-ARCHIVES = REPO.parent/'shared'/'data'
+ARCHIVES = Path(os.environ['FASTRECIPES_TEST_DATA']).resolve() if os.environ.get('FASTRECIPES_TEST_DATA') else None
 USER_HOME = Path(os.environ.get('FASTAI_HOME', '~/.fastai')).expanduser()
+SETS = {'mnist_sample': 'mnist_sample', 'mnist': 'MNIST/raw', 'bitmoji': 'bitmoji_bw'} # A fixture, and the folder under fastai's `data`
+_PROXIES = ['http_proxy', 'https_proxy', 'all_proxy']
+OFFLINE = dict.fromkeys(_PROXIES + [p.upper() for p in _PROXIES], 'http://127.0.0.1:9') # Nothing listens there
+LONG = {'saw', 'on_digits', 'narrow'} # Fixtures that take long to make: several processes, a server without data, a second page
+
+
+def pytest_configure(config):
+    if ARCHIVES and not ARCHIVES.is_dir(): raise pytest.UsageError(f'FASTRECIPES_TEST_DATA: {ARCHIVES} is not a folder')
+
+@pytest.hookimpl(tryfirst=True) # Before `-m` chooses
+def pytest_collection_modifyitems(items):
+    "What needs one of the sets is marked `data`, and what needs a fixture that takes long `slow`"
+    for item in items:
+        fixtures = set(item.fixturenames)
+        if fixtures & SETS.keys(): item.add_marker('data')
+        if fixtures & LONG: item.add_marker('slow')
 
 
 def _find_folder(name:str, home:Path):
     "Put the folder `name` (mnist_sample, bitmoji_bw) under `home/data`, where there is one"
-    there, archive = USER_HOME/'data'/name, ARCHIVES/f'{name}.tgz'
+    there = USER_HOME/'data'/name
+    archive = ARCHIVES and ARCHIVES/f'{name}.tgz'
     if there.is_dir(): (home/'data'/name).symlink_to(there.resolve())
-    elif archive.is_file():
-        with tarfile.open(archive) as t: t.extractall(home/'data', **({'filter': 'data'} if hasattr(tarfile, 'data_filter') else {}))
+    elif archive and archive.is_file():
+        with tarfile.open(archive) as t: t.extractall(home/'data', filter='data')
 
 
 def _find_mnist(home:Path):
@@ -30,7 +47,7 @@ def _find_mnist(home:Path):
     raw, there = home/'data'/'MNIST'/'raw', USER_HOME/'data'/'MNIST'/'raw'
     names = [f'{s}-{k}-ubyte' for s in ('train', 't10k') for k in ('images-idx3', 'labels-idx1')]
     if all((there/n).is_file() for n in names): (home/'data'/'MNIST').symlink_to(there.parent.resolve())
-    elif all((ARCHIVES/'mnist'/f'{n}.gz').is_file() for n in names):
+    elif ARCHIVES and all((ARCHIVES/'mnist'/f'{n}.gz').is_file() for n in names):
         raw.mkdir(parents=True)
         for n in names:
             with gzip.open(ARCHIVES/'mnist'/f'{n}.gz') as src, open(raw/n, 'wb') as dst: shutil.copyfileobj(src, dst)
@@ -58,16 +75,17 @@ def _find(home:Path):
 def found(tmp_path_factory):
     "fastai's home for this run, and which of the three sets it has"
     home = once(tmp_path_factory, 'fastai', _find)
-    return home, {n: (home/'data'/folder).is_dir() for n, folder in (('mnist_sample', 'mnist_sample'), ('bitmoji_bw', 'bitmoji_bw'), ('mnist', 'MNIST/raw'))}
+    return home, {n: (home/'data'/folder).is_dir() for n, folder in SETS.items()}
 
 
 @pytest.fixture(scope='session', autouse=True)
 def aside(found, tmp_path_factory):
-    """Every test, and every process that it starts, sees this fastai home and no other; no settings.ini is near; and torch
+    """Every test, and every process that it starts, sees this fastai home and no other, and no network; no settings.ini is near; and torch
     has one thread, here and there, since on a busy machine two threads wait for each other for longer than they work: a
     notebook beside another took seven times the processor time. What is compiled to bytecode is kept for the next process"""
     import torch
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN: signal.signal(signal.SIGINT, signal.default_int_handler) # A shell's background job ignores Ctrl-C and would hand that on
+    os.environ.update(OFFLINE, no_proxy='127.0.0.1,localhost', NO_PROXY='127.0.0.1,localhost')
     os.environ['FASTAI_HOME'] = str(found[0])
     os.environ['FASTRECIPES_CACHE'] = str(once(tmp_path_factory, 'cache', lambda folder: None))
     torch.set_num_threads(1)
@@ -97,11 +115,13 @@ def refused(*parts):
     assert '\n' not in message and not [p for p in parts if str(p) not in message], message
 
 
-def _must_have(name, found):
-    if not found[1][name]: pytest.skip(f"{name} is neither in fastai's data folder nor in ../shared/data")
+def must_have(found, *names):
+    "Skip the test where one of the sets is missing"
+    missing = [n for n in names if not found[1][n]]
+    if missing: pytest.skip(f"needs {' and '.join(missing)}, neither in fastai's data folder nor in the folder that FASTRECIPES_TEST_DATA names")
 
 def _set(name, found):
-    _must_have(name, found)
+    must_have(found, name)
     from fastrecipes.images import load
     return load(name)
 
@@ -115,7 +135,7 @@ def mnist(found): return _set('mnist', found)
 @pytest.fixture(scope='session')
 def bitmoji(found):
     "The folder of faces"
-    _must_have('bitmoji_bw', found)
+    must_have(found, 'bitmoji')
     return found[0]/'data'/'bitmoji_bw'
 
 @pytest.fixture(scope='session')

@@ -32,11 +32,11 @@ def kill(server):
             with suppress(psutil.NoSuchProcess): p.kill()
     server.kill()
 
-def first_line(server):
-    "What the server says first; one that says nothing for too long is killed"
+def first_line(server, file=None):
+    "What the server says first, or next, on `file` (standard output); one that says nothing for too long is killed"
     timer = threading.Timer(FIRST / 1000, kill, [server])
     timer.start()
-    try: return server.stdout.readline()
+    try: return (file or server.stdout).readline()
     finally: timer.cancel()
 
 @contextmanager
@@ -54,11 +54,11 @@ def running(argv, **kwargs):
 
 
 @contextmanager
-def served():
-    "An `App` on a free port"
+def served(argv=None, **kwargs):
+    "An `App` on a free port, by this environment's command or by another"
     if CHROMIUM is None: pytest.skip('needs Chromium (on Debian: apt-get install chromium)')
     playwright = pytest.importorskip('playwright.sync_api', reason="needs playwright (pip install 'fastrecipes[dev]')")
-    with running(command()) as (server, address), playwright.sync_playwright() as p:
+    with running(argv or command(), **kwargs) as (server, address), playwright.sync_playwright() as p:
         browser = p.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield App(address, browser, server)
         browser.close()

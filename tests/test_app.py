@@ -1,8 +1,10 @@
 "The explorers in headless Chromium, and the server behind them, as processes that a user starts and stops"
-import asyncio, json, os, re, signal, socket, subprocess, sys, time
+import asyncio, json, os, re, signal, socket, subprocess, sys, threading, time
 from contextlib import contextmanager, suppress
+from http.client import HTTPException
 from ipaddress import ip_address
 from pathlib import Path
+from urllib.request import HTTPCookieProcessor, build_opener
 import psutil, pytest
 from conftest import refused
 from pages import CHROMIUM, after, command, first_line, kernel_of, kernels, kill, running, too_wide
@@ -67,9 +69,10 @@ def test_without_a_port_the_next_free_one_is_taken():
         a, b = (s.getsockname() for s in (first, second))
         assert a[0] == '127.0.0.1' and 8866 <= a[1] < b[1]
 
-def test_without_voila_one_line_says_so(monkeypatch):
-    monkeypatch.setitem(sys.modules, 'voila.app', None)
-    with refused('need voila', 'pip install voila'): serve(0, browser=False)
+@pytest.mark.parametrize('module', ['voila.app', 'ipykernel'])
+def test_without_voila_or_ipykernel_one_line_says_so(monkeypatch, module):
+    monkeypatch.setitem(sys.modules, module, None)
+    with refused('need voila and ipykernel', module, 'pip install voila ipykernel'): serve(0, browser=False)
     assert not [k for k in ('IPYTHONDIR', 'JUPYTER_CONFIG_DIR') if os.environ.get(k, '').startswith('/tmp/fastrecipes_')]
 
 
@@ -79,9 +82,10 @@ def test_without_voila_one_line_says_so(monkeypatch):
 def started(tmp_path):
     "Start the server; ended, with the processes that it has, at the end of the test"
     servers = []
-    def start(*options):
+    def start(*options, **env):
         (tmp_path/'temp').mkdir(exist_ok=True)
-        s = subprocess.Popen(command(*options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {'TMPDIR': str(tmp_path/'temp')})
+        env = os.environ | {'TMPDIR': str(tmp_path/'temp')} | env
+        s = subprocess.Popen(command(*options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
         servers.append(s)
         return s
     yield start
@@ -105,7 +109,7 @@ def heeded(sent):
     try: yield
     finally: signal.signal(sent, before)
 
-@pytest.mark.parametrize('sent', [getattr(signal, n) for n in ('SIGINT', 'SIGTERM', 'SIGHUP') if hasattr(signal, n)])
+@pytest.mark.parametrize('sent', [signal.SIGINT, *(pytest.param(getattr(signal, n), marks=pytest.mark.slow) for n in ('SIGTERM', 'SIGHUP') if hasattr(signal, n))])
 def test_the_server_says_one_line_and_ends_leaving_nothing_behind(started, tmp_path, sent):
     with heeded(sent): server = started()
     said = first_line(server)
@@ -116,6 +120,39 @@ def test_the_server_says_one_line_and_ends_leaving_nothing_behind(started, tmp_p
     assert (server.returncode, out, err) == (0, '', '')
     assert psutil.wait_procs(ours, timeout=10)[1] == [] and list((tmp_path/'temp').iterdir()) == []
 
+DIES = "raise SystemExit('broken on purpose')"
+FAILS = """
+from fastrecipes import app
+class Explorers:
+    def __init__(self, first): raise OSError('no such luck')
+app.Explorers = Explorers
+from ipykernel.kernelapp import launch_new_instance
+launch_new_instance()"""
+
+def open_page(address):
+    "Ask for a page as a browser does, and do not wait for its end"
+    with suppress(OSError, HTTPException): build_opener(HTTPCookieProcessor()).open(address, timeout=60).read()
+
+@pytest.mark.parametrize('launcher, why', [(DIES, 'RuntimeError: Kernel died'), pytest.param(FAILS, 'OSError: no such luck', marks=pytest.mark.slow)], ids=['dies', 'fails'])
+def test_the_terminal_says_why_a_page_cannot_be_shown(started, tmp_path, launcher, why):
+    (tmp_path/'ipykernel_launcher.py').write_text(launcher)
+    server = started(PYTHONPATH=str(tmp_path))
+    address = first_line(server).split(' at ')[1].split()[0]
+    threading.Thread(target=open_page, args=[address], daemon=True).start()
+    said = 'broken on purpose'
+    while 'broken on purpose' in said: said = first_line(server, server.stderr)
+    assert said.startswith('fastrecipes: a page could not be shown: ') and why in said
+
+@pytest.mark.slow
+def test_the_page_runs_in_this_python_whatever_the_user_has_named_python3(tmp_path):
+    spec = tmp_path/'kernels'/'python3'
+    spec.mkdir(parents=True)
+    (spec/'kernel.json').write_text(json.dumps(dict(argv=['false'], display_name='Another', language='python')))
+    with running(command(), env=os.environ | {'JUPYTER_PATH': str(tmp_path)}) as (server, _):
+        ours = wait_for(lambda: kernels(server))
+        assert ours[0].exe() == psutil.Process(server.pid).exe()
+
+@pytest.mark.slow
 def test_it_opens_the_browser_unless_told_not_to(tmp_path):
     (tmp_path/'browse').write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n')
     (tmp_path/'browse').chmod(0o755)
@@ -236,6 +273,7 @@ def test_screenshots(wide, narrow, tmp_path):
             page.screenshot(path=tmp_path/f'{name}_{size[0]}.png', full_page=True)
     assert len(list(tmp_path.glob('*.png'))) == 8
 
+@pytest.mark.slow
 def test_the_address_names_the_explorer_and_a_page_that_is_closed_ends_its_process(app):
     with app.page('network') as page:
         assert page.title() == 'Network · fastrecipes explore'
@@ -252,6 +290,7 @@ def addresses(server):
         with suppress(psutil.NoSuchProcess):
             for c in (p.net_connections if hasattr(p, 'net_connections') else p.connections)('inet'): yield from (a.ip for a in (c.laddr, c.raddr) if a)
 
+@pytest.mark.slow
 def test_no_process_of_the_server_listens_to_or_speaks_with_another_machine(app):
     seen = set()
     with app.page('network') as page:

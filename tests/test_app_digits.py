@@ -1,6 +1,6 @@
 """Explorers 5 and 6 in a real browser: a net trained while the page answers, digits drawn with the mouse.
 
-The common server finds MNIST where it is there; a second one has the embedded digits only, and a longer training for the top rung."""
+The common server finds MNIST where it is there; a second one has the embedded digits only."""
 import os, re, time
 import psutil, pytest
 from fastrecipes.digits import example_strokes
@@ -14,8 +14,7 @@ UPPER = ['simple_net', 'mlp', 'resnet18'] # convnet, which learns from 8x8 digit
 def on_digits(app, tmp_path_factory):
     "The explorers on a machine without MNIST, in the same browser"
     home = tmp_path_factory.mktemp('bare')
-    (home/'settings.ini').write_text('[resnet18]\nepochs = 10\n')
-    env = os.environ | dict(FASTAI_HOME=str(home/'fastai'), TMPDIR=str(home)) # So that settings.ini is above the page's folder. The cache is the session's, and serves test_digits.py too
+    env = os.environ | dict(FASTAI_HOME=str(home/'fastai'), TMPDIR=str(home)) # The cache is the session's, and serves test_digits.py too
     with running(command(), cwd=home, env=env) as (server, address): yield App(address, app.browser, server)
 
 
@@ -148,8 +147,8 @@ def test_undo_clear_and_examples_work_by_keyboard_a_finger_draws_and_a_narrow_pa
         page.keyboard.press('Space')
         wait(page, lambda: alt(page, ANSWERS) == 'Nothing is drawn yet', 10)
 
-def test_with_mnist_a_3_and_a_7_are_read_while_the_top_rung_is_still_trained(app, found, tmp_path_factory):
-    if not found[1]['mnist']: pytest.skip("mnist is neither in fastai's data folder nor in ../shared/data")
+@pytest.mark.slow
+def test_with_mnist_a_3_and_a_7_are_read_while_the_top_rung_is_still_trained(mnist, app, tmp_path_factory):
     with app.page('drawing', ready='canvas') as page:
         wait(page, lambda: 'learnt from MNIST' in said(page))
         draw(page, example_strokes(3))

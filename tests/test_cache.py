@@ -135,6 +135,7 @@ Path(sys.argv[2]).touch()
 while not Path(sys.argv[3]).exists(): time.sleep(.001)
 print(images.load(sys.argv[1]).fingerprint)"""
 
+@pytest.mark.slow
 def test_processes_that_make_the_same_entry_at_once_share_one(image_folder, cache, tmp_path):
     path = image_folder({'a': 150, 'b': 150})
     runs = [child(LOAD, path, tmp_path/f'ready{i}', tmp_path/'go') for i in range(3)]
@@ -210,6 +211,7 @@ def test_what_a_killed_run_has_left_is_kept_for_a_day_and_swept_up_by_a_run_of_a
     load(image_folder({'a': 4, 'b': 4}, name='third'))
     assert made_now(cache) == []
 
+@pytest.mark.slow
 def test_processes_that_go_on_with_the_same_leftovers_at_once_share_one_entry(image_folder, cache, tmp_path, monkeypatch):
     path = image_folder({'a': 100, 'b': 100})
     killed(path, cache)

@@ -203,6 +203,7 @@ for i in range(20):
     else: assert not again.path.exists()
 print(written, again.saved)"""
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='processes are forked, which this system cannot')
 def test_a_process_killed_while_it_writes_leaves_the_old_checkpoint_or_the_new_one_whole(tmp_path):
     moments = os.environ.get('FASTRECIPES_KILL_SEED') or str(random.SystemRandom().randrange(2**32))

@@ -6,9 +6,10 @@ import numpy as np, pandas as pd, pytest, torch
 from pandas.testing import assert_frame_equal
 from PIL import Image
 from fastrecipes.chance import over_seeds, paired_difference, seeds_difference, wilson
-from fastrecipes.compare import Climb, Comparison, compare, _p_text, _short, write_atomic
+from fastrecipes.compare import Climb, Comparison, compare, write_atomic
 from fastrecipes.cost import Cost
 from fastrecipes.images import InputError, Split, load
+from fastrecipes.screen import STEP_WORDS, p_cell, short_number
 from fastrecipes.recipes import Count, Fitted, Judged, fit, ladder, recipe, recipes
 from fastrecipes.training import Outcome
 from conftest import refused
@@ -144,7 +145,7 @@ def test_test_images_are_reported_when_asked_for_and_change_nothing_else(with_te
 def test_the_test_accuracy_is_in_text_json_and_files(with_test, tmp_path):
     c = compare(with_test, 'similarity,sgd', device='cpu', test=True, settings={'sgd': {'epochs': 1}})
     head, *lines = str(c).splitlines()
-    assert ' test ' in head and all(f'{f.test.accuracy:.4f}' in line.split() for line, f in zip(lines, c.fitted))
+    assert ' test ' in head and all(f'{100 * f.test.accuracy:.2f}%' in line.split() for line, f in zip(lines, c.fitted))
     d = strict(c)
     assert [r['test_accuracy'] for r in d['rungs']] == [f.test.accuracy for f in c.fitted] and d['images']['test'] == len(with_test.test)
     for r, f in zip(d['rungs'], c.fitted): assert r['test_interval'] == list(wilson(int((f.test.predictions == f.test.targets).sum()), len(f.test.targets)))
@@ -178,32 +179,42 @@ def test_gains_of_a_hand_worked_case(three, threes_sevens):
     assert c.table.p[1:].tolist() == [1, .5] and c.table.words[1:].tolist() == ['no difference shown'] * 2
     assert {k: d.gain for k, d in c.differences.items()} == {('a', 'b'): .25, ('a', 'c'): -.25, ('b', 'c'): -.5}
 
-def test_the_text_has_the_figures_rounded_and_a_line_a_rung(three):
-    worth, price, *prose = str(three).split('\n\n')
-    (head, *lines), (head2, *lines2) = worth.splitlines(), price.splitlines()
-    assert all(h in head for h in ('recipe', 'accuracy', '95% interval', 'loss', 'gain', ' p ', 'than the one below')) and 'nan' not in str(three).lower() and 'None' not in str(three)
-    for line, line2, row in zip(lines, lines2, three.table.itertuples(), strict=True):
-        seen = [row.recipe, f'{row.accuracy:.4f}', f'{row.low:.3f}-{row.high:.3f}']
-        if row.recipe != 'similarity': seen += [f'{row.loss:.4f}', f'{row.gain_points:+.2f}', f'{row.gain_low:+.1f}', 'to', f'{row.gain_high:+.1f}', _p_text(row.p), *row.words.split()] # The first has neither
+def test_the_text_has_one_table_with_a_row_per_rung(three):
+    table, *prose = str(three).split('\n\n')
+    head, *lines = table.splitlines()
+    assert head.split() == 'recipe accuracy 95% interval gain vs rung below seconds'.split() and 'nan' not in str(three).lower() and 'None' not in str(three)
+    for line, row in zip(lines, three.table.itertuples(), strict=True):
+        seen = [row.recipe, f'{100 * row.accuracy:.2f}%', f'{100 * row.low:.1f}-{100 * row.high:.1f}%']
+        if row.recipe != 'similarity': seen += [f'{row.gain_points:+.2f}', *STEP_WORDS[row.words].split()] # The first has neither
+        assert line.split()[:-1] == seen
+    assert repr(three) == str(three) and max(map(len, str(three).splitlines())) <= 80 and 2 <= len(prose) <= 5
+
+def test_the_rest_is_in_costs_and_details(three):
+    costs, details = three.costs(), three.details()
+    assert max(map(len, (costs + '\n' + details).splitlines())) <= 80
+    for line, row in zip(costs.splitlines()[2:], three.table.itertuples(), strict=True):
+        assert line.split()[:2] == [row.recipe, f'{row.parameters:,}'] and line.endswith(short_number(row.multiply_adds))
+    table, *prose = details.split('\n\n')
+    for line, row in zip(table.splitlines()[1:], three.table.itertuples(), strict=True):
+        seen = [row.recipe, f'{100 * row.accuracy:.2f}%']
+        if row.recipe != 'similarity': seen += [f'{row.loss:.4f}', f'{row.gain_points:+.2f}', f'{row.gain_low:+.1f}', 'to', f'{row.gain_high:+.1f}', p_cell(row.p), *STEP_WORDS[row.words].split()]
         assert line.split() == seen
-        assert line2.split()[:2] == [row.recipe, f'{row.parameters:,}'] and f'{row.train_seconds:.2f}' in line2.split() and line2.endswith(_short(row.multiply_adds))
-    assert repr(three) == str(three) and '\n'.join(prose).replace('\n', ' ').split() == three.verdict.split()
-    assert max(map(len, str(three).splitlines())) <= 110
+    assert ' '.join(prose).split() == three.verdict.split()
 
 def test_the_notebook_table_has_the_same_figures(three):
     html = three._repr_html_()
-    assert all(f'{v:.4f}' in html for v in three.table.accuracy) and html.count('<tr>') == 2 * 4 and 'nan' not in html
+    assert all(f'{100 * v:.2f}%' in html for v in three.table.accuracy) and html.count('<tr>') == 4 and 'nan' not in html
     assert all(f'{v:,}' in html for v in three.table.parameters)
 
 @pytest.mark.parametrize('v, text', [(0, '0'), (7, '7'), (999, '999'), (999.5, '1 k'), (1000, '1 k'), (1500, '1.5 k'), (23560, '23.6 k'), (99_960, '100 k'), (999_499, '999 k'), (999_500, '1 M'), (2.5e9, '2.5 G'), (3e12, '3 T'), (4e15, '4000 T')])
-def test_large_numbers_have_three_digits(v, text): assert _short(v) == text
+def test_large_numbers_have_three_digits(v, text): assert short_number(v) == text
 
 @pytest.mark.parametrize('p, text', [(0, '<0.001'), (.00099, '<0.001'), (.001, '0.001'), (.0499, "0.0499"), (.0512, '0.051'), (.1, '0.10'), (.999, '1.00'), (1, '1.00')])
-def test_probabilities_as_people_write_them(p, text): assert _p_text(p) == text
+def test_probabilities_as_people_write_them(p, text): assert p_cell(p) == text
 
 def test_a_huge_loss_keeps_the_table_narrow(three, threes_sevens):
     c = Comparison(threes_sevens, (scored(three['sgd'], [[1e30], [1.]], [0, 1]),))
-    assert '5.0e+29' in str(c).splitlines()[1].split()
+    assert '5.0e+29' in c.details().splitlines()[1].split()
 
 def test_the_plot_has_a_row_a_rung(three):
     fig = three.plot()
@@ -234,9 +245,9 @@ def test_the_gain_is_over_the_nearest_fitted_rung_below(hurt):
     assert hurt.table.gain_points[3] == pytest.approx(100 * (hurt['mlp'].accuracy - hurt['similarity'].accuracy))
 
 def test_a_rung_that_failed_is_told_in_text_picture_json_and_files(hurt, tmp_path):
-    text = str(hurt)
-    for r in hurt.rungs[1:3]: assert f'{r.recipe} failed: {r.reason}; {r.cure}' in text
-    assert [line.split() for line in text.splitlines()[2:4]] == [['logistic', 'failed'], ['own', 'failed']] and 'nan' not in text.split('\n\n')[0].lower()
+    table = str(hurt).split('\n\n')[0]
+    for r in hurt.rungs[1:3]: assert ' '.join(f'{r.recipe} failed: {r.reason}; {r.cure}'.split()) in ' '.join(table.split())
+    assert [line.split()[0] for line in table.splitlines() if line[0] != ' '] == ['recipe', *(r.recipe for r in hurt.rungs)] and 'nan' not in table.lower()
     assert [t.get_text() for t in hurt.plot().axes[0].texts].count('failed') == 2
     rung = strict(hurt)['rungs'][1]
     assert rung['status'] == 'failed' and rung['settings']['lr'] == 9e37 and rung['history'] == []
@@ -256,7 +267,7 @@ def test_a_recipe_of_ones_own_may_raise_anything(threes_sevens, error, reason, c
     failed = []
     with own(lambda n: error): c = compare(threes_sevens, ['own', 'similarity'], device='cpu', on_failed=lambda *a: failed.append(a))
     assert c.rungs[1].reason == reason and cure in c.rungs[1].cure and failed == [('own', 42, c.rungs[1].reason, c.rungs[1].cure)] and list(c.results) == ['similarity']
-    assert f'own failed: {reason}' in str(c)
+    assert f'own failed: {reason}' in ' '.join(str(c).split())
 
 def test_a_fault_in_a_program_is_raised_with_debug_and_what_was_asked_wrong_is_not(threes_sevens, monkeypatch):
     monkeypatch.setenv('FASTRECIPES_DEBUG', '1')
@@ -277,7 +288,7 @@ def test_ctrl_c_passes_and_what_was_fitted_is_there(threes_sevens):
         with pytest.raises(KeyboardInterrupt): climb.run()
         c = climb.comparison
         assert c.table.status.tolist() == ['fitted', 'stopped', 'stopped'] and set(c.table.reason[1:]) == {'it was not finished'} and list(c.results) == ['similarity']
-        assert 'own stopped: it was not finished' in str(c) and strict(c)['rungs'][1]['cure'] is None
+        assert 'not finished: own, mlp' in str(c) and strict(c)['rungs'][1]['cure'] is None
 
 def test_a_climb_that_was_stopped_can_run_on(threes_sevens):
     with own(lambda n: KeyboardInterrupt() if n == 1 else None) as calls:
@@ -295,7 +306,7 @@ def test_the_first_may_fail_or_all_of_them(threes_sevens, tmp_path):
     assert none.table.status.tolist() == ['failed'] * 2 and none.fitted == () and none.results == none.differences == {}
     d = strict(none)
     assert d['pictures'] == {} and d['shared']['missed_by_all'] == dict(count=0, images=[]) and d['verdict']['headline']
-    assert 'own failed: not enough memory' in str(none) and 'logistic failed: the' in str(none) and none._repr_html_()
+    assert [l.split()[:2] for l in str(none).splitlines() if ' failed: ' in l] == [['own', 'failed:'], ['logistic', 'failed:']] and none._repr_html_()
     assert [p.name for p in none.save(tmp_path)] == FILES and pd.read_csv(tmp_path/'comparison.csv').status.tolist() == ['failed'] * 2
 
 
@@ -326,8 +337,10 @@ def test_what_stands_over_seeds_agrees_with_chance(thrice):
             assert r['against'] == dict(recipe=below, gain_points=d.gain * 100, interval_points=[d.low * 100, d.high * 100], p=d.p, words=d.words)
             assert (row.seeds_gain, row.seeds_gain_low, row.seeds_gain_high, row.seeds_p, row.seeds_words) == (d.gain * 100, d.low * 100, d.high * 100, d.p, d.words)
         below = e['recipe']
-    _, _, seeds, *_ = str(thrice).split('\n\n')
-    assert [line.split()[:4] for line in seeds.splitlines()[1:]] == [[n, '3', f'{over_seeds(a).mean:.4f}', f'{over_seeds(a).sd:.4f}'] for n, a in accuracies.items()]
+    _, seeds, *_ = str(thrice).split('\n\n')
+    assert [line.split()[:3] for line in seeds.splitlines()[1:]] == [[n, '3', f'{100 * over_seeds(a).mean:.2f}%'] for n, a in accuracies.items()]
+    _, seeds, *_ = thrice.details().split('\n\n')
+    assert [line.split()[:3] for line in seeds.splitlines()[1:]] == [[n, f'{100 * over_seeds(a).mean:.2f}%', f'{100 * over_seeds(a).sd:.2f}'] for n, a in accuracies.items()]
 
 def test_one_run_has_no_spread(three, threes_sevens):
     assert all(e['repeats'] is None for e in three.to_dict()['rungs']) and not set(SEEDS) & set(three.table)
@@ -422,7 +435,7 @@ def test_what_to_dict_gives_is_a_copy(three):
 def test_scores_that_are_no_numbers_are_a_failure_and_can_be_saved(three, threes_sevens, tmp_path, score):
     diverged = Comparison(threes_sevens, (scored(three['sgd'], [[score], [1.]], [0, 1]), scored(three['mlp'], [[3.], [1.]], [1, 0])))
     lost, kept = strict(diverged)['rungs']
-    assert (lost['status'], lost['loss'], kept['status'], kept['against']) == ('failed', None, 'fitted', None) and 'of 1 of 2 validation images are no finite numbers' in str(diverged) and 'lr' in lost['cure']
+    assert (lost['status'], lost['loss'], kept['status'], kept['against']) == ('failed', None, 'fitted', None) and 'of 1 of 2 validation images are no finite numbers' in lost['reason'] and 'lr' in lost['cure']
     assert [p.name for p in diverged.save(tmp_path)] == FILES
 
 def test_a_model_that_went_to_infinity_is_a_failure_even_if_nothing_was_raised(threes_sevens):

@@ -144,6 +144,7 @@ def processes_of(launcher) -> dict:
     import psutil
     return {p.environ()['RANK']: p for p in psutil.Process(launcher.pid).children() if 'RANK' in p.environ()}
 
+@pytest.mark.slow
 @pytest.mark.parametrize('killed', ['1', '0'])
 def test_a_killed_process_ends_the_other_with_a_line_and_costs_an_epoch(tmp_path, killed):
     run = two('-m', 'fastrecipes', 'fit', 'sgd', '--epochs', '1000000', '--bs', '256', '--out', 'kept', cwd=tmp_path, start=subprocess.Popen)
@@ -167,6 +168,7 @@ def test_a_killed_process_ends_the_other_with_a_line_and_costs_an_epoch(tmp_path
     assert kept - 1 <= told <= kept + 1
     assert kept in (epochs[-1], epochs[-1] + 1) # The first writes an epoch, and then prints it
 
+@pytest.mark.slow
 def test_a_launcher_that_may_restart_goes_on_by_itself(tmp_path):
     run = subprocess.Popen([*TWO, '--max-restarts', '1', '-m', 'fastrecipes', 'fit', 'sgd', '--epochs', '300', '--bs', '256', '--out', 'kept', '--resume'], cwd=tmp_path, env=ALONE | {'FASTRECIPES_CACHE': os.environ['FASTRECIPES_CACHE']}, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
@@ -184,6 +186,7 @@ def test_a_mistake_is_told_once(tmp_path):
     assert done.stdout == '' and done.returncode
     assert [line for line in done.stderr.splitlines() if line.startswith('fastrecipes: ')] == ["fastrecipes: unknown source 'nosuch': there are digits, mnist_sample, mnist, or the path of a folder of images"]
 
+@pytest.mark.slow
 def test_after_a_mistake_the_next_fit_of_all_processes_is_in_step(tmp_path):
     "The first process fails while the others wait for their turn"
     (tmp_path/'empty').mkdir()
@@ -198,6 +201,7 @@ open(f'saw-{rank()}', 'w').write(repr(fit('sgd', 'digits', device='cpu', epochs=
     assert done.returncode == 0, done.stderr
     for rank in '01': assert (tmp_path/f'saw-{rank}').read_text().endswith('on cpu, 2 processes')
 
+@pytest.mark.slow
 def test_a_first_process_may_take_longer_than_the_engine_waits(tmp_path):
     "As for a folder that takes hours to decode; the others have their turn after it, and it waits for them too"
     (tmp_path/'calls.py').write_text("""import time, torch.distributed as dist
@@ -208,11 +212,44 @@ with first_here():
     for i in range(3):
         with open('order', 'a') as f: f.write(str(rank()))
         time.sleep(1)
-add_up(0)""")
+add_up(0)
+dist.destroy_process_group()""")
     done = two('calls.py', cwd=tmp_path, timeout=60)
     assert done.returncode == 0, done.stderr
     assert (tmp_path/'order').read_text() == '000111'
 
+LEAVES = """import atexit, os, sys, weakref
+def told():
+    tasks = '/proc/self/task'
+    names = [open(f'{tasks}/{t}/comm').read().strip() for t in os.listdir(tasks)] if os.path.isdir(tasks) else []
+    with open(f"left-{os.environ['RANK']}", 'w') as f: f.write(f"{group() is None} {sum('gloo' in n for n in names)}")
+atexit.register(told) # The first to be registered is the last to run
+import torch.distributed as dist
+from fastrecipes.distributed import start
+from fastrecipes.recipes import fit
+start('cpu')
+group = weakref.ref(dist.group.WORLD)
+fitted = fit('mlp', 'digits', epochs=1, device='cpu')
+if sys.argv[1] == 'exit': sys.exit(3)
+if sys.argv[1] == 'error': raise ValueError('on purpose')
+"""
+
+@pytest.mark.parametrize('how, status', [('end', 0), pytest.param('exit', 3, marks=pytest.mark.slow), pytest.param('error', 1, marks=pytest.mark.slow)])
+def test_whichever_way_a_process_ends_its_group_and_the_threads_of_it_have_ended_before(tmp_path, how, status):
+    "A thread of the group that lives on while Python ends may abort the process, in one run of hundreds"
+    (tmp_path/'calls.py').write_text(LEAVES)
+    with socket.socket() as s:
+        s.bind(('localhost', 0))
+        port = str(s.getsockname()[1])
+    both = [subprocess.Popen([sys.executable, 'calls.py', how], cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ALONE | {'FASTRECIPES_CACHE': os.environ['FASTRECIPES_CACHE'],
+        'RANK': r, 'LOCAL_RANK': r, 'WORLD_SIZE': '2', 'MASTER_ADDR': 'localhost', 'MASTER_PORT': port}) for r in '01']
+    try: said = [p.communicate(timeout=120) for p in both]
+    finally:
+        for p in both: p.kill()
+    assert [p.returncode for p in both] == [status] * 2, said
+    for r in '01': assert (tmp_path/f'left-{r}').read_text() == 'True 0', said
+
+@pytest.mark.slow
 def test_a_comparison_that_only_some_processes_see_is_refused_by_all(tmp_path):
     "Each process has a disk of its own; on the first one's there is a finished rung, or a point of a learning curve"
     compare('digits', 'sgd', device='cpu', settings={'sgd': {'epochs': 1}}, out=tmp_path/'0'/'rung')
@@ -233,6 +270,7 @@ for out in ('rung', 'points'):
         for out, name in dict(rung='sgd-42/result.safetensors', points='points.json').items():
             assert (tmp_path/rank/f'saw-{out}').read_text() == f'{out}/rungs/{name}: only 1 of 2 processes see it; put the folder on a disk that all machines share'
 
+@pytest.mark.slow
 def test_two_processes_compare_and_one_prints_and_writes(tmp_path):
     command = '-m', 'fastrecipes', 'compare', '--classes', '3,7', '-r', 'similarity,sgd', '--out', 'there'
     done = two(*command, '--json', cwd=tmp_path, timeout=200)
@@ -288,6 +326,7 @@ def test_more_processes_than_gpus_are_refused(monkeypatch):
     monkeypatch.setenv('LOCAL_WORLD_SIZE', '2')
     with refused("'cuda:0'", 'cuda:1'): d._own_device('cuda:0')
 
+@pytest.mark.slow
 @pytest.mark.parametrize('how, words', [('ends', 'another of the 2 processes has ended, so this one cannot go on ('), ('sleeps', 'another of the 2 processes did not answer within 0:00:05, so this one cannot go on (')])
 def test_a_script_learns_what_became_of_the_other_process_and_can_still_be_asked_to_end(tmp_path, how, words):
     "The other ends before the model is judged, or sleeps; no launcher is there to end this one"
@@ -344,6 +383,7 @@ def test_a_process_that_was_let_go_has_the_time_to_write(asked, again, name):
     finally: held.kill()
     assert (out, held.returncode) == ('written\nTrue True\n', 0), err
 
+@pytest.mark.slow
 def test_a_process_that_the_engine_holds_ends_itself_when_asked(tmp_path):
     "It waits in C++ for a key that nobody will write, where no Python handler runs, and holds the store meanwhile in which processes agree on who tells"
     code = """import torch.distributed as dist, datetime

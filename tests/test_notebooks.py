@@ -1,20 +1,42 @@
 "Every notebook runs from top to bottom: its cells hold the asserts that belong to the explanations"
-import os, sys
+import ast, json, os, re, sys
 from pathlib import Path
 import forks, pytest
-from conftest import REPO
+from conftest import REPO, must_have
 
 NOTEBOOKS = sorted(p for p in (REPO/'nbs').glob('*.ipynb') if not p.name.startswith('_'))
+NAMES = {'mnist_sample': 'mnist_sample', 'mnist': 'mnist', 'bitmoji': 'bitmoji_bw'} # A set, and what a cell calls it
+NOT_RUN = {'export', 'exports', 'exporti', 'notest', 'slow', 'default_exp'} # Directives of cells that define something, and of those that a test leaves out
+SLOW = {'04_backprop', '07_distributed', '08_recipes', '09_chance', '09_curves', '09_failures', '10_compare', '12_digits', '14_faces', 'index'} # More than 20 seconds of a processor
+
+
+def run_cells(notebook):
+    "What the cells hold that a test of the notebook runs, without those that define what is exported"
+    for cell in json.loads(notebook.read_text(encoding='utf-8'))['cells']:
+        source = ''.join(cell['source'])
+        directives = re.findall(r'^#\| *(\w+)', source, re.M)
+        if cell['cell_type'] == 'code' and not NOT_RUN.intersection(directives): yield source
+
+def needed(notebook):
+    "The sets that a notebook loads: their names are among its strings, or their functions are called"
+    said = set()
+    for source in run_cells(notebook):
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Constant): said.add(node.value)
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name): said.add(node.func.id)
+    return [s for s, name in NAMES.items() if name in said]
+
+def case(notebook):
+    marks = [pytest.mark.data] * bool(needed(notebook)) + [pytest.mark.slow] * (notebook.stem in SLOW)
+    return pytest.param(notebook, id=notebook.stem, marks=marks)
 
 
 def test_there_are_notebooks(): assert len(NOTEBOOKS) >= 10
 
 
-@pytest.mark.parametrize('notebook', NOTEBOOKS, ids=lambda p: p.stem)
+@pytest.mark.parametrize('notebook', [case(n) for n in NOTEBOOKS])
 def test_runs(notebook, found):
-    text, (_, has) = notebook.read_text(encoding='utf-8'), found
-    missing = [name for name, there in has.items() if not there and any(mark in text for mark in (f"load('{name}'", f" {name}()", f"/'{name}'"))]
-    if missing: pytest.skip(f"{notebook.stem} needs {' and '.join(missing)}, neither in fastai's data folder nor in ../shared/data")
+    must_have(found, *needed(notebook))
     command = [sys.executable, Path(sys.executable).with_name('nbdev-test'), notebook, '--n-workers', '0']
     r = forks.run(command, cwd=REPO, env=os.environ | {'MPLBACKEND': 'agg'}, capture_output=True, text=True, timeout=1200)
     assert r.returncode == 0, r.stdout[-4000:] + r.stderr[-4000:]

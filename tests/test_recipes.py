@@ -169,9 +169,9 @@ def test_auto_in_a_section_gives_way_to_the_shared_batch_size(auto):
     assert recipes['sgd'].resolve({}, {'fastrecipes': {'bs': auto}, 'sgd': {'bs': '8'}})['bs'] == 8
 
 def test_global_settings_argument_over_ini_over_default():
-    assert global_settings({}) == dict(source='digits', seed=42, device='auto')
-    assert global_settings(INI) == dict(source='digits', seed=7, device='cpu')
-    assert global_settings(INI, seed='0', device='cuda') == dict(source='digits', seed=0, device='cuda')
+    assert global_settings({}) == dict(source='digits', seed=42, device='auto', threads='auto')
+    assert global_settings(INI) == dict(source='digits', seed=7, device='cpu', threads='auto')
+    assert global_settings(INI, seed='0', device='cuda') == dict(source='digits', seed=0, device='cuda', threads='auto')
     assert global_settings(INI, seed=None, device=None) == global_settings(INI)
 
 @pytest.mark.parametrize('seed', [-1, '-1', 2.5, 'x', True, NAN, 2**63])
@@ -645,8 +645,6 @@ def test_the_same_steps_by_hand_and_through_learner_come_to_the_same(digits, see
     torch.testing.assert_close(a.scores, b.scores, rtol=1e-3, atol=1e-4)
     assert a.history.drop(columns='seconds').to_numpy() == pytest.approx(b.history.drop(columns='seconds').to_numpy(), abs=1e-4)
 
-def test_bright_images_do_not_leave_linear_where_it_started(found):
+def test_bright_images_do_not_leave_linear_where_it_started(bitmoji):
     "With PyTorch's start of a linear layer, seed 42 stays at 0.5 on these"
-    home, there = found
-    if not there['bitmoji_bw']: pytest.skip('bitmoji_bw is not there')
-    assert fit('linear', load(home/'data'/'bitmoji_bw', size=32), seed=42, device='cpu', epochs=8).accuracy > .57
+    assert fit('linear', load(bitmoji, size=32), seed=42, device='cpu', epochs=8).accuracy > .57

@@ -55,8 +55,8 @@ def first_column(page, table='table[data-sortable] >> nth=0'): return [t.split('
 def unfold(page): page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
 
 
-@pytest.mark.parametrize('scheme', ['light', 'dark'])
-@pytest.mark.parametrize('width', [400, 1400])
+@pytest.mark.parametrize('scheme', ['light', pytest.param('dark', marks=pytest.mark.slow)])
+@pytest.mark.parametrize('width', [400, pytest.param(1400, marks=pytest.mark.slow)])
 def test_axe_finds_no_violation_and_nothing_is_wider_than_the_window(browser, file, width, scheme):
     axe = pytest.importorskip('axe_playwright_python.sync_playwright', reason="needs axe-playwright-python (pip install 'fastrecipes[dev]')").Axe()
     with opened(browser, file, width, color_scheme=scheme) as page:

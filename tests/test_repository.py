@@ -1,5 +1,7 @@
 "What is generated agrees with what it is generated from, and the package says the same things everywhere"
-import re, subprocess, sys
+import ast, re, subprocess, sys, tomllib
+from functools import cache
+from importlib.metadata import packages_distributions
 import pytest
 from conftest import REPO
 
@@ -34,13 +36,51 @@ def test_the_readme_begins_with_the_two_commands():
     assert main_job.strip().endswith('fastrecipes compare') and tests.strip().endswith('pytest')
 
 
+PROJECT = tomllib.loads((REPO/'pyproject.toml').read_text())['project']
+
+def names(requirements):
+    "The distributions of a list of requirements, each of which has a lower bound"
+    return [re.fullmatch(r'([\w-]+)>=[\d.]+(?:,<[\d.]+)?', r)[1] for r in requirements]
+
 def test_every_dependency_has_a_lower_bound_and_a_tested_version():
-    tomllib = pytest.importorskip('tomllib')  # Python 3.11 and later
-    project = tomllib.loads((REPO/'pyproject.toml').read_text())['project']
     tested = re.findall(r'^([\w-]+)==', (REPO/'constraints.txt').read_text(), re.M)
-    for d in [*project['dependencies'], *project['optional-dependencies']['dev'], *project['optional-dependencies']['onnx'], *project['optional-dependencies']['graph']]:
-        name, bound = re.fullmatch(r'([\w-]+)>=([\d.]+)(?:,<[\d.]+)?', d).groups()
-        assert name in tested, f"{name} is not in constraints.txt"
+    for requirements in [PROJECT['dependencies'], *PROJECT['optional-dependencies'].values()]:
+        for name in names(requirements): assert name in tested, f"{name} is not in constraints.txt"
+
+
+def imports(tree, in_function=False):
+    "The modules of others that a piece of a program imports, and whether only when a function is called"
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import): modules = [a.name for a in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level: modules = [node.module]
+        else: modules = []
+        for m in modules:
+            if m.partition('.')[0] not in {'fastrecipes', *sys.stdlib_module_names}: yield m, in_function
+        yield from imports(node, in_function or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
+
+distributions = cache(packages_distributions) # Reads a file for each of them
+
+def distribution(module):
+    "Which distribution a module belongs to; PyTorch's writer of event files is the one that has what it writes with"
+    if module == 'torch.utils.tensorboard': return 'tensorboard'
+    found = distributions().get(module.partition('.')[0])
+    assert found, f'{module} is not installed'
+    return found[0].lower().replace('_', '-')
+
+@pytest.mark.parametrize('module', MODULES, ids=lambda m: m.stem)
+def test_what_a_module_imports_is_a_dependency_or_of_an_extra_and_imported_when_called(module):
+    always = names(PROJECT['dependencies'])
+    extras = {n for extra, requirements in PROJECT['optional-dependencies'].items() if extra != 'dev' for n in names(requirements)}
+    for imported, in_function in imports(ast.parse(module.read_text())):
+        name = distribution(imported)
+        assert name in always or (in_function and name in extras), f'{module.name} imports {imported}, of {name}, which is not declared'
+
+
+@pytest.mark.parametrize('file', sorted([*(REPO/'fastrecipes').glob('*.py'), *(REPO/'tests').glob('*.py'), *(REPO/'tools').glob('*.py'), *(REPO/'bench').glob('*.py')]), ids=lambda f: f'{f.parent.name}-{f.stem}')
+def test_every_file_is_of_the_oldest_python_that_is_promised(file):
+    oldest = tuple(map(int, re.fullmatch(r'>=(3)\.(\d+)', PROJECT['requires-python']).groups()))
+    assert f'Programming Language :: Python :: {oldest[0]}.{oldest[1]}' in PROJECT['classifiers']
+    ast.parse(file.read_text(), feature_version=oldest)
 
 
 def test_stored_outputs_hold_no_paths_or_addresses():

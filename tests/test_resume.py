@@ -135,12 +135,14 @@ def stopped_and_resumed(kind, folder, stops, sig):
     assert len(log) == stops and sum(k['before'] for k in log) >= stops // 3, 'a fair number go on from a checkpoint'
     return log
 
+@pytest.mark.slow
 @needs_fork
 @pytest.mark.parametrize('kind', KINDS)
 def test_a_training_killed_again_and_again_ends_as_if_it_had_never_been(kind, tmp_path):
     log = stopped_and_resumed(kind, tmp_path, KILLS, signal.SIGKILL)
     assert {k['signal'] for k in log} == {signal.SIGKILL} and sum(k['into_a_write'] for k in log) >= 1, 'some were killed while they wrote'
 
+@pytest.mark.slow
 @needs_fork
 @pytest.mark.parametrize('kind', [k for k in KINDS if k != 'resnet18'])
 def test_ctrl_c_at_any_moment_leaves_the_last_full_epoch_to_be_written_and_gone_on_from(kind, tmp_path):

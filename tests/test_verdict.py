@@ -7,7 +7,7 @@ from scipy.stats import binomtest
 from fastrecipes.chance import paired_difference, wilson
 from fastrecipes.curves import learning_curve
 from fastrecipes.recipes import fit
-from fastrecipes.verdict import COSTS, Box, frontier, images_needed, percent_text, place_labels, plot_cost, seconds_text, times_text, verdict
+from fastrecipes.verdict import COSTS, Box, brief, frontier, images_needed, percent_text, place_labels, plot_cost, seconds_text, times_text, verdict
 from conftest import refused
 
 NAMES = ['similarity', 'sgd', 'linear', 'simple_net', 'mlp', 'resnet18']
@@ -53,7 +53,11 @@ def good(v, comparison):
     assert not re.search(r'\b(nan|None|inf)\b|\be-\d|\(\)|\.\.|,,', text_of(v)), v
     return v
 
-def said(comparison): return good(verdict(comparison), comparison)
+def said(comparison):
+    v, short = verdict(comparison), brief(comparison)
+    good(short, comparison)
+    assert short['stop_at'] == v['stop_at'] and len(short['paragraphs']) <= 3 and max(map(len, [short['headline'], *short['paragraphs']])) <= 400, short
+    return good(v, comparison)
 
 BASE = first(1900) # 95% of 2,000
 BETTER = but(BASE, 40, 4) # 96.8%, shown
@@ -220,7 +224,7 @@ def test_a_rung_that_is_not_ahead_needs_no_more_images(): assert 'four of five' 
 
 def test_fewer_than_six_images_can_show_nothing():
     v = said(made(dict(sgd=first(36, 40), mlp=but(first(36, 40), 3))))
-    assert v['stop_at'] == 'sgd' and 'There are 40 validation images, so that one of them is 2.5 points. Just 3 of the 40 validation images tell mlp and sgd apart, and fewer than 6 can show nothing: if mlp is really better by 7.5 points, it takes about ' in text_of(v)
+    assert v['stop_at'] == 'sgd' and 'There are 40 validation images, so that one of them is 2.5 points. Just 3 of the 40 validation images tell mlp and sgd apart, and at least 6 are needed to show a difference: if mlp is really better by 7.5 points, it takes about ' in text_of(v)
     assert 'Just' not in text_of(said(made(dict(sgd=BASE, mlp=but(BASE, 5, 1)))))
 
 @pytest.mark.parametrize('won, lost, n', [(12, 8, 400), (30, 10, 2000), (9, 2, 300), (3, 0, 40)])

@@ -1,7 +1,8 @@
 """Make README.md from nbs/index.ipynb: `python tools/readme.py`, or with `--check` say whether it is up to date.
 
 nbdev-readme needs Quarto; this needs nbconvert, which comes with Jupyter. Cells marked `#| hide` are left out, the input of those
-marked `#| hide-input`, and lines with directives too. Pictures go to nbs/index_files; `#| fig-alt:` says what one shows."""
+marked `#| hide-input`, and lines with directives too. Pictures go to nbs/index_files; `#| fig-alt:` says what one shows. A directive
+may also be an entry of `nbdev` in a cell's metadata, where no reader sees it."""
 import re, sys
 from pathlib import Path
 import nbformat
@@ -11,9 +12,14 @@ REPO = Path(__file__).resolve().parent.parent
 FILES = 'nbs/index_files'
 
 
+def directives(cell):
+    "The directives of a cell, name to value"
+    lines = re.findall(r'^#\| *([\w-]+):? *(.*)$', cell.source, re.M)
+    return dict(lines) | cell.metadata.get('nbdev', {})
+
+
 def visible(nb):
     "`nb` without hidden cells and directive lines"
-    directives = lambda c: re.findall(r'^#\| *(\S+)', c.source, re.M)
     nb.cells = [c for c in nb.cells if 'hide' not in directives(c)]
     for c in nb.cells:
         if 'hide-input' in directives(c): c.metadata['transient'] = {'remove_source': True}
@@ -24,7 +30,7 @@ def visible(nb):
 def readme():
     "The text of README.md and the pictures by path, relative to the repository"
     nb = nbformat.read(REPO/'nbs/index.ipynb', as_version=4)
-    alts = iter([alt for c in nb.cells for alt in re.findall(r'^#\| *fig-alt: *(.+)$', c.source, re.M)])
+    alts = iter([d['fig-alt'] for c in nb.cells if 'fig-alt' in (d := directives(c))])
     nb = visible(nb)
     nb.metadata['language_info'] = {'name': 'python'}
     exporter = MarkdownExporter()
