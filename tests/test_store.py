@@ -170,7 +170,7 @@ def test_stats_in_lists_such_as_fastais_are_the_same_stats(tmp_path):
 # The card
 
 KEYS = ['format', 'version', 'recipe', 'settings', 'asked', 'classes', 'shape', 'stats', 'has_probs', 'metrics', 'history', 'best_epoch', 'train_seconds', 'predict_ms_per_1000',
-        'parameters', 'seed', 'device', 'source', 'versions', 'weights', 'digest']
+        'parameters', 'seed', 'device', 'threads', 'source', 'versions', 'weights', 'digest']
 
 def strict(path):
     def no(name): pytest.fail(f'{name} is no JSON')
