@@ -179,6 +179,7 @@ def _process() -> tuple: # Its number from 0, and how many there are
 
 def _begin(device, progress):
     "Check the device, and meet the other processes where there are some"
+    progress.start('starting')
     with _importing(): from fastrecipes.loaders import pick_device
     if alone := launched_alone(): click.echo(f'fastrecipes: warning: {alone}', err=True)
     if (n := _process()[1]) == 1: return pick_device(device)
@@ -337,7 +338,7 @@ def _what_is_there(out, resume, progress):
     "Say what a comparison finds in its folder"
     there = os.path.isfile(os.path.join(out, 'comparison.json')) or os.path.isdir(os.path.join(out, 'rungs'))
     if resume and not there: progress.say(f'note: there is nothing in {out} to resume; this starts from the beginning')
-    if there and not resume and not os.path.exists(os.path.join(out, 'rungs', 'unfinished')): progress.say(f'note: this replaces the comparison in {out}; --resume would continue it')
+    if there and not resume and not os.path.exists(os.path.join(out, 'rungs', 'unfinished')): progress.say(f'note: this replaces the finished comparison in {out}')
 
 def _typed(ctx) -> str:
     "The command as it was typed, but for --resume"
@@ -579,8 +580,8 @@ def _recipe_lines(r, width:int) -> list:
 # %% ../nbs/13_cli.ipynb #3a776d26
 @cli.command()
 @click.argument('source', required=False)
-@click.option('--valid', metavar='SHARE|test', help='Validation images, as in `fastrecipes fit`.')
-@click.option('--seed', metavar='N', help='Random seed, as in `fastrecipes fit`. [default: 42]')
+@click.option('--valid', metavar='SHARE|test', help='Validation images, as in `fastrecipes compare`.')
+@click.option('--seed', metavar='N', help='Random seed, as in `fastrecipes compare`. [default: 42]')
 @click.option('-q', '--quiet', is_flag=True, help='Print the result only, no progress.')
 @click.option('--json', 'as_json', is_flag=True, help='Print one JSON object with the full lists.')
 def check(source, valid, seed, quiet, as_json):
@@ -823,6 +824,13 @@ def _last_words(line, error, rank):
         line = f'process {rank}: {line}'
     if speaks: click.echo(f'fastrecipes: {line}', file=sys.__stderr__)
 
+def _say_why(line:str):
+    "One line on standard error; a terminal shows it on as many as it takes, with no word broken"
+    from fastrecipes.screen import console
+    screen = console(sys.stderr)
+    if screen.is_terminal: screen.print(line)
+    else: click.echo(line, err=True)
+
 def main(args=None):
     "The console command: run `cli` and exit with 0, 1 or 2 (130 for Ctrl-C); of several processes the first prints"
     global _own_process
@@ -834,5 +842,5 @@ def main(args=None):
         if line is not None: _last_words(line, error, rank)
         for f in (sys.stdout, sys.stderr): f.flush()
         os._exit(status) # Nothing is waited for that the others were part of, and nothing taken apart that they may still hold on to
-    if line is not None: click.echo(f'fastrecipes: {line}', err=True)
+    if line is not None: _say_why(f'fastrecipes: {line}')
     sys.exit(status)

@@ -226,6 +226,9 @@ def pick_threads(
     "How many threads a training step of `model` is worth: one for a small step, all for a large step or where `multiply_adds` is not known"
     most = torch.get_num_threads() if most is None else most
     if most == 1: return 1
+    weights = sum(t.numel() for t in model.state_dict().values())
+    at_most = weights * shape[1] * shape[2] # Each weight once for each place of the image
+    if 0 < at_most * bs < LARGE_STEP: return 1 # Without counting, which imports much
     device = next((t.device for t in model.state_dict().values()), None)
     with uncounted(), torch.random.fork_rng(devices=[]): of_one = multiply_adds(model, shape, device)
     return most if of_one is None or of_one * bs >= LARGE_STEP else 1

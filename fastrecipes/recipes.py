@@ -190,7 +190,7 @@ def find_settings(
 def _parse_ini(f:Path) -> ConfigParser:
     ini = ConfigParser(interpolation=None, default_section=None) # [DEFAULT], as nbdev 2 has it, is another program's section
     ini.optionxform = str
-    try: ini.read_string(f.read_text('utf-8-sig'))
+    try: ini.read_string(f.read_text('utf-8-sig'), source=f.name)
     except (ConfigError, UnicodeDecodeError) as e: raise InputError(f"{f}: cannot be read ({' '.join(str(e).split())}); mend it or remove it") from e
     except OSError as e: raise InputError(f"{f}: cannot be read ({e.strerror or e}); check the path") from e
     return ini

@@ -169,6 +169,19 @@ def _headline(rungs:_Rungs, stop:dict, below:dict|None) -> str:
     text = f"Stop at {name} ({got} right): it makes {_gain(rungs, below, stop)}" + (f", {price}" if price else '') + '.'
     return text + (f" Where that is too dear, stop at {below['recipe']} ({percent_text(below['accuracy'])})." if far else '')
 
+def _open_below(rungs:_Rungs, stop:dict) -> list:
+    "The simpler rungs that `stop` is not shown to be better than"
+    simpler = rungs.fitted[:rungs.fitted.index(stop)]
+    return [r for r in simpler if r in rungs.learned and not shown_better(rungs, r, stop)]
+
+def _why_not_lower(rungs:_Rungs, stop:dict) -> str:
+    "What is shown to be better than the simpler rungs that `stop` is not shown to be better than; empty where there are none"
+    open_ = _open_below(rungs, stop)
+    if not open_: return ''
+    better = next(s for s in rungs.above(open_[0]) if shown_better(rungs, open_[0], s))
+    beaten = [r['recipe'] for r in open_ if better in rungs.above(r) and shown_better(rungs, r, better)]
+    return f"{better['recipe']} is shown to be better than {_names(beaten)}, and not better than {stop['recipe']}."
+
 def _evidence(rungs:_Rungs, stop:dict, below:dict|None) -> str:
     "How good it is, beside saying always the same, and beside the simpler rungs"
     low, high = rungs.interval(stop)
@@ -177,11 +190,8 @@ def _evidence(rungs:_Rungs, stop:dict, below:dict|None) -> str:
     if rungs.share is not None: out.append(f"Always saying {rungs.common!r} would get {percent_text(rungs.share)}.")
     beaten = [r['recipe'] for r in simpler if r in rungs.learned and shown_better(rungs, r, stop)]
     if beaten: out.append(f"It is shown to be better than {_names(beaten)}.")
-    open_ = [r for r in simpler if r in rungs.learned and r['recipe'] not in beaten]
-    for r in open_[:1]:
-        by = next(s for s in rungs.above(r) if shown_better(rungs, r, s))
-        past = _names(o['recipe'] for o in open_ if by in rungs.above(o) and shown_better(rungs, o, by))
-        out.append(f"It is not shown to be better than {_names(o['recipe'] for o in open_)}, but {by['recipe']} is better than {past} and not shown to be better than {stop['recipe']}.")
+    open_ = _open_below(rungs, stop)
+    if open_: out.append(f"It is not shown to be better than {_names(r['recipe'] for r in open_)}. {_why_not_lower(rungs, stop)}")
     if nothing := [r for r in rungs.fitted if r not in rungs.learned]:
         out.append(f"{_names(r['recipe'] for r in nothing)} {'is' if len(nothing) == 1 else 'are'} not shown to have learned anything ({some_of((percent_text(r['accuracy']) for r in nothing), 3)}).")
     return ' '.join(out)
@@ -329,7 +339,9 @@ def _brief_gain(rungs:_Rungs, below:dict, this:dict) -> str:
 def _brief_headline(rungs:_Rungs, stop:dict, below:dict|None) -> str:
     name, got = stop['recipe'], percent_text(stop['accuracy'])
     if len(rungs.fitted) == 1: return _headline(rungs, stop, below)
-    if below is None or not shown_better(rungs, below, stop): return f"Stop at {name}: {got} right" + (', and no higher rung is shown to be better.' if rungs.above(stop) else '.')
+    if below is None or not shown_better(rungs, below, stop):
+        text = f"Stop at {name}: {got} right" + (', and no higher rung is shown to be better.' if rungs.above(stop) else '.')
+        return f"{text} {_why_not_lower(rungs, stop)}".rstrip()
     price = price_text(rungs, below, stop)
     text = f"Stop at {name}: {got} right, {_brief_gain(rungs, below, stop)}" + (f", {price}" if price else '') + '.'
     if far_dearer(rungs, below, stop): text += f" If that is too expensive, stop at {below['recipe']} ({percent_text(below['accuracy'])})."
