@@ -158,7 +158,7 @@ class Comparison:
         return {(a, b): paired_difference(x, y) for i, (b, y) in enumerate(right) for a, x in right[:i]}
 
     def _below(self, rung:Rung, enough:int=1) -> Rung|None:
-        "The nearest rung below that has results with so many of the same seeds"
+        "The nearest rung below that has results with this many of the same seeds"
         return next((r for r in reversed(self.rungs[:self.rungs.index(rung)]) if len(_shared_seeds(r, rung)) >= enough), None)
 
     def _seeds(self, rung:Rung) -> dict|None:
@@ -208,7 +208,7 @@ class Comparison:
 
     @property
     def table(self) -> pd.DataFrame:
-        """A row a rung.
+        """One row per rung.
 
         `accuracy` and its 95% interval (`low`, `high`) and `loss` are those of the validation images (loss: cross entropy in nats, NaN where
         a rung gives no probabilities). `gain_points` is the accuracy gained over the nearest fitted rung below in percentage points, with the interval
@@ -397,17 +397,17 @@ class _Points(dict):
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(self.path, json.dumps(self).encode())
-        except OSError as e: warnings.warn(f"{self.path}: cannot be written ({e.strerror or e}); the learning curve goes on, and tries again")
+        except OSError as e: warnings.warn(f"{self.path}: cannot be written ({e.strerror or e}); the learning curve continues, and tries again")
 
 class Shelf:
-    "What of a comparison is finished and in hand, in the folder `rungs` of its output, to go on from after a stop"
+    "Finished results and checkpoints, in the folder `rungs` of the output, so that a comparison can be resumed"
     def __init__(self,
         out:str|Path, # Made where needed
         resume:bool=False, # Use what is there; otherwise what a finished comparison left is cleared away, and that of a stopped one refused
     ):
         self.folder, self.resume = check_out(out)/'rungs', resume
         self.mark = self.folder/'unfinished'
-        if not resume and self.mark.exists(): raise InputError(f"{out}: holds a comparison that was stopped; go on with --resume, or remove {self.folder} to begin anew")
+        if not resume and self.mark.exists(): raise InputError(f"{out}: holds a comparison that was stopped; continue with --resume, or remove {self.folder} to start again")
         if not resume: self._clear()
 
     def _places(self) -> list: # (folder, seed)
@@ -493,7 +493,7 @@ class Climb:
         curve:str|Iterable[str]|None=None, # Recipes to draw a learning curve of; 'all': of those compared; None: of none
         fractions:Iterable[float]=FRACTIONS, # Of the training images, for the learning curve
         out:str|Path|None=None, # Folder that keeps what is finished; None: it is kept in memory only
-        resume:bool=False, # Go on with what `out` has
+        resume:bool=False, # Continue with what `out` has
         command:str|None=None, # That makes the comparison again, to be told in it
         threads:int|str|None=None, # As for `Recipe.__call__`
         models:bool=True, # Keep each rung's model and `Learner` in memory; without, a long ladder needs less of it, a GPU's above all
@@ -535,7 +535,7 @@ class Climb:
         "What there is by now; a rung that is not finished is `stopped`"
         def rung(name):
             if name in self.failed: return Rung(name, self.asked[name], (), None, 'failed', *self.failed[name])
-            if not self.found[name]: return Rung(name, self.asked[name], (), None, 'stopped', 'it was not finished', None if self.shelf is None else 'go on with the same command and --resume')
+            if not self.found[name]: return Rung(name, self.asked[name], (), None, 'stopped', 'it was not finished', None if self.shelf is None else 'continue with the same command and --resume')
             return Rung(name, self.asked[name], tuple(self.found[name]), self.fitted.get(name), lost=tuple(self.lost[name]))
         return Comparison(self.images, tuple(rung(n) for n in self.asked), self.seed, self.curve, self.command, self.made)
 
@@ -548,7 +548,7 @@ class Climb:
         return self.comparison
 
     def finish(self):
-        "All that was asked for is fitted, and put where it belongs: the next comparison in `out` may begin anew"
+        "All that was asked for is fitted, and put where it belongs: the next comparison in `out` may start from the beginning"
         if self.shelf is not None: self.shelf.finish()
 
     def _run(self, name:str) -> dict: return dict(settings=self.asked[name], device=self.device.type, threads=None if self.threads == 'auto' else self.threads, classes=self.images.classes, test=self.test, fastrecipes=__version__)

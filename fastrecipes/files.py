@@ -74,7 +74,7 @@ def is_memory(error:Exception) -> bool:
 def explained(
     error:Exception, # Whatever came up
 ) -> tuple[str, str]: # What was wrong and where, and the cure
-    "An error in words for people; ours say both, and of others the two that are common are told: no memory, and a fault in a program"
+    "Split an exception into what went wrong and what to do"
     text = ' '.join(str(error).split())
     if isinstance(error, InputError): what, _, cure = text.partition('; ')
     elif is_memory(error):
@@ -381,11 +381,11 @@ class Decoded(NamedTuple):
 def _refuse(
     files:list, # `ImageFile`s
     bad:dict, # Position -> why
-    skip_bad:bool=False, # Whether to go on without them was asked for, and did not help
+    skip_bad:bool=False, # Whether to skip them was requested, and did not help
 ) -> InputError: # An exception to raise
     "The error for files that cannot be read: ten of them by name, and what to do"
     them = 'it' if len(bad) == 1 else 'them'
-    cure = f"mend or remove {them}" + ('; without them there are no images' if skip_bad else f", or go on without {them}: skip_bad=True (--skip-bad)")
+    cure = f"repair or remove {them}" + ('; without them there are no images' if skip_bad else f", or skip {them}: skip_bad=True (--skip-bad)")
     names = some_of(f"{printable(files[i].path)} ({r})" for i, r in bad.items())
     return InputError(f"{len(bad):,} unreadable image{'s' * (len(bad) > 1)}: {names}; {cure}")
 

@@ -92,7 +92,7 @@ def test_resnet18_from_scratch_is_what_a_vision_learner_makes_but_for_the_enlarg
     groups = lambda learn: [sum(p.numel() for p in group) for group in learn.splitter(learn.model)]
     assert groups(resnet18_learner(dls, 5, ClassLoss(cross_entropy))) == groups(theirs)
 
-def test_dropout_silences_its_share_in_training_only():
+def test_dropout_zeroes_its_share_in_training_only():
     torch.manual_seed(0)
     model, x = mlp(64, 10, (4000,), dropout=.25), torch.rand(1, 1, 8, 8)
     hidden = nn.Sequential(*model[:2])(x)

@@ -150,7 +150,7 @@ def test_a_learner_takes_the_name_of_images_as_fit_does(tmp_path):
 
 def test_a_model_without_weights_to_train_has_no_learner(tmp_path):
     f = fitted('similarity')
-    with refused('similarity has no weights to train', 'fit it anew'): load(save(f, 'm')).learner(f.images)
+    with refused('similarity has no weights to train', 'fit it again'): load(save(f, 'm')).learner(f.images)
 
 def test_images_that_do_not_fit_the_model_are_refused(tmp_path):
     f, plain = fitted('mlp'), fitted('linear')
