@@ -15,7 +15,7 @@ __all__ = ['bends', 'LiveTraining', 'draw_curves', 'draw_units', 'some_of_train'
 # %% ../nbs/12_digits.ipynb #1c640f9f
 import asyncio, json, math, os, subprocess, sys, time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path

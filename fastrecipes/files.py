@@ -449,7 +449,6 @@ def _plain_ones(files:Listing, which:list) -> list: # A `_Plain` or None each
 # %% ../nbs/00_files.ipynb #1fe15572
 def _unpack(mode:str, found:list, size:tuple) -> tuple: # Array (n, h, w) or (n, h, w, 3), and the positions that could not be unpacked
     "Unpack the pixels of plain PNGs of one mode and size, into one tall image"
-    import numpy as np
     from PIL import Image
     h, w = size
     tall, bad, new = Image.new(mode, (w, h * len(found))), [], Image.core.zip_decoder
@@ -630,7 +629,7 @@ class _Plan(NamedTuple):
 
 def _not_too_large(n:int, shape:tuple, size:tuple|None) -> tuple:
     "`shape`; raises `InputError` where `n` images of it would take more than 32 GB and nobody has asked for that size"
-    total, (c, h, w) = n * math.prod(shape), shape
+    total, (_, h, w) = n * math.prod(shape), shape
     if total > _large and not size: raise InputError(f"{n:,} images of {h}x{w} pixels (height x width) would take {total / 2**30:.0f} GB; take them smaller, such as size=224 (--size 224)")
     return shape
 

@@ -3,7 +3,6 @@
 The files in tests/screens are what these print on terminals of three sizes and in a pipe; tests/test_screen.py compares them.
 To rewrite them after a change: REWRITE_SCREENS=1 pytest -n 0 tests/test_screen.py"""
 import sys
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace

@@ -1,5 +1,5 @@
 """Backpropagation by hand: the lecture's numbers, autograd and numeric gradients as judges, drawings that can be read, and what gradients do in deep nets"""
-import copy, math, os, re, shutil, subprocess, sys
+import copy, math, os, shutil, subprocess, sys
 from itertools import combinations, product
 from xml.etree import ElementTree
 import matplotlib.pyplot as plt, numpy as np, pandas as pd, pytest, torch, torch.nn.functional as F

@@ -1,7 +1,6 @@
 "The doctor finds each fault that was built in, by name, and nothing where there is none"
-import json, os, re
+import json, os
 from dataclasses import replace
-from pathlib import Path
 import numpy as np, pytest, torch
 from PIL import Image
 from conftest import refused

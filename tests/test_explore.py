@@ -81,7 +81,7 @@ def test_more_pieces_keep_the_old_ones_and_fewer_choose_one_that_is_left():
 def test_a_dead_piece_is_told():
     r = ex.explore_relus()
     set_to(r, slope=0., intercept=-1.)
-    assert 'flat' in r.said and values(r)['params'][0].tolist()[:2] == [0, -1]
+    assert 'dead' in r.said and values(r)['params'][0].tolist()[:2] == [0, -1]
 
 def test_a_step_and_a_run_of_the_relus_are_those_of_descend():
     r = ex.explore_relus()

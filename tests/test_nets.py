@@ -6,7 +6,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 import fastai.callback.progress # gives `Learner` no_bar
 from conftest import refused
-from fastrecipes.images import ImageSet, InputError, Split
+from fastrecipes.images import ImageSet, Split
 from fastrecipes.loaders import dataloaders
 from fastrecipes.nets import MapConv2d, convnet, dense_on_small_maps, enlarge, linear, mlp, n_outputs, n_parameters, resnet18, resnet18_learner, simple_net
 from fastrecipes.sgd import ClassLoss, cross_entropy

@@ -1,5 +1,5 @@
 """A kept model is the same model: weights, card and folder, whatever happens while it is written"""
-import copy, json, os, pickle, platform, random, re, resource, signal, socket, time
+import copy, json, os, pickle, random, re, resource, signal, socket, time
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -11,12 +11,11 @@ from pandas.testing import assert_frame_equal
 from PIL import Image
 from safetensors.torch import load_file
 from fastrecipes import recipes as recipes_module
-from fastrecipes.files import fit_image, read_image
 from fastrecipes.images import ImageSet, InputError, Split, load as load_images
 from fastrecipes.loaders import dataloaders
 from fastrecipes.recipes import Parts, fit, get_recipe, recipe, recipes
 from fastrecipes.sgd import ClassLoss, batch_accuracy
-from fastrecipes.store import FILES, FORMAT, Kept, card_of, check_model_folder, load, predict_files, ranked, read_card, save
+from fastrecipes.store import FILES, FORMAT, card_of, check_model_folder, load, predict_files, ranked, read_card, save
 from conftest import refused
 from test_cli import process
 
