@@ -2,9 +2,9 @@
 
 MNIST_SAMPLE and MNIST come from fastai's data folder, the bitmoji faces from `bitmoji_bw` in it; sets that are not there are
 left out, and said so. Writes accuracy.json beside this file and prints the table. `--quick` leaves resnet18 out."""
-import json, platform, sys, warnings
+import json, platform, sys
 from pathlib import Path
-warnings.filterwarnings('ignore', message='`torch.jit.script` is deprecated')
+import fastrecipes # Before torch and fastai: without their warnings
 import pandas as pd, tables, torch
 from fastai.callback.core import Callback
 from fastai.data.external import fastai_cfg

@@ -8,9 +8,9 @@
 3. On 3 vs 7, convnet against resnet18 in accuracy and in time.
 
 Writes convnet.json beside this file and the tables in README.md, and exits with 1 where the mean accuracy is below 0.99 or the time above 5 s (1 s on a GPU)."""
-import argparse, json, platform, statistics, sys, time, warnings
+import argparse, json, platform, statistics, sys, time
 from pathlib import Path
-warnings.filterwarnings('ignore', message='`torch.jit.script` is deprecated')
+import fastrecipes # Before torch and fastai: without their warnings
 import pandas as pd, tables, torch
 from fastai.callback.core import Callback
 from fastai.data.core import DataLoaders

@@ -1,9 +1,9 @@
 """Widths, rates and dropouts of `mlp` on MNIST, judged by the 10,000 validation images, means of 3 seeds: `python bench/mnist_mlp.py`
 
 This is how the defaults for large sets were chosen. The test images are not looked at. Writes mnist_mlp.json beside this file."""
-import json, warnings
+import json
 from pathlib import Path
-warnings.filterwarnings('ignore', message='`torch.jit.script` is deprecated')
+import fastrecipes # Before torch and fastai: without their warnings
 import pandas as pd
 from fastrecipes.images import load
 from fastrecipes.recipes import fit

@@ -5,10 +5,10 @@ turns, and beside it stands the accuracy that was reached, which must not be bou
 measured, which takes about a quarter of an hour on two cores; with names those only, and the rest stays as it was.
 Writes speed.json and the table in README.md beside this file, and exits with 1 where a bound is missed. On a CUDA GPU it computes there (the lesson's
 small models stay on the CPU, as in the lesson), other bounds hold, and what it finds is in speed_cuda.json alone."""
-import json, os, platform, statistics, subprocess, sys, tempfile, time, warnings
+import json, os, platform, statistics, subprocess, sys, tempfile, time
 from functools import partial
 from pathlib import Path
-warnings.filterwarnings('ignore', message='`torch.jit.script` is deprecated')
+import fastrecipes # Before torch and fastai: without their warnings
 import torch
 import lesson, tables
 from fastai.torch_core import set_seed

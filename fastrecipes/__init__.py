@@ -21,7 +21,7 @@ Modules:
 - `fastrecipes.images`: From a name or a folder to tensors: the one shape of data that every rung of the ladder reads
 - `fastrecipes.learner`: fastai's `Learner` with less to do between two batches
 - `fastrecipes.loaders`: Whole batches, cut from tensors on the device: a fastai `DataLoader` without Python per image
-- `fastrecipes.logistic`: Logistic regression on ten classes: why accuracy is no loss, what softmax and cross entropy do, and a test set that stays untouched
+- `fastrecipes.logistic`: Logistic regression on ten classes: why accuracy cannot be the loss, what softmax and cross entropy do, and a test set that stays untouched
 - `fastrecipes.nets`: The models of the ladder: a straight line, a bend in it, more bends, and a residual network
 - `fastrecipes.precision`: Numbers of half the length and a memory order that convolutions like, where the device gains by them
 - `fastrecipes.recipes`: A recipe turns an image set into a fitted model; the ladder is the recipes in order, simplest first

@@ -325,7 +325,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'fastrecipes.compare.machine': ('compare.html#machine', 'fastrecipes/compare.py'),
                                      'fastrecipes.compare.plot_comparison': ('compare.html#plot_comparison', 'fastrecipes/compare.py'),
                                      'fastrecipes.compare.save_comparison': ('compare.html#save_comparison', 'fastrecipes/compare.py'),
-                                     'fastrecipes.compare.shown_tables': ('compare.html#shown_tables', 'fastrecipes/compare.py'),
                                      'fastrecipes.compare.styled': ('compare.html#styled', 'fastrecipes/compare.py'),
                                      'fastrecipes.compare.trouble_text': ('compare.html#trouble_text', 'fastrecipes/compare.py')},
             'fastrecipes.controls': { 'fastrecipes.controls.LogSlider': ('controls.html#logslider', 'fastrecipes/controls.py'),

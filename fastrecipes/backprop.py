@@ -43,10 +43,10 @@ def _check_layers(params):
         n = len(w)
 
 def _as_rows(t, like:torch.Tensor, width:int, name:str) -> torch.Tensor: # (n, width)
-    "A row an example; a number or a vector is one, or a column of them where `width` is 1"
+    "One row per example; a number or a vector is one, or a column of them where `width` is 1"
     t = torch.as_tensor(t, dtype=like.dtype, device=like.device)
     if t.ndim < 2: t = t.reshape(-1, 1) if width == 1 else t.reshape(1, -1)
-    if t.ndim != 2 or t.shape[1] != width or not len(t): raise InputError(f"{name} must be (n, {width}), a row an example, not {tuple(t.shape)}")
+    if t.ndim != 2 or t.shape[1] != width or not len(t): raise InputError(f"{name} must be (n, {width}), one row per example, not {tuple(t.shape)}")
     return t
 
 # %% ../nbs/04_backprop.ipynb #85e62cec
@@ -166,7 +166,7 @@ def _pair(ax, at:tuple, value, grad=None, name:str='', paper:list|None=None):
     if paper is not None: paper.append(Rectangle((x - width / 2, y - line * len(texts) / 2), width, line * len(texts)))
 
 def _draw_lines(ax, fwd, bwd, at:list, paper:list):
-    "A line a weight, thick where it is large and dashed where it is negative, with its value and gradient where no others cross it"
+    "One line per weight, thick where it is large and dashed where it is negative, with its value and gradient where no others cross it"
     from matplotlib.collections import LineCollection
     segments, widths, styles = [], [], []
     for l, (w, _) in enumerate(fwd.params):
@@ -412,7 +412,7 @@ def gradient_norms(
     clip:float=0., # Longest gradient, all parameters together; it is shortened where it is longer. 0: any
     seeds:Iterable[int]=range(3), # One net each
     **net # For `deep_net`: depth, width, activation, init, batch_norm, residual
-) -> pd.DataFrame: # A row a seed and hidden layer: seed, layer (from 1), activation, signal, gradient
+) -> pd.DataFrame: # One row per seed and hidden layer: seed, layer (from 1), activation, signal, gradient
     """How large activations and gradients are in every hidden layer of a deep net that has not been trained; float64, on the CPU.
 
     `activation` is the root mean square of a layer's output, `signal` the norm of the gradient of the mean cross entropy for that output, `gradient`
@@ -471,7 +471,7 @@ def plot_gradient_norms(
 # %% ../nbs/04_backprop.ipynb #5824d3ad
 def dropout(
     x:torch.Tensor, # float, any shape
-    p:float=.5, # Probability of being silenced, in [0, 1)
+    p:float=.5, # Probability of being set to zero, in [0, 1)
     training:bool=True, # False: nothing happens
     generator:torch.Generator|None=None, # Decides who; None: PyTorch's own
 ) -> torch.Tensor: # The same shape

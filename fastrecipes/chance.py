@@ -51,9 +51,9 @@ def _rights(values, name:str) -> np.ndarray:
     return a.astype(bool)
 
 def _only(below, this) -> tuple[int, int, int]:
-    "How many images only the one below has right, how many only this one, and how many there are"
+    "How many images only the rung below has right, how many only this one, and how many there are"
     below, this = _rights(below, 'below'), _rights(this, 'this')
-    if len(below) != len(this): raise InputError(f"{len(below)} images for the one below and {len(this)} for this one; a paired comparison needs the same images in the same order")
+    if len(below) != len(this): raise InputError(f"{len(below)} images for the rung below and {len(this)} for this one; a paired comparison needs the same images in the same order")
     return int((below & ~this).sum()), int((this & ~below).sum()), len(this)
 
 def _mcnemar(only_below:int, only_this:int) -> float:
@@ -69,8 +69,8 @@ def mcnemar(
 
 # %% ../nbs/09_chance.ipynb #0cb65c4f
 class Difference(NamedTuple):
-    "How much better than the one below, and whether that may be luck"
-    gain: float # Accuracy minus that of the one below, a share
+    "How much better than the rung below, and whether that may be luck"
+    gain: float # Accuracy minus that of the rung below, a fraction
     low: float # The 95% interval of the gain
     high: float
     p: float # How often chance alone would show so much, where there is no difference
@@ -143,7 +143,7 @@ def seeds_difference(
     "The mean gain over seeds, its t interval, and p of the paired t-test; equal differences are taken to spread as rounding to whole images does"
     from scipy.stats import t
     below, this = _accuracies(below, 'below'), _accuracies(this, 'this')
-    if len(below) != len(this): raise InputError(f"{len(below)} seeds for the one below and {len(this)} for this one; a paired test needs the same seeds in the same order")
+    if len(below) != len(this): raise InputError(f"{len(below)} seeds for the rung below and {len(this)} for this one; a paired test needs the same seeds in the same order")
     gains = [round(b - a, 12) for a, b in zip(below, this)] # So that equal ones are equal
     k, gain = len(gains), statistics.mean(gains)
     sd = statistics.stdev(gains) or (1 / images if images else _step(below + this)) / math.sqrt(6)

@@ -160,13 +160,13 @@ class Checkpoint:
         try:
             with safe_open(self.path, 'pt') as f:
                 header = f.metadata() or {}
-                if header.get('format') != self.format: raise InputError(f"{self.path}: is no checkpoint of this version ({header.get('format', 'no format is given')}); remove it to begin anew")
+                if header.get('format') != self.format: raise InputError(f"{self.path}: is not a checkpoint of this version ({header.get('format', 'no format is given')}); remove it to start again")
                 tensors = {k: f.get_tensor(k).clone() for k in f.keys()} # Out of the file, which will be replaced
-            if header['digest'] != _digest(header, tensors): raise InputError(f"{self.path}: is damaged (its contents are not what was written); remove it to begin anew")
+            if header['digest'] != _digest(header, tensors): raise InputError(f"{self.path}: is damaged (its contents are not what was written); remove it to start again")
             return {n: json.loads(header[n]) for n in ('run', 'state', 'epoch')}, tensors
         except (SafetensorError, OSError, KeyError, ValueError) as e:
             if isinstance(e, InputError): raise
-            raise InputError(f"{self.path}: cannot be read as a checkpoint ({type(e).__name__}: {str(e).splitlines()[0]}); remove it to begin anew") from e
+            raise InputError(f"{self.path}: cannot be read as a checkpoint ({type(e).__name__}: {str(e).splitlines()[0]}); remove it to start again") from e
 
     def remove(self):
         "Delete the file: the training is over and its result kept"

@@ -133,7 +133,7 @@ def cli():
     """What does each step of deep learning buy me?
 
     fastrecipes fits a ladder of image classifiers to one set of images, from the average image to a residual network. It
-    shows what each rung gains over the one below and what it costs.
+    shows what each rung gains over the rung below and what it costs.
 
     \b
     fastrecipes compare                     the ladder on 1,797 digits, no network

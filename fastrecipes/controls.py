@@ -87,7 +87,7 @@ class Picture(w.Image):
         return dict(value=_png(np.asarray(self.figure.canvas.buffer_rgba())), tooltip=self.alt(**self.values) if callable(self.alt) else self.alt)
 
     def _place_axes(self):
-        "Render; axes with the limits of last time have their place already, and finding it anew takes as long as drawing"
+        "Render; axes with the limits of last time have their place already, and finding it again takes as long as drawing"
         axes = self.figure.axes
         limits = [(*ax.get_xlim(), *ax.get_ylim()) for ax in axes]
         if limits == self._limits and self.figure.get_layout_engine():
@@ -142,7 +142,7 @@ def watch(
 def muted(
     *widgets:w.Widget,
 ):
-    "Inside this `with` block what `watch` hung up on `widgets` is not called"
+    "Inside this `with` block what `watch` attached to `widgets` is not called"
     _muted.extend(widgets)
     try: yield
     finally:

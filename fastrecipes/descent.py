@@ -158,7 +158,7 @@ def descend(
     momentum:float=0., # Share of the last step's direction that is added to the gradient; 1 is what comes of never zeroing
     opt_func:Callable|None=None, # Another optimiser in place of plain steps, e.g. `torch.optim.Adam`; called with tensors and `lr`
     names:Sequence[str]|None=None, # A name for every number, for the columns
-) -> pd.DataFrame: # A row a step, the first being the start: step, the parameters, loss
+) -> pd.DataFrame: # One row per step, the first being the start: step, the parameters, loss
     """Gradient descent that keeps its path.
 
     A step is `v = momentum * v + gradient; params -= lr * v`. The path ends at the first loss that is not finite. Raises
@@ -362,7 +362,7 @@ def double_relu(m1, b1, m2, b2, x):
 
 # %% ../nbs/03_descent.ipynb #900b4daa
 def sum_relus(
-    params:torch.Tensor, # float (k, 3), a row a piece: slope, intercept, height
+    params:torch.Tensor, # float (k, 3), one row per piece: slope, intercept, height
     x:torch.Tensor, # float (n, 1)
 ) -> torch.Tensor: # float (n, 1)
     "The sum of `k` rectified lines, each times its height: a network with one hidden layer of k units"

@@ -15,7 +15,7 @@ __all__ = ['bends', 'LiveTraining', 'draw_curves', 'draw_units', 'some_of_train'
 # %% ../nbs/12_digits.ipynb #1c640f9f
 import asyncio, json, math, os, subprocess, sys, time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -45,17 +45,17 @@ def _read(**given) -> dict:
 class LiveTraining:
     """A net with one hidden layer in training: a few batches at a time, to be watched, changed, stopped and gone on with.
 
-    `history` has a row an epoch and one before the first. Raises `InputError` for settings that cannot be."""
+    `history` has one row per epoch and one before the first. Raises `InputError` for settings that cannot be."""
     def __init__(self,
         images:ImageSet,
         lr:float=.3, # Learning rate of plain gradient descent; may be changed while training
         hidden:int=30, # Units of the hidden layer
         activation:str='relu', # What follows the hidden layer: one of `bends`
-        dropout:float=0., # Share of the hidden units that each step silences; may be changed
+        dropout:float=0., # Dropout: fraction of hidden units set to zero per step; may be changed
         wd:float=0., # Weight decay: each step takes `lr * wd` of a weight away; may be changed
-        bs:int=64, # Images a batch
-        patience:int=0, # Stop after so many epochs without a lower validation loss; 0: never; may be changed
-        epochs:int=200, # Stop after so many
+        bs:int=64, # Batch size
+        patience:int=0, # Stop after n epochs without a lower validation loss; 0: never; may be changed
+        epochs:int=200, # Stop after n epochs
         seed:int=42, # Makes it repeatable, whatever else draws random numbers
     ):
         from fastrecipes.loaders import to_floats
@@ -232,7 +232,7 @@ def draw_units(fig,
 # %% ../nbs/12_digits.ipynb #e15cc635
 def some_of_train(
     images:ImageSet,
-    n:int, # About so many, the same share of each class
+    n:int, # About this many, the same share of each class
     seed:int=42, # Chooses them
 ) -> ImageSet:
     "`images` with only `n` of the training images"
@@ -277,7 +277,7 @@ class TrainingExplorer:
         self.images, self.seed, n = images, seed, len(images.train)
         self.now = dict(lr=_steps('learning rate', (.001, .002, .005, .01, .02, .05, .1, .2, .3, .5, 1., 2., 3., 5., 10., 20., 50., 100.), .3), dropout=slider('dropout', 0., 0., .9, .05), wd=_steps('weight decay', (0., .0003, .001, .003, .01, .03), 0.),
                         patience=slider('patience (0: never stop)', 0, 0, 30))
-        self.new = dict(hidden=_steps('hidden units', (1, 2, 3, 5, 10, 20, 30, 50, 100, 300), 30), activation=choice('activation', list(bends), 'relu'), bs=_steps('images a batch', (8, 16, 32, 64, 128, 256), 64),
+        self.new = dict(hidden=_steps('hidden units', (1, 2, 3, 5, 10, 20, 30, 50, 100, 300), 30), activation=choice('activation', list(bends), 'relu'), bs=_steps('batch size', (8, 16, 32, 64, 128, 256), 64),
                         n=choice('training images', [(f'{k:,}', k) for k in sorted({k for k in (100, 300, n) if k <= n}, reverse=True)]))
         self.controls = self.now | self.new
         self.start, self.epoch, self.reset = button('start', main=True), button('one epoch'), button('reset')
@@ -285,7 +285,7 @@ class TrainingExplorer:
         self.curves = Picture(draw_curves, 5.4, 4, _curves_alt, history=self.live.history, best=None, changes={})
         self.units = Picture(draw_units, 5.4, 2.2, _units_alt, units=self.live.units, dead=self.live.dead)
         head = lambda text: w.HTML(f'<b>{text}</b>')
-        self.panel = panel('Train a net while you watch', self.text, [row(self.start, self.epoch, self.reset), head('At any time'), *self.now.values(), head('Begins anew'), *self.new.values()], self.curves, self.units)
+        self.panel = panel('Train a net while you watch', self.text, [row(self.start, self.epoch, self.reset), head('At any time'), *self.now.values(), head('Restarts the training'), *self.new.values()], self.curves, self.units)
         self.panel.explorer = self
         self.runner = Runner(self.start, self.tick, while_running='pause')
         watch(self.now.values(), lambda _: self._change())
@@ -660,7 +660,7 @@ class Rungs:
 def ask(
     models:dict, # Name to `Classifier`
     image:torch.Tensor, # uint8 (1, h, w)
-) -> pd.DataFrame: # A row a model: says, probs (whether its numbers are probabilities, or distances), and a column a class
+) -> pd.DataFrame: # One row per model: says, probs (whether its numbers are probabilities, or distances), and one column per class
     "What each model says about one image"
     from fastrecipes.sgd import class_probs
     rows = {}
@@ -724,14 +724,14 @@ def shift_accuracy(
     models:dict, # Name to `Classifier`
     split:Split,
     by:Iterable[int]=(0, 1, 2, 3), # Pixels
-) -> pd.DataFrame: # A row a model, a column a shift
+) -> pd.DataFrame: # One row per model, one column per shift
     "The accuracy of models on images moved by some pixels: the mean of right, left, down and up"
     ways = lambda s: [(s, 0), (-s, 0), (0, s), (0, -s)] if s else [(0, 0)]
     right = lambda m, s: float(np.mean([(m.predict(shifted(split.images, *w)) == split.labels).double().mean() for w in ways(s)]))
     return pd.DataFrame({s: {n: right(m, s) for n, m in models.items()} for s in by})
 
 def draw_shifts(fig, accuracy:pd.DataFrame):
-    "Accuracy by the number of pixels moved, a line a rung"
+    "Accuracy by the number of pixels moved, one line per rung"
     from matplotlib import colormaps
     ax = fig.add_subplot(xlabel='moved by (pixels)', ylabel='validation accuracy', ylim=(0, 1.02), xticks=list(accuracy.columns))
     end = 2.
@@ -916,7 +916,7 @@ class DrawingExplorer:
         watch(self.controls['example'], lambda change: self.pad.draw(self._example()))
         self.say()
         try: self.task = asyncio.get_running_loop().create_task(self.follow())
-        except RuntimeError: self.task = None # No loop: whoever has no page calls `rungs.wait()`
+        except RuntimeError: self.task = None # No loop: without a page, call `rungs.wait()`
 
     def _example(self) -> list:
         d = self.controls['example'].value

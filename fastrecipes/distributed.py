@@ -300,7 +300,7 @@ def validate_epoch(model, dl, loss_func=mnist_loss, metric=batch_accuracy) -> tu
 
 # %% ../nbs/07_distributed.ipynb #5ef8b353
 class Together(DistributedTrainer):
-    """fastai's `DistributedTrainer`, mended: batches cut as one process would have them, losses and metrics added up once an epoch, the learner given
+    """fastai's `DistributedTrainer`, corrected: batches cut as one process would have them, losses and metrics added up once per epoch, the learner given
     back as it was whatever happens, and nothing that assumes CUDA"""
     def __init__(self, device:torch.device, sync_bn:bool|None=None):
         from accelerate import DistributedDataParallelKwargs

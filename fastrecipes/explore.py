@@ -32,7 +32,7 @@ def draw_quadratic(
 
 # %% ../nbs/12_explore.ipynb #187664d9
 class Walk(Runner):
-    "A button that walks along a path of `descend`, a row at a time"
+    "A button that walks along a path of `descend`, one row at a time"
     def __init__(self,
         button, # Starts and stops it
         path_of:Callable, # Called at each start, returns the path from where things are now
@@ -150,7 +150,7 @@ class _Relus:
         m, b, h = self.params[self.which.value - 1].tolist()
         x = self.points()['x']
         dead = not (m * x + b > 0).any()
-        self.panel.say(f'Number {self.which.value} is flat: it is 0 for all points, so its gradient is 0 too.' if dead else f'Number {self.which.value} has its corner at x = {_number(-b / m)}.' if m else '')
+        self.panel.say(f'Line {self.which.value} is dead: 0 at every point, so it has no gradient.' if dead else f'Line {self.which.value} has its corner at x = {_number(-b / m)}.' if m else '')
 
     def by_hand(self, change):
         "Only the number that was moved changes: a slider may have no room for the others"
@@ -250,7 +250,7 @@ class _Downhill:
         self.ended = len(values['path']) <= self.steps.value
 
     def go_on(self) -> bool:
-        "One step more; False where there are no more, or the loss is no number any more"
+        "One step more; False where there are no more, or the loss is no longer a number"
         self.steps.value = min(self.steps.value + 1, self.steps.max)
         return self.steps.value < self.steps.max and not self.ended
 

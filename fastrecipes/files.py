@@ -74,7 +74,7 @@ def is_memory(error:Exception) -> bool:
 def explained(
     error:Exception, # Whatever came up
 ) -> tuple[str, str]: # What was wrong and where, and the cure
-    "An error in words for people; ours say both, and of others the two that are common are told: no memory, and a fault in a program"
+    "Split an exception into what went wrong and what to do"
     text = ' '.join(str(error).split())
     if isinstance(error, InputError): what, _, cure = text.partition('; ')
     elif is_memory(error):
@@ -381,11 +381,11 @@ class Decoded(NamedTuple):
 def _refuse(
     files:list, # `ImageFile`s
     bad:dict, # Position -> why
-    skip_bad:bool=False, # Whether to go on without them was asked for, and did not help
+    skip_bad:bool=False, # Whether to skip them was requested, and did not help
 ) -> InputError: # An exception to raise
     "The error for files that cannot be read: ten of them by name, and what to do"
     them = 'it' if len(bad) == 1 else 'them'
-    cure = f"mend or remove {them}" + ('; without them there are no images' if skip_bad else f", or go on without {them}: skip_bad=True (--skip-bad)")
+    cure = f"repair or remove {them}" + ('; without them there are no images' if skip_bad else f", or skip {them}: skip_bad=True (--skip-bad)")
     names = some_of(f"{printable(files[i].path)} ({r})" for i, r in bad.items())
     return InputError(f"{len(bad):,} unreadable image{'s' * (len(bad) > 1)}: {names}; {cure}")
 
@@ -449,7 +449,6 @@ def _plain_ones(files:Listing, which:list) -> list: # A `_Plain` or None each
 # %% ../nbs/00_files.ipynb #1fe15572
 def _unpack(mode:str, found:list, size:tuple) -> tuple: # Array (n, h, w) or (n, h, w, 3), and the positions that could not be unpacked
     "Unpack the pixels of plain PNGs of one mode and size, into one tall image"
-    import numpy as np
     from PIL import Image
     h, w = size
     tall, bad, new = Image.new(mode, (w, h * len(found))), [], Image.core.zip_decoder
@@ -630,7 +629,7 @@ class _Plan(NamedTuple):
 
 def _not_too_large(n:int, shape:tuple, size:tuple|None) -> tuple:
     "`shape`; raises `InputError` where `n` images of it would take more than 32 GB and nobody has asked for that size"
-    total, (c, h, w) = n * math.prod(shape), shape
+    total, (_, h, w) = n * math.prod(shape), shape
     if total > _large and not size: raise InputError(f"{n:,} images of {h}x{w} pixels (height x width) would take {total / 2**30:.0f} GB; take them smaller, such as size=224 (--size 224)")
     return shape
 

@@ -150,7 +150,7 @@ class Rows:
 
     def batches(self,
         order:'torch.Tensor', # Positions
-        bs:int, # Images a batch
+        bs:int, # Batch size
     ):
         "Tensors of `bs` images in this order, read far ahead by another thread"
         from concurrent.futures import ThreadPoolExecutor
@@ -238,7 +238,7 @@ class ImageSet:
 # %% ../nbs/00_images.ipynb #28b5b08f
 def class_counts(
     images:ImageSet,
-) -> 'pandas.DataFrame': # One row a class, one column a split
+) -> 'pandas.DataFrame': # One row per class, one column per split
     "The number of images of each class in each split"
     import pandas as pd
     return pd.DataFrame({n: s.labels.bincount(minlength=len(images.classes)).tolist() for n, s in images.splits.items()},
@@ -263,7 +263,7 @@ def show_classes(
     n:int=8, # Images of each class
     split:str='train', # 'train', 'valid' or 'test'
 ) -> 'matplotlib.figure.Figure':
-    "The first `n` images of each class, a row a class"
+    "The first `n` images of each class, one row per class"
     if split not in images.splits: raise no_such('split', split, images.splits)
     s, k = images.splits[split], len(images.classes)
     fig = new_figure(.7 * n + .8, .75 * k)
@@ -404,7 +404,7 @@ def _left_out(path:Path, files:Listing, places:_Places, bad:dict, classes:tuple)
     "A note about files that could not be read; raises `InputError` where they were all that a class had"
     counts = places.counts(bad)
     for i in bad:
-        if not counts[r := places.run(i)]: raise InputError(f"{printable(files[i].path)}: cannot be read, nor can any other {places.runs[r][0]} image of class {classes[places.runs[r][1]]!r}; mend some or remove the class")
+        if not counts[r := places.run(i)]: raise InputError(f"{printable(files[i].path)}: cannot be read, nor can any other {places.runs[r][0]} image of class {classes[places.runs[r][1]]!r}; repair some or remove the class")
     names = some_of((f"{printable(Path(files[i].path).relative_to(path))} ({r})" for i, r in bad.items()), 3)
     return f"{len(bad):,} unreadable image{'s were' if len(bad) > 1 else ' was'} left out: {names}"
 
@@ -464,7 +464,7 @@ def _fetch(name:str, url:str, where:Path, get:Callable):
         with redirect_stdout(tell), redirect_stderr(tell): return get()
     except Exception as e:
         why = ' '.join(str(getattr(e, 'reason', '') or e).split()).rstrip(':') or type(e).__name__
-        raise InputError(f"{name}: could not get {url} ({why}), and there is no copy in {where}; go on with `digits`, which needs no network, or give a folder of images") from e
+        raise InputError(f"{name}: could not get {url} ({why}), and there is no copy in {where}; use `digits`, which needs no network, or give a folder of images") from e
 
 def _whole_set(images:ImageSet, sizes:dict, where:Path) -> ImageSet:
     "`images`, unless an interrupted download or unpacking has left a part of it"
@@ -661,7 +661,7 @@ def _balance(c:Checkup) -> tuple: # How many times as common the commonest class
     return n / m, f"class {most!r} has {n / m:.3g} times as many training images as {least!r} ({n:,} to {m:,}), and always saying {most!r} would look good; add images of the rarer"
 
 def _smaller(h:int, w:int, most:int=256) -> str:
-    "The option for images of at most `most` pixels a side"
+    "The option for images of at most `most` pixels per side"
     size = size_text(tuple(max(1, round(n * min(1, most / max(h, w)))) for n in (h, w)))
     return f"size='{size}' (--size {size})"
 
@@ -674,7 +674,7 @@ def _problems(c:Checkup, made:bool):
     "The sentences for what spoils learning or judging, besides what is wrong with the folders themselves"
     total = {k: sum(n[k] for n in c.counts.values()) for k in c.classes}
     if len(c.classes) == 1: yield f"one class only ({printable(c.classes[0])}); a classifier needs two or more class folders"
-    if n := len(c.unreadable): yield f"{_many(n, 'unreadable image')}; mend or remove {'it' if n == 1 else 'them'}, or go on without: skip_bad=True (--skip-bad)"
+    if n := len(c.unreadable): yield f"{_many(n, 'unreadable image')}; repair or remove {'it' if n == 1 else 'them'}, or skip {'it' if n == 1 else 'them'}: skip_bad=True (--skip-bad)"
     yield from (f"class {k!r} has one {'image' if n == 1 else 'training image'} only; give it two or more" for k, n in total.items()
                 if n == 1 or n > 2 and c.counts['train'][k] == 1)
     if n := len(c.two_labels): yield f"{_many(n, 'image')} under two labels: the same pixels in different classes; find out which is right, and remove the others"
@@ -764,7 +764,7 @@ def _check_folder(path:Path, name:str, valid, seed:int, on_done) -> Checkup:
     aside = _set_aside([classes.index(s.label) for s, _ in seen if s.split == 'train'], share, seed) if share else ()
     seen = [(s._replace(split='valid') if i in aside else s, t) for i, (s, t) in enumerate(seen)] # Training images come first
     empty = [(n, c) for n, split in listed.items() for c in split if (n, c) not in full]
-    faults += [f"{root(n)/printable(c)}: none of its images can be read; mend some, or remove the class folder" for n, c in empty if listed[n][c]]
+    faults += [f"{root(n)/printable(c)}: none of its images can be read; repair some, or remove the class folder" for n, c in empty if listed[n][c]]
     outside = sum(f.suffix.lower() in image_suffixes and not f.name.startswith('.') and f.is_file() for p in {path, *parts.values()} for f in p.iterdir())
     others = Counter(f.suffix.lower() or 'no suffix' for n, p in parts.items() for k in listed[n] for f in (p/k).rglob('*') if f.suffix.lower() not in image_suffixes and not any(q.startswith('.') for q in f.relative_to(p).parts) and f.is_file())
     return _findings(name, ('train', 'valid', *(n for n in parts if n == 'test')) if share else parts, [c for split in listed.values() for c in split], seen, faults, unreadable,

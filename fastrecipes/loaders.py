@@ -137,7 +137,7 @@ class ImageDL(TfmdDL):
     "A fastai `DataLoader` that cuts whole batches out of tensors on the device: float32 `(bs, c, h, w)`, int64 `(bs,)`"
     def __init__(self,
         dataset:ImageDataset,
-        bs:int=64, # Images a batch; the last batch of an epoch may be smaller and is kept
+        bs:int=64, # Batch size; the last batch of an epoch may be smaller and is kept
         shuffle:bool=False, # A new order each epoch
         drop_last:bool=False, # Leave out a smaller last batch
         stats:tuple|None=None, # For `to_floats`
@@ -219,7 +219,7 @@ def default_bs(
 # %% ../nbs/01_loaders.ipynb #ef618fe5
 def dataloaders(
     images:ImageSet,
-    bs:int|None=None, # Images a batch; None: `default_bs`. Validation takes up to four times as many, where they are small
+    bs:int|None=None, # Batch size; None: `default_bs`. Validation takes up to four times as many, where they are small
     device:str|torch.device|None=None, # None or 'auto': the best there is
     stats:tuple|str|None=None, # Means and standard deviations a channel; 'train': those of the training images; None: pixels in [0, 1]
     shuffle:bool=True, # Whether training images come in a new order each epoch

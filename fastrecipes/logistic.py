@@ -1,4 +1,4 @@
-"""Logistic regression on ten classes: why accuracy is no loss, what softmax and cross entropy do, and a test set that stays untouched
+"""Logistic regression on ten classes: why accuracy cannot be the loss, what softmax and cross entropy do, and a test set that stays untouched
 
 Ten digits, one linear layer, and a loss that says more than right or wrong. This is the system of the [MNIST logistic
 regression](https://jovian.com/aakashns/03-logistic-regression) lesson: a random split, a hand-written `fit` and `evaluate`,

@@ -44,7 +44,7 @@ def _dropout(share:float) -> list:
 def linear(
     n_in:int, # Numbers an image: c * h * w
     n_out:int, # Numbers out: see `n_outputs`
-    dropout:float=0., # Share of the pixels that each training step silences, in [0, 1)
+    dropout:float=0., # Dropout: fraction of pixels set to zero per step, in [0, 1)
 ) -> nn.Sequential: # (n, c, h, w) to (n, n_out)
     "One linear layer over all pixels"
     return nn.Sequential(nn.Flatten(), *_dropout(dropout), nn.Linear(n_in, n_out))
@@ -54,7 +54,7 @@ def simple_net(
     n_in:int, # Numbers an image: c * h * w
     n_out:int, # Numbers out: see `n_outputs`
     hidden:int=30, # Units of the hidden layer; the lesson's 30
-    dropout:float=0., # Share of the hidden units that each training step silences, in [0, 1)
+    dropout:float=0., # Dropout: fraction of hidden units set to zero per step, in [0, 1)
 ) -> nn.Sequential: # (n, c, h, w) to (n, n_out)
     "Linear, ReLU, linear (fast.ai lesson 3)"
     return nn.Sequential(nn.Flatten(), nn.Linear(n_in, hidden), nn.ReLU(), *_dropout(dropout), nn.Linear(hidden, n_out))
@@ -67,7 +67,7 @@ def mlp(
     n_out:int, # Numbers out: see `n_outputs`
     hidden:Iterable[int]=(64, 64, 64), # Units of each hidden layer
     activation:Literal['relu', 'leaky_relu']='relu', # What follows each hidden layer
-    dropout:float=0., # Share of the hidden units that each training step silences, in [0, 1)
+    dropout:float=0., # Dropout: fraction of hidden units set to zero per step, in [0, 1)
 ) -> nn.Sequential: # (n, c, h, w) to (n, n_out)
     "Linear layers with an activation and perhaps dropout between them"
     if activation not in activations: raise InputError(f"activation={activation!r} is not known; there are {', '.join(activations)}")
@@ -89,7 +89,7 @@ def convnet(
     shape:tuple, # Channels, height and width of the images
     n_out:int, # Numbers out: see `n_outputs`
     channels:tuple=(16, 32, 64), # Of the first map, of those between, and of the last
-    dropout:float=0., # Share of the numbers of the last map that each training step silences, in [0, 1)
+    dropout:float=0., # Dropout: fraction of numbers of the last map set to zero per step, in [0, 1)
     least:int=24, # Enlarge smaller images to this, inside the model
 ) -> nn.Sequential: # (n, c, h, w) to (n, n_out)
     "Convolutions that halve the image until at most 4x4 places remain, then one linear layer"
@@ -145,17 +145,17 @@ def dense_on_small_maps(
 def resnet18(
     shape:tuple, # Channels (1 or 3), height and width of the images
     n_out:int, # Numbers out: see `n_outputs`
-    dropout:float=.5, # Share of the head's units that each training step silences; half of it before the head's first layer
+    dropout:float=.5, # Dropout: fraction of the head's units set to zero per step; half of it before the head's first layer
     pretrained:bool=False, # Begin from ImageNet's weights, which torchvision downloads once (45 MB)
     least:int=24, # Enlarge smaller images to this, inside the model
 ) -> nn.Sequential: # (n, c, h, w) to (n, n_out)
-    "fastai's resnet18 as a `vision_learner` has it; raises `InputError` where the weights cannot be had"
+    "fastai's resnet18 as a `vision_learner` has it; raises `InputError` where the weights are not available"
     from fastai.vision.learner import create_vision_model
     from torchvision.models import resnet18
     try: model = create_vision_model(resnet18, n_out, n_in=shape[0], pretrained=pretrained, ps=dropout)
     except OSError as e:
         if not pretrained: raise
-        raise InputError(f"resnet18: could not get the pretrained weights ({e}); go on without `pretrained`") from e
+        raise InputError(f"resnet18: could not get the pretrained weights ({e}); train without `pretrained`") from e
     model[0][0] = nn.Sequential(enlarge(shape[1:], least), model[0][0])
     return dense_on_small_maps(model)
 

@@ -148,7 +148,7 @@ def training_settings(*,
     lr:Rate=None, # Learning rate, with one-cycle the highest
     bs:Count=None, # Batch size; auto: 256, fewer for a small set (about 48 steps per epoch)
     schedule:Literal['constant', 'one-cycle']='constant', # Learning-rate schedule
-    patience:Whole=0, # Stop after so many epochs without progress, with one-cycle counted from the peak of the learning rate; 0: never
+    patience:Whole=0, # Stop after n epochs without progress, with one-cycle counted from the peak of the learning rate; 0: never
     patience_counts:Literal['since-best', 'increases']='since-best', # Without progress: since the lowest validation loss, or increases of it in a row
     best:Switch=True, # Keep the weights of the epoch with the lowest validation loss, not of the last
     dropout:Share=0., # Dropout: fraction of units set to zero per step (of pixels, if there are no hidden units)
@@ -191,7 +191,7 @@ def _parse_ini(f:Path) -> ConfigParser:
     ini = ConfigParser(interpolation=None, default_section=None) # [DEFAULT], as nbdev 2 has it, is another program's section
     ini.optionxform = str
     try: ini.read_string(f.read_text('utf-8-sig'), source=f.name)
-    except (ConfigError, UnicodeDecodeError) as e: raise InputError(f"{f}: cannot be read ({' '.join(str(e).split())}); mend it or remove it") from e
+    except (ConfigError, UnicodeDecodeError) as e: raise InputError(f"{f}: cannot be read ({' '.join(str(e).split())}); repair or remove it") from e
     except OSError as e: raise InputError(f"{f}: cannot be read ({e.strerror or e}); check the path") from e
     return ini
 
@@ -258,12 +258,12 @@ def settings_text() -> str:
 
 # %% ../nbs/08_recipes.ipynb #19298567
 def launched_alone() -> str: # What to say; nothing where all is well
-    "Several processes were asked of a launcher, and this one was not told of the others"
+    "A launcher was asked for several processes, but this one sees none of the others"
     env = os.environ
     if env.get('WORLD_SIZE'): return ''
     if 'ACCELERATE_MIXED_PRECISION' in env and 'MASTER_PORT' in env: return 'accelerate was asked for several processes and started one; start them with torchrun --nproc-per-node N, or accelerate launch --multi_gpu, without --cpu (fastrecipes takes the CPU where there is no GPU, and with --device cpu)'
     tasks = next((n for n in ('SLURM_STEP_NUM_TASKS', 'OMPI_COMM_WORLD_SIZE', 'PMI_SIZE') if (env.get(n) or '1') != '1'), None)
-    return f"{tasks}={env[tasks]}: each of these processes trains by itself; let srun or mpirun start one torchrun a machine, and torchrun the processes" if tasks else ''
+    return f"{tasks}={env[tasks]}: each of these processes trains by itself; let srun or mpirun start one torchrun per machine, and torchrun the processes" if tasks else ''
 
 def _several():
     "The module `distributed` where a launcher has started several processes, else None: one process needs no Accelerate"

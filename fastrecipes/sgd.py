@@ -75,7 +75,7 @@ def softmax(
 
 # %% ../nbs/05_sgd.ipynb #3659bbc6
 def cross_entropy(
-    predictions:torch.Tensor, # float (n, k), or (n, 1) for two classes: how much rather the second
+    predictions:torch.Tensor, # float (n, k), or (n, 1) for two classes: the logit of the second class
     targets:torch.Tensor, # int64 (n,), class numbers
     reduction:str='mean', # 'mean', 'sum' or 'none'
 ) -> torch.Tensor: # nats
@@ -234,7 +234,7 @@ class TunedOptim(BasicOptim):
         params:Iterable[torch.Tensor],
         lr:float, # Learning rate, before the schedule
         wd:float=0., # Weight decay: each step takes `lr * wd` of a weight away
-        clip:float=0., # Longest gradient, all parameters taken together; 0: any
+        clip:float=0., # Clip the gradient norm to this; 0 = off
         schedule:Callable|None=None, # From the share of training done, in [0, 1), to the learning rate; None: `lr` throughout
         steps:int=1, # In the whole training, for the schedule
     ):

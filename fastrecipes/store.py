@@ -217,7 +217,7 @@ def _once(pairs) -> dict:
     if len(dict(pairs)) < len(pairs): raise ValueError('an entry is there twice')
     return dict(pairs)
 
-def _no_constant(name): raise ValueError(f'{name} is no number')
+def _no_constant(name): raise ValueError(f'{name} is not a number')
 
 def _read_json(path:Path):
     try:
@@ -240,7 +240,7 @@ def _plausible_card(folder:Path) -> dict:
     "A card whose entries are all there and of the right kind"
     for name in FILES[:2]:
         if os.path.isfile(folder/name): continue
-        what = 'holds a training that was stopped, and no model yet; go on with --resume, or' if os.path.exists(folder/'checkpoint.safetensors') else f'holds no model, since {name} is missing;' if os.path.isdir(folder) else 'is a file;' if os.path.isfile(folder) else 'no such folder;'
+        what = 'holds a training that was stopped, and no model yet; continue with --resume, or' if os.path.exists(folder/'checkpoint.safetensors') else f'holds no model, since {name} is missing;' if os.path.isdir(folder) else 'is a file;' if os.path.isfile(folder) else 'no such folder;'
         raise InputError(f"{folder}: {what} `fastrecipes fit RECIPE SOURCE --out DIR` keeps one")
     path = folder/FILES[1]
     card, no = _read_json(path), lambda what: InputError(f"{path}: {what}; keep the model again")
@@ -314,12 +314,12 @@ class Kept(Classifier):
 
     def learner(self,
         data:DataLoaders|ImageSet|str|Path, # Of the same classes and image shape, or what `images.load` takes; loaders must normalise with `stats`
-        bs:int|None=None, # Images a batch, where `data` is an image set
+        bs:int|None=None, # Batch size, where `data` is an image set
         **kwargs # For `Learner`
     ) -> Learner:
-        "A `Learner` that goes on with this model; raises `InputError` where `data` does not fit it, or it has nothing to train"
+        "A `Learner` that continues to train this model; raises `InputError` where `data` does not fit it, or it has nothing to train"
         parts = _parts(self.recipe, self.shape, len(self.classes), self.settings)
-        if parts.loss is None: raise InputError(f"{self.recipe} has no weights to train; fit it anew")
+        if parts.loss is None: raise InputError(f"{self.recipe} has no weights to train; fit it again")
         if isinstance(data, (str, Path)): data = load_images(data)
         if not isinstance(data, (DataLoaders, ImageSet)): raise InputError(f"an image set or DataLoaders is needed, not {data!r}; images.load(...) gives one")
         dls = dataloaders(data, bs, self.device, self.stats) if isinstance(data, ImageSet) else data

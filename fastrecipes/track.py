@@ -44,7 +44,7 @@ class TensorBoard:
             self.writer.flush()
         except OSError as e:
             self.make = self.writer = None
-            warnings.warn(f"{self.folder}: cannot be written ({e.strerror or e}); the comparison goes on without being tracked")
+            warnings.warn(f"{self.folder}: cannot be written ({e.strerror or e}); the comparison continues without tracking")
 
     def epoch(self, row:dict):
         "An epoch is over; epochs count from 1"

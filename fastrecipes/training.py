@@ -32,7 +32,7 @@ from .sgd import check_losses
 
 # %% ../nbs/07_training.ipynb #03942910
 class History(Callback):
-    "A row an epoch: epoch, train_loss, valid_loss, accuracy (the first metric), seconds; `learn.history.frame` has them"
+    "One row per epoch: epoch, train_loss, valid_loss, accuracy (the first metric), seconds; `learn.history.frame` has them"
     order = 61 # After Recorder (50), whose validation figures it reads
     def __init__(self, on_epoch:Callable|None=None): # Called after each epoch with its row, a dict
         self.on_epoch, self.rows, self.losses, self._loss = on_epoch, [], {}, MeanLoss() # `losses`: those that this epoch has, by kind
@@ -216,7 +216,7 @@ def fit_learner(
     patience_counts:Literal['since-best', 'increases']='since-best', # See `Patience`
     best:bool=False, # Keep the weights of the best epoch rather than of the last
     wd:float|None=None, # Weight decay; None: as the optimiser has it
-    clip:float=0., # Longest gradient, all parameters taken together; 0: any
+    clip:float=0., # Clip the gradient norm to this; 0 = off
     checkpoint:Checkpoint|None=None, # Write one as training goes, and go on from it
 ) -> Outcome:
     "Fit quietly: no progress bar or log but what `cbs` bring; raises `Diverged` where the loss becomes infinite or not a number"

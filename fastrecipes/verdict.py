@@ -93,7 +93,7 @@ class _Rungs:
         return len(shared), seeds_difference([a[s] for s in shared], [b[s] for s in shared], self.n or None) if len(shared) > 1 else None
 
 # %% ../nbs/09_verdict.ipynb #ecfa6053
-SEEDS = 5 # From so many on, a step has to stand over seeds too
+SEEDS = 5 # From this number on, a step has to hold over seeds too
 
 def shown_better(rungs:_Rungs, below:dict, this:dict) -> bool:
     "Rule 1"
@@ -417,7 +417,7 @@ def frontier(
     costs:list,
     accuracies:list,
 ) -> list: # Positions, cheapest first
-    "The points that no cheaper one, and none of the same cost, gets past"
+    "The Pareto front: no cheaper point is more accurate"
     out = []
     for i in sorted(range(len(costs)), key=lambda i: (costs[i], -accuracies[i])):
         if not out or accuracies[i] > accuracies[out[-1]]: out.append(i)
@@ -476,7 +476,7 @@ def plot_cost(
     comparison:dict, # Plain values, as in comparison.json; or a `Comparison`
     by:str='train_seconds', # Or 'parameters', 'predict_ms_1000', 'multiply_adds'
 ) -> Figure:
-    "Accuracy with its 95% interval against cost; a line joins the rungs that no cheaper one gets past, a ring marks the one to stop at"
+    "Accuracy with its 95% interval against cost; a line joins the Pareto front, a ring marks the one to stop at"
     if by not in COSTS: raise no_such('cost', by, COSTS)
     from matplotlib.ticker import LogLocator
     if hasattr(comparison, 'to_dict'): comparison = comparison.to_dict()

@@ -3,7 +3,6 @@
 The files in tests/screens are what these print on terminals of three sizes and in a pipe; tests/test_screen.py compares them.
 To rewrite them after a change: REWRITE_SCREENS=1 pytest -n 0 tests/test_screen.py"""
 import sys
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -77,7 +76,7 @@ def show_check():
     from fastrecipes.screen import check_text, show
     counts = dict(train={'cat': 120, 'dog': 96, '\u72ac\u3068\u732b': 14}, valid={'cat': 30, 'dog': 24, '\u72ac\u3068\u732b': 4})
     show(check_text(str(Checkup('photos', ('cat', 'dog', '\u72ac\u3068\u732b'), counts, {'480x640': 250, '640x480': 38}, {'RGB': 280, 'L': 8}, (('dog/12.png', 'not an image'),), (), {}, (), (), (), (), '192x256', 3,
-        problems=('1 unreadable image; mend or remove it, or go on without: skip_bad=True (--skip-bad)', '2 validation images are in the training split too, so accuracy on that split is overestimated; keep each in one of the two'),
+        problems=('1 unreadable image; repair or remove it, or skip it: skip_bad=True (--skip-bad)', '2 validation images are in the training split too, so accuracy on that split is overestimated; keep each in one of the two'),
         remarks=('the images are of 2 sizes; all are brought to 192x256',)))))
 
 

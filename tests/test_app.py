@@ -3,11 +3,10 @@ import asyncio, json, os, re, signal, socket, subprocess, sys, threading, time
 from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from ipaddress import ip_address
-from pathlib import Path
 from urllib.request import HTTPCookieProcessor, build_opener
 import psutil, pytest
 from conftest import refused
-from pages import CHROMIUM, after, command, first_line, kernel_of, kernels, kill, running, too_wide
+from pages import after, command, first_line, kernel_of, kernels, kill, running, too_wide
 from fastrecipes import app as app_module
 from fastrecipes.app import Explorers, explore, explorers, serve
 

@@ -1,5 +1,5 @@
 """Backpropagation by hand: the lecture's numbers, autograd and numeric gradients as judges, drawings that can be read, and what gradients do in deep nets"""
-import copy, math, os, re, shutil, subprocess, sys
+import copy, math, os, shutil, subprocess, sys
 from itertools import combinations, product
 from xml.etree import ElementTree
 import matplotlib.pyplot as plt, numpy as np, pandas as pd, pytest, torch, torch.nn.functional as F
@@ -470,7 +470,7 @@ def test_what_cannot_be_plotted_is_refused(panels, what, part):
 # Dropout, and what layers give
 
 @pytest.mark.parametrize('p', [.1, .5, .9])
-def test_dropout_silences_a_share_and_keeps_the_mean(p):
+def test_dropout_zeroes_a_share_and_keeps_the_mean(p):
     x = torch.full((400, 500), 3.)
     out = dropout(x, p, generator=torch.Generator().manual_seed(0))
     assert (out == 0).float().mean().item() == pytest.approx(p, abs=.01) and out.mean().item() == pytest.approx(3, rel=.02)

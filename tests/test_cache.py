@@ -1,7 +1,7 @@
 "A set is decoded once: the second time it comes from the cache, unless anything has changed, and whatever happens to the cache"
-import json, os, re, signal, subprocess, sys, time, warnings
+import json, os, signal, subprocess, sys, time, warnings
 from pathlib import Path
-import numpy as np, pytest, strikes, torch
+import numpy as np, pytest
 from PIL import Image
 from fastrecipes import files as lib
 from fastrecipes.files import cache_dir, cache_entries, clear_cache, image_files

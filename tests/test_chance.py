@@ -107,7 +107,7 @@ def test_right_and_wrong_come_as_lists_arrays_and_tensors(kind):
     assert paired_difference(kind(below), kind(this)) == paired_difference(below, this) and mcnemar(kind(below), this) == mcnemar(below, this)
 
 @pytest.mark.parametrize('below, this, wanted', [
-    ([], [], 'below: give one True'), ([1], [], 'this: give one True'), ([1, 0], [1, 0, 1], '2 images for the one below and 3'), (True, False, 'below: give one'), ([[1, 0]], [[1, 0]], 'below: give one'),
+    ([], [], 'below: give one True'), ([1], [], 'this: give one True'), ([1, 0], [1, 0, 1], '2 images for the rung below and 3'), (True, False, 'below: give one'), ([[1, 0]], [[1, 0]], 'below: give one'),
     ([[1], [1, 0]], [1, 0], 'below: give one'), ([.97, .98], [1, 0], 'below: there are other values'), ([1, 0], [2, 1], 'this: there are other values'), (['a', 'b'], [1, 0], 'below: there are other values'),
     ([math.nan, 1], [1, 0], 'below: there are other values'), ([None, 1], [1, 0], 'below: there are other values')])
 @pytest.mark.parametrize('test', [mcnemar, paired_difference])
@@ -168,7 +168,7 @@ def test_a_spread_is_never_told_from_one_run_or_from_what_is_no_accuracy(values,
         with refused(name, wanted): seeds_difference(below, this)
 
 def test_unequal_numbers_of_seeds_are_refused():
-    with refused('2 seeds for the one below and 3 for this one'): seeds_difference([.9, .8], [.9, .8, .7])
+    with refused('2 seeds for the rung below and 3 for this one'): seeds_difference([.9, .8], [.9, .8, .7])
 
 
 # Simulation: 1,000 sets for each setting; the intervals hold the truth in 93 to 97% of them
@@ -186,7 +186,7 @@ def test_wilson_covers_what_it_says(n, accuracy):
     assert .93 <= share_of([found[c].low <= a <= found[c].high for c, a in zip(rng.binomial(n, truths), truths)]) <= .97
 
 def correlated(n, below, this, together, rng, sets=1000):
-    "Counts of images that only the one below has right and that only this one has, where the two tend to err on the same images"
+    "Counts of images that only the rung below has right and that only this one has, where the two tend to err on the same images"
     both = min(below * this + together * math.sqrt(below * (1 - below) * this * (1 - this)), below, this)
     return rng.multinomial(n, [below - both, this - both, 1 - below - this + both], sets)[:, :2].tolist()
 

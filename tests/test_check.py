@@ -1,7 +1,6 @@
 "The doctor finds each fault that was built in, by name, and nothing where there is none"
-import json, os, re
+import json, os
 from dataclasses import replace
-from pathlib import Path
 import numpy as np, pytest, torch
 from PIL import Image
 from conftest import refused
@@ -61,7 +60,7 @@ def test_unreadable_files_are_named_with_their_reasons(folder):
     c = check(at)
     assert dict(c.unreadable) == {path('train', 'a', '1.png'): 'image file is truncated', path('train', 'b', '2.png'): 'not an image',
                                   path('train', 'b', 'd.png'): 'a folder', path('valid', 'b', '0.png'): 'an empty file'}
-    assert one(c.problems, '4 unreadable images', 'mend or remove them', 'skip_bad=True (--skip-bad)') and not c.healthy
+    assert one(c.problems, '4 unreadable images', 'repair or remove them', 'skip_bad=True (--skip-bad)') and not c.healthy
     assert c.counts == {'train': {'a': 5, 'b': 5}, 'valid': {'a': 3, 'b': 2}}
 
 def test_an_empty_class_and_one_whose_files_are_all_bad(folder):

@@ -249,7 +249,7 @@ def test_a_checkpoint_of_another_training_is_refused_and_left_alone(folder, kwar
 def test_a_truncated_checkpoint_is_refused(folder, share):
     f = folder/'checkpoint.safetensors'
     f.write_bytes(f.read_bytes()[:int(len(f.read_bytes()) * share)])
-    with refused(f'{f}: cannot be read as a checkpoint (', 'remove it to begin anew'): go_on(folder)
+    with refused(f'{f}: cannot be read as a checkpoint (', 'remove it to start again'): go_on(folder)
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
@@ -257,11 +257,11 @@ def test_a_checkpoint_with_one_bit_turned_is_refused(kept, tmp_path_factory, whe
     data, folder = bytearray(kept.read_bytes()), tmp_path_factory.mktemp('bit')
     data[int(where * len(data))] ^= 1 << bit
     (folder/'checkpoint.safetensors').write_bytes(data)
-    with refused(f"{folder/'checkpoint.safetensors'}: ", 'remove it to begin anew'): go_on(folder)
+    with refused(f"{folder/'checkpoint.safetensors'}: ", 'remove it to start again'): go_on(folder)
 
 @pytest.mark.parametrize('make, wanted', [
-    (lambda f: save_file({'w': torch.zeros(2)}, f), 'is no checkpoint of this version (no format is given)'),
-    (lambda f: save_file({'w': torch.zeros(2)}, f, {'format': 'pt'}), 'is no checkpoint of this version (pt)'),
+    (lambda f: save_file({'w': torch.zeros(2)}, f), 'is not a checkpoint of this version (no format is given)'),
+    (lambda f: save_file({'w': torch.zeros(2)}, f, {'format': 'pt'}), 'is not a checkpoint of this version (pt)'),
     (lambda f: save_file({}, f, {'format': Checkpoint.format}), 'cannot be read as a checkpoint (KeyError'),
     (lambda f: save_file({}, f, dict(format=Checkpoint.format, run='{', state='{}', epoch='1', digest='')), 'is damaged'),
     (lambda f: f.write_bytes(pickle.dumps({})), 'cannot be read as a checkpoint ('), (lambda f: f.write_text('text'), 'cannot be read as a checkpoint ('),
@@ -269,7 +269,7 @@ def test_a_checkpoint_with_one_bit_turned_is_refused(kept, tmp_path_factory, whe
 def test_a_foreign_file_is_refused(tmp_path, make, wanted):
     f = tmp_path/'checkpoint.safetensors'
     make(f)
-    with refused(f'{f}: {wanted}', 'remove it to begin anew'): go_on(tmp_path)
+    with refused(f'{f}: {wanted}', 'remove it to start again'): go_on(tmp_path)
 
 def test_nothing_is_pickled_or_unpickled(folder, monkeypatch):
     def no(*args, **kwargs): raise AssertionError('pickled')

@@ -561,7 +561,7 @@ def test_a_checkpoint_needs_a_place_and_a_number(tmp_path, args, words):
 def test_a_damaged_checkpoint_is_refused_and_left(tmp_path):
     (tmp_path/'kept').mkdir()
     (tmp_path/'kept/checkpoint.safetensors').write_bytes(b'half of it')
-    refused(called('fit', 'sgd', '-o', 'kept', '--resume'), 'checkpoint.safetensors', 'remove it to begin anew')
+    refused(called('fit', 'sgd', '-o', 'kept', '--resume'), 'checkpoint.safetensors', 'remove it to start again')
     assert (tmp_path/'kept/checkpoint.safetensors').read_bytes() == b'half of it'
 
 def test_a_model_that_cannot_be_kept_leaves_its_training_at_least(tmp_path, monkeypatch):

@@ -221,7 +221,7 @@ def test_a_damaged_file_is_refused_at_once_and_stays(request, threes_sevens, fol
     file, how = out/'rungs'/name, dict(repeats=2) if folder == 'kept' else {}
     file.write_bytes(damage(file.read_bytes()))
     before = files(out)
-    with refused(name, 'remove it to begin anew'): climb(threes_sevens, out, Log(lambda t: pytest.fail('begun')), resume=True, **how)
+    with refused(name, 'remove it to start again'): climb(threes_sevens, out, Log(lambda t: pytest.fail('begun')), resume=True, **how)
     assert files(out) == before
 
 def test_a_damaged_file_that_is_removed_is_fitted_again_and_nothing_else(whole, kept, threes_sevens):

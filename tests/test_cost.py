@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np, pytest, torch
 from torch import nn
 from fastrecipes import cost as cost_module, recipes as recipes_module
-from fastrecipes.cost import Cost, keep_memory, multiply_adds, peak_memory, predict_ms, uncounted, weights_bytes
+from fastrecipes.cost import Cost, multiply_adds, peak_memory, predict_ms, uncounted, weights_bytes
 from fastrecipes.images import ImageSet, Split
 from fastrecipes.nets import linear, mlp, resnet18, simple_net
 from fastrecipes.recipes import fit, predict_ms_per_1000, recipes

@@ -1,5 +1,5 @@
 """Accuracy against the number of training images: parts that lie within each other, points that fail, and going on after an interruption"""
-import json, math
+import json
 from dataclasses import dataclass, replace
 import numpy as np, pytest, torch
 from matplotlib.text import Text
@@ -7,8 +7,8 @@ from hypothesis import given, strategies as st
 from fastrecipes import curves
 from fastrecipes.chance import wilson
 from fastrecipes.curves import FRACTIONS, learning_curve, more_data, most_left_open, nested_subset, p_text, part_sizes, plot_curve, point_key, points_text, range_text, spread_out
-from fastrecipes.images import ImageSet, InputError, Split, load
-from fastrecipes.recipes import fit, get_recipe, ladder, recipe, recipes
+from fastrecipes.images import ImageSet, InputError, Split
+from fastrecipes.recipes import fit, ladder, recipe, recipes
 from conftest import refused
 
 

@@ -1,7 +1,7 @@
 "Curves, gradients and the paths of descents: the lessons' figures, formulas and independent loops"
 import math
 from functools import partial
-import numpy as np, pandas as pd, pytest, torch, torch.nn.functional as F
+import numpy as np, pytest, torch, torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
 from torch import nn
 from torch.func import functional_call

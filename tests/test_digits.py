@@ -1,7 +1,7 @@
 """Training that can be watched, drawings made like the training images, and the ladder that looks at them.
 
 Three times the other process is started for real, which is most of the minute that this file takes."""
-import json, math, os, time
+import json, math
 import numpy as np, pytest, torch, torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
 from fastai.data import external

@@ -69,7 +69,7 @@ def test_the_sliders_show_and_change_the_piece_that_is_chosen():
     assert [r.control(n).value for n in ('slope', 'intercept', 'height')] == pytest.approx(start_relus(3)[1].tolist())
     set_to(r, slope=2., intercept=-1., height=.5)
     p = values(r)['params']
-    assert p[1].tolist() == [2, -1, .5] and p[2].equal(start_relus(3)[2]) and r.said == 'Number 2 has its corner at x = 0.50.'
+    assert p[1].tolist() == [2, -1, .5] and p[2].equal(start_relus(3)[2]) and r.said == 'Line 2 has its corner at x = 0.50.'
 
 def test_more_pieces_keep_the_old_ones_and_fewer_choose_one_that_is_left():
     r = ex.explore_relus()
@@ -81,7 +81,7 @@ def test_more_pieces_keep_the_old_ones_and_fewer_choose_one_that_is_left():
 def test_a_dead_piece_is_told():
     r = ex.explore_relus()
     set_to(r, slope=0., intercept=-1.)
-    assert 'flat' in r.said and values(r)['params'][0].tolist()[:2] == [0, -1]
+    assert 'dead' in r.said and values(r)['params'][0].tolist()[:2] == [0, -1]
 
 def test_a_step_and_a_run_of_the_relus_are_those_of_descend():
     r = ex.explore_relus()

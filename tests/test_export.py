@@ -5,7 +5,6 @@ import forks, onnx, onnxruntime, pytest, torch
 from fastrecipes import __version__
 from fastrecipes.recipes import fit
 from fastrecipes.store import export_onnx, load, save
-from conftest import refused
 from test_cli import called, refused as ended
 from test_store import elsewhere, fitted, image_set
 

@@ -336,14 +336,14 @@ def test_unreadable_files_are_named_with_the_cause(image_folder):
     path = image_folder({'a': 3, 'b': 3})
     whole = (path/'a'/'0.png').read_bytes()
     (path/'a'/'0.png').write_bytes(whole[:len(whole) * 2 // 3])
-    with refused('1 unreadable image:', path/'a'/'0.png', 'mend or remove it'): load(path)
+    with refused('1 unreadable image:', path/'a'/'0.png', 'repair or remove it'): load(path)
     (path/'b'/'1.png').write_text('not an image'); (path/'b'/'2.png').write_bytes(b'')
-    with refused('3 unreadable images:', *(path/f for f in ('a/0.png', 'b/1.png', 'b/2.png')), 'mend or remove them'): load(path)
+    with refused('3 unreadable images:', *(path/f for f in ('a/0.png', 'b/1.png', 'b/2.png')), 'repair or remove them'): load(path)
 
 @pytest.mark.parametrize('n, begin, rest', [
-    (1, '1 unreadable image: ', '; mend or remove it, or go on without it: skip_bad=True (--skip-bad)'),
-    (10, '10 unreadable images: ', '; mend or remove them, or go on without them: skip_bad=True (--skip-bad)'),
-    (11, '11 unreadable images: ', ' and 1 more; mend or remove them'), (17, '17 unreadable images: ', ' and 7 more; mend or remove them')])
+    (1, '1 unreadable image: ', '; repair or remove it, or skip it: skip_bad=True (--skip-bad)'),
+    (10, '10 unreadable images: ', '; repair or remove them, or skip them: skip_bad=True (--skip-bad)'),
+    (11, '11 unreadable images: ', ' and 1 more; repair or remove them'), (17, '17 unreadable images: ', ' and 7 more; repair or remove them')])
 def test_of_many_unreadable_files_ten_are_named_with_their_reasons(image_folder, n, begin, rest):
     path = image_folder({'a': 20, 'b': 2})
     bad = sorted((path/'a').iterdir())[:n]
@@ -368,7 +368,7 @@ def test_unreadable_files_are_left_out_where_that_is_asked_for(image_folder):
 def test_a_class_that_is_left_with_nothing_is_refused(image_folder):
     path = image_folder({'train/a': 3, 'train/b': 3, 'valid/a': 1, 'valid/b': 1})
     (path/'valid/b/0.png').write_text('not an image')
-    with refused(path/'valid/b/0.png', "valid image of class 'b'", 'mend some'): load(path, skip_bad=True)
+    with refused(path/'valid/b/0.png', "valid image of class 'b'", 'repair some'): load(path, skip_bad=True)
     flat = image_folder({'a': 3, 'b': 2}, name='flat')
     (flat/'b/0.png').write_text('not an image')
     with refused("class 'b' has one image only"): load(flat, skip_bad=True)

@@ -10,7 +10,7 @@ from fastai.torch_core import TensorCategory, TensorImage, TensorImageBW, set_se
 from fastai.vision.augment import Brightness, Flip, RandomErasing
 from PIL import Image
 from conftest import refused
-from fastrecipes.images import ImageSet, InputError, Split, read_image
+from fastrecipes.images import ImageSet, InputError, Split
 from fastrecipes.loaders import ImageDL, ImageDataset, as_split, channel_stats, dataloaders, default_bs, pick_device, to_floats
 from fastrecipes.nets import linear, n_outputs
 from fastrecipes.sgd import ClassLoss, basic_opt, batch_accuracy, class_probs, cross_entropy, lesson_loss

@@ -6,7 +6,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 import fastai.callback.progress # gives `Learner` no_bar
 from conftest import refused
-from fastrecipes.images import ImageSet, InputError, Split
+from fastrecipes.images import ImageSet, Split
 from fastrecipes.loaders import dataloaders
 from fastrecipes.nets import MapConv2d, convnet, dense_on_small_maps, enlarge, linear, mlp, n_outputs, n_parameters, resnet18, resnet18_learner, simple_net
 from fastrecipes.sgd import ClassLoss, cross_entropy
@@ -92,7 +92,7 @@ def test_resnet18_from_scratch_is_what_a_vision_learner_makes_but_for_the_enlarg
     groups = lambda learn: [sum(p.numel() for p in group) for group in learn.splitter(learn.model)]
     assert groups(resnet18_learner(dls, 5, ClassLoss(cross_entropy))) == groups(theirs)
 
-def test_dropout_silences_its_share_in_training_only():
+def test_dropout_zeroes_its_share_in_training_only():
     torch.manual_seed(0)
     model, x = mlp(64, 10, (4000,), dropout=.25), torch.rand(1, 1, 8, 8)
     hidden = nn.Sequential(*model[:2])(x)

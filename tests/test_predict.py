@@ -214,7 +214,6 @@ def test_two_classes_are_named_without_breaking_a_line(models, photos):
     assert all(.5 <= p['probability'] <= 1 for p in json.loads(plain))
 
 def test_probabilities_that_are_no_numbers_are_null(tmp_path, digits):
-    from dataclasses import replace
     f = fit('linear', digits, epochs=1, device='cpu')
     with torch.no_grad(): f.model[1].weight.fill_(3e38)
     save(f, 'huge')

@@ -1,5 +1,5 @@
 "What is meant for others says nothing of the machine that made it: no host, no user, no place on its disk"
-import json, os, re, sys
+import json, os, sys
 from pathlib import Path
 import pytest
 from fastrecipes.files import command_without_paths, folder_name, without_paths

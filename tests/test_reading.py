@@ -4,7 +4,6 @@ from pathlib import Path
 import numpy as np, pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image
-from conftest import refused
 from fastrecipes import files as lib
 from fastrecipes.files import Listing, Unreadable, decode_files, fit_image, image_files, list_images, probe, read_image, read_many
 

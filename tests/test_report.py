@@ -5,8 +5,7 @@ from html.parser import HTMLParser
 from xml.etree import ElementTree
 from hypothesis import HealthCheck, given, settings, strategies as st
 from conftest import refused
-from fastrecipes import compare as compare_module, report
-from fastrecipes.compare import compare
+from fastrecipes import report
 from fastrecipes.images import InputError
 from fastrecipes.report import PAGE_BYTES, figures_of, inline_svg, read_comparison, report_html, save_report
 from test_report_page import HOSTILE

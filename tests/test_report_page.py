@@ -1,5 +1,5 @@
 """The page in a real browser: it asks nobody, sorts, folds, prints, and can be read by everybody"""
-import copy, json, re
+import re
 from contextlib import contextmanager
 import pytest
 from pages import CHROMIUM, FLAGS

@@ -1,5 +1,5 @@
 """A kept model is the same model: weights, card and folder, whatever happens while it is written"""
-import copy, json, os, pickle, platform, random, re, resource, signal, socket, time
+import copy, json, os, pickle, random, re, resource, signal, socket, time
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -11,12 +11,11 @@ from pandas.testing import assert_frame_equal
 from PIL import Image
 from safetensors.torch import load_file
 from fastrecipes import recipes as recipes_module
-from fastrecipes.files import fit_image, read_image
 from fastrecipes.images import ImageSet, InputError, Split, load as load_images
 from fastrecipes.loaders import dataloaders
 from fastrecipes.recipes import Parts, fit, get_recipe, recipe, recipes
 from fastrecipes.sgd import ClassLoss, batch_accuracy
-from fastrecipes.store import FILES, FORMAT, Kept, card_of, check_model_folder, load, predict_files, ranked, read_card, save
+from fastrecipes.store import FILES, FORMAT, card_of, check_model_folder, load, predict_files, ranked, read_card, save
 from conftest import refused
 from test_cli import process
 
@@ -150,7 +149,7 @@ def test_a_learner_takes_the_name_of_images_as_fit_does(tmp_path):
 
 def test_a_model_without_weights_to_train_has_no_learner(tmp_path):
     f = fitted('similarity')
-    with refused('similarity has no weights to train', 'fit it anew'): load(save(f, 'm')).learner(f.images)
+    with refused('similarity has no weights to train', 'fit it again'): load(save(f, 'm')).learner(f.images)
 
 def test_images_that_do_not_fit_the_model_are_refused(tmp_path):
     f, plain = fitted('mlp'), fitted('linear')
