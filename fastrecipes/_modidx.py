@@ -398,6 +398,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'fastrecipes.cost.choosing_threads': ('cost.html#choosing_threads', 'fastrecipes/cost.py'),
                                   'fastrecipes.cost.keep_memory': ('cost.html#keep_memory', 'fastrecipes/cost.py'),
                                   'fastrecipes.cost.load_optimisers': ('cost.html#load_optimisers', 'fastrecipes/cost.py'),
+                                  'fastrecipes.cost.most_threads': ('cost.html#most_threads', 'fastrecipes/cost.py'),
                                   'fastrecipes.cost.multiply_adds': ('cost.html#multiply_adds', 'fastrecipes/cost.py'),
                                   'fastrecipes.cost.on_threads': ('cost.html#on_threads', 'fastrecipes/cost.py'),
                                   'fastrecipes.cost.peak_memory': ('cost.html#peak_memory', 'fastrecipes/cost.py'),
