@@ -10,7 +10,7 @@ __all__ = ['explorers', 'minutes_without_page', 'Explorers', 'explore', 'serve']
 
 # %% ../nbs/13_app.ipynb #0184dee0
 import asyncio, logging, os, signal, socket, sys, threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from functools import partial
 from html import escape
@@ -36,7 +36,9 @@ class Explorers(w.VBox):
     "All explorers, one at a time; `made` has those that were opened"
     def __init__(self,
         first:str|None='quadratic', # The one to begin with; None: none before a button is pressed, but its module is being imported
+        settings:Mapping|None=None, # Section to {name: value}: see `fit`; of the rungs that judge a drawing
     ):
+        self.settings = settings
         self.made, self.shown, self.task, self.place = {}, None, None, w.VBox([_moment()]).add_class('fr-place')
         self.buttons = {n: w.Button(description=explorers[n][0]).add_class(f'fr-to-{n}') for n in explorers if find_spec(f'fastrecipes.{explorers[n][1]}')}
         top = w.HTML(f'<style>{css}</style><h1>fastrecipes explore</h1>').add_class('fr-top')
@@ -63,7 +65,8 @@ class Explorers(w.VBox):
 
     def _put(self, name, module):
         if name not in self.made:
-            self.made[name] = getattr(module, explorers[name][2])()
+            given = dict(settings=self.settings) if name == 'drawing' else {}
+            self.made[name] = getattr(module, explorers[name][2])(**given)
             threading.Thread(target=getattr(module, 'warm_up', bool), daemon=True).start() # Imports what will be needed later
         if name == self.shown: self.place.children = [self.made[name]]
 
@@ -75,19 +78,24 @@ def _moment(): return w.HTML('One moment…').add_class('fr-moment')
 
 def explore(
     first:str='quadratic', # 'relus', 'surface', 'network', 'training' or 'drawing'
+    settings:Mapping|None=None, # Section to {name: value}: see `fit`; of the rungs that judge a drawing
 ) -> Explorers:
     "All explorers in one widget"
-    return Explorers(first)
+    return Explorers(first, settings)
 
 # %% ../nbs/13_app.ipynb #03b9b8c4
-_notebook = "from fastrecipes.app import Explorers\nExplorers(first=None)"
+def _notebook(settings:Mapping|None) -> str:
+    "The code of the page; importing nothing but this module, so that the page comes soon"
+    plain = {section: dict(values) for section, values in (settings or {}).items()}
+    return f"from fastrecipes.app import Explorers\nExplorers(first=None, settings={plain!r})"
+
 _quiet_kernel = "c.IPKernelApp.log_level = 50\n" # It would warn that it can be reached from this machine
 minutes_without_page = 10 # Before the process of a page that is gone without having said so is ended
 
-def _write_home(home:Path):
+def _write_home(home:Path, settings:Mapping|None=None):
     "The notebook, and a profile for its process, so that the user's own start-up files play no part"
     import nbformat.v4 as nb
-    cell, spec = nb.new_code_cell(_notebook), dict(name='python3', display_name='Python 3', language='python')
+    cell, spec = nb.new_code_cell(_notebook(settings)), dict(name='python3', display_name='Python 3', language='python')
     (home/'explore.ipynb').write_text(nb.writes(nb.new_notebook(cells=[cell], metadata=dict(title='fastrecipes explore', kernelspec=spec))), encoding='utf-8')
     profile = home/'ipython/profile_default'
     profile.mkdir(parents=True)
@@ -222,10 +230,11 @@ def serve(
     browser:bool=True, # Open the page
     on_ready:Callable=print, # Called with the page's address
     on_failure:Callable=_to_stderr, # Called with a line for each reason why a page cannot be shown
+    settings:Mapping|None=None, # Section to {name: value}: see `fit`; of the rungs that judge a drawing
 ):
     "Serve the explorers on 127.0.0.1 until Ctrl-C; raises `InputError` where that is not possible"
     with _told(on_failure), _bind(port) as sock, TemporaryDirectory(prefix='fastrecipes_', ignore_cleanup_errors=True) as home, _environ(IPYTHONDIR=f'{home}/ipython', JUPYTER_CONFIG_DIR=home, JUPYTER_WIDGETS_ECHO='0'):
-        _write_home(Path(home))
+        _write_home(Path(home), settings)
         token = token_urlsafe(16)
         address = f'http://127.0.0.1:{sock.getsockname()[1]}/?token={token}'
         def ready():

@@ -201,8 +201,8 @@ def learning_curve(
     if isinstance(names, str): names = [n.strip() for n in names.split(',') if n.strip()]
     wanted = ladder() if names is None else [get_recipe(n).name for n in names]
     sections = Sections.of(settings)
-    shared = global_settings(sections, source=images, seed=seed, device=device)
-    images, seed, device = (shared[n] for n in ('source', 'seed', 'device'))
+    shared = global_settings(sections, source=images, seed=seed, device=device, threads=threads)
+    images, seed, device, threads = (shared[n] for n in ('source', 'seed', 'device', 'threads'))
     asked = {n: get_recipe(n).resolve({}, sections) for n in recipes if n in wanted}
     if not asked: raise InputError(f"no recipe for a learning curve; there are {', '.join(recipes)}")
     images = load(images, seed=seed)

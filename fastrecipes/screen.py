@@ -8,9 +8,9 @@ them on a terminal, `print(comparison)` makes text of them, and both look the sa
 
 # %% auto #0
 __all__ = ['WIDTH', 'STEP_WORDS', 'EPOCH_HEAD', 'console', 'plain', 'show', 'set_line', 'short_number', 'bytes_text',
-           'seconds_cell', 'percent_cell', 'interval_cell', 'p_cell', 'Column', 'bar_text', 'rung_columns', 'rung_head',
-           'rung_row', 'beside', 'rung_table', 'unfinished', 'text_tables', 'paragraphs', 'narrow', 'epoch_text',
-           'fitted_lines', 'check_text']
+           'seconds_cell', 'percent_cell', 'loss_cell', 'interval_cell', 'p_cell', 'Column', 'bar_text', 'rung_columns',
+           'rung_head', 'rung_row', 'beside', 'rung_table', 'unfinished', 'text_tables', 'paragraphs', 'narrow',
+           'epoch_text', 'fitted_lines', 'check_text']
 
 # %% ../nbs/09_screen.ipynb #ddadd59f
 import sys
@@ -97,6 +97,12 @@ def percent_cell(
 ) -> str:
     "'96.67%'"
     return f'{100 * share:.2f}%'
+
+def loss_cell(
+    loss:float,
+) -> str:
+    "'0.1234', '1.2e+07'"
+    return f'{loss:.4f}' if loss < 1e6 else f'{loss:.1e}'
 
 def interval_cell(
     low:float, # A share
@@ -331,10 +337,8 @@ def epoch_text(
     row:dict, # Of a history
 ) -> str:
     "A history's row as a line of the epoch table"
-    losses = [_loss_cell(row[k]) for k in ('train_loss', 'valid_loss')]
+    losses = [loss_cell(row[k]) for k in ('train_loss', 'valid_loss')]
     return f"{row['epoch'] + 1:>7}  {losses[0]:>10}  {losses[1]:>10}  {percent_cell(row['accuracy']):>8}  {seconds_cell(row['seconds']):>7}"
-
-def _loss_cell(v:float) -> str: return f'{v:.4f}' if v < 1e6 else f'{v:.1e}'
 
 # %% ../nbs/09_screen.ipynb #4d69970b
 def fitted_lines(

@@ -98,10 +98,18 @@ def show_cache():
         click.echo(_cached_line(SimpleNamespace(images=images, bytes=int(size), made=made, source=source), kind))
 
 
+def show_predict():
+    "What a kept model says of some images, one of which has a wide name"
+    from fastrecipes.cli import _as_lines
+    import click
+    said = {'photos/3.png': [('3', .9812), ('7', .0188)], 'photos/\u72ac\u3068\u732b.jpg': [('7', .7301), ('3', .2699)], 'photos/holidays/2025/dot.png': [('3', .5), ('7', .5)]}
+    click.echo(_as_lines([dict(image=image, classes=classes) for image, classes in said.items()]), color=True)
+
+
 SHOWS = {
     'compare': show_compare, 'compare-four': lambda: show_compare(names=('similarity', 'sgd', 'linear', 'mlp')), 'compare-costs-details': lambda: show_compare(costs=True, details=True),
     'compare-repeats': lambda: show_compare(names=('similarity', 'sgd', 'mlp'), seeds=(42, 43, 44, 45, 46)), 'compare-stopped': lambda: show_compare(missing=('convnet', 'resnet18', 'my_wide_convnet', 'my_deep_convnet')),
-    'fit': show_fit, 'check': show_check, 'cache': show_cache, 'list': command('list'), 'list-mlp': command('list', 'mlp'), 'help': command('--help'), 'compare-help': command('compare', '--help'), 'predict-help': command('predict', '--help')}
+    'fit': show_fit, 'check': show_check, 'cache': show_cache, 'predict': show_predict, 'list': command('list'), 'list-mlp': command('list', 'mlp'), 'help': command('--help'), 'compare-help': command('compare', '--help'), 'predict-help': command('predict', '--help')}
 
 if __name__ == '__main__':
     sys.path.insert(0, str(Path(__file__).parent.parent))

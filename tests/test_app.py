@@ -51,6 +51,33 @@ def test_in_a_notebook_the_first_explorer_comes_while_the_page_lives():
         return it.place.children
     assert [p.title for p in asyncio.run(page())] == ['One ReLU, two, many']
 
+def test_the_command_hands_its_settings_ini_to_the_page(monkeypatch, tmp_path):
+    import nbformat
+    from fastrecipes import app, digits
+    from test_cli import called
+    (tmp_path/'settings.ini').write_text('[fastrecipes]\nseed = 7\n[mlp]\nhidden = 8,8\nlr = auto\nbest = no\n')
+    class Server:
+        def __init__(self, sock, home, *rest): self.code = nbformat.read(home/'explore.ipynb', 4).cells[0].source
+        def start(self):
+            names = {}
+            exec(self.code.replace('\nExplorers', '\npage = Explorers'), names)
+            pages.append(names['page'])
+    pages, given = [], []
+    monkeypatch.setattr(app, '_server', Server)
+    def drawing(settings=None):
+        given.append(settings)
+        return app.w.HTML('')
+    monkeypatch.setattr(digits, 'explore_drawing', drawing)
+    assert called('explore', '--no-browser', '--port', '0').returncode == 0
+    pages[0].show('drawing')
+    assert given == [{'fastrecipes': {'seed': 7}, 'mlp': {'hidden': (8, 8), 'lr': None, 'best': False}}]
+    rungs = digits.Rungs('digits', ['similarity'], given[0])
+    rungs.stop()
+    assert rungs.seed == 7
+    (tmp_path/'settings.ini').write_text('[fastrecipes]\nseed = -1\n')
+    r = called('explore', '--no-browser', '--port', '0')
+    assert r.returncode == 2 and 'settings.ini' in r.stderr and "seed='-1'" in r.stderr and len(pages) == 1
+
 
 @pytest.fixture
 def taken():

@@ -43,6 +43,20 @@ def test_printable_keeps_letters_of_any_script_and_escapes_the_rest():
 def test_some_of_names_the_first_and_counts_the_rest(n, text): assert some_of(range(n), 3) == text
 
 
+def test_a_lazy_module_tells_a_submodule_that_is_not_there_from_one_that_cannot_be_imported(tmp_path, monkeypatch):
+    from fastrecipes.files import lazy_module
+    package = tmp_path/'lazily'
+    package.mkdir()
+    (package/'__init__.py').write_text('')
+    (package/'needing.py').write_text('import no_such_package_of_others')
+    (package/'whole.py').write_text('value = 3')
+    monkeypatch.syspath_prepend(tmp_path)
+    lazily = lazy_module('lazily')
+    assert lazily.whole.value == 3
+    with pytest.raises(AttributeError, match="no submodule 'absent'"): lazily.absent
+    with pytest.raises(ModuleNotFoundError, match='no_such_package_of_others'): lazily.needing
+
+
 # Size, channels, order
 
 @given(st.integers(1, 4096), st.integers(1, 4096), st.sampled_from(['{}x{}', '{}X{}', ' {} x {} ', '{}×{}']))

@@ -34,8 +34,8 @@ def work(tmp_path_factory):
     return once(tmp_path_factory, 'plain', make)
 
 def environ(folder):
-    "Of the variables of this environment those only that are not about Python, and another home"
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(('PYTHON', 'FAST', 'VIRTUAL_ENV', 'JUPYTER', 'IPYTHON'))}
+    "Of the variables of this environment those only that are not about Python or its threads, and another home"
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(('PYTHON', 'FAST', 'VIRTUAL_ENV', 'JUPYTER', 'IPYTHON', 'OMP_'))}
     return kept | dict(HOME=str(folder/'home'), PATH=f'{BIN}{os.pathsep}/usr/bin{os.pathsep}/bin', MPLBACKEND='agg')
 
 def run(folder, *args):

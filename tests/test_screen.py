@@ -11,7 +11,7 @@ from conftest import REPO
 
 FOLDER = REPO/'tests/screens'
 SIZES = {'compare': '80x24 80x50 160x50 60x50 40x50 pipe', 'compare-four': '80x24 80x50 160x50', 'compare-costs-details': '80x90 160x90 40x150 pipe', 'compare-repeats': '80x50', 'compare-stopped': '80x50',
-         'fit': '80x24 80x50 160x50 40x50 pipe', 'check': '80x24 80x50 160x50 pipe', 'cache': '80x24 160x50 pipe', 'list': '80x24 80x50 160x50 60x50 pipe', 'list-mlp': '80x50 160x50 60x50', 'help': '80x50', 'compare-help': '80x90', 'predict-help': '80x50'}
+         'fit': '80x24 80x50 160x50 40x50 pipe', 'check': '80x24 80x50 160x50 pipe', 'cache': '80x24 160x50 pipe', 'list': '80x24 80x50 160x50 60x50 pipe', 'list-mlp': '80x50 160x50 60x50', 'predict': '80x24 pipe', 'help': '80x50 pipe', 'compare-help': '80x90', 'predict-help': '80x50'}
 CASES = [(name, size) for name, sizes in SIZES.items() for size in sizes.split()]
 
 
@@ -28,7 +28,6 @@ def shown(monkeypatch, name, size, term='dumb'):
     columns, lines = size.split('x') if terminal else ('33', '11') # A pipe has the variables of the terminal that it was typed in
     for k, v in dict(TERM=term, COLUMNS=columns, LINES=lines).items(): monkeypatch.setenv(k, v)
     for k in ('NO_COLOR', 'FORCE_COLOR', 'TTY_COMPATIBLE', 'CLICOLOR_FORCE'): monkeypatch.delenv(k, raising=False)
-    if not terminal: monkeypatch.delenv('COLUMNS') if 'help' in name else None
     stream = Stream(terminal)
     with redirect_stdout(stream), redirect_stderr(stream): screens.SHOWS[name]()
     return stream.getvalue()
@@ -69,6 +68,16 @@ def test_a_pipe_has_the_same_order_and_no_controls(monkeypatch):
     def first_words(text): return [line.split()[0] for line in text.splitlines() if line.strip() and line[0] != ' ']
     assert first_words(piped)[:11] == first_words(terminal)[:11] == ['recipe', *screens.RUNGS]
 
+
+@pytest.mark.parametrize('name', ['help', 'compare-help', 'predict', 'list', 'compare'])
+@pytest.mark.parametrize('columns', ['33', '80', '200'])
+def test_a_pipe_takes_no_width_from_the_variables_of_a_terminal(monkeypatch, name, columns):
+    stored = shown(monkeypatch, name, 'pipe')
+    stream = Stream(False)
+    monkeypatch.setenv('COLUMNS', columns)
+    with redirect_stdout(stream), redirect_stderr(stream): screens.SHOWS[name]()
+    assert stream.getvalue() == stored
+    if name == 'help': assert stored == shown(monkeypatch, name, '80x50')
 
 @pytest.mark.parametrize('variables, colour', [({}, True), (dict(NO_COLOR='1'), False), (dict(TERM='dumb'), False)], ids=['plain', 'NO_COLOR', 'dumb'])
 def test_colours_are_for_terminals_that_want_them(monkeypatch, variables, colour):

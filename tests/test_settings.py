@@ -98,7 +98,7 @@ def test_a_bad_value_names_its_file_and_section_before_anything_is_fitted(ini, l
 def loud(ini, image_folder, tmp_path, monkeypatch):
     "The current folder is below one with a settings.ini that changes everything"
     pictures = image_folder({'dark': 6, 'light': 6})
-    file = ini(f'source = {pictures}', 'seed = 5', 'device = cpu', 'bs = 4', '[linear]', 'epochs = 2', 'lr = 0.5', '[similarity]', 'distance = l1')
+    file = ini(f'source = {pictures}', 'seed = 5', 'device = cpu', 'threads = 2', 'bs = 4', '[linear]', 'epochs = 2', 'lr = 0.5', '[similarity]', 'distance = l1')
     (tmp_path/'a/b').mkdir(parents=True)
     monkeypatch.chdir(tmp_path/'a/b')
     return file
@@ -140,7 +140,9 @@ def test_all_functions_take_the_same_settings(loud):
     for given in (settings, plain):
         c = compare(names='linear', settings=given)
         assert (c.seed, c.images.classes, c['linear'].settings['bs'], len(c['linear'].history)) == (5, ('dark', 'light'), 4, 2)
-        assert learning_curve(None, 'linear', (1,), settings=given)['seed'] == 5
+        fitted = []
+        assert learning_curve(None, 'linear', (1,), settings=given, on_fitted=fitted.append)['seed'] == 5
+        assert [f.threads for f in fitted] == [c['linear'].threads] == [2]
     assert (Rungs('digits', ['similarity'], settings).seed, Rungs('digits', ['similarity'], settings, seed=1).seed) == (5, 1)
 
 @pytest.mark.parametrize('settings, wanted', [

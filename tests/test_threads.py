@@ -54,6 +54,38 @@ def test_a_large_model_trains_on_all(name, threes_sevens, all_large):
     fitted, numbers = seen_by(name, threes_sevens)
     assert (fitted.threads, numbers) == (2, [2])
 
+class OnlyPairs(nn.Module):
+    "Takes no single image"
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(64, 1)
+    def forward(self, x):
+        if len(x) < 2: raise ValueError('two images or more')
+        return self.layer(x.flatten(1))
+
+def test_a_model_that_takes_no_single_image_is_not_asked_for_more():
+    assert pick_threads(OnlyPairs(), (1, 8, 8), 1, most=4) == 4
+
+def test_a_fit_within_a_recipe_has_the_callers_threads(threes_sevens, monkeypatch):
+    inner = []
+    @recipe(rung=False)
+    def outer(images, run):
+        from fastrecipes.training import fit_learner
+        outcome = fit_learner(_own_net(images), 1, .1)
+        numbers.append(torch.get_num_threads())
+        with monkeypatch.context() as m:
+            m.setattr(cost, 'LARGE_STEP', 1)
+            inner.append(fit('linear', images_whole, device='cpu', epochs=1).threads)
+        inner.append(fit('linear', images_whole, device='cpu', epochs=1).threads)
+        numbers.append(torch.get_num_threads())
+        return outcome
+    numbers, images_whole = [], threes_sevens
+    try:
+        assert fit('outer', threes_sevens, device='cpu').threads == 1
+        assert fit('outer', threes_sevens, device='cpu', threads=3).threads == 3
+    finally: del recipes['outer']
+    assert inner == [2, 1, 3, 1] and numbers == [1, 1, 3, 3]
+
 def test_a_residual_network_is_large():
     from fastrecipes.nets import resnet18
     assert pick_threads(resnet18((1, 8, 8), 10), (1, 8, 8), 32, most=4) == 4
@@ -138,7 +170,7 @@ def test_what_is_no_number_of_threads_is_refused(bad):
     for f in (lambda: fit('mlp', threads=bad), lambda: compare('digits', 'mlp', threads=bad)):
         with refused(f'threads={bad!r} is not a whole number from 1 to 1024 (or auto)'): f()
 
-def test_settings_ini_is_heeded_and_an_argument_overrules_it(tmp_path, threes_sevens):
+def test_settings_are_heeded_and_an_argument_overrules_them():
     ini = lambda value: dict(fastrecipes=dict(threads=value))
     assert [global_settings(ini(v))['threads'] for v in ('auto', '3')] == ['auto', 3]
     assert global_settings(ini('3'), threads='auto')['threads'] == 'auto' and global_settings(ini('3'), threads=1)['threads'] == 1
@@ -154,6 +186,18 @@ def test_the_command_takes_it_and_refuses_what_is_none(verb):
     kept = json.loads(next(Path('kept').glob('c*.json')).read_text()) # card.json or comparison.json
     assert kept.get('threads', kept.get('rungs', [{}])[0].get('threads')) == 2
     assert called(*verb, '--threads', '1', '--resume', '-q').returncode == 2 and called(*verb, '--resume', '-q').returncode == 0
+
+
+@pytest.mark.parametrize('verb', [['fit', 'similarity', '--out', 'kept'], ['compare', '-r', 'similarity', '--out', 'kept']], ids=['fit', 'compare'])
+def test_the_command_takes_it_from_settings_ini(verb):
+    from test_cli import called
+    Path('settings.ini').write_text('[fastrecipes]\nthreads = many\n')
+    r = called(*verb, '-q')
+    assert r.returncode == 2 and "settings.ini [fastrecipes]: threads='many' is not" in r.stderr and len(r.stderr.splitlines()) == 1, r.stderr
+    Path('settings.ini').write_text('[fastrecipes]\nthreads = 2\n')
+    assert called(*verb, '-q').returncode == 0
+    kept = json.loads(next(Path('kept').glob('c*.json')).read_text()) # card.json or comparison.json
+    assert kept.get('threads', kept.get('rungs', [{}])[0].get('threads')) == 2
 
 
 # Kept

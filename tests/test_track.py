@@ -1,5 +1,5 @@
 """What a climb logs, as TensorBoard itself reads it"""
-import sys, time
+import socket, sys, time
 import pytest, torch
 from fastai.callback.progress import CSVLogger
 from fastrecipes.compare import compare
@@ -53,6 +53,20 @@ def test_further_seeds_and_the_points_of_a_curve_have_folders_of_their_own(three
     assert names(tmp_path) == ['sgd', f'sgd-{half}-images', 'sgd-seed-4']
     assert [logged(tmp_path, f)[0] for f in ('sgd', 'sgd-seed-4')] == [wanted(r) for r in c.rungs[0].results]
     assert [s for s, _ in logged(tmp_path, f'sgd-{half}-images')[0]['loss/validation']] == [1, 2]
+
+def test_no_file_is_named_after_the_machine(threes_sevens, tmp_path, monkeypatch):
+    def host(): return 'host-of-somebody'
+    monkeypatch.setattr(socket, 'gethostname', host)
+    seen = []
+    board = TensorBoard(tmp_path)
+    def look(row):
+        board.epoch(row)
+        seen.extend(p.name for p in tmp_path.rglob('*tfevents*'))
+    c = climb(threes_sevens, tmp_path, 'sgd', {'sgd': {'epochs': 2}}, board, on_epoch=look)
+    files = [p for p in tmp_path.rglob('*') if p.is_file()]
+    assert seen and {p.name for p in files} == set(seen), 'a name is the same from the beginning, so that a kill leaves no other'
+    assert not any(host() in p.name or host().encode() in p.read_bytes() for p in files)
+    assert logged(tmp_path, 'sgd')[0] == wanted(c.results['sgd']) and socket.gethostname is host
 
 def test_a_rung_that_fails_takes_no_other_with_it(threes_sevens, tmp_path):
     c = climb(threes_sevens, tmp_path, 'similarity,logistic,simple_net', {'logistic': {'lr': 9e37}, 'simple_net': {'epochs': 1}})

@@ -20,7 +20,7 @@ from fastrecipes.images import ImageSet, InputError, Split
 from fastrecipes.loaders import ImageDataset, dataloaders
 from fastrecipes.nets import linear
 from fastrecipes.sgd import ClassLoss, Diverged, basic_opt, batch_accuracy, cross_entropy
-from fastrecipes.recipes import Parts, Run, _by_hand, _through_learner
+from fastrecipes.recipes import Count, Parts, Run, Whole, _by_hand, _through_learner
 from fastrecipes.training import Best, BestWeights, EarlyStop, History, Outcome, Patience, climbing_epochs, fit_learner, one_cycle, plot_history, stop_text
 
 COLUMNS = ['epoch', 'train_loss', 'valid_loss', 'accuracy', 'seconds']
@@ -283,6 +283,27 @@ def test_a_learner_with_one_cycle_is_not_stopped_before_the_peak(data):
 def test_an_early_stop_is_told_where_patience_was_its_cause(losses, settings, words):
     history = None if losses is None else pd.DataFrame(dict(valid_loss=losses))
     assert stop_text(history, dict(epochs=9, schedule='constant', patience=2, patience_counts='since-best') | settings) == words
+
+def test_an_early_stop_is_told_of_what_settings_there_are():
+    history = pd.DataFrame(dict(valid_loss=[1, 2, 3]))
+    assert stop_text(history, dict(epochs=9, patience=2)) == 'stopped after epoch 3 of 9: no lower validation loss for 2 epochs'
+    assert [stop_text(history, how) for how in ({}, dict(patience=2), dict(epochs=9), dict(epochs=None, patience=2))] == [''] * 4
+
+def with_both(images, run, *, epochs:Count=9, patience:Whole=2): return self_made()
+def with_patience(images, run, *, patience:Whole=2): return self_made()
+def with_epochs(images, run, *, epochs:Count=9): return self_made()
+def with_neither(images, run): return self_made()
+def self_made(): return Outcome(linear(64, 10), pd.DataFrame(dict(epoch=range(3), train_loss=1., valid_loss=[1., 2., 3.], accuracy=.5, seconds=.1)))
+
+@pytest.mark.parametrize('func, stops', [(with_both, True), (with_patience, False), (with_epochs, False), (with_neither, False)])
+def test_recipes_of_ones_own_need_not_have_our_settings(data, func, stops):
+    from fastrecipes.compare import compare
+    from fastrecipes.recipes import fit, recipe, recipes
+    recipe(rung=False)(func)
+    try: fitted, compared = fit(func.__name__, data, device='cpu'), compare(data, func.__name__, device='cpu')
+    finally: del recipes[func.__name__]
+    told = 'stopped after epoch 3 of 9'
+    assert [told in text for text in (fitted.stopped, repr(fitted), compared[func.__name__].stopped, str(compared))] == [stops] * 4
 
 def test_an_unknown_counting_is_refused(data):
     wanted = "patience_counts='best' is not known; there are 'since-best' and 'increases'"
