@@ -774,7 +774,8 @@ def explore(port, no_browser):
     """
     with _progress(True):
         from fastrecipes.app import serve
-        serve(port, not no_browser, lambda address: click.echo(f'the explorers are at {address} (Ctrl-C ends them)'))
+        def tell(address): click.echo(f'the explorers are at {address} (Ctrl-C ends them)')
+        serve(port, not no_browser, tell, settings=read_settings())
 
 # %% ../nbs/13_cli.ipynb #39d6d573
 @contextmanager
@@ -801,9 +802,14 @@ def _noticing():
         if is_lost(e) and threading.current_thread() is threading.main_thread(): signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise
 
+def _help_width() -> int|None: # None: click looks at the terminal
+    "A pipe has the variable COLUMNS of the terminal that it was typed in, which says nothing of where it ends"
+    return None if sys.stdout.isatty() else 78 # Of 80, as click leaves two columns free
+
 def _run(args) -> tuple: # Exit status, the line that says why, and the exception
     "Run `cli`"
-    try: return cli.main(args, prog_name='fastrecipes', standalone_mode=False, obj=list(sys.argv[1:] if args is None else args)) or 0, None, None
+    asked = list(sys.argv[1:] if args is None else args)
+    try: return cli.main(args, prog_name='fastrecipes', standalone_mode=False, obj=asked, terminal_width=_help_width()) or 0, None, None
     except click.exceptions.NoArgsIsHelpError as e: click.echo(e.ctx.get_help())
     except (InputError, click.ClickException) as e: return 2, printable(' '.join((str(e) if isinstance(e, InputError) else e.format_message()).split())), e
     except (KeyboardInterrupt, Stopped, click.Abort) as e: return 130, str(e) or 'stopped', e

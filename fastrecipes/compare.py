@@ -39,7 +39,7 @@ from .images import BLUE, ImageSet, ORANGE, load, new_figure
 from .loaders import pick_device
 from .precision import pick_precision
 from .recipes import Fitted, Judged, Sections, fit, get_recipe, global_settings, ladder, recipes, _several
-from .screen import STEP_WORDS, WIDTH, bytes_text, interval_cell, p_cell, paragraphs, percent_cell, plain, rung_table, seconds_cell, short_number, text_tables
+from .screen import STEP_WORDS, WIDTH, bytes_text, interval_cell, loss_cell, p_cell, paragraphs, percent_cell, plain, rung_table, seconds_cell, short_number, text_tables
 from .training import stop_text
 from .verdict import brief, verdict
 
@@ -267,13 +267,12 @@ def _row(e:dict, tested:bool, repeated:bool) -> dict:
 def _interval(low, high) -> str: return '' if pd.isna(low) else interval_cell(low, high)
 def _gain_span(low, high) -> str: return '' if pd.isna(low) else f'{low:+.1f} to {high:+.1f}'
 def _spread(v) -> str: return f'{100 * v:.2f}'
-def _loss_text(v): return f'{v:.4f}' if v < 1e6 else f'{v:.1e}'
 def _text(v, form): return '' if pd.isna(v) else form(v) if callable(form) else form.format(v)
 
 def _worth(t:pd.DataFrame) -> dict:
     "Title to text, of what the rungs are worth"
     out = {'recipe': t.recipe, 'accuracy': [_text(v, percent_cell) for v in t.accuracy], '95% interval': [_interval(a, b) for a, b in zip(t.low, t.high)],
-           'loss': [_text(v, _loss_text) for v in t.loss]}
+           'loss': [_text(v, loss_cell) for v in t.loss]}
     if 'test_accuracy' in t: out['test'] = [_text(v, percent_cell) for v in t.test_accuracy]
     return out | {'gain': [_text(v, '{:+.2f}') for v in t.gain_points], '95% of gain': [_gain_span(a, b) for a, b in zip(t.gain_low, t.gain_high)],
                   'p': [_text(v, p_cell) for v in t.p], 'vs rung below': [STEP_WORDS[w] if w else s if s != 'fitted' else '' for w, s in zip(t.words.fillna(''), t.status)]}

@@ -8,7 +8,7 @@ of these figures. So here is how each is measured, the same way for every rung, 
 
 # %% auto #0
 __all__ = ['LARGE_STEP', 'Cost', 'weights_bytes', 'multiply_adds', 'predict_ms', 'peak_memory', 'keep_memory', 'uncounted',
-           'load_optimisers', 'pick_threads', 'on_threads', 'choosing_threads', 'choose_threads']
+           'load_optimisers', 'pick_threads', 'on_threads', 'most_threads', 'choosing_threads', 'choose_threads']
 
 # %% ../nbs/06_cost.ipynb #edbb1e4d
 import gc, sys, threading, time
@@ -230,7 +230,9 @@ def pick_threads(
     at_most = weights * shape[1] * shape[2] # Each weight once for each place of the image
     if 0 < at_most * bs < LARGE_STEP: return 1 # Without counting, which imports much
     device = next((t.device for t in model.state_dict().values()), None)
-    with uncounted(), torch.random.fork_rng(devices=[]): of_one = multiply_adds(model, shape, device)
+    try:
+        with uncounted(), torch.random.fork_rng(devices=[]): of_one = multiply_adds(model, shape, device)
+    except Exception: of_one = None # It may take no single image, which is no reason to refuse its training
     return most if of_one is None or of_one * bs >= LARGE_STEP else 1
 
 # %% ../nbs/06_cost.ipynb #7e1a0c07
@@ -246,16 +248,25 @@ def on_threads(
     finally: torch.set_num_threads(before)
 
 _chooser = ContextVar('chooser', default=None) # Of the recipe that is being fitted
+_most = ContextVar('most', default=None) # Threads that it may choose
+
+def most_threads() -> int:
+    "PyTorch's number of threads; within a recipe what it was before the recipe chose"
+    return _most.get() or torch.get_num_threads()
 
 @contextmanager
 def choosing_threads(
     choose:Callable, # From a model and a batch size to a number of threads
+    threads:int|None=None, # To begin with; None: `most_threads`
 ):
     "During a `with` block `choose_threads` asks `choose`; afterwards the number of threads is what it was before"
-    with on_threads():
-        token = _chooser.set(choose)
+    most = threads or most_threads()
+    with on_threads(most):
+        tokens = _chooser.set(choose), _most.set(most)
         try: yield
-        finally: _chooser.reset(token)
+        finally:
+            _chooser.reset(tokens[0])
+            _most.reset(tokens[1])
 
 def choose_threads(
     model:'torch.nn.Module', # About to be trained

@@ -41,7 +41,9 @@ class lazy_module:
         module = import_module(self._name)
         if hasattr(module, attr): return getattr(module, attr)
         try: return import_module(f'{self._name}.{attr}')
-        except ModuleNotFoundError as e: raise AttributeError(f"{self._name} has no attribute and no submodule {attr!r}") from e
+        except ModuleNotFoundError as e:
+            if e.name != f'{self._name}.{attr}': raise # The submodule is there, and needs something that is not
+            raise AttributeError(f"{self._name} has no attribute and no submodule {attr!r}") from e
 
     def __repr__(self): return f"lazy_module({self._name!r})"
 
@@ -92,12 +94,17 @@ def folder_name(
 _in_quotes = re.compile(r"""(['"])((?:[A-Za-z]:)?[/\\](?:(?!\1).)*)\1""")
 _bare = re.compile(r"""(?<![\w.:/\\~])(?:file://)?(?:[A-Za-z]:[/\\]|/)[^\s'"<>|;,()\[\]]*""")
 
+_rooted = re.compile(r'(?:[A-Za-z]:[/\\]|/)')
+_short_option = re.compile(r'(-q?[A-Za-z])(.+)') # With its value attached, as in -o/tmp/out or -qo/tmp/out
+
 def _last_part(path:str) -> str: return re.split(r'[/\\]', path.rstrip('/\\'))[-1] or path
 
 def without_paths(
     text:str, # A message, say of an exception
 ) -> str:
     "`text` with each absolute path cut down to its last part"
+    before, colon, after = text.partition(': ')
+    if _rooted.match(before): text = _last_part(before) + colon + after # Our messages begin with the path that they are about, which may have spaces in it
     home = os.path.expanduser('~')
     if len(home) > 1: text = re.sub(r'(?<![\w.])' + re.escape(os.path.join(home, '')), '/', text) # There may be spaces in it
     text = _in_quotes.sub(lambda m: f'{m[1]}{_last_part(m[2])}{m[1]}', text)
@@ -110,8 +117,15 @@ def command_without_paths(
     from shlex import join, split
     try: arguments = split(command)
     except ValueError: return without_paths(command)
-    pairs = [argument.rpartition('=') if argument.startswith('-') else ('', '', argument) for argument in arguments]
-    return join(option + equals + (folder_name(value) if os.path.isabs(value) else value) for option, equals, value in pairs)
+    pairs = [_option_and_value(argument) for argument in arguments]
+    return join(option + (folder_name(value) if os.path.isabs(value) else value) for option, value in pairs)
+
+def _option_and_value(argument:str) -> tuple[str, str]: # The first is empty where the argument is no option
+    if not argument.startswith('-'): return '', argument
+    option, equals, value = argument.partition('=')
+    if equals and (argument.startswith('--') or len(option) == 2): return option + equals, value
+    attached = _short_option.fullmatch(argument)
+    return attached.groups() if attached else ('', argument)
 
 # %% ../nbs/00_files.ipynb #f94e35e6
 def printable(

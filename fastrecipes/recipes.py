@@ -23,7 +23,7 @@ from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TYPE_CHECKING, get_args, get_origin
-from .cost import Cost, choose_threads, choosing_threads, keep_memory, load_optimisers, multiply_adds, peak_memory, pick_threads, predict_ms, weights_bytes
+from .cost import Cost, choose_threads, choosing_threads, keep_memory, load_optimisers, most_threads, multiply_adds, peak_memory, pick_threads, predict_ms, weights_bytes
 from .files import lazy_module
 from .images import ImageSet, InputError, find_source, load, no_such
 if TYPE_CHECKING: import fastai.learner, fastrecipes.checkpoint, pandas, torch
@@ -520,7 +520,7 @@ class Recipe:
         settings, shared = self.resolve(given, sections), global_settings(sections, source=images, seed=seed, device=device, threads=threads)
         several = _several()
         seed, device = shared['seed'], (several.start if several else pick_device)(shared['device'])
-        wanted, most = None if shared['threads'] == 'auto' else shared['threads'], torch.get_num_threads()
+        wanted, most = None if shared['threads'] == 'auto' else shared['threads'], most_threads()
         with several.first_here() if several else nullcontext(): images = load(shared['source'], seed=seed)
         if test and images.test is None: raise InputError(f"{images.source}: there is no test split to report; leave `test` out, or take a set that has one")
         import fastrecipes.nets, fastrecipes.similarity, fastrecipes.training # So that no recipe's time has their import in it
@@ -534,8 +534,7 @@ class Recipe:
             n = wanted or kept or pick_threads(model, images.shape, bs, most)
             if checkpoint is not None: checkpoint.run['threads'] = n
             return n
-        with choosing_threads(choose):
-            if wanted: torch.set_num_threads(wanted)
+        with choosing_threads(choose, wanted):
             with no_random(seed), torch.enable_grad(), peak_memory(device) as memory, several.noticing() if several else nullcontext(): # A Ctrl-C at a bad moment leaves gradients off for the whole session
                 start = time.perf_counter()
                 try: outcome = self.func(replace(images, test=None), Run(device, on_epoch, tuple(cbs), checkpoint), **settings)

@@ -9,9 +9,8 @@ so it can be made again at any time without training anything."""
 
 # %% auto #0
 __all__ = ['TEXT', 'COUNT', 'SOME', 'WHOLE', 'NUMBER', 'LOSS', 'POSITIVE', 'SHARE', 'SWITCH', 'ANY', 'rung_shape',
-           'comparison_shape', 'PAGE_BYTES', 'checked', 'read_comparison', 'percent', 'bytes_text', 'large_text',
-           'seconds_text', 'accuracy_limits', 'plot_training', 'figures_of', 'svg_of', 'inline_svg', 'isolated',
-           'report_html', 'save_report']
+           'comparison_shape', 'PAGE_BYTES', 'checked', 'read_comparison', 'percent', 'seconds_text', 'accuracy_limits',
+           'plot_training', 'figures_of', 'svg_of', 'inline_svg', 'isolated', 'report_html', 'save_report']
 
 # %% ../nbs/11_report.ipynb #1852aa9f
 import json, math, re, struct, unicodedata, warnings
@@ -29,6 +28,7 @@ from .curves import p_text, plot_curve
 from .failures import plot_calibration, plot_confusion, plot_images
 from .files import InputError, check_out, printable, write_atomic
 from .images import BLUE, GREEN, GREY, ORANGE, new_figure
+from .screen import bytes_text, short_number
 from .verdict import plot_cost
 
 # %% ../nbs/11_report.ipynb #69ef8b60
@@ -223,17 +223,6 @@ def _three(v:float) -> str:
     "Three digits that count"
     return f'{v:,.0f}' if v >= 99.95 else f'{v:.1f}' if v >= 9.995 else f'{v:.2f}'
 
-def _scaled(v, base, units): # The largest unit of which there is one or more
-    i = next((i for i in range(len(units) - 1) if round(v / base**i, 1) < base), len(units) - 1)
-    return f'{v:,} {units[0]}'.strip() if i == 0 else f'{_three(v / base**i)} {units[i]}'
-
-def bytes_text(v:int) -> str:
-    "Bytes in kB, MB or GB (of 1,000)"
-    return _scaled(v, 1000, ['B', 'kB', 'MB', 'GB', 'TB'])
-
-def large_text(v:int) -> str:
-    "A large count in thousands (k), millions (M) or billions (G)"
-    return _scaled(v, 1000, ['', 'k', 'M', 'G', 'T'])
 
 def seconds_text(v:float) -> str:
     "Seconds, minutes or hours"
@@ -617,7 +606,7 @@ def _template() -> Template:
     import jinja2
     env = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     env.filters |= dict(percent=percent, percents=_percents, points=_signed, points_range=_points_range, count=_count, decimals=_decimals, p_value=_p_value,
-                        bytes=bytes_text, large=large_text, seconds=seconds_text, milliseconds=_milliseconds)
+                        bytes=bytes_text, large=short_number, seconds=seconds_text, milliseconds=_milliseconds)
     return env.from_string(_page_file('report.html.j2'))
 
 def _differing(pages:list) -> str:

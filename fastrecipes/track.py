@@ -10,14 +10,25 @@ in hand, what each epoch brought, how a rung ended) can be logged to where you l
 __all__ = ['TensorBoard']
 
 # %% ../nbs/10_track.ipynb #a929dd0b
-import warnings
+import socket, warnings
 from collections.abc import Callable
+from contextlib import contextmanager
 from pathlib import Path
 from .compare import Result, Step
 from .files import InputError, check_out
 from .recipes import Fitted, as_text
 
 # %% ../nbs/10_track.ipynb #0f3c5737
+@contextmanager
+def _nameless_machine():
+    "TensorBoard puts the machine's name into those of its files, which may be passed on; any other does as well"
+    name = socket.gethostname
+    socket.gethostname = _machine
+    try: yield
+    finally: socket.gethostname = name
+
+def _machine() -> str: return 'machine'
+
 class TensorBoard:
     "Logs losses, accuracy and seconds of every epoch of every rung to event files, which `tensorboard --logdir` shows"
     def __init__(self,
@@ -39,7 +50,8 @@ class TensorBoard:
         "A disk that is full is no reason to lose a rung: it is warned of, and nothing more is logged"
         if self.make is None: return
         try:
-            self.writer = self.writer or self.make(str(self.folder/self.name), purge_step=first)
+            if self.writer is None:
+                with _nameless_machine(): self.writer = self.make(str(self.folder/self.name), purge_step=first)
             write(self.writer)
             self.writer.flush()
         except OSError as e:

@@ -105,9 +105,10 @@ def stop_text(
     settings:dict, # `epochs`, `schedule`, `patience` and `patience_counts`, as `recipes.training_settings` has them
 ) -> str: # Empty where patience did not end the training
     "After which epoch patience ended a training, and why"
-    patience, epochs = settings.get('patience'), settings.get('epochs')
-    if history is None or not patience or len(history) >= epochs: return ''
-    watch = Patience(patience, settings['patience_counts'], climbing_epochs(settings['schedule'], epochs))
+    patience, epochs = settings.get('patience'), settings.get('epochs') # A recipe of a user's own may have none of these
+    if history is None or not patience or epochs is None or len(history) >= epochs: return ''
+    climb = climbing_epochs(settings.get('schedule', 'constant'), epochs)
+    watch = Patience(patience, settings.get('patience_counts', 'since-best'), climb)
     for loss in history.valid_loss: watch.update(loss)
     if not watch.stop: return '' # A callback may end a training too
     span = '1 epoch' if patience == 1 else f'{patience} epochs'

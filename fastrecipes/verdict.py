@@ -180,7 +180,7 @@ def _why_not_lower(rungs:_Rungs, stop:dict) -> str:
     if not open_: return ''
     better = next(s for s in rungs.above(open_[0]) if shown_better(rungs, open_[0], s))
     beaten = [r['recipe'] for r in open_ if better in rungs.above(r) and shown_better(rungs, r, better)]
-    return f"{better['recipe']} is shown to be better than {_names(beaten)}, and not better than {stop['recipe']}."
+    return f"{better['recipe']} is shown to be better than {_names(beaten)}, but not than {stop['recipe']}."
 
 def _evidence(rungs:_Rungs, stop:dict, below:dict|None) -> str:
     "How good it is, beside saying always the same, and beside the simpler rungs"
