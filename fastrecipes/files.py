@@ -95,7 +95,7 @@ _in_quotes = re.compile(r"""(['"])((?:[A-Za-z]:)?[/\\](?:(?!\1).)*)\1""")
 _bare = re.compile(r"""(?<![\w.:/\\~])(?:file://)?(?:[A-Za-z]:[/\\]|/)[^\s'"<>|;,()\[\]]*""")
 
 _rooted = re.compile(r'(?:[A-Za-z]:[/\\]|/)')
-_short_option = re.compile(r'(-q?[A-Za-z])(.+)') # With its value attached, as in -o/tmp/out or -qo/tmp/out
+_short_option = re.compile(r'(-q?[A-Za-z])(.+)') # With its value attached, as in -o/a/b or -qo/a/b
 
 def _last_part(path:str) -> str: return re.split(r'[/\\]', path.rstrip('/\\'))[-1] or path
 

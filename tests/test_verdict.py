@@ -91,14 +91,14 @@ def test_where_better_does_not_pass_on_from_rung_to_rung_it_says_so():
     a, c = first(1900), but(first(1900), 10, 1)
     b = but(c, 0, 5) # Not shown to be worse than c, nor better than a
     v = said(made(dict(sgd=a, linear=b, mlp=c)))
-    assert v['stop_at'] == 'linear' and 'It is not shown to be better than sgd, but mlp is better than sgd and not shown to be better than linear.' in v['paragraphs'][0]
+    assert v['stop_at'] == 'linear' and 'not shown to be better than sgd. mlp is shown to be better than sgd, but not than linear.' in v['paragraphs'][0]
     assert v['headline'] == f"Stop at linear ({percent_text(b.mean())} right): no higher rung is shown to be better."
 
 def test_all_are_named_that_the_one_which_shows_it_is_better_than():
     a, c = first(1900), but(first(1900), 10, 1)
     b = but(c, 0, 5)
     v = said(made(dict(sgd=a, linear=a, simple_net=b, mlp=c)))
-    assert 'It is not shown to be better than sgd and linear, but mlp is better than sgd and linear and not shown to be better than simple_net.' in v['paragraphs'][0]
+    assert 'not shown to be better than sgd and linear. mlp is shown to be better than sgd and linear, but not than simple_net.' in v['paragraphs'][0]
 
 def test_one_rung_alone_is_not_compared():
     v = said(made(dict(mlp=BASE)))
