@@ -13,6 +13,12 @@ def test_no_text_of_a_notebook_shows_a_directive(notebook):
     texts = [''.join(c['source']) for c in cells_of(notebook) if c['cell_type'] != 'code']
     assert texts and not [t[:60] for t in texts if re.search(r'^\s*#\|', t, re.M)]
 
+@pytest.mark.parametrize('notebook', NOTEBOOKS, ids=lambda p: p.stem)
+def test_a_cell_of_code_shows_no_directive_but_that_it_is_exported(notebook):
+    "The others lie in the cells' metadata: `nbdev-clean --to-meta 'hide notest slow hide-input fig-alt'` moves them there"
+    shown = [d for c in cells_of(notebook) for d in re.findall(r'^#\| *([\w-]+)', ''.join(c['source']), re.M)]
+    assert set(shown) <= {'export'}
+
 def test_every_module_begins_with_what_its_notebook_says_first():
     for notebook in NOTEBOOKS:
         exported = re.search(r'"default_exp": "(\w+)"', notebook.read_text(encoding='utf-8'))

@@ -14,7 +14,7 @@ def run_cells(notebook):
     "What the cells hold that a test of the notebook runs, without those that define what is exported"
     for cell in json.loads(notebook.read_text(encoding='utf-8'))['cells']:
         source = ''.join(cell['source'])
-        directives = re.findall(r'^#\| *(\w+)', source, re.M)
+        directives = [*re.findall(r'^#\| *(\w+)', source, re.M), *cell['metadata'].get('nbdev', {})]
         if cell['cell_type'] == 'code' and not NOT_RUN.intersection(directives): yield source
 
 def needed(notebook):
