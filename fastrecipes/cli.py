@@ -832,10 +832,9 @@ def _last_words(line, error, rank):
 
 def _say_why(line:str):
     "One line on standard error; a terminal shows it on as many as it takes, with no word broken"
+    if not sys.stderr.isatty(): return click.echo(line, err=True)
     from fastrecipes.screen import console
-    screen = console(sys.stderr)
-    if screen.is_terminal: screen.print(line)
-    else: click.echo(line, err=True)
+    console(sys.stderr).print(line)
 
 def main(args=None):
     "The console command: run `cli` and exit with 0, 1 or 2 (130 for Ctrl-C); of several processes the first prints"

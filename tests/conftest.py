@@ -106,6 +106,11 @@ def _settled():
     gc.unfreeze()
 
 
+def pytest_xdist_auto_num_workers(config):
+    "One more than there are processors: some tests wait for a browser, a server or a process"
+    return (os.cpu_count() or 1) + 1
+
+
 @contextmanager
 def refused(*parts):
     "An `InputError` of one line that says each of `parts`"

@@ -311,6 +311,7 @@ def test_images_that_were_there_do_not_count_and_what_is_made_of_them_does():
     f = fit('similarity', ImageSet('large', ('a', 'b'), images, Split(images.images[:20], images.labels[:20])), device='cpu')
     assert 64 * 64 * 64 * 8 * .95 < f.peak_memory < 40 * MB
 
+@pytest.mark.slow
 def test_the_first_fit_of_a_process_is_not_charged_with_what_pytorchs_optimisers_load():
     code = ("import warnings; warnings.filterwarnings('ignore'); from fastrecipes.recipes import fit; import sys, json; "
             "before = 'torch._dynamo' in sys.modules; peak = fit('linear', 'digits', epochs=1, device='cpu').peak_memory; print(json.dumps([before, 'torch._dynamo' in sys.modules, peak]))")

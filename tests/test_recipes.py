@@ -330,7 +330,7 @@ def test_repr_is_a_line_with_the_figures(fitted):
     assert '\n' not in text and text.startswith(f'Fitted {f.recipe}(')
     assert f'accuracy {f.accuracy:.4f}' in text and f'{f.parameters:,} parameters' in text
 
-@pytest.mark.parametrize('seed', [42, 1])
+@pytest.mark.parametrize('seed', [pytest.param(42, marks=pytest.mark.slow), 1])
 def test_the_ladder_climbs_on_digits(digits, seed):
     rungs = LADDER if seed == 42 else LADDER[:5] # All seven once: resnet18 takes a quarter of a minute
     accuracy = [fit(n, digits, seed=seed, device='cpu').accuracy for n in rungs]

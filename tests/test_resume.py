@@ -143,7 +143,7 @@ def stopped_and_resumed(kind, folder, sig):
     return said['log']
 
 @needs_fork
-@pytest.mark.parametrize('kind', [*QUICK_KINDS, pytest.param('resnet18', marks=pytest.mark.slow)])
+@pytest.mark.parametrize('kind', [k if k in ('adam', 'learner') else pytest.param(k, marks=pytest.mark.slow) for k in (*QUICK_KINDS, 'resnet18')])
 def test_a_training_killed_again_and_again_ends_as_if_it_had_never_been(kind, tmp_path):
     log = stopped_and_resumed(kind, tmp_path, signal.SIGKILL)
     assert [k['signal'] for k in log] == [signal.SIGKILL] * len(KILLS)

@@ -430,6 +430,7 @@ def _save_until(folder, step):
     sys.addaudithook(hook)
     save(f, folder)
 
+@pytest.mark.slow
 def test_a_crash_at_any_step_leaves_the_old_model_or_the_new(tmp_path):
     found, leftovers = [], set()
     for step in range(200):

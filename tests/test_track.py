@@ -123,7 +123,7 @@ def test_a_place_that_cannot_be_written_later_costs_no_rung(threes_sevens, tmp_p
     (tmp_path/'tensorboard/sgd').write_text('mine')
     with pytest.warns(UserWarning, match='tensorboard: cannot be written .* continues without tracking') as heard: c = climb(threes_sevens, tmp_path)
     assert list(c.results) == ['similarity', 'sgd', 'simple_net'] and names(tmp_path) == ['sgd', 'similarity'] and (tmp_path/'tensorboard/sgd').read_text() == 'mine'
-    assert len([w for w in heard if 'tracked' in str(w.message)]) == 1
+    assert len([w for w in heard if 'tracking' in str(w.message)]) == 1
 
 def test_a_callback_of_fastai_hears_of_the_rungs_that_have_a_learner(threes_sevens, tmp_path):
     c = compare(threes_sevens, 'sgd,simple_net', seed=3, device='cpu', settings=SHORT, cbs=[CSVLogger(tmp_path/'log.csv')])
