@@ -150,7 +150,7 @@ DIES = "raise SystemExit('broken on purpose')"
 FAILS = """
 from fastrecipes import app
 class Explorers:
-    def __init__(self, first): raise OSError('no such luck')
+    def __init__(self, *args, **kwargs): raise OSError('no such luck')
 app.Explorers = Explorers
 from ipykernel.kernelapp import launch_new_instance
 launch_new_instance()"""

@@ -177,8 +177,8 @@ def test_a_launcher_that_may_restart_goes_on_by_itself(tmp_path):
         os.kill(processes_of(run)['1'].pid, signal.SIGKILL)
         out, err = run.communicate(timeout=200)
     finally: run.kill()
-    assert run.returncode == 0 and out.startswith('sgd(epochs=300'), err
-    assert 'going on after epoch' in err and read_card(tmp_path/'kept')['history'][-1]['epoch'] == 299
+    assert run.returncode == 0 and out.startswith('sgd: ') and 'of 300 kept' in out, err
+    assert 'continuing after epoch' in err and read_card(tmp_path/'kept')['history'][-1]['epoch'] == 299
 
 def test_a_mistake_is_told_once(tmp_path):
     done = two('-m', 'fastrecipes', 'fit', 'linear', 'nosuch', cwd=tmp_path, timeout=120)

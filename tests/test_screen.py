@@ -130,7 +130,9 @@ def test_the_table_fits_any_width(width, name):
 
 # A real terminal
 
-def tmux(*args, **kwargs): return subprocess.run(['tmux', '-L', f'screens-{os.getpid()}', *args], capture_output=True, text=True, check=True, **kwargs).stdout
+def tmux(*args):
+    "What tmux says; its server has a socket of the test's own, since that of another test may still be ending"
+    return subprocess.run(['tmux', '-S', 'socket', *args], capture_output=True, text=True, check=True).stdout
 
 @pytest.fixture
 def terminal(tmp_path):
@@ -149,7 +151,7 @@ def terminal(tmp_path):
         time.sleep(.3)
         return tmux('capture-pane', '-p', '-S', '-500').rstrip('\n').splitlines()
     yield run
-    subprocess.run(['tmux', '-L', f'screens-{os.getpid()}', 'kill-server'], capture_output=True)
+    subprocess.run(['tmux', '-S', 'socket', 'kill-server'], capture_output=True)
 
 @pytest.mark.slow
 @pytest.mark.parametrize('size', ['80x24', '80x50', '160x50'])
