@@ -49,6 +49,7 @@ from fastrecipes.recipes import fit
 print(json.dumps(str(fit('similarity', 'digits', device='cpu').save({str(tmp_path / 'kept')!r}))))''') == str(tmp_path/'kept')
     assert {p.name for p in (tmp_path/'kept').iterdir()} == {'model.safetensors', 'card.json'}
 
+@pytest.mark.slow
 def test_no_class_gains_methods_by_the_import_of_another_module():
     from test_annotations import MODULES
     gained, classes = answer(f'''

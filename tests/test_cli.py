@@ -509,6 +509,7 @@ def test_ctrl_c_keeps_a_checkpoint_and_resume_ends_with_the_same_weights(install
 def test_a_request_to_end_does_the_same(straight, tmp_path, name, sent, epoch, after):
     goes_on_where_it_stopped(lambda *a: forked(tmp_path, *a, until=rf'^ +{epoch} ', sent=sent, after=after), called, *straight[name], tmp_path)
 
+@pytest.mark.slow
 def test_stopping_twice_is_as_good_as_not_at_all(straight, tmp_path):
     args, weights = straight['sgd']
     for after, more in ((3, []), (9, ['--resume'])): assert forked(tmp_path, *args, '-o', 'kept', *more, until=rf'^ +{after} ').returncode == 130

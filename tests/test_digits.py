@@ -324,6 +324,7 @@ def test_another_setting_seed_or_set_is_another_entry(on_digits, models):
     from fastrecipes.files import _model_name
     assert len(names) == 5 and all(_model_name.fullmatch(n) for n in names) and D._home(**one) == on_digits._home('mlp').name
 
+@pytest.mark.slow
 def test_entries_are_made_listed_mended_and_cleared(own_cache):
     rungs = Rungs('digits', ['sgd', 'linear'], dict(linear=dict(lr=9e37, epochs=5)))
     with refused('linear: failed', 'not a number in epoch 1', 'try again'): rungs.wait()

@@ -145,6 +145,7 @@ def processes_of(launcher) -> dict:
     return {p.environ()['RANK']: p for p in psutil.Process(launcher.pid).children() if 'RANK' in p.environ()}
 
 @pytest.mark.parametrize('killed', ['1', pytest.param('0', marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_a_killed_process_ends_the_other_with_a_line_and_costs_an_epoch(tmp_path, killed):
     run = two('-m', 'fastrecipes', 'fit', 'sgd', '--epochs', '1000000', '--bs', '256', '--out', 'kept', cwd=tmp_path, start=subprocess.Popen)
     try:
@@ -371,6 +372,7 @@ except KeyboardInterrupt: print(signal.getsignal(signal.SIGTERM) is signal.SIG_D
 """
 
 @pytest.mark.parametrize('asked, again, name', [(signal.SIGTERM, signal.SIGTERM, 'Lost'), (signal.SIGINT, None, 'KeyboardInterrupt')])
+@pytest.mark.slow
 def test_a_process_that_was_let_go_has_the_time_to_write(asked, again, name):
     "Four times as long as the engine has; and a launcher that asks again does not come between"
     held = subprocess.Popen([sys.executable, '-c', WRITES], env=ALONE, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -83,6 +83,7 @@ def test_a_dead_piece_is_told():
     set_to(r, slope=0., intercept=-1.)
     assert 'dead' in r.said and values(r)['params'][0].tolist()[:2] == [0, -1]
 
+@pytest.mark.slow
 def test_a_step_and_a_run_of_the_relus_are_those_of_descend():
     r = ex.explore_relus()
     set_to(r, fit='a hill', how_many=4)

@@ -63,11 +63,13 @@ def test_the_command_writes_the_file_and_says_how_near_it_is(tmp_path):
     save(fitted('linear', 2), 'm')
     assert called('export', 'm', '--onnx', 'deep/er/m.onnx').returncode == 0 and Path('deep/er/m.onnx').read_bytes() != first and os.listdir('deep/er') == ['m.onnx']
 
+@pytest.mark.slow
 def test_the_exporter_is_quiet(capfd, recwarn):
     assert export_onnx(fitted('resnet18'), 'm.onnx') < 1e-5
     assert tuple(capfd.readouterr()) == ('', '') and [str(w.message) for w in recwarn if 'jit' not in str(w.message)] == []
 
 @pytest.mark.parametrize('missing', ['onnx', 'onnxruntime', 'onnxscript'])
+@pytest.mark.slow
 def test_without_a_package_there_is_one_line_with_the_cure(tmp_path, missing):
     save(fitted('linear'), 'm')
     code, out, err = elsewhere(_export_without, missing, str(tmp_path))
@@ -83,6 +85,7 @@ def _export_without(missing, folder):
     r = called('export', 'm', '--onnx', 'm.onnx')
     return r.returncode, r.stdout, r.stderr
 
+@pytest.mark.slow
 def test_everything_else_works_without_the_packages(tmp_path):
     code = '''import sys
 class Blocker:

@@ -113,6 +113,7 @@ def test_an_interrupted_fit_leaves_the_model_as_it_was(monkeypatch):
 @pytest.fixture
 def fp16(monkeypatch): monkeypatch.setattr('fastrecipes.precision.pick_precision', lambda device, precision=None: 'fp16')
 
+@pytest.mark.slow
 def test_in_fp16_a_training_that_was_stopped_ends_as_one_that_was_not(fp16, tmp_path):
     run = partial(fit, 'convnet', DIGITS, device='cpu', seed=4, epochs=3, clip=1.)
     class Stopped(Exception): pass

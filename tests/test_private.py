@@ -60,6 +60,7 @@ def private(data:bytes, place) -> list:
     return [m for m in marks if len(m) > 3 and m.encode() in data]
 
 
+@pytest.mark.slow
 def test_a_comparison_names_nothing_of_the_machine(place):
     out = place.home/'out'
     r = place('compare', place.home/'pictures', '--skip-bad', '-r', 'similarity,breaking,refusing,linear', '--learning-curve', 'linear', f'--out={out}', '--device', 'cpu')

@@ -255,6 +255,7 @@ def test_a_changed_comparison_is_read_or_refused_in_one_line(pair_values, data):
 
 @settings(max_examples=30, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
+@pytest.mark.slow
 def test_a_changed_comparison_has_a_whole_page_or_none(pair_values, data):
     page = one_line(report_html, changed(pair_values, data))
     if page is not None: assert Page(page).open == [] and page.encode('utf-8')

@@ -116,6 +116,7 @@ n = sum(len(x) for x, _ in dataloaders(images, 4096, device='cpu').train)
 print(json.dumps([n, mapped.nbytes >> 20, peak() - before]))"""
 
 @pytest.mark.skipif(sys.platform != 'linux', reason="the system's peak memory is read from /proc")
+@pytest.mark.slow
 def test_a_set_is_swept_and_shuffled_in_a_fraction_of_its_memory(tmp_path):
     from numpy.lib.format import write_array_header_1_0
     n = 300_000

@@ -367,6 +367,7 @@ def _save_with_little_room(folder, most):
 
 @pytest.mark.parametrize('most', [0, 100, 5000, 20000])
 @pytest.mark.parametrize('old', [True, False])
+@pytest.mark.slow
 def test_a_write_that_fails_leaves_the_old_model_and_nothing_else(tmp_path, most, old):
     if old: save(fitted('linear'), 'm')
     before = contents('.')

@@ -178,6 +178,7 @@ def test_settings_are_heeded_and_an_argument_overrules_them():
     with refused("threads='many' is not"): global_settings(ini('many'))
 
 @pytest.mark.parametrize('verb', [['fit', 'similarity', '--out', 'kept'], ['compare', '-r', 'similarity', '--out', 'kept']], ids=['fit', 'compare'])
+@pytest.mark.slow
 def test_the_command_takes_it_and_refuses_what_is_none(verb):
     from test_cli import called
     for bad in ('0', '-1', 'x'):
