@@ -8,8 +8,9 @@ import fastrecipes # Before torch and fastai: without their warnings
 import pandas as pd, tables, torch
 from fastai.callback.core import Callback
 from fastai.data.external import fastai_cfg
-from fastrecipes.images import InputError, from_folder, load
-from fastrecipes.recipes import fit
+from fastrecipes.data.sources import from_folder, load
+from fastrecipes.errors import InputError
+from fastrecipes.ladder.recipe import fit
 
 LESSON_NET = dict(hidden=(64, 64, 64), lr=.001, bs=10, epochs=3, schedule='constant', wd=0., dropout=0., best=False)
 LESSON_FACES = dict(hidden=(256, 128, 64, 16), activation='leaky_relu', dropout=.1, lr=.001, bs=32, epochs=20, patience=3, schedule='constant', wd=0.)

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 import fastrecipes # Before torch and fastai: without their warnings
 import tables, torch
-from fastrecipes.cost import LARGE_STEP, multiply_adds, on_threads
-from fastrecipes.images import load
-from fastrecipes.nets import convnet, linear, mlp, resnet18, simple_net
-from fastrecipes.recipes import fit
+from fastrecipes.training.cost import LARGE_STEP, multiply_adds, on_threads
+from fastrecipes.data.sources import load
+from fastrecipes.lessons.nets import convnet, linear, mlp, resnet18, simple_net
+from fastrecipes.ladder.recipe import fit
 from torch import nn
 
 HERE = Path(__file__).parent

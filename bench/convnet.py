@@ -17,14 +17,15 @@ from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
 from fastai.torch_core import no_random
 from torch import nn
-from fastrecipes.images import load
-from fastrecipes.learner import QuickLearner
-from fastrecipes.loaders import channel_stats, dataloaders, pick_device, to_floats
-from fastrecipes.nets import convnet
-from fastrecipes.precision import in_layout, pick_layout, pick_precision, precision_callbacks
-from fastrecipes.recipes import _adamw, fit
-from fastrecipes.sgd import ClassLoss, batch_accuracy, cross_entropy
-from fastrecipes.training import fit_learner
+from fastrecipes.data.sources import load
+from fastrecipes.training.learner import QuickLearner
+from fastrecipes.data.loaders import channel_stats, dataloaders, pick_device, to_floats
+from fastrecipes.lessons.nets import convnet
+from fastrecipes.training.precision import in_layout, pick_layout, pick_precision, precision_callbacks
+from fastrecipes.ladder.recipe import fit
+from fastrecipes.ladder.rungs import _adamw
+from fastrecipes.lessons.sgd import batch_accuracy, ClassLoss, cross_entropy
+from fastrecipes.training.fitting import fit_learner
 
 KNOWN = dict(bs=256, lr=.015, epochs=2, schedule='one-cycle')
 

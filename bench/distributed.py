@@ -12,9 +12,9 @@ HERE = Path(__file__).parent
 RUN = '''
 import json, sys, torch
 from dataclasses import replace
-from fastrecipes.distributed import rank
-from fastrecipes.images import Split, load
-from fastrecipes.recipes import fit
+from fastrecipes.training.processes import rank
+from fastrecipes.data.images import Split; from fastrecipes.data.sources import load
+from fastrecipes.ladder.recipe import fit
 torch.set_num_threads(int(sys.argv[1]))
 images, out = load('mnist_sample', classes='3,7'), {}
 few = replace(images, train=Split(images.train.images[::12].clone(), images.train.labels[::12].clone()), valid=Split(images.valid.images[::8].clone(), images.valid.labels[::8].clone()), test=None)

@@ -10,7 +10,8 @@ import json, os, platform, signal, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
 import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent/'tests'))
-from fastrecipes.digits import Rungs, drawing_source, example_strokes, normalise_drawing, render_strokes
+from fastrecipes.explore.kept_ladder import drawing_source, Rungs
+from fastrecipes.explore.strokes import example_strokes, normalise_drawing, render_strokes
 from pages import CHROMIUM, FIRST, FLAGS, command
 
 N = 30
@@ -75,7 +76,7 @@ def page_ms(browser, address):
     out['stroke to answers'] = medians(page, stroke(page))
     with tempfile.TemporaryDirectory() as d:
         env = os.environ | dict(FASTRECIPES_CACHE=d)
-        other = subprocess.Popen([sys.executable, '-c', "from fastrecipes.digits import Rungs; Rungs().wait()"], env=env, stderr=subprocess.DEVNULL)
+        other = subprocess.Popen([sys.executable, '-c', "from fastrecipes.explore.kept_ladder import Rungs; Rungs().wait()"], env=env, stderr=subprocess.DEVNULL)
         time.sleep(8)
         out['stroke to answers, a ladder being trained'] = medians(page, stroke(page), 15)
         other.kill()

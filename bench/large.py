@@ -34,12 +34,12 @@ def memory(name):
 def child(folder, from_disk):
     "Everything about one folder; the cache is where the environment says"
     import torch
-    from fastrecipes import images as lib
-    from fastrecipes.images import load
-    from fastrecipes.recipes import fit
+    from fastrecipes.data import images as images_room
+    from fastrecipes.data.sources import load
+    from fastrecipes.ladder.recipe import fit
     for rung, settings in RUNGS.items(): fit(rung, 'digits', device='cpu', **settings) # Imports, and what each loads when it is used first
     before, said, times, cpu = memory('VmRSS'), [], {}, {}
-    if from_disk: lib._in_memory = 0
+    if from_disk: images_room._in_memory = 0
     with open('/proc/self/clear_refs', 'w') as f: f.write('5') # The high-water mark begins here
     start = time.perf_counter()
     images = load(folder, tell=said.append)

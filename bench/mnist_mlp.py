@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 import fastrecipes # Before torch and fastai: without their warnings
 import pandas as pd
-from fastrecipes.images import load
-from fastrecipes.recipes import fit
+from fastrecipes.data.sources import load
+from fastrecipes.ladder.recipe import fit
 
 TRIED = [((64, 64, 64), .01, 0.), ((256, 128), .003, 0.), ((256, 256), .003, .1), ((512, 256), .003, 0.), ((512, 256), .003, .1),
          ((512, 256), .003, .2), ((512, 256), .002, .2)]

@@ -18,14 +18,14 @@ def by_fastai(folder):
 
 
 def by_us(folder):
-    from fastrecipes.images import load
+    from fastrecipes.data.sources import load
     images = load(folder)
     return images.train.images, images.valid.images
 
 
 FIRST_BATCH = """import sys, time
-from fastrecipes.images import load
-from fastrecipes.loaders import dataloaders
+from fastrecipes.data.sources import load
+from fastrecipes.data.loaders import dataloaders
 start = time.perf_counter()
 x, y = next(iter(dataloaders(load(sys.argv[1]), 256, 'cpu').train))
 print(time.perf_counter() - start)"""
@@ -40,7 +40,7 @@ def seconds(f, *args):
 def main():
     import torch
     from fastai.data.external import URLs, untar_data
-    import fastai.vision.all, fastrecipes.images # Not in anybody's time
+    import fastai.vision.all, fastrecipes.data.sources # Not in anybody's time
     folder = untar_data(URLs.MNIST_SAMPLE)
     pngs, times, first, batch = [sum(len(list((folder/p/c).iterdir())) for p in ('train', 'valid') for c in '37')][0], [], [], []
     for i in range(N + 1):

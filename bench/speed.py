@@ -12,13 +12,16 @@ import fastrecipes # Before torch and fastai: without their warnings
 import torch
 import lesson, tables
 from fastai.torch_core import set_seed
-from fastrecipes.images import load
-from fastrecipes.learner import QuickLearner
-from fastrecipes.loaders import dataloaders
-from fastrecipes.nets import linear, simple_net
-from fastrecipes.recipes import fit
-from fastrecipes.sgd import BasicOptim, ClassLoss, basic_opt, batch_accuracy, init_params, linear1, mnist_loss, train_epoch, validate_epoch
-from fastrecipes.training import fit_learner
+from fastrecipes.data.sources import load
+from fastrecipes.training.learner import QuickLearner
+from fastrecipes.data.loaders import dataloaders
+from fastrecipes.lessons.nets import linear, simple_net
+from fastrecipes.ladder.recipe import fit
+from fastrecipes.lessons.sgd import (
+    basic_opt, BasicOptim, batch_accuracy, ClassLoss, init_params, linear1, mnist_loss, train_epoch,
+    validate_epoch,
+)
+from fastrecipes.training.fitting import fit_learner
 
 HERE = Path(__file__).parent
 ON = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
@@ -131,10 +134,10 @@ def _repeats_of_ladder():
 
 _first_batch = """
 import time, warnings; warnings.simplefilter('ignore')
-import torch, fastrecipes.images, fastrecipes.loaders, fastai.data.external
+import torch, fastrecipes.data.sources, fastrecipes.data.loaders, fastai.data.external
 start = time.perf_counter()
-images = fastrecipes.images.load('mnist_sample')
-fastrecipes.loaders.dataloaders(images).train.one_batch()
+images = fastrecipes.data.sources.load('mnist_sample')
+fastrecipes.data.loaders.dataloaders(images).train.one_batch()
 print(time.perf_counter() - start)
 """
 

@@ -3,36 +3,36 @@
 Modules:
 
 - `fastrecipes.all`: The public names, for notebooks: `from fastrecipes.all import *`
-- `fastrecipes.app`: The explorers in a browser: a small server on this machine, a page, and nothing else
-- `fastrecipes.backprop`: How a network learns whom to blame: every gradient of a small one by hand, and what becomes of gradients in a deep one
-- `fastrecipes.chance`: Is it luck? How sure an accuracy is, and whether one rung is really better than another
-- `fastrecipes.checkpoint`: Stop a training at any moment and go on later, to the last bit as if it had never stopped
+- `fastrecipes.answer.chance`: Is it luck? How sure an accuracy is, and whether one rung is really better than another
+- `fastrecipes.answer.climb`: The ladder on one image set, side by side: what did each step buy, and what did it cost?
+- `fastrecipes.answer.curves`: How much data do I need? Accuracy against the number of training images, and whether more of them are likely to help
+- `fastrecipes.answer.failures`: Where it fails: which classes are taken for which, which images, and whether the probabilities can be believed
+- `fastrecipes.answer.report`: A comparison as one page that stands for itself: verdict first, then every figure that it rests on, and how to make it again
+- `fastrecipes.answer.tables`: What a terminal shows: one table that grows, a few short paragraphs, and the same as plain text where there is no terminal
+- `fastrecipes.answer.track`: Watch a long climb from elsewhere, epoch by epoch
+- `fastrecipes.answer.verdict`: Which rung to stop at, what the next one would buy and cost, and what would make the picture clearer: in words, by rules
 - `fastrecipes.cli`: The `fastrecipes` command: it reads what you typed, calls the library, and prints
-- `fastrecipes.compare`: The ladder on one image set, side by side: what did each step buy, and what did it cost?
-- `fastrecipes.controls`: What the explorers are made of: a picture that follows its sliders, callbacks that do not hide their errors, and one layout
-- `fastrecipes.cost`: What does it cost? Parameters, bytes, seconds, memory, and multiply-adds, and how each is measured
-- `fastrecipes.curves`: How much data do I need? Accuracy against the number of training images, and whether more of them are likely to help
-- `fastrecipes.descent`: Gradient descent on a curve that fits on a page: quadratics, ReLUs, a roller coaster, and the path that the parameters take
-- `fastrecipes.digits`: Two explorers: train a net while you watch, and draw a digit to hear what every rung of the ladder makes of it
-- `fastrecipes.distributed`: More than one process, on one machine or on many: the same training, with every batch cut into shares
-- `fastrecipes.explore`: Four explorers: move a slider, press a button, and feel what a gradient, a learning rate and a weight do
-- `fastrecipes.failures`: Where it fails: which classes are taken for which, which images, and whether the probabilities can be believed
-- `fastrecipes.files`: What touches the disk: one image file to bytes, many at once, and each decoded only once
-- `fastrecipes.images`: From a name or a folder to tensors: the one shape of data that every rung of the ladder reads
-- `fastrecipes.learner`: fastai's `Learner` with less to do between two batches
-- `fastrecipes.loaders`: Whole batches, cut from tensors on the device: a fastai `DataLoader` without Python per image
-- `fastrecipes.logistic`: Logistic regression on ten classes: why accuracy cannot be the loss, what softmax and cross entropy do, and a test set that stays untouched
-- `fastrecipes.nets`: The models of the ladder: a straight line, a bend in it, more bends, and a residual network
-- `fastrecipes.precision`: Numbers of half the length and a memory order that convolutions like, where the device gains by them
-- `fastrecipes.recipes`: A recipe turns an image set into a fitted model; the ladder is the recipes in order, simplest first
-- `fastrecipes.report`: A comparison as one page that stands for itself: verdict first, then every figure that it rests on, and how to make it again
-- `fastrecipes.screen`: What a terminal shows: one table that grows, a few short paragraphs, and the same as plain text where there is no terminal
-- `fastrecipes.sgd`: Stochastic gradient descent by hand: seven small functions that train a classifier, and the proof that `Learner` does the same
-- `fastrecipes.similarity`: The baseline that needs no learning: which average image is this one closest to?
-- `fastrecipes.store`: Keep a fitted model in a folder, get the same model back, and let it speak about images that it has never seen
-- `fastrecipes.track`: Watch a long climb from elsewhere, epoch by epoch
-- `fastrecipes.training`: Fitting through fastai's `Learner`: a history that can be trusted, the best epoch, knowing when to stop
-- `fastrecipes.verdict`: Which rung to stop at, what the next one would buy and cost, and what would make the picture clearer: in words, by rules"""
+- `fastrecipes.data.cache`: Decode each image once
+- `fastrecipes.data.images`: From a name or a folder to tensors: the one shape of data that every rung of the ladder reads
+- `fastrecipes.data.loaders`: Whole batches, cut from tensors on the device: a fastai `DataLoader` without Python per image
+- `fastrecipes.explore.app`: The explorers in a browser: a small server on this machine, a page, and nothing else
+- `fastrecipes.explore.controls`: What the explorers are made of: a picture that follows its sliders, callbacks that do not hide their errors, and one layout
+- `fastrecipes.explore.curves_explorers`: Four explorers: move a slider, press a button, and feel what a gradient, a learning rate and a weight do
+- `fastrecipes.explore.drawing`: Two explorers: train a net while you watch, and draw a digit to hear what every rung of the ladder makes of it
+- `fastrecipes.keep.store`: Keep a fitted model in a folder, get the same model back, and let it speak about images that it has never seen
+- `fastrecipes.ladder.rungs`: A recipe turns an image set into a fitted model; the ladder is the recipes in order, simplest first
+- `fastrecipes.lessons.backprop`: How a network learns whom to blame: every gradient of a small one by hand, and what becomes of gradients in a deep one
+- `fastrecipes.lessons.descent`: Gradient descent on a curve that fits on a page: quadratics, ReLUs, a roller coaster, and the path that the parameters take
+- `fastrecipes.lessons.logistic`: Logistic regression on ten classes: why accuracy cannot be the loss, what softmax and cross entropy do, and a test set that stays untouched
+- `fastrecipes.lessons.nets`: The models of the ladder: a straight line, a bend in it, more bends, and a residual network
+- `fastrecipes.lessons.sgd`: Stochastic gradient descent by hand: seven small functions that train a classifier, and the proof that `Learner` does the same
+- `fastrecipes.lessons.similarity`: The baseline that needs no learning: which average image is this one closest to?
+- `fastrecipes.training.checkpoint`: Stop a training at any moment and go on later, to the last bit as if it had never stopped
+- `fastrecipes.training.cost`: What does it cost? Parameters, bytes, seconds, memory, and multiply-adds, and how each is measured
+- `fastrecipes.training.fitting`: Fitting through fastai's `Learner`: a history that can be trusted, the best epoch, knowing when to stop
+- `fastrecipes.training.learner`: fastai's `Learner` with less to do between two batches
+- `fastrecipes.training.precision`: Numbers of half the length and a memory order that convolutions like, where the device gains by them
+- `fastrecipes.training.processes`: More than one process, on one machine or on many: the same training, with every batch cut into shares"""
 
 __version__ = "0.1.0"
 

@@ -114,7 +114,7 @@ def pytest_xdist_auto_num_workers(config):
 @contextmanager
 def refused(*parts):
     "An `InputError` of one line that says each of `parts`"
-    from fastrecipes.images import InputError
+    from fastrecipes.errors import InputError
     with pytest.raises(InputError) as e: yield
     message = str(e.value)
     assert '\n' not in message and not [p for p in parts if str(p) not in message], message
@@ -127,7 +127,7 @@ def must_have(found, *names):
 
 def _set(name, found):
     must_have(found, name)
-    from fastrecipes.images import load
+    from fastrecipes.data.sources import load
     return load(name)
 
 
@@ -145,12 +145,12 @@ def bitmoji(found):
 
 @pytest.fixture(scope='session')
 def digits():
-    from fastrecipes.images import load
+    from fastrecipes.data.sources import load
     return load('digits')
 
 @pytest.fixture(scope='session')
 def threes_sevens():
-    from fastrecipes.images import load
+    from fastrecipes.data.sources import load
     return load('digits', classes='3,7')
 
 
@@ -185,7 +185,7 @@ def app():
 @pytest.fixture
 def strict():
     "Errors in callbacks of widgets are raised where the widget was changed"
-    from fastrecipes import controls
+    from fastrecipes.explore import controls
     controls.strict()
     yield
     controls.strict(on=False)
@@ -194,7 +194,7 @@ def strict():
 @pytest.fixture(scope='session')
 def ladder_values(threes_sevens):
     "A comparison as plain values, with everything that one can have: two seeds, a learning curve, and a rung that fails"
-    from fastrecipes.compare import compare
+    from fastrecipes.answer.climb import compare
     quick = {'sgd': {'epochs': 3}, 'logistic': {'lr': 1e37, 'epochs': 2}, 'linear': {'epochs': 3}, 'mlp': {'epochs': 3}}
     c = compare(threes_sevens, list(('similarity', *quick)), device='cpu', settings=quick, repeats=2, curve='linear', fractions=(.2, .5, 1))
     return c.to_dict() | dict(command='fastrecipes compare threes --repeats 2')
@@ -202,5 +202,5 @@ def ladder_values(threes_sevens):
 @pytest.fixture(scope='session')
 def pair_values(threes_sevens):
     "A small comparison as plain values"
-    from fastrecipes.compare import compare
+    from fastrecipes.answer.climb import compare
     return compare(threes_sevens, ['similarity', 'linear'], seed=1, device='cpu', settings={'linear': {'epochs': 2}}).to_dict()

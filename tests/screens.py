@@ -18,10 +18,10 @@ REASON, CURE = 'the training loss is infinite in epoch 1', 'use a smaller learni
 def comparison(names=tuple(RUNGS), seeds=(42,), missing=()):
     "A comparison in which all is made up but the images"
     import torch
-    from fastrecipes.compare import Comparison, Result, Rung
-    from fastrecipes.cost import Cost
-    from fastrecipes.images import load
-    from fastrecipes.recipes import Judged
+    from fastrecipes.answer.comparison import Comparison, Result, Rung
+    from fastrecipes.training.cost import Cost
+    from fastrecipes.data.sources import load
+    from fastrecipes.ladder.fitted import Judged
     images = load('digits')
     truth = images.valid.labels
     def rung(name):
@@ -40,7 +40,8 @@ def comparison(names=tuple(RUNGS), seeds=(42,), missing=()):
 
 def show_compare(costs=False, details=False, **kwargs):
     "As `fastrecipes compare` shows it while the rungs finish one after the other"
-    from fastrecipes.cli import Progress, _tell, _Watch
+    from fastrecipes.cli import _tell, _Watch
+    from fastrecipes.progress import Progress
     c = comparison(**kwargs)
     progress = Progress()
     watch = _Watch(progress)
@@ -56,8 +57,9 @@ def show_compare(costs=False, details=False, **kwargs):
 def show_fit():
     "As `fastrecipes fit` shows its epochs and what came of them"
     import pandas as pd, torch
-    from fastrecipes.cli import Progress, _epoch_teller
-    from fastrecipes.screen import fitted_lines, show
+    from fastrecipes.cli import _epoch_teller
+    from fastrecipes.progress import Progress
+    from fastrecipes.answer.tables import fitted_lines, show
     rows = [dict(epoch=i, train_loss=1.6 / (i + 1) ** 1.5, valid_loss=.6 / (i + 1) + .04 * max(i - 6, 0), accuracy=(290 + 8 * min(i, 7)) / 360, seconds=.12) for i in range(10)]
     progress = Progress()
     progress.start('mlp', 10)
@@ -72,8 +74,8 @@ def show_fit():
 
 def show_check():
     "A checkup with problems, of classes with wide names"
-    from fastrecipes.images import Checkup
-    from fastrecipes.screen import check_text, show
+    from fastrecipes.data.check import Checkup
+    from fastrecipes.answer.tables import check_text, show
     counts = dict(train={'cat': 120, 'dog': 96, '\u72ac\u3068\u732b': 14}, valid={'cat': 30, 'dog': 24, '\u72ac\u3068\u732b': 4})
     show(check_text(str(Checkup('photos', ('cat', 'dog', '\u72ac\u3068\u732b'), counts, {'480x640': 250, '640x480': 38}, {'RGB': 280, 'L': 8}, (('dog/12.png', 'not an image'),), (), {}, (), (), (), (), '192x256', 3,
         problems=('1 unreadable image; repair or remove it, or skip it: skip_bad=True (--skip-bad)', '2 validation images are in the training split too, so accuracy on that split is overestimated; keep each in one of the two'),

@@ -8,13 +8,16 @@ from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
 from fastai.learner import Learner
 from torch import nn
-from fastrecipes.checkpoint import Checkpoint
-from fastrecipes.distributed import distributed, n_processes, own_randomness, predict_shared, rank, start
-from fastrecipes.images import InputError, Rows, Split, load
-from fastrecipes.loaders import dataloaders
-from fastrecipes.recipes import fit, recipes
-from fastrecipes.sgd import batch_accuracy, cross_entropy
-from fastrecipes.store import save
+from fastrecipes.training.checkpoint import Checkpoint
+from fastrecipes.training.processes import distributed, n_processes, own_randomness, predict_shared, rank, start
+from fastrecipes.data.images import Rows, Split
+from fastrecipes.data.sources import load
+from fastrecipes.errors import InputError
+from fastrecipes.data.loaders import dataloaders
+from fastrecipes.ladder.recipe import fit
+from fastrecipes.ladder.settings import recipes
+from fastrecipes.lessons.sgd import batch_accuracy, cross_entropy
+from fastrecipes.keep.store import save
 
 FITS = { # Batches that cannot be halved, and last ones of 1, 2 and 7 images
     'sgd': dict(epochs=2, bs=359, patience=5), 'linear': dict(epochs=2, bs=205), 'logistic': dict(epochs=2, bs=51, lr=.1, clip=.1, wd=.1, best=False), 'simple_net': dict(epochs=2, bs=110, schedule='one-cycle', clip=.5), 'mlp': dict(epochs=2, bs=359)}

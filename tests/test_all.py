@@ -21,7 +21,7 @@ exec({OURS!r}, ours)
 del fastai['__builtins__'], ours['__builtins__']
 print(json.dumps([[n for n in ours if n in fastai and fastai[n] is not ours[n]], list(ours)]))''')
     assert different == [] and len(ours) > 150
-    from fastrecipes.recipes import recipes
+    from fastrecipes.ladder.settings import recipes
     assert not set(recipes) & set(ours), 'recipes are fitted by name'
 
 @pytest.mark.parametrize('imports', [(FASTAI, OURS), (OURS, FASTAI)], ids=['ours last', 'ours first'])
@@ -45,7 +45,7 @@ print(json.dumps([len(learn.recorder.values), fitted.accuracy]))''')
 def test_a_fitted_model_can_be_saved_without_another_import(tmp_path):
     assert answer(f'''
 import json
-from fastrecipes.recipes import fit
+from fastrecipes.ladder.recipe import fit
 print(json.dumps(str(fit('similarity', 'digits', device='cpu').save({str(tmp_path / 'kept')!r}))))''') == str(tmp_path/'kept')
     assert {p.name for p in (tmp_path/'kept').iterdir()} == {'model.safetensors', 'card.json'}
 
@@ -69,6 +69,6 @@ print(json.dumps([gained, len(before)]))''')
 def test_a_quick_learner_has_what_fastai_adds_to_learners():
     code = '''
 import json
-from fastrecipes.learner import QuickLearner
+from fastrecipes.training.learner import QuickLearner
 print(json.dumps([n for n in ('fit_one_cycle', 'fine_tune', 'lr_find', 'no_bar', 'to_fp16') if not hasattr(QuickLearner, n)]))'''
     assert answer(code) == []

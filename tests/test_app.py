@@ -7,8 +7,8 @@ from urllib.request import HTTPCookieProcessor, build_opener
 import psutil, pytest
 from conftest import refused
 from pages import after, command, first_line, kernel_of, kernels, kill, running, too_wide
-from fastrecipes import app as app_module
-from fastrecipes.app import Explorers, explore, explorers, serve
+from fastrecipes.explore import app as app_module
+from fastrecipes.explore.app import explore, Explorers, explorers, serve
 
 OURS = {'quadratic': 'a', 'relus': 'slope', 'surface': 'start, slope', 'network': 'input x'} # An explorer, and one of its sliders
 
@@ -53,7 +53,7 @@ def test_in_a_notebook_the_first_explorer_comes_while_the_page_lives():
 
 def test_the_command_hands_its_settings_ini_to_the_page(monkeypatch, tmp_path):
     import nbformat
-    from fastrecipes import app, digits
+    from fastrecipes.explore import app, drawing as digits
     from test_cli import called
     (tmp_path/'settings.ini').write_text('[fastrecipes]\nseed = 7\n[mlp]\nhidden = 8,8\nlr = auto\nbest = no\n')
     class Server:
@@ -148,7 +148,7 @@ def test_the_server_says_one_line_and_ends_leaving_nothing_behind(started, tmp_p
 
 DIES = "raise SystemExit('broken on purpose')"
 FAILS = """
-from fastrecipes import app
+from fastrecipes.explore import app
 class Explorers:
     def __init__(self, *args, **kwargs): raise OSError('no such luck')
 app.Explorers = Explorers

@@ -3,7 +3,7 @@
 The common server finds MNIST where it is there; a second one has the embedded digits only."""
 import os, re, time
 import psutil, pytest
-from fastrecipes.digits import example_strokes
+from fastrecipes.explore.strokes import example_strokes
 from pages import App, command, kernel_of, running, too_wide
 
 CURVES, UNITS = 'img.fr-picture >> nth=0', 'img.fr-picture >> nth=1'

@@ -7,9 +7,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from hypothesis import assume, given, settings, strategies as st
 from torch import nn
 from torch.testing import assert_close
-from fastrecipes.backprop import (accumulate_grad, backward, deep_net, draw_graph, draw_network, dropout, forward, gradient_norms, layer_outputs, mean_norms,
-                                  named_values, net_121, numeric_grad, plot_gradient_norms, step_params)
-from fastrecipes.loaders import to_floats
+from fastrecipes.lessons.backprop import (
+    accumulate_grad, backward, draw_graph, draw_network, forward, named_values, net_121, numeric_grad, step_params,
+)
+from fastrecipes.lessons.deep import deep_net, dropout, gradient_norms, layer_outputs, mean_norms, plot_gradient_norms
+from fastrecipes.data.loaders import to_floats
 from conftest import refused
 
 HAS_DOT = shutil.which('dot') is not None
@@ -355,7 +357,7 @@ def test_without_the_package_one_line_says_how_to_get_it(monkeypatch):
 
 def test_without_graphviz_one_line_says_how_to_get_it_and_it_is_loaded_when_needed(tmp_path):
     pytest.importorskip('graphviz')
-    code = ("import sys, torch, fastrecipes.backprop as b; print([m for m in ('graphviz', 'matplotlib.pyplot') if m in sys.modules])\n"
+    code = ("import sys, torch, fastrecipes.lessons.backprop as b; print([m for m in ('graphviz', 'matplotlib.pyplot') if m in sys.modules])\n"
             "try: b.draw_graph(torch.ones(1, requires_grad=True) * 2)\n"
             "except b.InputError as e: print(e)")
     r = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], env=os.environ | {'PATH': str(tmp_path)}, capture_output=True, text=True)

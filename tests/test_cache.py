@@ -3,9 +3,11 @@ import json, os, signal, subprocess, sys, time, warnings
 from pathlib import Path
 import numpy as np, pytest
 from PIL import Image
-from fastrecipes import files as lib
-from fastrecipes.files import cache_dir, cache_entries, clear_cache, image_files
-from fastrecipes.images import InputError, load
+from fastrecipes.data import cache as lib
+from fastrecipes.data.cache import cache_dir, cache_entries, clear_cache
+from fastrecipes.data.folders import image_files
+from fastrecipes.data.sources import load
+from fastrecipes.errors import InputError
 
 
 @pytest.fixture(autouse=True)
@@ -130,7 +132,7 @@ def test_images_in_use_survive_a_clearing(image_folder):
 LOAD = """import sys, time
 from pathlib import Path
 import torch
-from fastrecipes import images
+from fastrecipes.data import sources as images
 Path(sys.argv[2]).touch()
 while not Path(sys.argv[3]).exists(): time.sleep(.001)
 print(images.load(sys.argv[1]).fingerprint)"""
@@ -146,7 +148,7 @@ def test_processes_that_make_the_same_entry_at_once_share_one(image_folder, cach
     assert {o.strip() for o, _ in out} == {load(path).fingerprint} and len(list(cache.iterdir())) == len(cache_entries()) == 1
 
 KILLED = """import sys, time
-from fastrecipes.images import load
+from fastrecipes.data.sources import load
 def on_done(done, total):
     if done > .75 * total: print('going', flush=True); time.sleep(600)
 load(sys.argv[1], on_done=on_done)"""
@@ -179,8 +181,8 @@ def test_a_run_that_is_killed_leaves_nothing_that_is_found_and_the_next_goes_on_
     assert load(path).fingerprint == images.fingerprint and len(decoded) == 400 - there
 
 STRUCK = """import os, sys, strikes
-from fastrecipes import files as lib
-from fastrecipes.images import load
+from fastrecipes.data import cache as lib
+from fastrecipes.data.sources import load
 put, note, publish, place = lib._Disk.put, lib._Disk.note, lib._publish, sys.argv[2]
 def half_a_row(self, start, rows, k, info):
     put(self, start, rows[:len(rows) // 2], k, info)
@@ -252,8 +254,8 @@ def test_processes_that_go_on_with_the_same_leftovers_at_once_share_one_entry(im
 
 def test_a_run_that_is_killed_with_helpers_at_work_is_gone_on_with_as_well(image_folder, cache, decoded, monkeypatch, tmp_path):
     code = """import sys, time
-from fastrecipes import files as lib
-from fastrecipes.images import load
+from fastrecipes.data import cache as lib
+from fastrecipes.data.sources import load
 lib._worth, lib._processors, mine, block = -1, lambda: 3, [], lib._block
 lib._block = lambda files, start, *args: (mine.append(start), block(files, start, *args))[1]
 queues, helped, by_helper = [], [], lib._helped
@@ -377,8 +379,8 @@ def test_to_leave_bad_files_out_takes_no_second_room(image_folder, cache, monkey
 
 def test_a_run_that_is_killed_while_bad_files_are_left_out_is_not_gone_on_with(image_folder, cache, monkeypatch, tmp_path):
     code = """import os, signal, sys
-from fastrecipes import files as lib
-from fastrecipes.images import load
+from fastrecipes.data import cache as lib
+from fastrecipes.data.sources import load
 real = lib._read_blocks
 def read(*args):
     for k, block in enumerate(real(*args)):
@@ -395,8 +397,8 @@ load(sys.argv[1], skip_bad=True)"""
 
 def test_when_the_disk_fails_the_blocks_that_are_there_are_kept(image_folder, cache):
     code = """import resource, sys
-from fastrecipes import files as lib
-from fastrecipes.images import load
+from fastrecipes.data import cache as lib
+from fastrecipes.data.sources import load
 lib._patience = 0
 def on_done(done, total):
     if done > total / 2: resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY)) # From here on nothing can be written
@@ -552,7 +554,7 @@ def test_a_cache_that_may_only_be_read_is_read(image_folder, cache, decoded):
 
 def test_on_a_full_disk_the_run_goes_on_and_says_so(image_folder, cache):
     code = """import resource, sys
-from fastrecipes.images import load
+from fastrecipes.data.sources import load
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000)) # No file may grow longer: to us the same as no room
 seen = []
 images = load(sys.argv[1], on_done=lambda *a: seen.append(a))

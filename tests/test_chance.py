@@ -7,7 +7,9 @@ from scipy.stats import binom, ttest_rel
 from statsmodels.stats.contingency_tables import mcnemar as their_mcnemar
 from statsmodels.stats.proportion import proportion_confint
 from conftest import refused
-from fastrecipes.chance import Difference, in_words, mcnemar, over_seeds, paired_difference, seeds_difference, wilson
+from fastrecipes.answer.chance import (
+    Difference, in_words, mcnemar, over_seeds, paired_difference, seeds_difference, wilson,
+)
 
 def rights(only_below, only_this, both=0, neither=0):
     "Two lists of right and wrong with so many images in each of the four cells"

@@ -4,7 +4,10 @@ from dataclasses import replace
 import numpy as np, pytest, torch
 from PIL import Image
 from conftest import refused
-from fastrecipes.images import ImageSet, InputError, Sighting, Split, check, load
+from fastrecipes.data.check import check, Sighting
+from fastrecipes.data.images import ImageSet, Split
+from fastrecipes.data.sources import load
+from fastrecipes.errors import InputError
 
 
 def noise(path, seed, size=(8, 10), **kwargs):

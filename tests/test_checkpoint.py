@@ -7,9 +7,9 @@ from fastcore.foundation import L
 from hypothesis import given, settings, strategies as st
 from safetensors.torch import save_file
 from conftest import refused
-from fastrecipes.checkpoint import Checkpoint, pack, random_states, set_random_states, unpack
-from fastrecipes.images import ImageSet, Split
-from fastrecipes.recipes import fit
+from fastrecipes.training.checkpoint import Checkpoint, pack, random_states, set_random_states, unpack
+from fastrecipes.data.images import ImageSet, Split
+from fastrecipes.ladder.recipe import fit
 
 
 def identical(a, b):
@@ -102,7 +102,7 @@ def test_every_so_many_epochs_it_is_written_and_between_them_held(tmp_path):
 
 def test_without_a_number_it_is_written_when_a_minute_has_gone_by(tmp_path, monkeypatch):
     now = SimpleNamespace(monotonic=lambda: now.time, time=1000.)
-    monkeypatch.setattr('fastrecipes.checkpoint.time', now)
+    monkeypatch.setattr('fastrecipes.training.checkpoint.time', now)
     point, written = Checkpoint(tmp_path), []
     now.time = 2000. # Loading the images took its time
     point.begin()
@@ -187,7 +187,7 @@ def test_a_folder_that_cannot_be_does_not_end_a_training_and_is_refused_when_it_
     assert point.saved is None
 
 KILLED = """import os, signal, sys, torch, strikes
-from fastrecipes.checkpoint import Checkpoint
+from fastrecipes.training.checkpoint import Checkpoint
 torch.set_num_threads(1)
 folder, state = sys.argv[1], lambda epoch: dict(epoch=epoch, w=[torch.full((2_000,), float(epoch))] * 3)
 for epoch, place in enumerate([p for p in strikes.PLACES for _ in range(2)]): # The first has no old one to leave

@@ -62,7 +62,7 @@ def called(*args, stdin=b''):
 
 
 _forks = multiprocessing.get_context('forkserver')
-_forks.set_forkserver_preload(['fastrecipes.cli', 'fastrecipes.compare', 'fastrecipes.store', 'fastrecipes.similarity', 'sklearn.datasets', 'fastai.vision.learner', 'PIL.Image'])
+_forks.set_forkserver_preload(['fastrecipes.cli', 'fastrecipes.answer.climb', 'fastrecipes.keep.store', 'fastrecipes.lessons.similarity', 'sklearn.datasets', 'fastai.vision.learner', 'PIL.Image'])
 
 def process(f, *args):
     "A new process, begun, that runs `f`, with torch already imported"
@@ -211,7 +211,7 @@ def test_list_has_a_line_for_each_recipe_and_source(run):
 
 
 def test_list_of_a_recipe_has_a_line_for_each_setting_with_its_default():
-    from fastrecipes.recipes import recipes
+    from fastrecipes.ladder.settings import recipes
     for name, r in recipes.items():
         out = called('list', name).stdout
         shown = re.findall(r'^(\w+) +(\S+) +\S', out.split('meaning\n')[1].split('\n\n')[0], re.M)
@@ -422,7 +422,7 @@ def test_a_folder_whose_name_is_no_text_can_be_compared_and_kept(image_folder):
     d = json.loads(Path('runs/caf\udce9/comparison.json').read_bytes())
     assert d['classes'] == ['a', 'b\udcff'] and d['source'] == folder.name and shlex.split(d['command'])[-1] == 'runs/caf\udce9'
     assert called('fit', 'similarity', folder, '-q', '-o', 'model').returncode == 0
-    from fastrecipes.store import load
+    from fastrecipes.keep.store import load
     assert load('model').classes == ('a', 'b\udcff')
 
 
@@ -438,7 +438,7 @@ def test_a_model_that_one_process_keeps_another_predicts_with(run, tmp_path, dig
     assert names('models') == ['linear'] and names('models/linear') == MODEL
     for i in range(20): Image.fromarray(digits.valid.images[i, 0].numpy()).save(f'{i:02}.png')
     r = run('predict', 'models/linear', '*.png', '--json')
-    from fastrecipes.recipes import fit
+    from fastrecipes.ladder.recipe import fit
     fitted = fit('linear', digits, epochs=3, device='cpu')
     assert [p['image'] for p in json.loads(r.stdout)] == [f'{i:02}.png' for i in range(20)] and r.stderr == ''
     assert [p['class'] for p in json.loads(r.stdout)] == [fitted.classes[i] for i in fitted.predictions[:20]]
@@ -566,7 +566,7 @@ def test_a_damaged_checkpoint_is_refused_and_left(tmp_path):
     assert (tmp_path/'kept/checkpoint.safetensors').read_bytes() == b'half of it'
 
 def test_a_model_that_cannot_be_kept_leaves_its_training_at_least(tmp_path, monkeypatch):
-    import fastrecipes.store as store
+    import fastrecipes.keep.store as store
     (tmp_path/'kept').mkdir()
     def late(fitted, folder): # Somebody puts a file there while the model is trained
         Path(folder, 'notes.txt').write_text('mine')
@@ -707,7 +707,7 @@ def test_a_terminal_is_shown_the_rung_its_epochs_and_the_table_as_it_grows(insta
     assert text.count('\x1b[?25l') == text.count('\x1b[?25h')
 
 def test_the_bar_says_the_epoch_and_the_time_left(monkeypatch):
-    from fastrecipes.cli import Progress
+    from fastrecipes.progress import Progress
     monkeypatch.setenv('FORCE_COLOR', '1') # A terminal
     with redirect_stderr(StringIO()):
         p = Progress()
@@ -822,7 +822,7 @@ def test_the_garbage_collector_is_left_as_it_was_by_imports_even_failed_ones():
 def test_no_setting_of_a_recipe_has_the_name_of_another_option():
     import click
     from fastrecipes.cli import cli
-    from fastrecipes.recipes import recipes
+    from fastrecipes.ladder.settings import recipes
     verb = cli.get_command(None, 'fit')
     for name in recipes:
         command = verb.get_command(None, name)

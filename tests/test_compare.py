@@ -5,13 +5,20 @@ from html import escape
 import numpy as np, pandas as pd, pytest, torch
 from pandas.testing import assert_frame_equal
 from PIL import Image
-from fastrecipes.chance import over_seeds, paired_difference, seeds_difference, wilson
-from fastrecipes.compare import Climb, Comparison, compare, write_atomic
-from fastrecipes.cost import Cost
-from fastrecipes.images import InputError, Split, load
-from fastrecipes.screen import STEP_WORDS, p_cell, short_number
-from fastrecipes.recipes import Count, Fitted, Judged, fit, ladder, recipe, recipes
-from fastrecipes.training import Outcome
+from fastrecipes.answer.chance import over_seeds, paired_difference, seeds_difference, wilson
+from fastrecipes.answer.climb import Climb, compare
+from fastrecipes.answer.comparison import Comparison
+from fastrecipes.errors import write_atomic
+from fastrecipes.training.cost import Cost
+from fastrecipes.data.images import Split
+from fastrecipes.data.sources import load
+from fastrecipes.errors import InputError
+from fastrecipes.answer.tables import STEP_WORDS
+from fastrecipes.text import p_cell, short_number
+from fastrecipes.ladder.fitted import Fitted, Judged
+from fastrecipes.ladder.recipe import fit, ladder, recipe
+from fastrecipes.ladder.settings import Count, recipes
+from fastrecipes.training.fitting import Outcome
 from conftest import refused
 
 WORTH = ['recipe', 'accuracy', 'low', 'high', 'loss', 'gain_points', 'gain_low', 'gain_high', 'p', 'words']

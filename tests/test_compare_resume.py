@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest, torch
 from fastai.callback.core import Callback
 from pandas.testing import assert_frame_equal
-from fastrecipes.compare import Climb, Comparison, Result, Shelf, compare
-from fastrecipes.images import Split
-from fastrecipes.recipes import Fitted, recipe, recipes
+from fastrecipes.answer.climb import Climb, compare, Shelf
+from fastrecipes.answer.comparison import Comparison, Result
+from fastrecipes.data.images import Split
+from fastrecipes.ladder.fitted import Fitted
+from fastrecipes.ladder.recipe import recipe
+from fastrecipes.ladder.settings import recipes
 from conftest import refused
 
 NAMES = ['similarity', 'sgd', 'simple_net']
@@ -113,7 +116,7 @@ def test_stopped_at_every_point_in_turn_it_ends_the_same(whole, threes_sevens, t
     for log in logs: assert not {t[:2] for t in log.of('epoch') if t[2] == len(threes_sevens.train)} & {r for old in logs[:logs.index(log)] for r in old.of('result')}
 
 def test_stopped_within_an_epoch_written_by_hand_it_ends_the_same(threes_sevens, tmp_path, monkeypatch, whole):
-    import fastrecipes.sgd as sgd
+    import fastrecipes.lessons.sgd as sgd
     real, calls = sgd.calc_grad, []
     def some(*args):
         calls.append(args)
@@ -323,5 +326,5 @@ def test_without_models_the_results_are_the_same_and_nothing_is_held(threes_seve
 def test_a_result_of_another_version_is_refused(threes_sevens, tmp_path, monkeypatch):
     how = dict(names='similarity', device='cpu', out=tmp_path)
     compare(threes_sevens, **how)
-    monkeypatch.setattr('fastrecipes.compare.__version__', '99.0')
+    monkeypatch.setattr('fastrecipes..__version__', '99.0')
     with refused('result.safetensors', 'fastrecipes', '99.0', 'choose another folder'): compare(threes_sevens, **how, resume=True)

@@ -5,8 +5,10 @@ import ipywidgets as w, numpy as np, pytest
 from hypothesis import given, strategies as st
 from PIL import Image
 from conftest import refused
-from fastrecipes import controls
-from fastrecipes.controls import Picture, Runner, button, choice, errors_of, log_slider, muted, panel, row, slider, still, tick, watch
+from fastrecipes.explore import controls
+from fastrecipes.explore.controls import (
+    button, choice, errors_of, log_slider, muted, panel, Picture, row, Runner, slider, still, tick, watch,
+)
 
 
 def draw(fig, slope, top=1.):

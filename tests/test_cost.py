@@ -3,13 +3,17 @@ import ctypes, gc, json, math, mmap, os, subprocess, sys, threading, time
 from dataclasses import replace
 import numpy as np, pytest, torch
 from torch import nn
-from fastrecipes import cost as cost_module, recipes as recipes_module
-from fastrecipes.cost import Cost, multiply_adds, peak_memory, predict_ms, uncounted, weights_bytes
-from fastrecipes.images import ImageSet, Split
-from fastrecipes.nets import linear, mlp, resnet18, simple_net
-from fastrecipes.recipes import fit, predict_ms_per_1000, recipes
-from fastrecipes.similarity import NearestMean
-from fastrecipes.store import save
+from fastrecipes.ladder import recipe as recipes_module
+from fastrecipes.ladder import fitted as fitted_room
+from fastrecipes.training import cost as cost_module
+from fastrecipes.training.cost import Cost, multiply_adds, peak_memory, predict_ms, uncounted, weights_bytes
+from fastrecipes.data.images import ImageSet, Split
+from fastrecipes.lessons.nets import linear, mlp, resnet18, simple_net
+from fastrecipes.ladder.fitted import predict_ms_per_1000
+from fastrecipes.ladder.recipe import fit
+from fastrecipes.ladder.settings import recipes
+from fastrecipes.lessons.similarity import NearestMean
+from fastrecipes.keep.store import save
 
 MB = 2**20
 
@@ -24,7 +28,7 @@ def tiny(k=10, shape=(1, 8, 8), n=40):
 @pytest.mark.parametrize('name', list(recipes))
 @pytest.mark.parametrize('k, shape', [(2, (3, 9, 7)), (10, (1, 8, 8))])
 def test_the_weights_weigh_what_the_file_does(name, k, shape, tmp_path, monkeypatch):
-    monkeypatch.setattr(recipes_module, 'predict_ms_per_1000', lambda *a: 1.) # Not waited for
+    monkeypatch.setattr(fitted_room, 'predict_ms_per_1000', lambda *a: 1.) # Not waited for
     f = fit(name, tiny(k, shape), device='cpu', **({} if name == 'similarity' else dict(epochs=1)))
     file = save(f, tmp_path/'kept')/'model.safetensors'
     assert f.cost.weights_bytes == weights_bytes(f.model) == file.stat().st_size
@@ -313,14 +317,14 @@ def test_images_that_were_there_do_not_count_and_what_is_made_of_them_does():
 
 @pytest.mark.slow
 def test_the_first_fit_of_a_process_is_not_charged_with_what_pytorchs_optimisers_load():
-    code = ("import warnings; warnings.filterwarnings('ignore'); from fastrecipes.recipes import fit; import sys, json; "
+    code = ("import warnings; warnings.filterwarnings('ignore'); from fastrecipes.ladder.recipe import fit; import sys, json; "
             "before = 'torch._dynamo' in sys.modules; peak = fit('linear', 'digits', epochs=1, device='cpu').peak_memory; print(json.dumps([before, 'torch._dynamo' in sys.modules, peak]))")
     r = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True, env=os.environ)
     before, after, peak = json.loads(r.stdout)
     assert not before and after and peak < 60 * MB # They are 140 MB
 
 def test_measuring_needs_no_torch():
-    code = "import sys, fastrecipes.cost; sys.exit('torch' in sys.modules)"
+    code = "import sys, fastrecipes.training.cost; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, '-c', code]).returncode == 0
 
 
@@ -328,7 +332,7 @@ def test_measuring_needs_no_torch():
 
 KEEPING = """
 import ctypes, psutil, torch
-from fastrecipes.cost import keep_memory, peak_memory
+from fastrecipes.training.cost import keep_memory, peak_memory
 class Info(ctypes.Structure): _fields_ = [(n, ctypes.c_size_t) for n in 'arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost'.split()]
 mallinfo2 = ctypes.CDLL(None).mallinfo2
 mallinfo2.restype = Info

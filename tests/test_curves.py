@@ -4,11 +4,16 @@ from dataclasses import dataclass, replace
 import numpy as np, pytest, torch
 from matplotlib.text import Text
 from hypothesis import given, strategies as st
-from fastrecipes import curves
-from fastrecipes.chance import wilson
-from fastrecipes.curves import FRACTIONS, learning_curve, more_data, most_left_open, nested_subset, p_text, part_sizes, plot_curve, point_key, points_text, range_text, spread_out
-from fastrecipes.images import ImageSet, InputError, Split
-from fastrecipes.recipes import fit, ladder, recipe, recipes
+from fastrecipes.answer import curves
+from fastrecipes.answer.chance import wilson
+from fastrecipes.answer.curves import (
+    FRACTIONS, learning_curve, more_data, most_left_open, nested_subset, p_text, part_sizes, plot_curve, point_key,
+    points_text, range_text, spread_out,
+)
+from fastrecipes.data.images import ImageSet, Split
+from fastrecipes.errors import InputError
+from fastrecipes.ladder.recipe import fit, ladder, recipe
+from fastrecipes.ladder.settings import recipes
 from conftest import refused
 
 

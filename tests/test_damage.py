@@ -5,9 +5,9 @@ import pytest, torch
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 from safetensors.torch import load as from_safetensors, save as to_safetensors
-from fastrecipes.images import InputError
-from fastrecipes.recipes import fit
-from fastrecipes.store import _card_digest, load, read_card, save
+from fastrecipes.errors import InputError
+from fastrecipes.ladder.recipe import fit
+from fastrecipes.keep.store import _card_digest, load, read_card, save
 from conftest import refused
 from test_cli import called, refused as ended
 from test_store import elsewhere, image_set
@@ -146,7 +146,7 @@ def test_each_entry_of_a_card_is_needed(kept, tmp_path):
         refused_everywhere(folder, kept, CARD, {'format': 'is not the card', 'version': 'version None'}.get(name, f"'{name}' is missing"))
 
 def test_a_card_from_before_threads_were_kept_is_read(kept, tmp_path):
-    from fastrecipes.store import load
+    from fastrecipes.keep.store import load
     folder = copied(kept, tmp_path)
     card = json.loads((folder/CARD).read_text())
     del card['threads']
@@ -247,7 +247,7 @@ def test_something_else_in_the_place_of_the_folder_is_refused(kept, tmp_path, ma
 
 def _load_as_nobody(folder):
     import torch
-    from fastrecipes.store import load
+    from fastrecipes.keep.store import load
     load(folder, 'cpu') # Nobody may not read the package either, where it lies in somebody's home
     os.setegid(65534); os.seteuid(65534)
     try: return repr(load(folder, 'cpu'))

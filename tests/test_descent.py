@@ -6,9 +6,11 @@ from hypothesis import given, settings, strategies as st
 from torch import nn
 from torch.func import functional_call
 from conftest import refused
-from fastrecipes.descent import (LineProblem, add_noise, apply_step, at_step, descend, describe_path, double_relu, line_problem, line_surface, loss_surface, mae,
-                                 mk_quad, mse, noise, noisy_quad, pixel_table, plot_function, plot_losses, plot_surface, quad, quad_mae, rectified_linear,
-                                 relu_loss, roller_coaster, show_preds, standardise, start_relus, sum_relus)
+from fastrecipes.lessons.descent import (
+    add_noise, apply_step, at_step, descend, describe_path, double_relu, line_problem, line_surface, LineProblem,
+    loss_surface, mae, mk_quad, mse, noise, noisy_quad, pixel_table, plot_function, plot_losses, plot_surface,
+    quad, quad_mae, rectified_linear, relu_loss, roller_coaster, show_preds, standardise, start_relus, sum_relus,
+)
 
 small = st.floats(-3, 3, allow_nan=False, width=32)
 square = lambda p: (p**2).sum()

@@ -6,16 +6,20 @@ import numpy as np, pytest, torch, torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
 from fastai.data import external
 from PIL import Image
-from fastrecipes import digits as D
-from fastrecipes.digits import LiveTraining, Rungs, ask, example_strokes, normalise_drawing, render_strokes, shifted, verdict
-from fastrecipes.images import ImageSet, Split, load
+from fastrecipes.explore import drawing as D, kept_ladder as kept_ladder_room, live as live_room, strokes as strokes_room
+from fastrecipes.explore.drawing import ask, shifted
+from fastrecipes.explore.kept_ladder import Rungs
+from fastrecipes.explore.live import LiveTraining, verdict
+from fastrecipes.explore.strokes import example_strokes, normalise_drawing, render_strokes
+from fastrecipes.data.images import ImageSet, Split
+from fastrecipes.data.sources import load
 from conftest import refused
 
 
 # --- a training to watch
 
 SET = load('digits')
-SMALL = D.some_of_train(SET, 150)
+SMALL = live_room.some_of_train(SET, 150)
 
 def finished(images=SET, **kwargs):
     live = LiveTraining(images, **kwargs)
@@ -99,7 +103,7 @@ def test_what_cannot_be_is_refused():
     with refused("unknown activation 'rely'", 'relu'): LiveTraining(SMALL, activation='rely')
     for bad in (dict(hidden=0), dict(bs=0), dict(epochs=0)):
         with refused(next(iter(bad))): LiveTraining(SMALL, **bad)
-    with refused('n=0'): D.some_of_train(SET, 0)
+    with refused('n=0'): live_room.some_of_train(SET, 0)
 
 def test_patience_ends_it_that_many_epochs_after_the_best_and_less_of_it_goes_on():
     live = finished(SMALL, lr=1., patience=4, epochs=300)
@@ -138,17 +142,17 @@ def test_two_classes_train_too():
     assert live.rows[-1]['accuracy'] > .95 and live.model[4].out_features == 1 and '0.69' in verdict(LiveTraining(images))
 
 def pixels(draw, width, height, **values):
-    from fastrecipes.controls import Picture
+    from fastrecipes.explore.controls import Picture
     return bytes(Picture(draw, width, height, 'alt', **values).value)
 
 def test_the_pictures_follow_what_they_are_given():
     live = finished(SMALL, epochs=3)
-    curves = [pixels(D.draw_curves, 5.4, 4, history=live.history.iloc[:n], best=1, changes=c) for n, c in ((1, {}), (3, {}), (3, {(1, 'lr'): 3.}))]
-    units = [pixels(D.draw_units, 5.4, 2.2, units=u, dead=d) for u, d in ((live.units, live.dead), (live.units * torch.arange(30)[:, None, None, None], live.dead), (live.units, ~live.dead))]
+    curves = [pixels(live_room.draw_curves, 5.4, 4, history=live.history.iloc[:n], best=1, changes=c) for n, c in ((1, {}), (3, {}), (3, {(1, 'lr'): 3.}))]
+    units = [pixels(live_room.draw_units, 5.4, 2.2, units=u, dead=d) for u, d in ((live.units, live.dead), (live.units * torch.arange(30)[:, None, None, None], live.dead), (live.units, ~live.dead))]
     assert len(set(curves)) == 3 and len(set(units)) == 3
-    for k in (1, 7, 31): pixels(D.draw_units, 5.4, 2.2, units=torch.randn(k, 1, 8, 8), dead=torch.zeros(k).bool())
+    for k in (1, 7, 31): pixels(live_room.draw_units, 5.4, 2.2, units=torch.randn(k, 1, 8, 8), dead=torch.zeros(k).bool())
     gone = finished(SMALL, lr=1e30)
-    pixels(D.draw_curves, 5.4, 4, history=gone.history, best=gone.best), pixels(D.draw_units, 5.4, 2.2, units=gone.units, dead=gone.dead)
+    pixels(live_room.draw_curves, 5.4, 4, history=gone.history, best=gone.best), pixels(live_room.draw_units, 5.4, 2.2, units=gone.units, dead=gone.dead)
 
 
 # --- drawings
@@ -185,13 +189,13 @@ def test_like_mnist_a_thin_and_a_thick_pen_come_out_alike():
     shares = []
     for pen in (.02, .06, .12):
         with pytest.MonkeyPatch.context() as m:
-            m.setattr(D, '_pen', pen)
+            m.setattr(strokes_room, '_pen', pen)
             shares.append(normalise_drawing(render_strokes(example_strokes(2))).double().mean().item() / 255)
     assert max(shares) / min(shares) < 1.15, shares
 
 def test_the_width_of_a_bar_is_its_width():
-    assert D.stroke_width(bar(0, 20, 140, 12) > 0) == pytest.approx(12, abs=.6)
-    assert D.stroke_width(bar(30, 0, 6, 140) > 0) == pytest.approx(6, abs=.3)
+    assert strokes_room.stroke_width(bar(0, 20, 140, 12) > 0) == pytest.approx(12, abs=.6)
+    assert strokes_room.stroke_width(bar(30, 0, 6, 140) > 0) == pytest.approx(6, abs=.3)
 
 def test_an_mnist_digit_is_already_like_mnist(mnist):
     sheets = [np.asarray(Image.fromarray(x).resize((140, 140), Image.Resampling.BICUBIC)) for x in mnist.valid.images[:200, 0].numpy()]
@@ -235,7 +239,7 @@ def test_what_is_no_drawing_is_refused():
     with refused('(1, 5, 5)'): normalise_drawing(np.zeros((1, 5, 5), np.uint8))
     with refused('(0, 5)'): normalise_drawing(np.zeros((0, 5), np.uint8))
     with refused("unknown way to normalise 'minst'", "did you mean 'mnist'"): normalise_drawing(np.zeros((5, 5), np.uint8), 'minst')
-    with refused('unknown source of drawings', 'digits'): D.drawing_set('faces')
+    with refused('unknown source of drawings', 'digits'): kept_ladder_room.drawing_set('faces')
     with refused('unknown source of drawings', 'digits'): Rungs('faces')
 
 def test_examples_stay_on_the_sheet_and_repeat():
@@ -302,7 +306,7 @@ def test_the_upper_rungs_read_them_with_mnist_too(mnist):
     check_hands(Rungs('mnist', READERS, dict(resnet18=dict(epochs=1)), n=3000).wait(), 'mnist')
 
 def test_the_other_process_fits_what_this_one_would_to_the_last_bit(models):
-    from fastrecipes.recipes import fit
+    from fastrecipes.ladder.recipe import fit
     before = torch.get_rng_state()
     here = fit('simple_net', 'digits', device='cpu', seed=42)
     assert torch.equal(models['simple_net'].predict_scores(SET.valid.images), here.scores)
@@ -320,9 +324,9 @@ def test_the_second_time_all_are_there_without_training(models):
 
 def test_another_setting_seed_or_set_is_another_entry(on_digits, models):
     one = dict(name='mlp', settings=on_digits.settings['mlp'], images=SET, seed=42)
-    names = {D._home(**one | change) for change in ({}, dict(name='sgd'), dict(settings=one['settings'] | dict(lr=.5)), dict(images=SMALL), dict(seed=1))}
-    from fastrecipes.files import _model_name
-    assert len(names) == 5 and all(_model_name.fullmatch(n) for n in names) and D._home(**one) == on_digits._home('mlp').name
+    names = {kept_ladder_room._home(**one | change) for change in ({}, dict(name='sgd'), dict(settings=one['settings'] | dict(lr=.5)), dict(images=SMALL), dict(seed=1))}
+    from fastrecipes.data.cache import _model_name
+    assert len(names) == 5 and all(_model_name.fullmatch(n) for n in names) and kept_ladder_room._home(**one) == on_digits._home('mlp').name
 
 @pytest.mark.slow
 def test_entries_are_made_listed_mended_and_cleared(own_cache):
@@ -343,7 +347,7 @@ def test_entries_are_made_listed_mended_and_cleared(own_cache):
     assert D.clear_models() == (1, entry.bytes) and not home.exists() and (own_cache/'models'/'mine').is_dir() and D.model_entries() == []
 
 def test_nobody_listening_ends_the_other_process(own_cache):
-    p = D._start_process(dict(source='digits', n=12_000, seed=42, rungs=[('resnet18', dict(epochs=1000), str(own_cache/'models'/f"resnet18-{'1' * 32}"))]))
+    p = kept_ladder_room._start_process(dict(source='digits', n=12_000, seed=42, rungs=[('resnet18', dict(epochs=1000), str(own_cache/'models'/f"resnet18-{'1' * 32}"))]))
     while not (line := p.stdout.readline()).startswith('{'): assert line # What libraries warn of
     assert json.loads(line) == dict(rung='resnet18', share=0.)
     p.stdin.close()
@@ -352,12 +356,12 @@ def test_nobody_listening_ends_the_other_process(own_cache):
     assert not list((own_cache/'models').glob('*')) if (own_cache/'models').exists() else True
 
 def test_a_process_that_dies_is_told(own_cache, monkeypatch):
-    start = D._start_process
+    start = kept_ladder_room._start_process
     def killed(job):
         p = start(job)
         p.kill()
         return p
-    monkeypatch.setattr(D, '_start_process', killed)
+    monkeypatch.setattr(kept_ladder_room, '_start_process', killed)
     with refused('sgd: failed', 'ended with -9'): Rungs('digits', ['similarity', 'sgd']).wait()
 
 def test_where_nothing_can_be_kept_the_rungs_are_there_all_the_same(tmp_path, monkeypatch):
@@ -368,23 +372,23 @@ def test_where_nothing_can_be_kept_the_rungs_are_there_all_the_same(tmp_path, mo
 
 def test_the_source_is_mnist_where_its_files_are(tmp_path, monkeypatch):
     monkeypatch.setattr(external, 'fastai_cfg', lambda: external.Config(tmp_path, 'config.ini', create=dict(data='data'))) # fastai asks for its home once in a process
-    assert D.drawing_source() == 'digits', 'an empty home'
+    assert kept_ladder_room.drawing_source() == 'digits', 'an empty home'
     raw = tmp_path/'data/MNIST/raw'
     raw.mkdir(parents=True)
     files = [raw/n for n in ('train-images-idx3-ubyte', 'train-labels-idx1-ubyte', 't10k-images-idx3-ubyte', 't10k-labels-idx1-ubyte')]
     for f in files: f.touch()
-    assert D.drawing_source() == 'mnist'
+    assert kept_ladder_room.drawing_source() == 'mnist'
     for f in files:
         f.rename(tmp_path/'aside')
-        assert D.drawing_source() == 'digits', f'{f.name} is missing'
+        assert kept_ladder_room.drawing_source() == 'digits', f'{f.name} is missing'
         (tmp_path/'aside').rename(f)
-    assert D.drawing_source() == 'mnist'
+    assert kept_ladder_room.drawing_source() == 'mnist'
 
 def test_a_part_of_a_large_set_has_every_class_in_its_share():
     images = ImageSet('x', '01', *(Split(torch.zeros(900, 1, 4, 4, dtype=torch.uint8), (torch.arange(900) % 3 == 0).long()) for _ in range(2)))
     with pytest.MonkeyPatch.context() as m:
         m.setattr(D, 'load', lambda source: images)
-        part = D.drawing_set('digits', 300)
+        part = kept_ladder_room.drawing_set('digits', 300)
     assert part.train.labels.bincount().tolist() == [200, 100] and part.valid.labels.bincount().tolist() == [33, 17]
 
 def test_what_they_say_adds_up_and_similarity_gives_distances(models):
@@ -397,7 +401,7 @@ def test_what_they_say_adds_up_and_similarity_gives_distances(models):
     assert np.allclose(answers.loc['similarity', [str(d) for d in range(10)]].astype(float), away, atol=1e-5) and answers.says['similarity'] == str(int(away.argmin()))
 
 def test_two_classes_are_answered_too():
-    from fastrecipes.recipes import fit
+    from fastrecipes.ladder.recipe import fit
     images = load('digits', classes='3,7')
     m = {n: fit(n, images, device='cpu', **settings) for n, settings in (('similarity', {}), ('sgd', dict(epochs=3)))}
     for d in (3, 7): assert ask(m, normalise_drawing(render_strokes(example_strokes(d)), 'digits')).says.tolist() == [str(d)] * 2
@@ -406,7 +410,7 @@ def test_two_classes_are_answered_too():
 # --- the explorers without a browser
 
 def test_the_training_explorer_answers_to_its_controls(strict):
-    x = D.explore_training(SMALL).explorer
+    x = live_room.explore_training(SMALL).explorer
     assert 'Not trained yet' in x.panel.status.value
     x.epoch.click()
     first = bytes(x.curves.value), bytes(x.units.value)
@@ -429,7 +433,7 @@ def test_the_training_explorer_answers_to_its_controls(strict):
 def test_it_trains_in_small_portions_lets_the_page_have_its_turn_and_can_be_paused():
     import asyncio
     async def play():
-        x = D.explore_training(SET).explorer
+        x = live_room.explore_training(SET).explorer
         x.start.click()
         assert x.start.description == 'pause'
         turns = 0
@@ -446,7 +450,7 @@ def test_it_trains_in_small_portions_lets_the_page_have_its_turn_and_can_be_paus
     asyncio.run(asyncio.wait_for(play(), 60))
 
 def test_pausing_changes_nothing_about_what_is_learnt(strict):
-    x = D.explore_training(SMALL).explorer
+    x = live_room.explore_training(SMALL).explorer
     for _ in range(400):
         x.tick()
         if x.live.epoch >= 6: break

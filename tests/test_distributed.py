@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest, torch
 import several
 from conftest import refused
-from fastrecipes import distributed as d
-from fastrecipes.checkpoint import Checkpoint
-from fastrecipes.compare import compare
-from fastrecipes.images import load
-from fastrecipes.recipes import fit, launched_alone
-from fastrecipes.store import read_card
+from fastrecipes.training import processes as d
+from fastrecipes.training.checkpoint import Checkpoint
+from fastrecipes.answer.climb import compare
+from fastrecipes.data.sources import load
+from fastrecipes.ladder.fitted import launched_alone
+from fastrecipes.ladder.recipe import fit
+from fastrecipes.keep.store import read_card
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parent.parent
 if not importlib.util.find_spec('accelerate'): pytest.skip('several processes train through Accelerate, which is not installed', allow_module_level=True)
@@ -190,9 +191,9 @@ def test_a_mistake_is_told_once(tmp_path):
 def test_after_a_mistake_the_next_fit_of_all_processes_is_in_step(tmp_path):
     "The first process fails while the others wait for their turn"
     (tmp_path/'empty').mkdir()
-    (tmp_path/'calls.py').write_text("""from fastrecipes.images import InputError
-from fastrecipes.recipes import fit
-from fastrecipes.distributed import rank
+    (tmp_path/'calls.py').write_text("""from fastrecipes.errors import InputError
+from fastrecipes.ladder.recipe import fit
+from fastrecipes.training.processes import rank
 try: fit('sgd', 'empty', device='cpu')
 except InputError as e: assert 'empty' in str(e)
 else: raise AssertionError
@@ -206,7 +207,7 @@ def test_a_first_process_may_take_longer_than_the_engine_waits(tmp_path):
     "As for a folder that takes hours to decode; the others have their turn after it, and it waits for them too"
     (tmp_path/'calls.py').write_text("""import time, torch.distributed as dist
 from datetime import timedelta
-from fastrecipes.distributed import add_up, first_here, rank
+from fastrecipes.training.processes import add_up, first_here, rank
 dist.init_process_group('gloo', timeout=timedelta(seconds=1))
 with first_here():
     for i in range(3):
@@ -225,8 +226,8 @@ def told():
     with open(f"left-{os.environ['RANK']}", 'w') as f: f.write(f"{group() is None} {sum('gloo' in n for n in names)}")
 atexit.register(told) # The first to be registered is the last to run
 import torch.distributed as dist
-from fastrecipes.distributed import start
-from fastrecipes.recipes import fit
+from fastrecipes.training.processes import start
+from fastrecipes.ladder.recipe import fit
 start('cpu')
 group = weakref.ref(dist.group.WORLD)
 fitted = fit('mlp', 'digits', epochs=1, device='cpu')
@@ -258,9 +259,9 @@ def test_a_comparison_that_only_some_processes_see_is_refused_by_all(tmp_path):
     (tmp_path/'0'/'points'/'rungs'/'points.json').write_text('{}')
     (tmp_path/'1').mkdir()
     (tmp_path/'calls.py').write_text("""import os
-from fastrecipes.compare import compare
-from fastrecipes.distributed import rank
-from fastrecipes.images import InputError
+from fastrecipes.answer.climb import compare
+from fastrecipes.training.processes import rank
+from fastrecipes.errors import InputError
 os.chdir(str(rank()))
 for out in ('rung', 'points'):
     try: compare('digits', 'sgd,linear', device='cpu', settings={'sgd': {'epochs': 1}, 'linear': {'epochs': 1}}, out=out, resume=True)
@@ -308,7 +309,7 @@ def test_a_process_that_was_not_told_of_the_others_says_so(monkeypatch):
 
 def test_accelerate_on_the_cpu_is_noticed(tmp_path):
     "The variables that tell are those that accelerate really sets"
-    done = subprocess.run([sys.executable, '-m', 'accelerate.commands.launch', '--cpu', '--num_processes', '2', '--no_python', sys.executable, '-c', 'from fastrecipes.recipes import launched_alone; print(launched_alone())'], cwd=tmp_path, env=ALONE, text=True, capture_output=True)
+    done = subprocess.run([sys.executable, '-m', 'accelerate.commands.launch', '--cpu', '--num_processes', '2', '--no_python', sys.executable, '-c', 'from fastrecipes.ladder.fitted import launched_alone; print(launched_alone())'], cwd=tmp_path, env=ALONE, text=True, capture_output=True)
     if 'huggingface_hub' in done.stderr and done.returncode: pytest.skip('the accelerate command needs huggingface_hub')
     assert done.returncode == 0 and 'asked for several processes and started one' in done.stdout, done.stderr
 
@@ -333,8 +334,8 @@ def test_a_script_learns_what_became_of_the_other_process_and_can_still_be_asked
     "The other ends before the model is judged, or sleeps; no launcher is there to end this one"
     (tmp_path/'calls.py').write_text("""import os, signal, sys, time, torch.distributed as dist
 from datetime import timedelta
-from fastrecipes.distributed import Lost, add_up, noticing, rank
-from fastrecipes.recipes import fit
+from fastrecipes.training.processes import Lost, add_up, noticing, rank
+from fastrecipes.ladder.recipe import fit
 dist.init_process_group('gloo', timeout=timedelta(seconds=5))
 try:
     if sys.argv[1] == 'ends': fit('sgd', 'digits', device='cpu', epochs=1, on_epoch=lambda row: rank() and os._exit(0))
@@ -357,7 +358,7 @@ os._exit(0)""")
     assert len(out) > len(words) + 20, 'what the engine says'
 
 WRITES = """import signal, time
-from fastrecipes.distributed import ending
+from fastrecipes.training.processes import ending
 try:
     with ending(.5):
         try:
@@ -389,7 +390,7 @@ def test_a_process_that_was_let_go_has_the_time_to_write(asked, again, name):
 def test_a_process_that_the_engine_holds_ends_itself_when_asked(tmp_path):
     "It waits in C++ for a key that nobody will write, where no Python handler runs, and holds the store meanwhile in which processes agree on who tells"
     code = """import torch.distributed as dist, datetime
-from fastrecipes.distributed import ending
+from fastrecipes.training.processes import ending
 dist.init_process_group('gloo', store=dist.TCPStore('localhost', 0, 1, True), rank=0, world_size=1, timeout=datetime.timedelta(seconds=100))
 with ending(.5):
     print('waiting', flush=True)

@@ -3,7 +3,7 @@ import json, re, shutil, subprocess, sys
 import pytest
 from conftest import REPO
 
-NOTEBOOKS = sorted((REPO/'nbs').glob('*.ipynb'))
+NOTEBOOKS = sorted((REPO/'nbs').rglob('*.ipynb'))
 
 
 def cells_of(notebook): return json.loads(notebook.read_text(encoding='utf-8'))['cells']
@@ -21,11 +21,11 @@ def test_a_cell_of_code_shows_no_directive_but_that_it_is_exported(notebook):
 
 def test_every_module_begins_with_what_its_notebook_says_first():
     for notebook in NOTEBOOKS:
-        exported = re.search(r'"default_exp": "(\w+)"', notebook.read_text(encoding='utf-8'))
+        exported = re.search(r'"default_exp": "([\w.]+)"', notebook.read_text(encoding='utf-8'))
         if exported is None: continue
         title, intro = (''.join(c['source']) for c in cells_of(notebook)[:2])
         summary = re.search(r'^> (.+)$', title, re.M)[1]
-        module = (REPO/'fastrecipes'/f'{exported[1]}.py').read_text(encoding='utf-8')
+        module = (REPO/'fastrecipes'/f'{exported[1].replace(".", "/")}.py').read_text(encoding='utf-8')
         assert module.lstrip('r').startswith(f'"""{summary}\n\n{intro[:200]}'), notebook.name
 
 PROCESS = '''
@@ -40,5 +40,5 @@ def test_nbdev_makes_the_documentation_of_every_notebook(tmp_path):
     (tmp_path/'process.py').write_text(PROCESS)
     r = subprocess.run([sys.executable, '-W', 'ignore', 'process.py'], cwd=tmp_path, capture_output=True, text=True)
     assert r.returncode == 0, r.stderr[-3000:]
-    pages = [(tmp_path/'_proc'/n.name).read_text(encoding='utf-8') for n in NOTEBOOKS if 'default_exp' in n.read_text(encoding='utf-8')]
+    pages = [(tmp_path/'_proc'/n.relative_to(REPO/'nbs')).read_text(encoding='utf-8') for n in NOTEBOOKS if 'default_exp' in n.read_text(encoding='utf-8')]
     assert len(pages) >= 28 and all('show_doc' in page for page in pages)

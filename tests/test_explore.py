@@ -1,10 +1,12 @@
 "Explorers 1 to 4 without a browser: what they draw, what their controls do, and what they say"
 from functools import partial
 import pytest, torch
-from fastrecipes import explore as ex
-from fastrecipes.backprop import backward, forward, net_121
-from fastrecipes.controls import still
-from fastrecipes.descent import at_step, descend, line_problem, noisy_quad, quad_mae, relu_loss, start_relus, sum_relus
+from fastrecipes.explore import curves_explorers as ex
+from fastrecipes.lessons.backprop import backward, forward, net_121
+from fastrecipes.explore.controls import still
+from fastrecipes.lessons.descent import (
+    at_step, descend, line_problem, noisy_quad, quad_mae, relu_loss, start_relus, sum_relus,
+)
 
 
 pytestmark = pytest.mark.usefixtures('strict')

@@ -3,8 +3,9 @@ import json, os, sys
 from pathlib import Path
 import forks, onnx, onnxruntime, pytest, torch
 from fastrecipes import __version__
-from fastrecipes.recipes import fit
-from fastrecipes.store import export_onnx, load, save
+from fastrecipes.ladder.recipe import fit
+from fastrecipes.keep.export import export_onnx
+from fastrecipes.keep.store import load, save
 from test_cli import called, refused as ended
 from test_store import elsewhere, fitted, image_set
 

@@ -6,11 +6,14 @@ from conftest import refused
 from hypothesis import given, strategies as st
 from PIL import Image
 from sklearn.metrics import classification_report, log_loss
-from fastrecipes.failures import (BINS, caption, failures_of, most_confused, per_class_table, percent, picture_of, pictures_of, plot_calibration, plot_confusion, plot_images,
-                                  reliability, shared_failures, shortened, worst_table)
-from fastrecipes.files import printable
-from fastrecipes.recipes import Judged, fit
-from fastrecipes.sgd import class_probs
+from fastrecipes.answer.failures import (
+    BINS, caption, failures_of, most_confused, per_class_table, percent, picture_of, pictures_of, plot_calibration,
+    plot_confusion, plot_images, reliability, shared_failures, shortened, worst_table,
+)
+from fastrecipes.text import printable
+from fastrecipes.ladder.fitted import Judged
+from fastrecipes.ladder.recipe import fit
+from fastrecipes.lessons.sgd import class_probs
 
 
 def judged(scores, targets, has_probs=True): return Judged(torch.tensor(scores, dtype=torch.float32), torch.tensor(targets, dtype=torch.int64), has_probs)
@@ -278,7 +281,7 @@ def test_a_large_image_is_reduced_to_160_pixels_and_keeps_its_proportions(shape,
     assert im.size == size and abs(np.asarray(im.convert('L'), dtype=float).mean() - x.float().mean().item()) < 3
 
 def test_hundreds_of_pictures_stay_within_a_page(digits, mnist_sample, bitmoji):
-    from fastrecipes.images import from_folder
+    from fastrecipes.data.sources import from_folder
     faces = from_folder(bitmoji, size=128)
     per = {n: np.mean([len(picture_of(x)) for x in images[:60]]) for n, images in (('digits', digits.valid.images), ('28x28', mnist_sample.valid.images), ('128x128', faces.valid.images))}
     assert per['digits'] < 500 and per['28x28'] < 1_000 and per['128x128'] < 11_000, per

@@ -5,9 +5,11 @@ import numpy as np, pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 from conftest import refused
-from fastrecipes.files import InputError, explained, is_memory
-from fastrecipes.files import (Header, ImageFile, Unreadable, decode_files, fit_image, image_channels, image_file, image_files, image_size, natural,
-                               printable, probe, read_image, read_many, size_text, some_of, subfolders)
+from fastrecipes.errors import explained, InputError, is_memory
+from fastrecipes.data.cache import decode_files, read_many, Unreadable
+from fastrecipes.data.folders import image_file, image_files, ImageFile, natural, subfolders
+from fastrecipes.data.imagefile import fit_image, Header, image_channels, image_size, probe, read_image, size_text
+from fastrecipes.text import printable, some_of
 
 root_may_read_all = pytest.mark.skipif(not hasattr(os, 'geteuid') or os.geteuid() == 0, reason='root may read and write everything')
 FORMATS = ['png', 'jpg', 'bmp', 'webp', 'tif', 'gif']
@@ -44,7 +46,7 @@ def test_some_of_names_the_first_and_counts_the_rest(n, text): assert some_of(ra
 
 
 def test_a_lazy_module_tells_a_submodule_that_is_not_there_from_one_that_cannot_be_imported(tmp_path, monkeypatch):
-    from fastrecipes.files import lazy_module
+    from fastrecipes.errors import lazy_module
     package = tmp_path/'lazily'
     package.mkdir()
     (package/'__init__.py').write_text('')
@@ -225,7 +227,7 @@ def test_an_error_in_the_callback_ends_it_and_no_more_files_are_begun(tmp_path):
 def test_ctrl_c_stops_at_the_file_in_hand(tmp_path):
     many(tmp_path/'set', 300)
     code = """import sys, time
-from fastrecipes.files import image_files, read_many
+from fastrecipes.data.folders import image_files; from fastrecipes.data.cache import read_many
 begun = []
 def slow(path, i):
     begun.append(i)

@@ -1,9 +1,9 @@
 "On a GPU: every rung is fitted there, nothing waits for it within an epoch, and what was fitted there is used anywhere"
 import pytest, torch
 from fastai.callback.core import Callback
-from fastrecipes.checkpoint import Checkpoint
-from fastrecipes.recipes import fit, ladder
-from fastrecipes.store import load, save
+from fastrecipes.training.checkpoint import Checkpoint
+from fastrecipes.ladder.recipe import fit, ladder
+from fastrecipes.keep.store import load, save
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')]
 
@@ -54,9 +54,9 @@ def test_nothing_waits_for_the_gpu_within_an_epoch(images, name):
 
 
 def test_nor_does_the_hand_written_loop(images):
-    from fastrecipes.loaders import dataloaders
-    from fastrecipes.nets import linear
-    from fastrecipes.sgd import TunedOptim, cross_entropy, train_epoch
+    from fastrecipes.data.loaders import dataloaders
+    from fastrecipes.lessons.nets import linear
+    from fastrecipes.lessons.sgd import cross_entropy, train_epoch, TunedOptim
     model, dls = linear(64, 10).cuda(), dataloaders(images, 32, 'cuda')
     opt = TunedOptim(model.parameters(), .1, clip=1.)
     def watched():

@@ -8,8 +8,10 @@ matplotlib.use('Agg')
 import matplotlib.pyplot as plt, numpy as np, pytest, torch
 from PIL import Image
 from conftest import refused
-from fastrecipes.images import (ImageSet, InputError, Split, find_source, fit_image, from_folder, keep_classes, load, no_such, read_image,
-                                source, sources, stratified_split)
+from fastrecipes.data.imagefile import fit_image, read_image
+from fastrecipes.data.images import ImageSet, Split
+from fastrecipes.data.sources import find_source, from_folder, keep_classes, load, source, sources, stratified_split
+from fastrecipes.errors import InputError, no_such
 
 
 def split(labels, shape=(1, 2, 3), first=0):
@@ -429,7 +431,7 @@ def test_colour_sets_become_grey_by_luma():
     assert grey.shape == (1, 2, 2) and {n: s.images.flatten(1).tolist() for n, s in grey.splits.items()} == {n: [[100] * 4, [101] * 4] for n in images.splits}
 
 def test_a_set_that_would_be_huge_is_refused_unless_its_size_is_asked_for(image_folder, monkeypatch):
-    monkeypatch.setattr('fastrecipes.files._large', 6 * 80 - 1)
+    monkeypatch.setattr('fastrecipes.data.cache._large', 6 * 80 - 1)
     path = image_folder({'a': 3, 'b': 3})
     with refused('6 images of 8x10 pixels', 'GB', 'size=224'): load(path)
     assert load(path, size='8x10').shape == (1, 8, 10)
@@ -480,7 +482,7 @@ def test_the_fingerprint_is_computed_once():
 
 
 def test_importing_the_package_imports_nothing_large():
-    code = "import sys, fastrecipes.images; print([m for m in ('torch', 'numpy', 'pandas', 'PIL', 'fastai') if m in sys.modules])"
+    code = "import sys, fastrecipes.data.sources; print([m for m in ('torch', 'numpy', 'pandas', 'PIL', 'fastai') if m in sys.modules])"
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.strip() == '[]'
 
 def test_a_folder_that_is_not_there_is_an_input_error_too():
@@ -567,7 +569,7 @@ def test_mnist_refuses_any_other_split(mnist):
     with refused('mnist', 'valid=0.2', "'test'"): load('mnist', valid=.2)
 
 def test_without_a_network_or_a_copy_one_line_says_so_and_names_what_works(tmp_path):
-    code = """from fastrecipes.images import InputError, load
+    code = """from fastrecipes.errors import InputError; from fastrecipes.data.sources import load
 for name in ('mnist_sample', 'mnist'):
     try: load(name)
     except InputError as e: print('REFUSED', ascii(str(e)))"""

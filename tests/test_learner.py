@@ -6,10 +6,10 @@ from fastai.callback.core import Callback, CancelBatchException, CancelEpochExce
 from fastai.learner import Learner, Metric, load_learner
 from fastai.metrics import Precision, accuracy
 from fastai.torch_core import set_seed
-from fastrecipes.learner import FusedAdamW, MeanLoss, MeanMetric, QuickLearner, SmoothLoss
-from fastrecipes.loaders import dataloaders
-from fastrecipes.nets import mlp
-from fastrecipes.sgd import ClassLoss, cross_entropy
+from fastrecipes.training.learner import FusedAdamW, MeanLoss, MeanMetric, QuickLearner, SmoothLoss
+from fastrecipes.data.loaders import dataloaders
+from fastrecipes.lessons.nets import mlp
+from fastrecipes.lessons.sgd import ClassLoss, cross_entropy
 
 
 def made(cls, images, **kwargs):

@@ -1,7 +1,7 @@
 """The lessons' figures, reached on their own data with their own settings; bench/accuracy.py holds the other seeds to the same"""
 import pytest
-from fastrecipes.images import load
-from fastrecipes.recipes import fit
+from fastrecipes.data.sources import load
+from fastrecipes.ladder.recipe import fit
 
 NET = dict(hidden=(64, 64, 64), lr=.001, bs=10, epochs=3, schedule='constant', wd=0, dropout=0)
 FACES = dict(hidden=(256, 128, 64, 16), activation='leaky_relu', dropout=.1, lr=.001, bs=32, epochs=20, patience=3, schedule='constant', wd=0)

@@ -10,11 +10,14 @@ from fastai.torch_core import TensorCategory, TensorImage, TensorImageBW, set_se
 from fastai.vision.augment import Brightness, Flip, RandomErasing
 from PIL import Image
 from conftest import refused
-from fastrecipes.images import ImageSet, InputError, Split
-from fastrecipes.loaders import ImageDL, ImageDataset, as_split, channel_stats, dataloaders, default_bs, pick_device, to_floats
-from fastrecipes.nets import linear, n_outputs
-from fastrecipes.sgd import ClassLoss, basic_opt, batch_accuracy, class_probs, cross_entropy, lesson_loss
-from fastrecipes.training import fit_learner
+from fastrecipes.data.images import ImageSet, Split
+from fastrecipes.errors import InputError
+from fastrecipes.data.loaders import (
+    as_split, channel_stats, dataloaders, default_bs, ImageDataset, ImageDL, pick_device, to_floats,
+)
+from fastrecipes.lessons.nets import linear, n_outputs
+from fastrecipes.lessons.sgd import basic_opt, batch_accuracy, class_probs, ClassLoss, cross_entropy, lesson_loss
+from fastrecipes.training.fitting import fit_learner
 
 
 def numbered(n, n_valid=3, k=2, shape=(1, 2, 3)):

@@ -3,9 +3,9 @@ import math
 import pandas as pd, pytest, torch, torch.nn.functional as F
 from torch import nn
 from torch.testing import assert_close
-from fastrecipes.logistic import evaluate, fit
-from fastrecipes.recipes import get_recipe
-from fastrecipes.sgd import BasicOptim, batch_accuracy, train_model, cross_entropy
+from fastrecipes.lessons.logistic import evaluate, fit
+from fastrecipes.ladder.recipe import get_recipe
+from fastrecipes.lessons.sgd import BasicOptim, batch_accuracy, cross_entropy, train_model
 
 
 @pytest.fixture(params=[1, 3], ids=['two classes', 'three classes'])
@@ -89,8 +89,8 @@ def test_a_model_that_knows_nothing_pays_the_log_of_the_number_of_classes(task):
 def test_the_recipe_is_the_lessons_loop_with_its_settings(source, request):
     "From the same start and in the same order of the images"
     from fastai.torch_core import no_random
-    from fastrecipes.loaders import dataloaders
-    from fastrecipes.nets import linear
+    from fastrecipes.data.loaders import dataloaders
+    from fastrecipes.lessons.nets import linear
     images = request.getfixturevalue(source)
     f = get_recipe('logistic')(images, seed=3, device='cpu', epochs=4, best=False)
     with no_random(3):

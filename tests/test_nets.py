@@ -6,10 +6,13 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 import fastai.callback.progress # gives `Learner` no_bar
 from conftest import refused
-from fastrecipes.images import ImageSet, Split
-from fastrecipes.loaders import dataloaders
-from fastrecipes.nets import MapConv2d, convnet, dense_on_small_maps, enlarge, linear, mlp, n_outputs, n_parameters, resnet18, resnet18_learner, simple_net
-from fastrecipes.sgd import ClassLoss, cross_entropy
+from fastrecipes.data.images import ImageSet, Split
+from fastrecipes.data.loaders import dataloaders
+from fastrecipes.ladder.rungs import resnet18_learner
+from fastrecipes.lessons.nets import (
+    convnet, dense_on_small_maps, enlarge, linear, MapConv2d, mlp, n_outputs, n_parameters, resnet18, simple_net,
+)
+from fastrecipes.lessons.sgd import ClassLoss, cross_entropy
 
 
 def kinds(model): return [type(m).__name__ for m in model]
@@ -155,9 +158,9 @@ def test_resnet18_from_scratch_is_all_trainable_and_steps():
 
 def test_without_network_or_weights_pretrained_is_refused_in_one_line(tmp_path):
     code = """import torch
-from fastrecipes.images import ImageSet, InputError, Split
-from fastrecipes.loaders import dataloaders
-from fastrecipes.nets import resnet18_learner
+from fastrecipes.data.images import ImageSet, Split; from fastrecipes.errors import InputError
+from fastrecipes.data.loaders import dataloaders
+from fastrecipes.ladder.rungs import resnet18_learner
 part = Split(torch.zeros(2, 1, 8, 8).byte(), torch.arange(2))
 try: resnet18_learner(dataloaders(ImageSet('s', ('a', 'b'), part, part), device='cpu'), 1, None, pretrained=True)
 except InputError as e: print('REFUSED', ascii(str(e)))"""

@@ -8,14 +8,17 @@ from fastai.learner import CancelFitException, Learner
 from fastai.optimizer import Adam, OptimWrapper
 from fastai.torch_core import no_random
 from torch import nn
-from fastrecipes.checkpoint import Checkpoint
-from fastrecipes.images import InputError, load
-from fastrecipes.learner import FusedAdamW
-from fastrecipes.loaders import dataloaders
-from fastrecipes.nets import convnet
-from fastrecipes.precision import Autocast, Scaled, in_layout, pick_layout, pick_precision
-from fastrecipes.recipes import Run, fit, recipes
-from fastrecipes.sgd import ClassLoss, batch_accuracy, cross_entropy
+from fastrecipes.training.checkpoint import Checkpoint
+from fastrecipes.data.sources import load
+from fastrecipes.errors import InputError
+from fastrecipes.training.learner import FusedAdamW
+from fastrecipes.data.loaders import dataloaders
+from fastrecipes.lessons.nets import convnet
+from fastrecipes.training.precision import Autocast, in_layout, pick_layout, pick_precision, Scaled
+from fastrecipes.ladder.fitted import Run
+from fastrecipes.ladder.recipe import fit
+from fastrecipes.ladder.settings import recipes
+from fastrecipes.lessons.sgd import batch_accuracy, ClassLoss, cross_entropy
 from conftest import refused
 
 DIGITS = load('digits')
@@ -99,7 +102,7 @@ def test_a_copy_that_is_made_while_training_computes_with_its_own_weights():
     assert not of_copy.any() and of_model.any()
 
 def test_an_interrupted_fit_leaves_the_model_as_it_was(monkeypatch):
-    from fastrecipes import nets
+    from fastrecipes.lessons import nets
     made, real = [], nets.convnet
     monkeypatch.setattr(nets, 'convnet', lambda *args: made.append(real(*args)) or made[-1])
     class Interrupt(Callback):
@@ -111,7 +114,7 @@ def test_an_interrupted_fit_leaves_the_model_as_it_was(monkeypatch):
 # fp16, whose gradients overflow; a CPU computes it slowly, but as a GPU does
 
 @pytest.fixture
-def fp16(monkeypatch): monkeypatch.setattr('fastrecipes.precision.pick_precision', lambda device, precision=None: 'fp16')
+def fp16(monkeypatch): monkeypatch.setattr('fastrecipes.training.precision.pick_precision', lambda device, precision=None: 'fp16')
 
 @pytest.mark.slow
 def test_in_fp16_a_training_that_was_stopped_ends_as_one_that_was_not(fp16, tmp_path):

@@ -3,10 +3,12 @@ import csv, io, json, os, re, subprocess, sys
 from pathlib import Path
 import forks, numpy as np, pytest, torch
 from PIL import Image
-from fastrecipes.files import fit_image, read_image
-from fastrecipes.images import ImageSet, load as load_images
-from fastrecipes.recipes import fit
-from fastrecipes.store import load, predict_files, ranked, save, show_predictions
+from fastrecipes.data.imagefile import fit_image, read_image
+from fastrecipes.data.images import ImageSet
+from fastrecipes.data.sources import load as load_images
+from fastrecipes.ladder.recipe import fit
+from fastrecipes.keep.predict import predict_files, ranked, show_predictions
+from fastrecipes.keep.store import load, save
 from conftest import refused
 from test_cli import called, refused as ended
 from test_store import elsewhere, image_set
@@ -224,8 +226,8 @@ def test_probabilities_that_are_no_numbers_are_null(tmp_path, digits):
 @pytest.mark.parametrize('args, words', [(['--json', '--csv'], ['--json or --csv']), (['--top', '0'], ['top', '1 or more']), (['--top', 'x'], ['top', "'x'"]), (['--top', '1.5'], ['top']), (['--device', 'tpu'], ['tpu', 'auto, cuda']),
                                          (['--show', 'out'], ['what kind of picture', '.png']), (['--show', 'out.gif'], ['what kind of picture']), (['--show', 'photos/0.png/x.png'], ['cannot write']), (['--show', 'dir.png'], ['is a folder']), (['--show', '~nobody-of-this-name/x.png'], ['choose another']), (['--colour'], ['--colour'])], ids=' '.join)
 def test_a_wrong_option_is_refused_before_anything_is_predicted(models, photos, monkeypatch, args, words):
-    import fastrecipes.store
-    monkeypatch.setattr(fastrecipes.store, 'predict_files', lambda *a: pytest.fail('predicted'))
+    import fastrecipes.keep.store
+    monkeypatch.setattr(fastrecipes.keep.store, 'predict_files', lambda *a: pytest.fail('predicted'))
     os.mkdir('dir.png')
     ended(called('predict', models['ten'], photos[0], *args), *words)
     assert sorted(os.listdir()) == ['dir.png', 'photos']

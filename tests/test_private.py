@@ -2,7 +2,7 @@
 import json, os, sys
 from pathlib import Path
 import pytest
-from fastrecipes.files import command_without_paths, folder_name, without_paths
+from fastrecipes.text import command_without_paths, folder_name, without_paths
 
 HOST, USER = 'host-of-somebody', 'user-of-somebody'
 
@@ -10,8 +10,8 @@ RUN = f'''
 import getpass, platform, socket, sys
 platform.node = socket.gethostname = lambda: {HOST!r}
 getpass.getuser = lambda: {USER!r}
-from fastrecipes.recipes import recipe
-from fastrecipes.images import InputError
+from fastrecipes.ladder.recipe import recipe
+from fastrecipes.errors import InputError
 
 @recipe(after='similarity')
 def breaking(images, run):

@@ -4,8 +4,11 @@ from pathlib import Path
 import numpy as np, pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image
-from fastrecipes import files as lib
-from fastrecipes.files import Listing, Unreadable, decode_files, fit_image, image_files, list_images, probe, read_image, read_many
+from fastrecipes.data import cache as lib
+from fastrecipes.data import folders as folders_room; from fastrecipes import errors as errors_room
+from fastrecipes.data.cache import decode_files, read_many, Unreadable
+from fastrecipes.data.folders import image_files, list_images, Listing
+from fastrecipes.data.imagefile import fit_image, probe, read_image
 
 
 def chunk(kind, data=b''): return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
@@ -162,7 +165,7 @@ def test_before_a_second_pass_the_files_of_the_first_are_closed(tmp_path, monkey
 # Helpers
 
 HELPED = """import json, os, signal, sys
-from fastrecipes import files as lib
+from fastrecipes.data import cache as lib
 lib._worth, lib._processors, started, real = -1, lambda: 3, [], lib._start_helper
 def start():
     if sys.argv[2] == 'none': raise OSError('no process')
@@ -182,7 +185,7 @@ lib._block = lambda files, start, *args: (mine.append(start), block(files, start
 def on_done(done, total):
     if sys.argv[2] == 'killed' and started and started[0].poll() is None: os.kill(started[0].pid, signal.SIGKILL)
 seen = []
-got = lib.decode_files(lib.image_files(sys.argv[1]), sys.argv[1], skip_bad=True, on_done=lambda *a: (seen.append(a), on_done(*a)))
+got = lib.decode_files(folders_room.image_files(sys.argv[1]), sys.argv[1], skip_bad=True, on_done=lambda *a: (seen.append(a), on_done(*a)))
 assert seen == sorted(seen) and seen[-1] == (1203, 1203), seen
 import zlib
 print(json.dumps([zlib.crc32(got.images), got.images.shape, {str(k): v for k, v in got.bad.items()}, got.odd, len(mine), len(started), [p.poll() is not None for p in started], len(back)]))"""
@@ -230,11 +233,11 @@ def test_what_takes_much_room_is_said_before_and_only_once(tmp_path, monkeypatch
     assert entries == 0 and line.startswith('decoding 30 images of 6x5 once, into ') and str(tmp_path/'cache') in line and line.endswith(' GB are free') and '\n' not in line
 
 FULL = """import resource, sys
-from fastrecipes import files as lib
+from fastrecipes.data import cache as lib
 lib._most_in_memory = 100
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)) # No file may grow longer: to us the same as no room
-try: lib.decode_files(lib.image_files(sys.argv[1]), sys.argv[1])
-except lib.InputError as e: print(e)"""
+try: lib.decode_files(folders_room.image_files(sys.argv[1]), sys.argv[1])
+except errors_room.InputError as e: print(e)"""
 
 def test_what_fits_neither_on_the_disk_nor_in_memory_is_refused_with_the_cure(tmp_path):
     folder_of(tmp_path/'set', [(6, 5, 1)] * 60)

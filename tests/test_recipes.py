@@ -8,12 +8,19 @@ from PIL import Image
 from torch import nn
 from torch.testing import assert_close
 from typing import Annotated, Literal
-from fastrecipes.images import ImageSet, InputError, Split, load
-from fastrecipes.recipes import (Amount, Count, Rate, Run, Share, Switch, Whole, Widths, as_text, auto_lr, fit, get_recipe, global_settings,
-                                 predict_scores, recipe, recipes, settings_of, training_settings)
-from fastrecipes.precision import pick_precision
-from fastrecipes.recipes import ladder as rungs
-from fastrecipes.training import Outcome
+from fastrecipes.data.images import ImageSet, Split
+from fastrecipes.data.sources import load
+from fastrecipes.errors import InputError
+from fastrecipes.ladder.fitted import predict_scores, Run
+from fastrecipes.ladder.recipe import fit, get_recipe, recipe
+from fastrecipes.ladder.rungs import auto_lr
+from fastrecipes.ladder.settings import (
+    Amount, as_text, Count, global_settings, Rate, recipes, settings_of, Share, Switch, training_settings, Whole,
+    Widths,
+)
+from fastrecipes.training.precision import pick_precision
+from fastrecipes.ladder.recipe import ladder as rungs
+from fastrecipes.training.fitting import Outcome
 
 LADDER = ['similarity', 'sgd', 'linear', 'simple_net', 'mlp', 'convnet', 'resnet18']
 ALL = ['similarity', 'sgd', 'logistic', 'linear', 'simple_net', 'mlp', 'convnet', 'resnet18']
@@ -136,7 +143,7 @@ def _annotated(images, run, *, n:Annotated[int, 'How many', Whole]=3, share:Anno
 @pytest.mark.parametrize('f', [training_settings, *(r.func for r in recipes.values()), _plain, _above, _both, _numpy, _annotated, lambda images, run, *, n=3: None], ids=lambda f: f.__name__)
 def test_what_is_said_of_settings_is_what_fastcore_finds(f):
     from fastcore.docments import docments
-    from fastrecipes.recipes import _docments
+    from fastrecipes.ladder.settings import _docments
     def said(found): return {n: about for n, about in found.items() if about and n != 'return'}
     assert said(_docments(f)) == said(docments(f))
 
@@ -549,7 +556,8 @@ def test_patience_with_one_cycle_waits_for_the_peak_and_the_stop_is_told(name, d
     assert f.stopped == f'stopped after epoch {len(f.history)} of 60: no lower validation loss for 3 epochs' and repr(f).endswith(f'; {f.stopped}')
 
 def test_a_comparison_tells_of_a_rung_that_patience_stopped(threes_sevens):
-    from fastrecipes.compare import compare, trouble_text
+    from fastrecipes.answer.climb import compare
+    from fastrecipes.answer.comparison import trouble_text
     c = compare(threes_sevens, 'similarity,linear', device='cpu', settings=dict(linear=dict(epochs=30, lr=30, patience=2)))
     assert c.results['linear'].stopped and trouble_text(c) == [f"linear {c.results['linear'].stopped}"] and c.results['linear'].stopped in str(c)
 

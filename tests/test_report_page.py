@@ -3,7 +3,7 @@ import re
 from contextlib import contextmanager
 import pytest
 from pages import CHROMIUM, FLAGS
-from fastrecipes.report import report_html, save_report
+from fastrecipes.answer.report import report_html, save_report
 
 HOSTILE = ['<script>alert(1)</script>', '<img src=x onerror=alert(1)>', '"><b>bold</b>', "' onmouseover='alert(1)", '$x_1$', '{{7*7}}', '{% raw %}', 'ثلاثة', '👩‍🔬', '</style><style>*{display:none}', '--><b>', '&lt;i&gt;', 'a' * 200]
 
@@ -142,8 +142,8 @@ def test_every_picture_is_drawn(browser, several):
 def test_folders_and_files_named_like_html_are_shown_and_run_nothing(browser, tmp_path):
     import numpy as np
     from PIL import Image
-    from fastrecipes.compare import compare
-    from fastrecipes.images import load
+    from fastrecipes.answer.climb import compare
+    from fastrecipes.data.sources import load
     names = [n.replace('/', '\u2215') for n in HOSTILE]
     rng = np.random.default_rng(0)
     for i, name in enumerate(names):

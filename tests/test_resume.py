@@ -22,13 +22,14 @@ STOPS = [(0, 'call'), (2, 'call'), (3, 'call'), (3, 'call'), (6, 'call')]
 # The helper
 
 def small(n, classes=None):
-    from fastrecipes.images import ImageSet, Split, load
+    from fastrecipes.data.images import ImageSet, Split
+    from fastrecipes.data.sources import load
     digits = load('digits', classes=classes)
     return ImageSet('small', digits.classes, *(Split(s.images[:m], s.labels[:m]) for s, m in ((digits.train, n), (digits.valid, 20))))
 
 def contents(folder):
     "The state in the checkpoint of `folder` as plain data, without times, and its epoch"
-    from fastrecipes.checkpoint import Checkpoint
+    from fastrecipes.training.checkpoint import Checkpoint
     def plain(v):
         if isinstance(v, torch.Tensor): return [str(v.dtype), list(v.shape), v.reshape(-1).view(torch.uint8).numpy().tobytes()]
         if isinstance(v, dict): return {k: plain(x) for k, x in v.items() if k != 'seconds'}
@@ -38,8 +39,8 @@ def contents(folder):
 
 def train(images, recipe, settings, seed, folder, every=1):
     "What is left when the training is over: the weights that are given back, the history and the best epoch"
-    from fastrecipes.checkpoint import Checkpoint
-    from fastrecipes.recipes import fit
+    from fastrecipes.training.checkpoint import Checkpoint
+    from fastrecipes.ladder.recipe import fit
     point = Checkpoint(folder, every, resume=True)
     try: f = fit(recipe, images, seed=seed, device='cpu', checkpoint=point, **settings)
     finally: point.write() # What was not due, after Ctrl-C too
@@ -66,7 +67,7 @@ def attempt(f, *args):
 
 def struck(at, place, nth, sig, start, *args):
     "A training that begins with the epoch `start` and gets `sig` in the epoch `at`: at the function call `nth` of that epoch, or inside the write of its checkpoint"
-    from fastrecipes.checkpoint import Checkpoint
+    from fastrecipes.training.checkpoint import Checkpoint
     epoch = [start]
     calls = strikes.Calls(nth, sig, lambda: epoch[0] == at)
     offer = Checkpoint.offer
@@ -82,7 +83,7 @@ def struck(at, place, nth, sig, start, *args):
 
 def counted(folder, *args):
     "A training that nothing disturbs, and the number of function calls in each epoch"
-    from fastrecipes.checkpoint import Checkpoint
+    from fastrecipes.training.checkpoint import Checkpoint
     calls = strikes.Calls()
     offer, counts = Checkpoint.offer, []
     def count(self, e, state):
@@ -101,7 +102,7 @@ def same(a, b):
 
 def helper(kind, folder, sig):
     "Train once undisturbed and once in pieces; what happened as JSON on the last line"
-    import fastrecipes.recipes as recipes
+    import fastrecipes.ladder.recipe as recipes
     recipes.predict_ms_per_1000 = lambda *args, **kwargs: 0. # The timing of predictions is no part of training
     torch.set_num_threads(1)
     images = small(32, '3,7') if kind == 'resnet18' else small(48)
@@ -163,7 +164,7 @@ QUICK = {'sgd': ('sgd', dict(epochs=8, lr=.5)), 'adam': ('mlp', dict(epochs=8, h
 def images(): return small(48)
 
 def fitted(images, recipe, settings, point=None, seed=1, **more):
-    from fastrecipes.recipes import fit
+    from fastrecipes.ladder.recipe import fit
     return fit(recipe, images, seed=seed, device='cpu', checkpoint=point, **settings | more)
 
 def result(f): return dict(f.model.state_dict()), f.history.drop(columns='seconds').to_dict('list'), f.best_epoch
@@ -184,7 +185,7 @@ def until(epoch):
 
 def interrupted(images, kind, folder, epochs=4):
     "A checkpoint of so many epochs"
-    from fastrecipes.checkpoint import Checkpoint
+    from fastrecipes.training.checkpoint import Checkpoint
     recipe, settings = QUICK[kind]
     stop = dict(on_epoch=until(epochs)) if recipe == 'sgd' else dict(cbs=[Pull(epochs)])
     with pytest.raises(KeyboardInterrupt): fitted(images, recipe, settings, Checkpoint(folder, every=1), **stop)
@@ -199,7 +200,7 @@ def test_a_resumed_training_reports_the_epochs_that_were_left_only(images, kind,
 @pytest.mark.parametrize('kind, part', [('sgd', 'loaders'), ('adam', 'loaders'), ('adam', 'torch')])
 def test_without_its_random_states_it_would_end_elsewhere(images, kind, part, tmp_path):
     "The negative control: what is compared above can differ"
-    from fastrecipes.checkpoint import Checkpoint, random_states
+    from fastrecipes.training.checkpoint import Checkpoint, random_states
     whole, point = fitted(images, *QUICK[kind]), interrupted(images, kind, tmp_path)
     class Altered(Checkpoint):
         def load(self):
@@ -213,14 +214,14 @@ def test_without_its_random_states_it_would_end_elsewhere(images, kind, part, tm
 @pytest.mark.parametrize('kind', QUICK)
 @pytest.mark.parametrize('best', [True, False])
 def test_a_training_that_was_finished_is_given_again_without_another_epoch(images, kind, best, tmp_path):
-    from fastrecipes.checkpoint import Checkpoint
+    from fastrecipes.training.checkpoint import Checkpoint
     f = fitted(images, *QUICK[kind], Checkpoint(tmp_path, every=1), best=best)
     g = fitted(images, *QUICK[kind], Checkpoint(tmp_path, every=1, resume=True), best=best, on_epoch=lambda row: pytest.fail('another epoch'))
     assert equal(f, g) and f.history.equals(g.history)
 
 @pytest.mark.parametrize('kind', QUICK)
 def test_a_training_that_patience_has_ended_is_given_again_without_another_epoch(images, kind, tmp_path):
-    from fastrecipes.checkpoint import Checkpoint
+    from fastrecipes.training.checkpoint import Checkpoint
     stubborn = dict(epochs=200, lr=.5 if kind == 'sgd' else .1, patience=2, schedule='constant')
     f = fitted(images, *QUICK[kind], Checkpoint(tmp_path, every=1), **stubborn)
     assert 2 < len(f.history) < 200 and f.best_epoch == len(f.history) - 3
@@ -242,7 +243,7 @@ class Counting(Callback):
     def load_state_dict(self, state): self.seen = state['seen']
 
 def test_a_callback_of_ones_own_goes_on_where_it_was(images, tmp_path):
-    from fastrecipes.checkpoint import Checkpoint
+    from fastrecipes.training.checkpoint import Checkpoint
     with pytest.raises(KeyboardInterrupt): fitted(images, *QUICK['adam'], Checkpoint(tmp_path, every=1), cbs=[Counting(), Pull(4)])
     mine = Counting()
     assert equal(fitted(images, *QUICK['adam'], Checkpoint(tmp_path, every=1, resume=True), cbs=[mine]), fitted(images, *QUICK['adam']))
@@ -264,7 +265,7 @@ def test_where_there_are_more_threads_it_goes_on_with_its_own_number(images, kin
 @pytest.mark.parametrize('at', [1, 3, 6])
 @pytest.mark.parametrize('recipe, settings', [('sgd', dict(lr=10.)), ('mlp', dict(lr=.1))])
 def test_patience_with_one_cycle_ends_a_resumed_training_where_it_ends_a_whole_one(images, recipe, settings, at, tmp_path):
-    from fastrecipes.checkpoint import Checkpoint
+    from fastrecipes.training.checkpoint import Checkpoint
     how = settings | dict(epochs=16, schedule='one-cycle', patience=2)
     whole = fitted(images, recipe, how)
     def stop(row):
@@ -277,8 +278,8 @@ def test_patience_with_one_cycle_ends_a_resumed_training_where_it_ends_a_whole_o
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
 @pytest.mark.parametrize('recipe, settings', [('sgd', dict(epochs=8)), ('mlp', dict(epochs=8, dropout=.2)), ('convnet', dict(epochs=4)), ('resnet18', dict(epochs=4, bs=16))])
 def test_a_training_on_a_gpu_goes_on_there(images, recipe, settings, tmp_path):
-    from fastrecipes.checkpoint import Checkpoint
-    from fastrecipes.recipes import fit
+    from fastrecipes.training.checkpoint import Checkpoint
+    from fastrecipes.ladder.recipe import fit
     on_gpu = lambda **more: fit(recipe, images, seed=1, device='cuda', **settings, **more)
     stop = dict(on_epoch=until(3)) if recipe == 'sgd' else dict(cbs=[Pull(3)])
     with pytest.raises(KeyboardInterrupt): on_gpu(checkpoint=Checkpoint(tmp_path, every=1), **stop)
@@ -287,7 +288,7 @@ def test_a_training_on_a_gpu_goes_on_there(images, recipe, settings, tmp_path):
 
 @pytest.mark.parametrize('make', [lambda: EarlyStoppingCallback(patience=3), lambda: SaveModelCallback()], ids=['EarlyStoppingCallback', 'SaveModelCallback'])
 def test_a_callback_that_could_not_go_on_is_refused_with_a_checkpoint_before_anything_is_trained(images, make, tmp_path):
-    from fastrecipes.checkpoint import Checkpoint
+    from fastrecipes.training.checkpoint import Checkpoint
     with refused(f'{type(make()).__name__} keeps what it knows to itself', 'leave it or the checkpoint out'):
         fitted(images, *QUICK['adam'], Checkpoint(tmp_path, every=1), cbs=[make()], on_epoch=lambda row: pytest.fail('it trained'))
     assert not list(tmp_path.iterdir()) and len(fitted(images, *QUICK['adam'], cbs=[make()]).history) > 1

@@ -2,11 +2,13 @@
 import json, subprocess, sys
 import numpy as np, pytest, torch
 from hypothesis import given, settings, strategies as st
-from fastrecipes import images as lib
-from fastrecipes.images import Rows, load
-from fastrecipes.loaders import channel_stats, dataloaders
-from fastrecipes.recipes import fit
-from fastrecipes.similarity import mean_images
+from fastrecipes.data import sources as lib
+from fastrecipes.data import images as images_room
+from fastrecipes.data.images import Rows
+from fastrecipes.data.sources import load
+from fastrecipes.data.loaders import channel_stats, dataloaders
+from fastrecipes.ladder.recipe import fit
+from fastrecipes.lessons.similarity import mean_images
 
 
 @pytest.fixture(scope='module')
@@ -17,7 +19,7 @@ def stored(tmp_path_factory):
     return np.load(path, mmap_mode='c'), torch.from_numpy(np.load(path))
 
 @pytest.fixture(params=[2**26, 7000, 40], ids='wide narrow tiny'.split())
-def window(request, monkeypatch): monkeypatch.setattr(lib, '_window', request.param)
+def window(request, monkeypatch): monkeypatch.setattr(images_room, '_window', request.param)
 
 def both(stored, which):
     rows, x = Rows(stored[0]), stored[1]
@@ -46,7 +48,7 @@ def test_batches_come_in_the_order_that_was_asked_for(stored, data):
     rows, x = both(stored, [torch.randperm(1000, generator=torch.Generator().manual_seed(n))[:n].sort().values])
     order = torch.randperm(n, generator=torch.Generator().manual_seed(bs))
     with pytest.MonkeyPatch.context() as m:
-        m.setattr(lib, '_window', data.draw(st.sampled_from([40, 3000, 2**26])))
+        m.setattr(images_room, '_window', data.draw(st.sampled_from([40, 3000, 2**26])))
         got = list(rows.batches(order, bs))
     assert [len(b) for b in got] == [len(b) for b in order.split(bs)] and torch.equal(torch.cat(got), x[order])
 
@@ -59,7 +61,7 @@ def test_whoever_asks_for_what_is_not_there_or_for_parts_of_images_is_told(store
 def test_figures_of_images_on_the_disk_are_those_of_images_in_memory(stored):
     rows, x = both(stored, [torch.arange(1000) % 3 > 0])
     y = torch.arange(len(x)) % 2
-    assert channel_stats(rows) == channel_stats(x) and torch.equal(mean_images(lib.Split(rows, y), 2), mean_images(lib.Split(x, y), 2))
+    assert channel_stats(rows) == channel_stats(x) and torch.equal(mean_images(images_room.Split(rows, y), 2), mean_images(images_room.Split(x, y), 2))
 
 
 @pytest.fixture(scope='module')
@@ -75,7 +77,7 @@ def folder(tmp_path_factory, digits):
 @pytest.mark.parametrize('valid', [None, .4])
 def test_a_folder_that_stays_on_the_disk_is_the_same_set(folder, monkeypatch, valid):
     here = load(folder, valid=valid)
-    monkeypatch.setattr(lib, '_in_memory', 0)
+    monkeypatch.setattr(images_room, '_in_memory', 0)
     there = load(folder, valid=valid)
     assert isinstance(there.train.images, Rows) and isinstance(there.valid.images, Rows) and isinstance(here.train.images, torch.Tensor)
     assert there.fingerprint == here.fingerprint and there.valid.names == here.valid.names and repr(there) == repr(here)
@@ -89,23 +91,23 @@ def test_a_folder_that_stays_on_the_disk_is_the_same_set(folder, monkeypatch, va
 def test_a_rung_learns_the_same_from_the_disk_to_the_last_bit(folder, monkeypatch, recipe):
     settings = {} if recipe == 'similarity' else dict(epochs=2, bs=16)
     here = fit(recipe, load(folder), device='cpu', **settings)
-    monkeypatch.setattr(lib, '_in_memory', 0)
-    monkeypatch.setattr(lib, '_window', 5000)
+    monkeypatch.setattr(images_room, '_in_memory', 0)
+    monkeypatch.setattr(images_room, '_window', 5000)
     there = fit(recipe, load(folder), device='cpu', **settings)
     assert all(torch.equal(a, b) for a, b in zip(here.model.state_dict().values(), there.model.state_dict().values())) and torch.equal(here.scores, there.scores)
 
 
 SWEEP = """import json, resource, sys
 import numpy as np, torch
-from fastrecipes import images as lib
-from fastrecipes.images import ImageSet, Rows, Split
-from fastrecipes.loaders import channel_stats, dataloaders
-from fastrecipes.recipes import fit
-from fastrecipes.similarity import mean_images
+from fastrecipes.data import sources as lib
+from fastrecipes.data.images import ImageSet, Rows, Split
+from fastrecipes.data.loaders import channel_stats, dataloaders
+from fastrecipes.ladder.recipe import fit
+from fastrecipes.lessons.similarity import mean_images
 def peak(): return int(next(l for l in open('/proc/self/status') if l.startswith('VmHWM')).split()[1]) >> 10
 mapped = np.load(sys.argv[1], mmap_mode='c')
 fit('sgd', 'digits', epochs=1, device='cpu') # What every run loads
-lib._window = 2**23
+images_room._window = 2**23
 before = peak()
 rows = Rows(mapped)
 aside = torch.arange(len(rows)) % 5 == 0

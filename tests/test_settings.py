@@ -2,8 +2,9 @@
 from pathlib import Path
 import pytest
 from conftest import refused
-from fastrecipes.images import InputError
-from fastrecipes.recipes import find_settings, fit, get_recipe, global_settings, read_settings, recipes, settings_text
+from fastrecipes.errors import InputError
+from fastrecipes.ladder.recipe import fit, get_recipe
+from fastrecipes.ladder.settings import find_settings, global_settings, read_settings, recipes, settings_text
 
 REPO = Path(__file__).resolve().parent.parent
 
@@ -109,10 +110,12 @@ def test_fit_depends_on_its_arguments_alone(loud):
     assert get_recipe('linear').resolve({})['epochs'] == 20 and global_settings() == dict(source='digits', seed=42, device='auto', threads='auto')
 
 def test_no_other_function_reads_the_file_either(loud, monkeypatch):
-    from fastrecipes import compare as comparing, digits, recipes as module
-    from fastrecipes.curves import learning_curve
-    monkeypatch.setattr(module, 'find_settings', lambda *args: pytest.fail('it looked for a settings.ini'))
-    monkeypatch.setattr(module, '_parse_ini', lambda *args: pytest.fail('it read a settings.ini'))
+    from fastrecipes.answer import climb as comparing
+    from fastrecipes.explore import kept_ladder as digits
+    from fastrecipes.ladder import settings as settings_room
+    from fastrecipes.answer.curves import learning_curve
+    monkeypatch.setattr(settings_room, 'find_settings', lambda *args: pytest.fail('it looked for a settings.ini'))
+    monkeypatch.setattr(settings_room, '_parse_ini', lambda *args: pytest.fail('it read a settings.ini'))
     c = comparing.compare(names='similarity', device='cpu', curve='similarity', fractions=(.5, 1))
     assert (c.seed, c.images.source, c['similarity'].settings) == (42, 'digits', {'distance': 'l2'})
     curve = learning_curve('digits', 'similarity', (.5, 1), device='cpu')
@@ -132,9 +135,9 @@ def test_settings_that_were_read_are_heeded_and_an_argument_overrules_them(loud)
     assert fit('linear', pictures, seed=5, device='cpu', epochs=2, lr=.5, bs=4).scores.equal(f.scores)
 
 def test_all_functions_take_the_same_settings(loud):
-    from fastrecipes.compare import compare
-    from fastrecipes.curves import learning_curve
-    from fastrecipes.digits import Rungs
+    from fastrecipes.answer.climb import compare
+    from fastrecipes.answer.curves import learning_curve
+    from fastrecipes.explore.kept_ladder import Rungs
     settings = read_settings(loud)
     plain = {section: dict(values) for section, values in settings.items() if section in ('fastrecipes', 'linear')}
     for given in (settings, plain):

@@ -7,13 +7,16 @@ from fastai.optimizer import OptimWrapper
 from hypothesis import given, settings, strategies as st
 from torch import nn
 from torch.testing import assert_close
-from fastrecipes.images import InputError
-from fastrecipes.loaders import dataloaders, to_floats
-from fastrecipes.nets import linear, n_outputs
-from fastrecipes.recipes import fit
-from fastrecipes.sgd import (BasicOptim, ClassLoss, Diverged, TunedOptim, basic_opt, batch_accuracy, calc_grad, check_losses, class_probs, cross_entropy, init_params,
-                             lesson_loss, linear1, mnist_loss, sigmoid, softmax, train_epoch, train_model, validate_epoch)
-from fastrecipes.training import fit_learner
+from fastrecipes.errors import InputError
+from fastrecipes.data.loaders import dataloaders, to_floats
+from fastrecipes.lessons.nets import linear, n_outputs
+from fastrecipes.ladder.recipe import fit
+from fastrecipes.lessons.sgd import (
+    basic_opt, BasicOptim, batch_accuracy, calc_grad, check_losses, class_probs, ClassLoss, cross_entropy,
+    Diverged, init_params, lesson_loss, linear1, mnist_loss, sigmoid, softmax, train_epoch, train_model,
+    TunedOptim, validate_epoch,
+)
+from fastrecipes.training.fitting import fit_learner
 
 LN3 = math.log(3) # sigmoid(LN3) is 3/4
 

@@ -3,10 +3,14 @@ import numpy as np, pytest, torch
 from numpy.testing import assert_allclose
 from sklearn.neighbors import NearestCentroid
 from torch.testing import assert_close
-from fastrecipes.images import InputError, Split, load
-from fastrecipes.loaders import to_floats
-from fastrecipes.recipes import fit
-from fastrecipes.similarity import NearestMean, distances, is_3, l1_distance, l2_distance, mean_images, mnist_distance
+from fastrecipes.data.images import Split
+from fastrecipes.data.sources import load
+from fastrecipes.errors import InputError
+from fastrecipes.data.loaders import to_floats
+from fastrecipes.ladder.recipe import fit
+from fastrecipes.lessons.similarity import (
+    distances, is_3, l1_distance, l2_distance, mean_images, mnist_distance, NearestMean,
+)
 
 # Two images of one channel, 2x2; their differences are 1, -1, 3, 5
 A, B = torch.tensor([[[1., 2], [3, 4]]]), torch.tensor([[[0., 3], [0, -1]]])

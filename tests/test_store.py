@@ -10,12 +10,18 @@ from fastai.vision.core import imagenet_stats
 from pandas.testing import assert_frame_equal
 from PIL import Image
 from safetensors.torch import load_file
-from fastrecipes import recipes as recipes_module
-from fastrecipes.images import ImageSet, InputError, Split, load as load_images
-from fastrecipes.loaders import dataloaders
-from fastrecipes.recipes import Parts, fit, get_recipe, recipe, recipes
-from fastrecipes.sgd import ClassLoss, batch_accuracy
-from fastrecipes.store import FILES, FORMAT, card_of, check_model_folder, load, predict_files, ranked, read_card, save
+from fastrecipes.ladder import recipe as recipes_module
+from fastrecipes.ladder import fitted as fitted_room; from fastrecipes.ladder import settings as settings_room
+from fastrecipes.data.images import ImageSet, Split
+from fastrecipes.data.sources import load as load_images
+from fastrecipes.errors import InputError
+from fastrecipes.data.loaders import dataloaders
+from fastrecipes.ladder.recipe import fit, get_recipe, recipe
+from fastrecipes.ladder.rungs import Parts
+from fastrecipes.ladder.settings import recipes
+from fastrecipes.lessons.sgd import batch_accuracy, ClassLoss
+from fastrecipes.keep.predict import predict_files, ranked
+from fastrecipes.keep.store import card_of, check_model_folder, FILES, FORMAT, load, read_card, save
 from conftest import refused
 from test_cli import process
 
@@ -36,7 +42,7 @@ def image_set(k, shape, n=40, source='made up', **kwargs):
 def fitted(name, k=10, shape=(1, 7, 9), **settings):
     "A recipe fitted quickly; how long the resnet takes to predict a thousand images is not waited for"
     with pytest.MonkeyPatch.context() as m:
-        if name == 'resnet18': m.setattr(recipes_module, 'predict_ms_per_1000', lambda *a, **kw: 1.5)
+        if name == 'resnet18': m.setattr(fitted_room, 'predict_ms_per_1000', lambda *a, **kw: 1.5)
         return fit(name, image_set(k, shape), device='cpu', **({} if name == 'similarity' else dict(epochs=2)) | settings)
 
 def names(folder): return sorted(os.listdir(folder))
@@ -108,7 +114,7 @@ def test_the_repr_tells_what_it_is(tmp_path):
 def test_the_first_of_two_classes_is_the_predicted_one_even_where_probabilities_are_equal(scores, wanted):
     f = fitted('linear', 2)
     assert ''.join(n for n, _ in ranked(f, torch.tensor(scores), 2)) == wanted
-    assert f.classes[recipes_module._labels(torch.tensor([scores])).item()] == wanted[0]
+    assert f.classes[fitted_room._labels(torch.tensor([scores])).item()] == wanted[0]
 
 @pytest.mark.parametrize('scores, wanted', [([0., 1e-9, -1e-9], 'bac'), ([200., 200.00002, -300.], 'bac'), ([-500., 0., -400.], 'bca'), ([2., 2., 2.], 'abc')])
 def test_the_order_of_several_classes_is_that_of_their_scores(scores, wanted):
@@ -250,8 +256,8 @@ def own():
 def _parts(shape, n_classes, **settings): return Parts(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(shape[0] * shape[1] * shape[2], n_classes)))
 
 def test_a_recipe_of_ones_own_is_kept_if_it_says_how_to_build_its_model(own, tmp_path):
-    from fastrecipes.training import Outcome
-    def mine(images, run, *, note: recipes_module.Count = None): return Outcome(_parts(images.shape, len(images.classes)).model)
+    from fastrecipes.training.fitting import Outcome
+    def mine(images, run, *, note: settings_room.Count = None): return Outcome(_parts(images.shape, len(images.classes)).model)
     s = image_set(3, (1, 4, 4))
     f = recipe(mine)(s, device='cpu')
     with refused('mine', '@recipe(parts=...)'): save(f, 'm')
@@ -360,7 +366,7 @@ def elsewhere(f, *args):
     finally: p.join(60)
 
 def _save_with_little_room(folder, most):
-    from fastrecipes.store import save
+    from fastrecipes.keep.store import save
     f = fitted('mlp')
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
     return str(save(f, folder))
@@ -377,7 +383,7 @@ def test_a_write_that_fails_leaves_the_old_model_and_nothing_else(tmp_path, most
     if old: assert load('m').recipe == 'linear'
 
 def _save_as_nobody(folder):
-    from fastrecipes.store import check_model_folder, read_card, save
+    from fastrecipes.keep.store import check_model_folder, read_card, save
     f = fitted('linear')
     os.setegid(65534); os.seteuid(65534)
     out = []
@@ -413,7 +419,7 @@ def is_one_of_two(folder):
     return kept.recipe
 
 def _save_for_ever(folder, conn):
-    from fastrecipes import store
+    from fastrecipes.keep import store
     store._picture = lambda fitted, png=store._picture(_two()[1]): png # Drawn once: what is tried here is the writing
     for i in range(10**6):
         store.save(_two()[i % 2], folder)
@@ -422,7 +428,7 @@ def _save_for_ever(folder, conn):
 def _save_until(folder, step):
     "Save, and be killed at the given step of what is asked of the system about this place"
     import sys
-    from fastrecipes.store import save
+    from fastrecipes.keep.store import save
     f, left = _two()[1], [step]
     def hook(event, args):
         if event.split('.')[0] in ('os', 'shutil', 'open') and any(isinstance(a, (str, os.PathLike)) and os.path.dirname(folder) in str(a) for a in args):
@@ -469,7 +475,7 @@ def test_two_processes_that_save_to_one_place_leave_a_whole_model(tmp_path):
     assert [p.exitcode for p in ps] == [0] * 3 and is_one_of_two('m') and names('.') == ['m']
 
 def _save_some(folder):
-    from fastrecipes.store import save
+    from fastrecipes.keep.store import save
     for i in range(12):
         try: save(_two()[i % 2], folder)
         except InputError: pass # Refused, since another was quicker; the command keeps its training then

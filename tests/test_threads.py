@@ -3,11 +3,12 @@ import json
 from pathlib import Path
 import pytest, torch
 from conftest import refused
-from fastrecipes import cost
-from fastrecipes.checkpoint import Checkpoint
-from fastrecipes.compare import Climb, compare
-from fastrecipes.cost import LARGE_STEP, choose_threads, on_threads, pick_threads
-from fastrecipes.recipes import fit, global_settings, recipe, recipes
+from fastrecipes.training import cost
+from fastrecipes.training.checkpoint import Checkpoint
+from fastrecipes.answer.climb import Climb, compare
+from fastrecipes.training.cost import choose_threads, LARGE_STEP, on_threads, pick_threads
+from fastrecipes.ladder.recipe import fit, recipe
+from fastrecipes.ladder.settings import global_settings, recipes
 from torch import nn
 
 
@@ -71,7 +72,7 @@ def test_a_fit_within_a_recipe_has_the_callers_threads(threes_sevens, monkeypatc
     inner = []
     @recipe(rung=False)
     def outer(images, run):
-        from fastrecipes.training import fit_learner
+        from fastrecipes.training.fitting import fit_learner
         outcome = fit_learner(_own_net(images), 1, .1)
         numbers.append(torch.get_num_threads())
         with monkeypatch.context() as m:
@@ -88,7 +89,7 @@ def test_a_fit_within_a_recipe_has_the_callers_threads(threes_sevens, monkeypatc
     assert inner == [2, 1, 3, 1] and numbers == [1, 1, 3, 3]
 
 def test_a_residual_network_is_large():
-    from fastrecipes.nets import resnet18
+    from fastrecipes.lessons.nets import resnet18
     assert pick_threads(resnet18((1, 8, 8), 10), (1, 8, 8), 32, most=4) == 4
 
 def test_what_is_not_trained_chooses_too(threes_sevens, monkeypatch):
@@ -102,7 +103,7 @@ def test_a_number_that_is_given_overrules(name, threes_sevens):
     with on_threads(1): assert seen_by(name, threes_sevens, threads=2)[1] == [2]
 
 def test_predictions_are_made_on_the_same_number(threes_sevens, monkeypatch):
-    import fastrecipes.recipes as module
+    import fastrecipes.ladder.recipe as module
     numbers, predict = set(), module.predict_scores
     def spy(*args):
         numbers.add(torch.get_num_threads())
@@ -120,15 +121,15 @@ def test_the_callers_number_comes_back_when_a_training_ends_early(name, error, t
 
 def _own_net(images):
     from fastai.learner import Learner
-    from fastrecipes.loaders import dataloaders
-    from fastrecipes.nets import linear
-    from fastrecipes.sgd import ClassLoss, basic_opt, lesson_loss
+    from fastrecipes.data.loaders import dataloaders
+    from fastrecipes.lessons.nets import linear
+    from fastrecipes.lessons.sgd import basic_opt, ClassLoss, lesson_loss
     return Learner(dataloaders(images, 64, 'cpu'), linear(64, 1), loss_func=ClassLoss(lesson_loss(2)), opt_func=basic_opt)
 
 @pytest.fixture
 def own():
     "Recipes of a user's own: through `fit_learner`, and with a loop that chooses for itself, or does not"
-    from fastrecipes.training import Outcome, fit_learner
+    from fastrecipes.training.fitting import fit_learner, Outcome
     @recipe(rung=False)
     def learned(images, run): return fit_learner(_own_net(images), 1, .1, on_epoch=run.on_epoch)
     @recipe(rung=False)
@@ -148,13 +149,13 @@ def test_recipes_of_ones_own(own, threes_sevens):
     assert numbers(threads=2) == [2, 2, 2] and numbers(threads=1) == [1, 1, 1]
 
 def test_fit_learner_alone_changes_nothing(threes_sevens):
-    from fastrecipes.training import fit_learner
+    from fastrecipes.training.fitting import fit_learner
     numbers = []
     fit_learner(_own_net(threes_sevens), 1, .1, on_epoch=lambda row: numbers.append(torch.get_num_threads()))
     assert numbers == [2]
 
 def test_a_training_to_watch_has_one_thread(threes_sevens, monkeypatch):
-    from fastrecipes.digits import LiveTraining
+    from fastrecipes.explore.live import LiveTraining
     live, numbers, batch = LiveTraining(threes_sevens), [], LiveTraining._batch
     def spy(self):
         numbers.append(torch.get_num_threads())
@@ -205,8 +206,8 @@ def test_the_command_takes_it_from_settings_ini(verb):
 # Kept
 
 def test_the_number_is_in_the_card_the_comparison_and_the_report(threes_sevens, tmp_path):
-    from fastrecipes.report import _device_text, read_comparison
-    from fastrecipes.store import load, read_card, save
+    from fastrecipes.answer.report import _device_text, read_comparison
+    from fastrecipes.keep.store import load, read_card, save
     f = fit('linear', threes_sevens, device='cpu', epochs=1)
     assert read_card(save(f, tmp_path/'m'))['threads'] == 1 and load(tmp_path/'m', 'cpu').card['threads'] == 1
     c = compare(threes_sevens, 'similarity,linear', device='cpu', settings=dict(linear=dict(epochs=1)))

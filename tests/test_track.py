@@ -2,12 +2,12 @@
 import socket, sys, time
 import pytest, torch
 from fastai.callback.progress import CSVLogger
-from fastrecipes.compare import compare
+from fastrecipes.answer.climb import compare
 from conftest import refused
 
 pytest.importorskip('tensorboard')
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from fastrecipes.track import TensorBoard
+from fastrecipes.answer.track import TensorBoard
 
 TAGS = {'loss/training': 'train_loss', 'loss/validation': 'valid_loss', 'accuracy/validation': 'accuracy', 'seconds/epoch': 'seconds'}
 SHORT = {'sgd': {'epochs': 3}, 'simple_net': {'epochs': 3, 'hidden': 7}}

@@ -15,13 +15,19 @@ from fastai.torch_core import no_random, set_seed
 from hypothesis import given, settings, strategies as st
 from torch import nn
 import fastai.callback.schedule # gives `Learner` lr_find
-from fastrecipes.checkpoint import Checkpoint
-from fastrecipes.images import ImageSet, InputError, Split
-from fastrecipes.loaders import ImageDataset, dataloaders
-from fastrecipes.nets import linear
-from fastrecipes.sgd import ClassLoss, Diverged, basic_opt, batch_accuracy, cross_entropy
-from fastrecipes.recipes import Count, Parts, Run, Whole, _by_hand, _through_learner
-from fastrecipes.training import Best, BestWeights, EarlyStop, History, Outcome, Patience, climbing_epochs, fit_learner, one_cycle, plot_history, stop_text
+from fastrecipes.training.checkpoint import Checkpoint
+from fastrecipes.data.images import ImageSet, Split
+from fastrecipes.errors import InputError
+from fastrecipes.data.loaders import dataloaders, ImageDataset
+from fastrecipes.lessons.nets import linear
+from fastrecipes.lessons.sgd import basic_opt, batch_accuracy, ClassLoss, cross_entropy, Diverged
+from fastrecipes.ladder.fitted import Run
+from fastrecipes.ladder.rungs import _by_hand, _through_learner, Parts
+from fastrecipes.ladder.settings import Count, Whole
+from fastrecipes.training.fitting import (
+    Best, BestWeights, climbing_epochs, EarlyStop, fit_learner, History, one_cycle, Outcome, Patience,
+    plot_history, stop_text,
+)
 
 COLUMNS = ['epoch', 'train_loss', 'valid_loss', 'accuracy', 'seconds']
 
@@ -297,8 +303,9 @@ def self_made(): return Outcome(linear(64, 10), pd.DataFrame(dict(epoch=range(3)
 
 @pytest.mark.parametrize('func, stops', [(with_both, True), (with_patience, False), (with_epochs, False), (with_neither, False)])
 def test_recipes_of_ones_own_need_not_have_our_settings(data, func, stops):
-    from fastrecipes.compare import compare
-    from fastrecipes.recipes import fit, recipe, recipes
+    from fastrecipes.answer.climb import compare
+    from fastrecipes.ladder.recipe import fit, recipe
+    from fastrecipes.ladder.settings import recipes
     recipe(rung=False)(func)
     try: fitted, compared = fit(func.__name__, data, device='cpu'), compare(data, func.__name__, device='cpu')
     finally: del recipes[func.__name__]

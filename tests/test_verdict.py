@@ -4,10 +4,13 @@ import numpy as np, pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from matplotlib.text import Text
 from scipy.stats import binomtest
-from fastrecipes.chance import paired_difference, wilson
-from fastrecipes.curves import learning_curve
-from fastrecipes.recipes import fit
-from fastrecipes.verdict import COSTS, Box, brief, frontier, images_needed, percent_text, place_labels, plot_cost, seconds_text, times_text, verdict
+from fastrecipes.answer.chance import paired_difference, wilson
+from fastrecipes.answer.curves import learning_curve
+from fastrecipes.ladder.recipe import fit
+from fastrecipes.answer.verdict import (
+    Box, brief, COSTS, frontier, images_needed, percent_text, place_labels, plot_cost, seconds_text, times_text,
+    verdict,
+)
 from conftest import refused
 
 NAMES = ['similarity', 'sgd', 'linear', 'simple_net', 'mlp', 'resnet18']

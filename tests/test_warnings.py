@@ -4,7 +4,7 @@ import pytest
 
 ENTRIES = {
     'star import': ['-c', 'from fastrecipes.all import *'],
-    'a recipe': ['-c', "from fastrecipes.recipes import fit; fit('similarity', 'digits', device='cpu')"],
+    'a recipe': ['-c', "from fastrecipes.ladder.recipe import fit; fit('similarity', 'digits', device='cpu')"],
     'the command': ['-m', 'fastrecipes', 'fit', 'similarity', 'digits', '--quiet']}
 
 def stderr(*args) -> str:
