@@ -4,7 +4,7 @@ from itertools import chain
 import pytest
 from conftest import REPO
 
-GROUND = ['text', 'errors', 'plots']
+GROUND = ['text', 'errors', 'plots', 'reporter']
 WINGS = ['data', 'lessons', 'training', 'ladder', 'keep', 'answer', 'explore']
 TOP = ['progress', 'cli']
 NOTEBOOKS = sorted((REPO/'nbs').rglob('[0-9]*.ipynb'))

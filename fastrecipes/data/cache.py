@@ -1,5 +1,7 @@
 """Decode each image once
 
+Decoding thousands of files takes a moment at every run; the result is kept.
+
 Images come from files, and files are where most surprises live: a photograph that lies on its side, a download that
 stopped half-way, a text file that calls itself `.jpg`, fourteen thousand files that are read again at every run. What
 is known about that lies here, below everything that learns: reading one file, reading many in threads, keeping what was
