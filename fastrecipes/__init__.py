@@ -12,6 +12,11 @@ Modules:
 - `fastrecipes.answer.track`: Watch a long climb from elsewhere, epoch by epoch
 - `fastrecipes.answer.verdict`: Which rung to stop at, what the next one would buy and cost, and what would make the picture clearer: in words, by rules
 - `fastrecipes.cli`: The `fastrecipes` command: it reads what you typed, calls the library, and prints
+- `fastrecipes.commands.compare`: The verbs `compare` and `report`: the ladder on one image set, and its page
+- `fastrecipes.commands.fit`: The verb `fit`: one recipe, epoch by epoch, and a model to keep
+- `fastrecipes.commands.models`: The verbs that use a kept model: `predict` and `export`
+- `fastrecipes.commands.progress`: What the command shows while it works: one line that moves on a terminal, whole lines in a pipe
+- `fastrecipes.commands.session`: What the verbs of the command share: options, the image set, warnings, Ctrl-C
 - `fastrecipes.data.cache`: Decode each image once
 - `fastrecipes.data.images`: From a name or a folder to tensors: the one shape of data that every rung of the ladder reads
 - `fastrecipes.data.loaders`: Whole batches, cut from tensors on the device: a fastai `DataLoader` without Python per image
