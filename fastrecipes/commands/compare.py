@@ -197,9 +197,9 @@ def run_comparison(given:dict, command:str, shared:dict, settings, repeats:int) 
             from fastrecipes.answer.track import TensorBoard
             reporters.append(TensorBoard(out))
         climb = table.climb = Climb(
-            images=images, names=given['names'], seed=shared['seed'], device=shared['device'], threads=shared['threads'],
-            settings=settings, test=given['test'], repeats=repeats, curve=given['curve'], out=out, resume=given['resume'],
-            command=command, models=False, reporter=Reporters(*reporters))
+            images=images, names=given['names'], seed=shared['seed'], device=shared['device'],
+            threads=shared['threads'], settings=settings, test=given['test'], repeats=repeats, curve=given['curve'],
+            out=out, resume=given['resume'], command=command, models=False, reporter=Reporters(*reporters))
         with interruptible():
             try: comparison = climb.run()
             except KeyboardInterrupt: return after_stop(climb, given, table)

@@ -199,6 +199,6 @@ class FitGroup(click.Group):
 def fit():
     """Fit one recipe to an image set and show every epoch.
 
-    The settings of a recipe are options: see `fastrecipes fit RECIPE --help`. With `--out DIR` the fitted model is kept,
-    so that `fastrecipes predict` can use it.
+    The settings of a recipe are options: see `fastrecipes fit RECIPE --help`. With `--out DIR` the fitted model is
+    kept, so that `fastrecipes predict` can use it.
     """

@@ -134,10 +134,10 @@ folder_argument = click.argument('folder', metavar='DIR')
 def predict(folder, images, top, json_wanted, csv_wanted, show, device):
     """Classify images with a kept model.
 
-    DIR is what `fastrecipes fit --out DIR` wrote. IMAGE is a file, a folder (with its subfolders), a quoted pattern such
-    as 'photos/*.jpg', or - for an image on standard input. Images of any size and mode are prepared as the training
-    images were. If some cannot be read, they are reported on standard error, the others are predicted, and the exit
-    status is 1.
+    DIR is what `fastrecipes fit --out DIR` wrote. IMAGE is a file, a folder (with its subfolders), a quoted pattern
+    such as 'photos/*.jpg', or - for an image on standard input. Images of any size and mode are prepared as the
+    training images were. If some cannot be read, they are reported on standard error, the others are predicted, and the
+    exit status is 1.
     """
     if json_wanted and csv_wanted: raise InputError('use --json or --csv, not both')
     top = _top.read(top, 'predict')
