@@ -20,6 +20,7 @@ Modules:
 - `fastrecipes.data.cache`: Decode each image once
 - `fastrecipes.data.images`: From a name or a folder to tensors: the one shape of data that every rung of the ladder reads
 - `fastrecipes.data.loaders`: Whole batches, cut from tensors on the device: a fastai `DataLoader` without Python per image
+- `fastrecipes.errors`: One clear line for what went wrong, and files that are never half written
 - `fastrecipes.explore.app`: The explorers in a browser: a small server on this machine, a page, and nothing else
 - `fastrecipes.explore.controls`: What the explorers are made of: a picture that follows its sliders, callbacks that do not hide their errors, and one layout
 - `fastrecipes.explore.curves_explorers`: Four explorers: move a slider, press a button, and feel what a gradient, a learning rate and a weight do
@@ -40,9 +41,30 @@ Modules:
 - `fastrecipes.training.precision`: Numbers of half the length and a memory order that convolutions like, where the device gains by them
 - `fastrecipes.training.processes`: More than one process, on one machine or on many: the same training, with every batch cut into shares"""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 import warnings as _warnings
+from importlib import import_module as _import_module
 
-# fastai calls `torch.jit.script` as it is imported. PyTorch warns whoever imports it, and nobody but fastai can act on it
+# fastai calls `torch.jit.script` when it is imported. PyTorch warns about it, and only fastai can act on that
 _warnings.filterwarnings('ignore', message='`torch.jit.script` is', category=FutureWarning, module=r'torch\.jit\._script')
+
+_homes = {
+    'load': 'data.sources',
+    'check': 'data.check',
+    'recipe': 'ladder.recipe',
+    'fit': 'ladder.recipe',
+    'compare': 'answer.climb',
+}
+__all__ = list(_homes)
+
+
+def __getattr__(name):
+    "Import one of the five functions when it is first asked for: `import fastrecipes` alone stays light"
+    if name not in _homes: raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    value = getattr(_import_module(f'{__name__}.{_homes[name]}'), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__(): return [*globals(), *_homes]
