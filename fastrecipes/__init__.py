@@ -28,6 +28,7 @@ Modules:
 - `fastrecipes.lessons.sgd`: Stochastic gradient descent by hand: seven small functions that train a classifier, and the proof that `Learner` does the same
 - `fastrecipes.lessons.similarity`: The baseline that needs no learning: which average image is this one closest to?
 - `fastrecipes.reporter`: What a long run says about itself, through one small object
+- `fastrecipes.text`: Numbers, units and names, written for people
 - `fastrecipes.training.checkpoint`: Stop a training at any moment and go on later, to the last bit as if it had never stopped
 - `fastrecipes.training.cost`: What does it cost? Parameters, bytes, seconds, memory, and multiply-adds, and how each is measured
 - `fastrecipes.training.fitting`: Fitting through fastai's `Learner`: a history that can be trusted, the best epoch, knowing when to stop
