@@ -25,7 +25,6 @@ from fastai.learner import Learner, Recorder
 from fastai.torch_core import apply, find_bs, num_distrib, rank_distrib
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from ..data.images import Rows
 from ..errors import InputError
 from .learner import SmoothLoss
 from ..data.loaders import ImageDL, pick_device
@@ -155,12 +154,12 @@ def join_shares(
 
 def predict_shared(
     predict:Callable, # From images, uint8 (n, c, h, w), to scores (n, ...)
-    images:torch.Tensor|Rows,
+    images:torch.Tensor,
 ) -> torch.Tensor: # The scores of all images in their order, in every process
     "Predict with the images cut over the processes"
     if len(images) < n_processes(): return predict(images)
     mine = share_of(len(images))
-    return join_shares(predict(images.take(mine) if isinstance(images, Rows) else images[mine]), len(images)) # What is on the disk stays there
+    return join_shares(predict(images[mine]), len(images))
 
 # %% ../../nbs/training/05_processes.ipynb #157f2440
 class _Shares:
