@@ -13,7 +13,7 @@ Modules:
 - `fastrecipes.answer.verdict`: Which rung to stop at, what the next one would buy and cost, and what would make the picture clearer: in words, by rules
 - `fastrecipes.cli`: The `fastrecipes` command: it reads what you typed, calls the library, and prints
 - `fastrecipes.data.cache`: Decode each image once
-- `fastrecipes.data.images`: From a name or a folder to tensors: the one shape of data that every rung of the ladder reads
+- `fastrecipes.data.images`: Splits and image sets: the one shape of data that every rung of the ladder reads
 - `fastrecipes.data.loaders`: Whole batches, cut from tensors on the device: a fastai `DataLoader` without Python per image
 - `fastrecipes.explore.app`: The explorers in a browser: a small server on this machine, a page, and nothing else
 - `fastrecipes.explore.controls`: What the explorers are made of: a picture that follows its sliders, callbacks that do not hide their errors, and one layout
