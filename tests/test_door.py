@@ -1,4 +1,4 @@
-"What somebody who comes to the repository meets: the guide, the checks before a commit, the workflow, the citation, the form for bugs"
+"What somebody who comes to the repository meets: the guide, the checks before a commit, the workflow, the citation"
 import re, shlex, subprocess, sys, tomllib
 from pathlib import Path
 import pytest
@@ -36,7 +36,7 @@ def test_every_command_of_the_guide_exists():
         while '=' in words[0]: del words[0] # A variable before the command
         program = words[0].removeprefix('.venv/bin/')
         found.add(program)
-        assert program in ('python3', 'source', '.ci/run') or is_there(program), line
+        assert program in ('python3', 'source', '.ci/run', 'pre-commit') or is_there(program), line
     assert found >= {'nbdev-export', 'nbdev-clean', 'pytest', 'python', 'ruff', 'pre-commit', 'fastrecipes'}
 
 def test_every_path_of_the_guide_exists():
