@@ -27,6 +27,7 @@ Modules:
 - `fastrecipes.lessons.nets`: The models of the ladder: a straight line, a bend in it, more bends, and a residual network
 - `fastrecipes.lessons.sgd`: Stochastic gradient descent by hand: seven small functions that train a classifier, and the proof that `Learner` does the same
 - `fastrecipes.lessons.similarity`: The baseline that needs no learning: which average image is this one closest to?
+- `fastrecipes.plots`: What all figures share: size, colours, a quiet frame, and labels that cover nothing
 - `fastrecipes.reporter`: What a long run says about itself, through one small object
 - `fastrecipes.text`: Numbers, units and names, written for people
 - `fastrecipes.training.checkpoint`: Stop a training at any moment and go on later, to the last bit as if it had never stopped
