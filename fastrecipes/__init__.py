@@ -7,6 +7,7 @@ Modules:
 - `fastrecipes.answer.climb`: The ladder on one image set, side by side: what did each step buy, and what did it cost?
 - `fastrecipes.answer.curves`: How much data do I need? Accuracy against the number of training images, and whether more of them are likely to help
 - `fastrecipes.answer.failures`: Where it fails: which classes are taken for which, which images, and whether the probabilities can be believed
+- `fastrecipes.answer.records`: What an answer is made of: plain values with names and types, the same in memory and in `comparison.json`
 - `fastrecipes.answer.report`: A comparison as one page that stands for itself: verdict first, then every figure that it rests on, and how to make it again
 - `fastrecipes.answer.tables`: What a terminal shows: one table that grows, a few short paragraphs, and the same as plain text where there is no terminal
 - `fastrecipes.answer.track`: Watch a long climb from elsewhere, epoch by epoch
