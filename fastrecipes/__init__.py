@@ -7,6 +7,7 @@ Modules:
 - `fastrecipes.answer.climb`: The ladder on one image set, side by side: what did each step buy, and what did it cost?
 - `fastrecipes.answer.curves`: How much data do I need? Accuracy against the number of training images, and whether more of them are likely to help
 - `fastrecipes.answer.failures`: Where it fails: which classes are taken for which, which images, and whether the probabilities can be believed
+- `fastrecipes.answer.records`: What an answer is made of: plain values with names and types, the same in memory and in `comparison.json`
 - `fastrecipes.answer.report`: A comparison as one page that stands for itself: verdict first, then every figure that it rests on, and how to make it again
 - `fastrecipes.answer.tables`: What a terminal shows: one table that grows, a few short paragraphs, and the same as plain text where there is no terminal
 - `fastrecipes.answer.track`: Watch a long climb from elsewhere, epoch by epoch
@@ -27,6 +28,7 @@ Modules:
 - `fastrecipes.lessons.nets`: The models of the ladder: a straight line, a bend in it, more bends, and a residual network
 - `fastrecipes.lessons.sgd`: Stochastic gradient descent by hand: seven small functions that train a classifier, and the proof that `Learner` does the same
 - `fastrecipes.lessons.similarity`: The baseline that needs no learning: which average image is this one closest to?
+- `fastrecipes.plots`: What all figures share: size, colours, a quiet frame, and labels that cover nothing
 - `fastrecipes.reporter`: What a long run says about itself, through one small object
 - `fastrecipes.text`: Numbers, units and names, written for people
 - `fastrecipes.training.checkpoint`: Stop a training at any moment and go on later, to the last bit as if it had never stopped
