@@ -21,16 +21,19 @@ from ..errors import InputError
 def mean_images(
     split:Split, # uint8 images and labels
     n_classes:int,
-    chunk:int=4096, # Images converted at a time; fewer where they are large
+    chunk:int=4096, # Images per chunk; fewer where they are large
 ) -> torch.Tensor: # float32 (n_classes, c, h, w), in [0, 1]
     "The average image of each class; raises `InputError` for a class without images"
     shape = (n_classes, *split.images.shape[1:])
     total = torch.zeros(shape, dtype=torch.float64, device='cpu')
     chunk = max(1, min(chunk, 2**18 // total[0].numel()))
-    for xb, yb in zip(split.images.split(chunk), split.labels.split(chunk)): total.index_add_(0, yb.cpu(), xb.cpu().double())
-    n = split.labels.bincount(minlength=n_classes).cpu()
-    if (n == 0).any(): raise InputError(f"class number {int((n == 0).nonzero()[0])} has no images, so it has no mean; add some or leave the class out")
-    return (total / 255 / n.view(-1, 1, 1, 1)).float()
+    for xb, yb in zip(split.images.split(chunk), split.labels.split(chunk)):
+        total.index_add_(0, yb.cpu(), xb.cpu().double())
+    counts = split.labels.bincount(minlength=n_classes).cpu()
+    empty = (counts == 0).nonzero().flatten().tolist()
+    if empty:
+        raise InputError(f"class number {empty[0]} has no images, so it has no mean; add some or leave the class out")
+    return (total / 255 / counts.view(-1, 1, 1, 1)).float()
 
 # %% ../../nbs/lessons/01_similarity.ipynb #4c628c5e
 def l1_distance(
@@ -68,18 +71,19 @@ def distances(
     x:torch.Tensor, # float (n, c, h, w)
     means:torch.Tensor, # float (k, c, h, w)
     distance:Literal['l1', 'l2']='l2',
-    memory:int=2**26, # Bytes that the broadcast may take at a time
+    memory:int=2**26, # Bytes for the differences of one chunk
 ) -> torch.Tensor: # float (n, k)
     "The distance of every image from every mean"
     if distance not in ('l1', 'l2'): raise InputError(f"distance={distance!r} is not known; there are 'l1' and 'l2'")
     d = l1_distance if distance == 'l1' else l2_distance
-    if torch.compiler.is_compiling(): return torch.stack([d(x, m) for m in means], 1) # For export, where the number of images is open
+    if torch.compiler.is_compiling(): # For export, where the number of images is not fixed
+        return torch.stack([d(x, m) for m in means], 1)
     chunk = max(1, memory // (means.numel() * means.element_size()))
     return torch.cat([d(xb[:, None], means) for xb in x.split(chunk)])
 
 # %% ../../nbs/lessons/01_similarity.ipynb #04adf54c
 class NearestMean(nn.Module):
-    "A classifier without a parameter to learn: scores `(n, k)` are minus the distances, so the highest is the nearest"
+    "A classifier without trainable parameters: its scores `(n, k)` are the negative distances, so the highest is the nearest"
     def __init__(self,
         means:torch.Tensor, # float (k, c, h, w), in [0, 1]
         distance:Literal['l1', 'l2']='l2',
@@ -87,6 +91,9 @@ class NearestMean(nn.Module):
         super().__init__()
         self.register_buffer('means', means)
         self.distance = distance
+
     @property
-    def multiply_adds(self) -> int: return self.means.numel() # Of one image: see `cost.multiply_adds`, which cannot see them
+    def multiply_adds(self) -> int: # Per image; `cost.multiply_adds` cannot count them
+        return self.means.numel()
+
     def forward(self, x): return -distances(x, self.means, self.distance)
