@@ -22,7 +22,7 @@ Modules:
 - `fastrecipes.keep.store`: Keep a fitted model in a folder, get the same model back, and let it speak about images that it has never seen
 - `fastrecipes.ladder.rungs`: A recipe turns an image set into a fitted model; the ladder is the recipes in order, simplest first
 - `fastrecipes.lessons.backprop`: How a network learns whom to blame: every gradient of a small one by hand, and what becomes of gradients in a deep one
-- `fastrecipes.lessons.descent`: Gradient descent on a curve that fits on a page: quadratics, ReLUs, a roller coaster, and the path that the parameters take
+- `fastrecipes.lessons.descent`: Gradient descent on curves that fit on a page: quadratics, ReLUs, a roller coaster, and the path of the parameters
 - `fastrecipes.lessons.logistic`: Logistic regression on ten classes: why accuracy cannot be the loss, what softmax and cross entropy do, and a test set that stays untouched
 - `fastrecipes.lessons.nets`: The models of the ladder: a straight line, a bend in it, more bends, and a residual network
 - `fastrecipes.lessons.sgd`: Stochastic gradient descent by hand: seven small functions that train a classifier, and the proof that `Learner` does the same
