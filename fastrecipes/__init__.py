@@ -25,8 +25,8 @@ Modules:
 - `fastrecipes.explore.drawing`: Two explorers: train a net while you watch, and draw a digit to hear what every rung of the ladder makes of it
 - `fastrecipes.keep.store`: Keep a fitted model in a folder, get the same model back, and let it speak about images that it has never seen
 - `fastrecipes.ladder.rungs`: A recipe turns an image set into a fitted model; the ladder is the recipes in order, simplest first
-- `fastrecipes.lessons.backprop`: How a network learns whom to blame: every gradient of a small one by hand, and what becomes of gradients in a deep one
-- `fastrecipes.lessons.descent`: Gradient descent on a curve that fits on a page: quadratics, ReLUs, a roller coaster, and the path that the parameters take
+- `fastrecipes.lessons.backprop`: Where gradients come from: every gradient of a small network by hand, and the graph that PyTorch keeps for them
+- `fastrecipes.lessons.descent`: Gradient descent on curves that fit on a page: quadratics, ReLUs, a roller coaster, and the path of the parameters
 - `fastrecipes.lessons.logistic`: Logistic regression on ten classes: why accuracy cannot be the loss, what softmax and cross entropy do, and a test set that stays untouched
 - `fastrecipes.lessons.nets`: The models of the ladder: a straight line, a bend in it, more bends, and a residual network
 - `fastrecipes.lessons.sgd`: Stochastic gradient descent by hand: seven small functions that train a classifier, and the proof that `Learner` does the same
