@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 from matplotlib.figure import Figure
 from .chance import Difference, seeds_difference, wilson
+from .records import Verdict
 from ..errors import InputError, no_such
 from ..plots import BLUE, GREY, new_figure, ORANGE
 from fastrecipes.text import (
@@ -33,28 +34,24 @@ def _mistakes(n:int) -> str: return f"{n:,} mistake{'' if n == 1 else 's'}"
 # %% ../../nbs/answer/05_verdict.ipynb #627c0cbb
 class _Rungs:
     "What the rules ask of a comparison"
-    def __init__(self, comparison:dict):
-        self.all = list(comparison.get('rungs') or [])
-        self.fitted = [r for r in self.all if r.get('status', 'fitted') == 'fitted' and _number(r.get('accuracy')) is not None]
-        self.n = int((comparison.get('images') or {}).get('valid') or 0)
-        self.pairs = {(r['against']['recipe'], r['recipe']): r['against'] for r in self.fitted if r.get('against')}
-        self.pairs |= {(p['below'], p['recipe']): p for p in comparison.get('pairs') or []}
-        majority = comparison.get('majority') or {}
-        self.share, self.common = _number(majority.get('share')), printable(majority.get('class', 'the most frequent class'))
-        self.curve = {r['recipe']: r.get('more_data') or {} for r in (comparison.get('curve') or {}).get('rungs') or []}
-        self.learned = [r for r in self.fitted if self.share is None or self.interval(r)[0] > self.share]
+    def __init__(self, comparison):
+        self.all = list(comparison.rungs)
+        self.fitted = comparison.fitted_rungs
+        self.n = comparison.images.valid
+        self.pairs = {(p.below, p.recipe): p for p in comparison.pairs}
+        self.share, self.common = comparison.majority.share, comparison.majority.name
+        self.curve = {r.recipe: r.more_data for r in comparison.curve.rungs} if comparison.curve else {}
+        self.learned = [r for r in self.fitted if r.interval.low > self.share]
 
-    def right(self, r:dict) -> int: return round(r['accuracy'] * self.n) if _number(r.get('right')) is None else int(r['right'])
-    def interval(self, r:dict) -> tuple:
-        given = [_number(v) for v in r.get('interval') or ()]
-        return tuple(given) if len(given) == 2 and None not in given else tuple(wilson(self.right(r), self.n)) if self.n else (0., 1.)
-    def pair(self, below:dict, this:dict) -> dict: return self.pairs.get((below['recipe'], this['recipe'])) or {}
+    def right(self, r) -> int: return r.right
+    def interval(self, r) -> tuple: return r.interval
+    def pair(self, below, this): return self.pairs[below.recipe, this.recipe]
     def above(self, rung:dict) -> list: return self.fitted[self.fitted.index(rung) + 1:]
-    def cost(self, r:dict, what:str) -> float|None: return _number((r.get('cost') or {}).get(what))
+    def cost(self, r, what:str) -> float|None: return getattr(r.cost, what)
 
     def seeds(self, below:dict, this:dict) -> tuple: # Number of seeds that both were fitted under, and the `Difference`, None for fewer than two
-        a, b = (dict(zip((r.get('repeats') or {}).get('seeds') or (), (r.get('repeats') or {}).get('accuracies') or ())) for r in (below, this))
-        shared = [s for s in a if s in b and _number(a[s]) is not None and _number(b[s]) is not None]
+        a, b = (dict(zip(r.repeats.seeds, r.repeats.accuracies)) if r.repeats else {} for r in (below, this))
+        shared = [s for s in a if s in b]
         return len(shared), seeds_difference([a[s] for s in shared], [b[s] for s in shared], self.n or None) if len(shared) > 1 else None
 
 # %% ../../nbs/answer/05_verdict.ipynb #ecfa6053
@@ -62,7 +59,7 @@ SEEDS = 5 # From this number on, a step has to hold over seeds too
 
 def shown_better(rungs:_Rungs, below:dict, this:dict) -> bool:
     "Rule 1"
-    if rungs.pair(below, this).get('words') != 'better': return False
+    if rungs.pair(below, this).words != 'better': return False
     count, d = rungs.seeds(below, this)
     return d is None or (d.words == 'better' if count >= SEEDS else d.words != 'worse')
 
@@ -74,12 +71,12 @@ def simplest(rungs:_Rungs, among:list) -> dict|None:
 def _gain(rungs:_Rungs, below:dict, this:dict, p:bool=False) -> str:
     "'9 fewer mistakes in 2,038 than mlp (0.4 points, 95% interval 0.1 to 0.8)'"
     more, pair = rungs.right(this) - rungs.right(below), rungs.pair(below, this)
-    interval = [_number(v) for v in pair.get('interval_points') or ()]
+    interval = pair.interval_points
     inside = [f"{points_text(100 * more / rungs.n)} points"] if more and rungs.n else []
-    if len(interval) == 2 and None not in interval: inside.append(f"95% interval {range_text(*(interval if more >= 0 else (-interval[1], -interval[0])))}") # Of the gain, or of the loss
-    if p and _number(pair.get('p')) is not None: inside.append(p_text(pair['p']))
+    inside.append(f"95% interval {range_text(*(interval if more >= 0 else (-interval[1], -interval[0])))}") # Of the gain, or of the loss
+    if p: inside.append(p_text(pair.p))
     did = f"{abs(more):,} {'fewer' if more > 0 else 'more'} mistake{'' if abs(more) == 1 else 's'} in {rungs.n:,} than" if more else f"as many mistakes in {rungs.n:,} as"
-    return f"{did} {below['recipe']}" + (f" ({', '.join(inside)})" if inside else '')
+    return f"{did} {below.recipe}" + (f" ({', '.join(inside)})" if inside else '')
 
 def _ratio(rungs:_Rungs, below:dict, this:dict, what:str) -> float|None:
     a, b = rungs.cost(below, what), rungs.cost(this, what)
@@ -123,16 +120,16 @@ def _step_up(rungs:_Rungs, stop:dict) -> dict|None:
 
 def _rival(rungs:_Rungs, stop:dict) -> dict|None:
     "The rung above that comes nearest to being better: one whose step does not stand over seeds, or else the one that gets most right"
-    return max(rungs.above(stop), key=lambda r: (rungs.pair(stop, r).get('words') == 'better', r['accuracy']), default=None)
+    return max(rungs.above(stop), key=lambda r: (rungs.pair(stop, r).words == 'better', r.accuracy), default=None)
 
 def _headline(rungs:_Rungs, stop:dict, below:dict|None) -> str:
-    name, got = stop['recipe'], percent_text(stop['accuracy'], 1)
+    name, got = stop.recipe, percent_text(stop.accuracy, 1)
     if len(rungs.fitted) == 1: return f"{name} gets {got} right; with no other rung fitted there is nothing to compare it with."
     if below is None or not shown_better(rungs, below, stop): return f"Stop at {name} ({got} right): no higher rung is shown to be better."  if rungs.above(stop) else f"Stop at {name} ({got} right)."
     far = far_dearer(rungs, below, stop)
     price = price_text(rungs, below, stop)
     text = f"Stop at {name} ({got} right): it makes {_gain(rungs, below, stop)}" + (f", {price}" if price else '') + '.'
-    return text + (f" Where that is too dear, stop at {below['recipe']} ({percent_text(below['accuracy'], 1)})." if far else '')
+    return text + (f" Where that is too dear, stop at {below.recipe} ({percent_text(below.accuracy, 1)})." if far else '')
 
 def _open_below(rungs:_Rungs, stop:dict) -> list:
     "The simpler rungs that `stop` is not shown to be better than"
@@ -144,21 +141,21 @@ def _why_not_lower(rungs:_Rungs, stop:dict) -> str:
     open_ = _open_below(rungs, stop)
     if not open_: return ''
     better = next(s for s in rungs.above(open_[0]) if shown_better(rungs, open_[0], s))
-    beaten = [r['recipe'] for r in open_ if better in rungs.above(r) and shown_better(rungs, r, better)]
-    return f"{better['recipe']} is shown to be better than {listed(beaten)}, but not than {stop['recipe']}."
+    beaten = [r.recipe for r in open_ if better in rungs.above(r) and shown_better(rungs, r, better)]
+    return f"{better.recipe} is shown to be better than {listed(beaten)}, but not than {stop.recipe}."
 
 def _evidence(rungs:_Rungs, stop:dict, below:dict|None) -> str:
     "How good it is, beside saying always the same, and beside the simpler rungs"
     low, high = rungs.interval(stop)
     wrong, simpler = rungs.n - rungs.right(stop), rungs.fitted[:rungs.fitted.index(stop)]
-    out = [f"{stop['recipe']} makes {_mistakes(wrong)} on the {rungs.n:,} validation images: {percent_text(stop['accuracy'], 1)} right, 95% interval {100 * low:.1f} to {100 * high:.1f}%."]
+    out = [f"{stop.recipe} makes {_mistakes(wrong)} on the {rungs.n:,} validation images: {percent_text(stop.accuracy, 1)} right, 95% interval {100 * low:.1f} to {100 * high:.1f}%."]
     if rungs.share is not None: out.append(f"Always saying {rungs.common!r} would get {percent_text(rungs.share, 1)}.")
-    beaten = [r['recipe'] for r in simpler if r in rungs.learned and shown_better(rungs, r, stop)]
+    beaten = [r.recipe for r in simpler if r in rungs.learned and shown_better(rungs, r, stop)]
     if beaten: out.append(f"It is shown to be better than {listed(beaten)}.")
     open_ = _open_below(rungs, stop)
-    if open_: out.append(f"It is not shown to be better than {listed(r['recipe'] for r in open_)}. {_why_not_lower(rungs, stop)}")
+    if open_: out.append(f"It is not shown to be better than {listed(r.recipe for r in open_)}. {_why_not_lower(rungs, stop)}")
     if nothing := [r for r in rungs.fitted if r not in rungs.learned]:
-        out.append(f"{listed(r['recipe'] for r in nothing)} {'is' if len(nothing) == 1 else 'are'} not shown to have learned anything ({some_of((percent_text(r['accuracy'], 1) for r in nothing), 3)}).")
+        out.append(f"{listed(r.recipe for r in nothing)} {'is' if len(nothing) == 1 else 'are'} not shown to have learned anything ({some_of((percent_text(r.accuracy, 1) for r in nothing), 3)}).")
     return ' '.join(out)
 
 def _spent(rungs:_Rungs, r:dict) -> str:
@@ -170,15 +167,15 @@ def _spent(rungs:_Rungs, r:dict) -> str:
 def _next(rungs:_Rungs, stop:dict) -> str:
     "What the next rung would buy and cost"
     above, spent = rungs.above(stop), _spent(rungs, stop)
-    first = f"{stop['recipe']} costs {spent}." if spent else ''
+    first = f"{stop.recipe} costs {spent}." if spent else ''
     if not above: return ' '.join(filter(None, [first, 'No higher rung was fitted, so what one would buy is not known.']))
     out, told = [first] if first else [], [above[0]]
     if (rival := _rival(rungs, stop)) is not above[0]: told.append(rival)
     for i, r in enumerate(told):
-        worse = rungs.pair(stop, r).get('words') == 'worse'
-        unlucky = rungs.pair(stop, r).get('words') == 'better' # But not over seeds
+        worse = rungs.pair(stop, r).words == 'worse'
+        unlucky = rungs.pair(stop, r).words == 'better' # But not over seeds
         price = price_text(rungs, stop, r)
-        out.append(f"{'The next rung up, ' if i == 0 else 'The one that comes nearest to being better, '}{r['recipe']}, makes {_gain(rungs, stop, r, p=True)}" + (f", {price}" if price else '')
+        out.append(f"{'The next rung up, ' if i == 0 else 'The one that comes nearest to being better, '}{r.recipe}, makes {_gain(rungs, stop, r, p=True)}" + (f", {price}" if price else '')
                    + (': it is shown to be worse.' if worse else '; but over seeds that does not stand.' if unlucky else ': no difference is shown.'))
     if len(above) > len(told): out.append(f"No rung of the {len(above)} above is shown to be better.")
     return ' '.join(out)
@@ -187,47 +184,47 @@ def _next(rungs:_Rungs, stop:dict) -> str:
 def _more_images(rungs:_Rungs, stop:dict, best:dict) -> str|None:
     "Rule 5: how many validation images would show that the best rung above is better"
     pair = rungs.pair(stop, best)
-    won, lost = _number(pair.get('won')), _number(pair.get('lost'))
-    if won is None or lost is None or not rungs.n or pair.get('words') != 'no difference shown': return None
-    few = f"Just {int(won + lost)} of the {rungs.n:,} validation images tell{'s' * (won + lost == 1)} {best['recipe']} and {stop['recipe']} apart, and at least 6 are needed to show a difference" if won + lost < 6 else ''
-    if won == lost == 0: few = f"{best['recipe']} and {stop['recipe']} get the very same validation images right, so these cannot tell them apart"
+    won, lost = pair.won, pair.lost
+    if pair.words != 'no difference shown': return None
+    few = f"Just {int(won + lost)} of the {rungs.n:,} validation images tell{'s' * (won + lost == 1)} {best.recipe} and {stop.recipe} apart, and at least 6 are needed to show a difference" if won + lost < 6 else ''
+    if won == lost == 0: few = f"{best.recipe} and {stop.recipe} get the very same validation images right, so these cannot tell them apart"
     if won <= lost: return f"{few}." if few else None
-    needed = f"if {best['recipe']} is really better by {points_text(100 * (won - lost) / rungs.n)} points, it takes {about_text(images_needed(won, lost, rungs.n))} validation images to show it in four of five tries; there are {rungs.n:,}"
+    needed = f"if {best.recipe} is really better by {points_text(100 * (won - lost) / rungs.n)} points, it takes {about_text(images_needed(won, lost, rungs.n))} validation images to show it in four of five tries; there are {rungs.n:,}"
     return f"{few}: {needed}." if few else f"{needed[0].upper()}{needed[1:]}."
 
 def _over_seeds(a:dict, b:dict, count:int, d:Difference, shown:bool) -> str:
     "Whether a step stands over seeds; `shown`: whether it is shown on the images too"
     did = f"95% interval {range_text(100 * d.low, 100 * d.high)} points"
-    if d.words == 'better' and not shown: return f"Over {count} seeds {b['recipe']} is better than {a['recipe']} on these same images ({did}), so the luck of training does not explain it; whether other images would show it, these are too few to say."
-    if d.words == 'better': return f"The step from {a['recipe']} to {b['recipe']} stands over {count} seeds ({did})."
-    if d.words == 'worse': return f"Over {count} seeds {b['recipe']} is worse than {a['recipe']} ({did})."
-    return f"Over {count} seeds the step from {a['recipe']} to {b['recipe']} is not shown ({did}){'; more seeds would tell' if count < SEEDS else ''}."
+    if d.words == 'better' and not shown: return f"Over {count} seeds {b.recipe} is better than {a.recipe} on these same images ({did}), so the luck of training does not explain it; whether other images would show it, these are too few to say."
+    if d.words == 'better': return f"The step from {a.recipe} to {b.recipe} stands over {count} seeds ({did})."
+    if d.words == 'worse': return f"Over {count} seeds {b.recipe} is worse than {a.recipe} ({did})."
+    return f"Over {count} seeds the step from {a.recipe} to {b.recipe} is not shown ({did}){'; more seeds would tell' if count < SEEDS else ''}."
 
 def _ask_for_seeds(rungs:_Rungs, a:dict, b:dict) -> str|None:
     "That other seeds would tell, where a step is small, not shown, or may be luck"
     pair, tests = rungs.pair(a, b), len(rungs.above(a))
-    gain, p, shown = _number(pair.get('gain_points')), _number(pair.get('p')), pair.get('words') == 'better'
+    gain, p, shown = pair.gain_points, pair.p, pair.words == 'better'
     if shown and p is not None and p > .05 / tests:
-        return f"With {p_text(p)} and {tests} rungs tested against {a['recipe']}, luck is not ruled out; more validation images would tell."
-    if gain is None or (0 <= gain < 1 if shown else gain > 0): return f"Each rung was fitted under one seed; --repeats 5 shows whether the step from {a['recipe']} to {b['recipe']} stands over others."
+        return f"With {p_text(p)} and {tests} rungs tested against {a.recipe}, luck is not ruled out; more validation images would tell."
+    if gain is None or (0 <= gain < 1 if shown else gain > 0): return f"Each rung was fitted under one seed; --repeats 5 shows whether the step from {a.recipe} to {b.recipe} stands over others."
 
 def _seeds(rungs:_Rungs, stop:dict, below:dict|None) -> str|None:
     "Rule 6: whether the steps that matter stand over seeds, or how to find out"
     rival = _rival(rungs, stop)
     steps = ([(below, stop)] if below is not None and shown_better(rungs, below, stop) else []) + ([(stop, rival)] if rival is not None else [])
     known = [(a, b, *rungs.seeds(a, b)) for a, b in steps]
-    told = [_over_seeds(a, b, count, d, rungs.pair(a, b).get('words') == 'better') for a, b, count, d in known if d is not None]
+    told = [_over_seeds(a, b, count, d, rungs.pair(a, b).words == 'better') for a, b, count, d in known if d is not None]
     return ' '.join(told) or next(filter(None, (_ask_for_seeds(rungs, *s) for s in steps)), None)
 
 def _data(rungs:_Rungs, stop:dict) -> str|None:
     "Rule 6: what the learning curve says, or that there could be one"
-    more, name = rungs.curve.get(stop['recipe']), stop['recipe']
-    if more and more.get('words') in ('likely to help', 'no help shown'):
-        start = f"More training images are likely to help {name}." if more['words'] == 'likely to help' else f"More training images are not shown to help {name}."
-        return f"{start} {printable(more.get('why') or '')}".strip()
-    others = [n for n, m in rungs.curve.items() if m.get('words') == 'likely to help']
+    more, name = rungs.curve.get(stop.recipe), stop.recipe
+    if more and more.words in ('likely to help', 'no help shown'):
+        start = f"More training images are likely to help {name}." if more.words == 'likely to help' else f"More training images are not shown to help {name}."
+        return f"{start} {more.why}".strip()
+    others = [n for n, m in rungs.curve.items() if m.words == 'likely to help']
     if others: return f"More training images are likely to help {listed(others)}."
-    if not rungs.curve and not rungs.above(stop) and stop['accuracy'] < .99: return "--learning-curve shows whether more training images are likely to help."
+    if not rungs.curve and not rungs.above(stop) and stop.accuracy < .99: return "--learning-curve shows whether more training images are likely to help."
     return None
 
 def _clearer(rungs:_Rungs, stop:dict, below:dict|None) -> str:
@@ -241,91 +238,89 @@ def _not_fitted(rungs:_Rungs) -> str:
     "The rungs that failed or were stopped, with what to do"
     out = []
     for r in (r for r in rungs.all if r not in rungs.fitted):
-        reason, cure = (printable(r.get(k) or '').strip(' .;') for k in ('reason', 'cure'))
-        what = 'was stopped' if r.get('status') == 'stopped' else 'failed'
-        out.append(f"{r['recipe']} {what}" + (f" ({reason})" if reason else '') + (f": {cure}" if cure else '') + '.')
+        reason, cure = ((text or '').strip(' .;') for text in (r.reason, r.cure))
+        what = 'was stopped' if r.status == 'stopped' else 'failed'
+        out.append(f"{r.recipe} {what}" + (f" ({reason})" if reason else '') + (f": {cure}" if cure else '') + '.')
     return ' '.join(out[:3]) + (f" {len(out) - 3} more were not fitted." if len(out) > 3 else '') + (' Whether that would do as well is not known.' if out and rungs.fitted else '')
 
 # %% ../../nbs/answer/05_verdict.ipynb #5e3db018
 def _worst_class(stop:dict) -> str|None:
-    classes = [c for c in (stop.get('failures') or {}).get('per_class') or [] if _number(c.get('recall')) is not None and (_number(c.get('images')) or 0) > 0]
+    classes = [c for c in stop.failures.per_class if c.recall is not None and c.images > 0] if stop.failures else []
     if len(classes) < 2: return None
-    worst = min(classes, key=lambda c: c['recall'])
-    right = lambda c: round(c['recall'] * c['images'])
+    worst = min(classes, key=lambda c: c.recall)
+    right = lambda c: round(c.recall * c.images)
     others = [c for c in classes if c is not worst]
-    rights, images = sum(map(right, others)), int(sum(c['images'] for c in others))
-    high, rest = wilson(right(worst), int(worst['images']), 1 - .05 / len(classes)).high, rights / images
-    if high >= wilson(rights, images).low or rest - worst['recall'] < .02: return None
-    return f"{stop['recipe']} recognises {printable(worst['class'])!r} far less well than {'the others' if len(classes) > 2 else repr(printable(others[0]['class']))}: {percent_text(worst['recall'], 1)} of its images, against {percent_text(rest, 1)}."
+    rights, images = sum(map(right, others)), int(sum(c.images for c in others))
+    high, rest = wilson(right(worst), int(worst.images), 1 - .05 / len(classes)).high, rights / images
+    if high >= wilson(rights, images).low or rest - worst.recall < .02: return None
+    return f"{stop.recipe} recognises {printable(worst.name)!r} far less well than {'the others' if len(classes) > 2 else repr(printable(others[0].name))}: {percent_text(worst.recall, 1)} of its images, against {percent_text(rest, 1)}."
 
 def _calibration(stop:dict, n:int) -> str|None:
-    found = (stop.get('failures') or {}).get('calibration') or {}
-    ece, bins = _number(found.get('ece')), [b for b in found.get('bins') or [] if b.get('images') and _number(b.get('confidence')) is not None and _number(b.get('accuracy')) is not None]
-    if ece is None or ece < .05 or n < 200 or not bins: return None
-    over = sum(b['images'] * (b['confidence'] - b['accuracy']) for b in bins) > 0
+    found = stop.failures and stop.failures.calibration
+    if found is None: return None
+    ece, bins = found.ece, found.bins
+    if ece < .05 or n < 200 or not bins: return None
+    over = sum(b.images * (b.confidence - b.accuracy) for b in bins) > 0
     return f"Its probabilities are off by {points_text(100 * ece)} points on average (it is {'too sure of itself' if over else 'right more often than it says'}), so do not take them at face value."
 
-def _tested(comparison:dict, rungs:_Rungs, stop:dict) -> str|None:
-    got, n = _number(stop.get('test_accuracy')), (comparison.get('images') or {}).get('test')
-    if not comparison.get('test_asked') or got is None: return None
-    interval = [_number(v) for v in stop.get('test_interval') or ()]
-    known = len(interval) == 2 and None not in interval
-    text = f"On the {f'{n:,} ' if n else ''}test images, by which nothing was chosen, {stop['recipe']} gets {percent_text(got, 1)} right" + (f" (95% interval {100 * interval[0]:.1f} to {100 * interval[1]:.1f}%)" if known else '') + '.'
+def _tested(comparison, rungs:_Rungs, stop:dict) -> str|None:
+    got, n, interval = stop.test_accuracy, comparison.images.test, stop.test_interval
+    if got is None: return None
+    known = True
+    text = f"On the {f'{n:,} ' if n else ''}test images, by which nothing was chosen, {stop.recipe} gets {percent_text(got, 1)} right" + (f" (95% interval {100 * interval[0]:.1f} to {100 * interval[1]:.1f}%)" if known else '') + '.'
     return text + (' That is clearly less than on the validation images: believe the test.' if known and interval[1] < rungs.interval(stop)[0] else '')
 
-def _failing(comparison:dict, rungs:_Rungs, stop:dict) -> str: return ' '.join(filter(None, [_tested(comparison, rungs, stop), _worst_class(stop), _calibration(stop, rungs.n)]))
+def _failing(comparison, rungs:_Rungs, stop:dict) -> str: return ' '.join(filter(None, [_tested(comparison, rungs, stop), _worst_class(stop), _calibration(stop, rungs.n)]))
 
 # %% ../../nbs/answer/05_verdict.ipynb #cde0c3b2
-def _entry(stop_at:str|None, headline:str, *paragraphs) -> dict: return dict(stop_at=stop_at, headline=headline, paragraphs=[p for p in paragraphs if p])
+def _entry(stop_at:str|None, headline:str, *paragraphs) -> Verdict: return Verdict(stop_at=stop_at, headline=headline, paragraphs=tuple(p for p in paragraphs if p))
 
 def verdict(
-    comparison:dict, # Plain values, as in comparison.json
-) -> dict: # stop_at: a recipe, or None where there is none to stop at; headline: a sentence or two; paragraphs: up to five short ones
+    comparison, # A `Comparison`
+) -> Verdict: # Up to five short paragraphs
     "Which rung to stop at, what the next one would buy and cost, and what would make the picture clearer"
     rungs = _Rungs(comparison)
-    if rungs.fitted and rungs.n < 1: raise InputError("the comparison does not say how many validation images there are (images, valid); without them nothing can be told apart")
     if not rungs.fitted: return _entry(None, "No rung was fitted, so there is nothing to say about these images yet.", _not_fitted(rungs))
     stop = simplest(rungs, rungs.learned)
     if stop is None:
-        best = max(rungs.fitted, key=lambda r: r['accuracy'])
-        return _entry(None, f"No rung is shown to have learned anything: always saying {rungs.common!r} would get {percent_text(rungs.share, 1)}, and the best, {best['recipe']}, gets {percent_text(best['accuracy'], 1)}.",
-                      f"There are {rungs.n:,} validation images: the 95% interval of {best['recipe']} runs from {100 * rungs.interval(best)[0]:.1f} to {100 * rungs.interval(best)[1]:.1f}%. `fastrecipes check` looks for what spoils learning; more images, or images that show the difference better, may help.",
+        best = max(rungs.fitted, key=lambda r: r.accuracy)
+        return _entry(None, f"No rung is shown to have learned anything: always saying {rungs.common!r} would get {percent_text(rungs.share, 1)}, and the best, {best.recipe}, gets {percent_text(best.accuracy, 1)}.",
+                      f"There are {rungs.n:,} validation images: the 95% interval of {best.recipe} runs from {100 * rungs.interval(best)[0]:.1f} to {100 * rungs.interval(best)[1]:.1f}%. `fastrecipes check` looks for what spoils learning; more images, or images that show the difference better, may help.",
                       _not_fitted(rungs))
     below = _step_up(rungs, stop)
-    return _entry(stop['recipe'], _headline(rungs, stop, below), _evidence(rungs, stop, below), _next(rungs, stop), _clearer(rungs, stop, below), _failing(comparison, rungs, stop), _not_fitted(rungs))
+    return _entry(stop.recipe, _headline(rungs, stop, below), _evidence(rungs, stop, below), _next(rungs, stop), _clearer(rungs, stop, below), _failing(comparison, rungs, stop), _not_fitted(rungs))
 
 # %% ../../nbs/answer/05_verdict.ipynb #7c41d8e0
 def _brief_gain(rungs:_Rungs, below:dict, this:dict) -> str:
     "'9 fewer mistakes in 2,038 than mlp'"
     more = rungs.right(this) - rungs.right(below)
-    if not more: return f"as many mistakes in {rungs.n:,} as {below['recipe']}"
-    return f"{abs(more):,} {'fewer' if more > 0 else 'more'} mistake{'' if abs(more) == 1 else 's'} in {rungs.n:,} than {below['recipe']}"
+    if not more: return f"as many mistakes in {rungs.n:,} as {below.recipe}"
+    return f"{abs(more):,} {'fewer' if more > 0 else 'more'} mistake{'' if abs(more) == 1 else 's'} in {rungs.n:,} than {below.recipe}"
 
 def _brief_headline(rungs:_Rungs, stop:dict, below:dict|None) -> str:
-    name, got = stop['recipe'], percent_text(stop['accuracy'], 1)
+    name, got = stop.recipe, percent_text(stop.accuracy, 1)
     if len(rungs.fitted) == 1: return _headline(rungs, stop, below)
     if below is None or not shown_better(rungs, below, stop):
         text = f"Stop at {name}: {got} right" + (', and no higher rung is shown to be better.' if rungs.above(stop) else '.')
         return f"{text} {_why_not_lower(rungs, stop)}".rstrip()
     price = price_text(rungs, below, stop)
     text = f"Stop at {name}: {got} right, {_brief_gain(rungs, below, stop)}" + (f", {price}" if price else '') + '.'
-    if far_dearer(rungs, below, stop): text += f" If that is too expensive, stop at {below['recipe']} ({percent_text(below['accuracy'], 1)})."
+    if far_dearer(rungs, below, stop): text += f" If that is too expensive, stop at {below.recipe} ({percent_text(below.accuracy, 1)})."
     return text
 
 def _brief_above(rungs:_Rungs, stop:dict, said_better:bool) -> str:
     "Whether a higher rung would be worth it"
     rival = _rival(rungs, stop)
     if len(rungs.fitted) == 1: return ''
-    if rival is None: return f"No rung above {stop['recipe']} was fitted."
+    if rival is None: return f"No rung above {stop.recipe} was fitted."
     pair, price, many = rungs.pair(stop, rival), price_text(rungs, stop, rival), len(rungs.above(stop)) > 1
-    p = _number(pair.get('p'))
-    known = f" ({p_text(p)})" if p is not None else ''
+    known = f" ({p_text(pair.p)})"
     did = f"{_brief_gain(rungs, stop, rival)}{known}" + (f", {price}" if price else '')
-    start = f"The rung above, {rival['recipe']}, makes {did}"
-    if many: start = f"The closest of the rungs above, {rival['recipe']}, makes {did}"
-    if many and said_better: start = f"No rung above is shown to be better. The closest, {rival['recipe']}, makes {did}" # Or the headline has said it
-    if pair.get('words') == 'worse': return f"{start}: it is shown to be worse."
-    if pair.get('words') == 'better': return f"{start}; other seeds do not confirm it."
+    start = f"The rung above, {rival.recipe}, makes {did}"
+    if many: start = f"The closest of the rungs above, {rival.recipe}, makes {did}"
+    if many and said_better: start = f"No rung above is shown to be better. The closest, {rival.recipe}, makes {did}" # Or the headline has said it
+    if pair.words == 'worse': return f"{start}: it is shown to be worse."
+    if pair.words == 'better': return f"{start}; other seeds do not confirm it."
     return f"{start}: no clear gain."
 
 def _brief_more_images(rungs:_Rungs, stop:dict) -> str|None:
@@ -333,8 +328,8 @@ def _brief_more_images(rungs:_Rungs, stop:dict) -> str|None:
     best = _rival(rungs, stop)
     if best is None: return None
     pair = rungs.pair(stop, best)
-    won, lost = _number(pair.get('won')), _number(pair.get('lost'))
-    if won is None or lost is None or not rungs.n or won <= lost or pair.get('words') != 'no difference shown': return None
+    won, lost = pair.won, pair.lost
+    if won <= lost or pair.words != 'no difference shown': return None
     gain = points_text(100 * (won - lost) / rungs.n)
     return f"To show that a gain of {gain} points is real takes {about_text(images_needed(won, lost, rungs.n))} validation images; there are {rungs.n:,}."
 
@@ -345,35 +340,35 @@ def _brief_seeds(rungs:_Rungs, stop:dict, below:dict|None) -> str|None:
     for a, b in steps:
         count, difference = rungs.seeds(a, b)
         if difference is None: continue
-        step, seeds = f"{b['recipe']} over {a['recipe']}", f"Over {count} seeds"
+        step, seeds = f"{b.recipe} over {a.recipe}", f"Over {count} seeds"
         if difference.words == 'no difference shown': return f"{seeds} no gain of {step} is shown."
         return f"{seeds} the gain of {step} is {100 * difference.gain:+.1f} points (95% interval {range_text(100 * difference.low, 100 * difference.high)})."
     for a, b in steps:
-        if _ask_for_seeds(rungs, a, b): return f"--repeats 5 shows whether the step from {a['recipe']} to {b['recipe']} holds for other seeds."
+        if _ask_for_seeds(rungs, a, b): return f"--repeats 5 shows whether the step from {a.recipe} to {b.recipe} holds for other seeds."
     return None
 
-def _brief_care(comparison:dict, rungs:_Rungs, stop:dict) -> str:
+def _brief_care(comparison, rungs:_Rungs, stop:dict) -> str:
     "The test split, rungs that learned nothing, the worst class, and probabilities that are off"
     out = [_tested(comparison, rungs, stop)]
-    nothing = [r['recipe'] for r in rungs.fitted if r not in rungs.learned]
+    nothing = [r.recipe for r in rungs.fitted if r not in rungs.learned]
     if nothing: out.append(f"{listed(nothing)} {'is' if len(nothing) == 1 else 'are'} not shown to have learned anything.")
     out.append(_worst_class(stop))
-    if _calibration(stop, rungs.n): out.append(f"The probabilities of {stop['recipe']} are not reliable.")
+    if _calibration(stop, rungs.n): out.append(f"The probabilities of {stop.recipe} are not reliable.")
     return ' '.join(list(filter(None, out))[:2])
 
 def brief(
-    comparison:dict, # Plain values, as in comparison.json
-) -> dict: # stop_at: a recipe or None; headline: a sentence or two; paragraphs: up to three short ones
+    comparison, # A `Comparison`
+) -> Verdict: # Up to three short paragraphs
     "The verdict in the room that a terminal has; rungs that failed are in the table above it"
     whole, rungs = verdict(comparison), _Rungs(comparison)
-    if whole['stop_at'] is None:
+    if whole.stop_at is None:
         hint = ["`fastrecipes check` looks for what spoils learning; more images may help."] if rungs.fitted else []
-        return _entry(None, whole['headline'], *hint)
-    stop = next(r for r in rungs.fitted if r['recipe'] == whole['stop_at'])
+        return _entry(None, whole.headline, *hint)
+    stop = next(r for r in rungs.fitted if r.recipe == whole.stop_at)
     below = _step_up(rungs, stop)
     better = below is not None and shown_better(rungs, below, stop)
     clearer = ' '.join(filter(None, [_brief_more_images(rungs, stop), _brief_seeds(rungs, stop, below)]))
-    return _entry(stop['recipe'], _brief_headline(rungs, stop, below), _brief_above(rungs, stop, better), clearer, _brief_care(comparison, rungs, stop))
+    return _entry(stop.recipe, _brief_headline(rungs, stop, below), _brief_above(rungs, stop, better), clearer, _brief_care(comparison, rungs, stop))
 
 # %% ../../nbs/answer/05_verdict.ipynb #bd817944
 COSTS = {'train_seconds': 'training seconds', 'parameters': 'trainable parameters', 'predict_ms_1000': 'milliseconds to predict 1,000 images', 'multiply_adds': 'multiply-adds of one image'}
@@ -420,10 +415,10 @@ def place_labels(
     return out
 
 # %% ../../nbs/answer/05_verdict.ipynb #5548c768
-def _cost_points(comparison:dict, by:str) -> tuple: # Rungs with their costs; names of those without
+def _cost_points(comparison, by:str) -> tuple: # Rungs with their costs; names of those without
     fitted = _Rungs(comparison).fitted
-    found = [(r, _number((r.get('cost') or {}).get(by))) for r in fitted]
-    return [(r, v) for r, v in found if v is not None and v >= 0], [r['recipe'] for r, v in found if v is None or v < 0]
+    found = [(r, getattr(r.cost, by)) for r in fitted]
+    return [(r, v) for r, v in found if v is not None and v >= 0], [r.recipe for r, v in found if v is None or v < 0]
 
 def _cost_text(v:float, _=None) -> str: return f'{v / 1e9:g} billion' if v >= 1e9 else f'{v / 1e6:g} million' if v >= 1e6 else f'{v:,.0f}' if v >= 1 else f'{v:g}'
 
@@ -438,13 +433,12 @@ def _bars_and_line(ax, line:list) -> list:
     return out
 
 def plot_cost(
-    comparison:dict, # Plain values, as in comparison.json; or a `Comparison`
+    comparison, # A `Comparison`
     by:str='train_seconds', # Or 'parameters', 'predict_ms_1000', 'multiply_adds'
 ) -> Figure:
     "Accuracy with its 95% interval against cost; a line joins the Pareto front, a ring marks the one to stop at"
     if by not in COSTS: raise no_such('cost', by, COSTS)
     from matplotlib.ticker import LogLocator
-    if hasattr(comparison, 'to_dict'): comparison = comparison.to_dict()
     points, unknown = _cost_points(comparison, by)
     rungs, fig = _Rungs(comparison), new_figure(7, 4)
     ax = fig.subplots()
@@ -459,7 +453,7 @@ def plot_cost(
         ax.set(xticks=[], yticks=[])
         ax.text(.5, .5, 'no rung was fitted' if not rungs.fitted else f'of no fitted rung are the {COSTS[by]} known', ha='center', transform=ax.transAxes)
         return fig
-    _draw_costs(ax, rungs, points, (comparison.get('verdict') or verdict(comparison)).get('stop_at'))
+    _draw_costs(ax, rungs, points, comparison.verdict.stop_at)
     return fig
 
 # %% ../../nbs/answer/05_verdict.ipynb #e5168c8f
@@ -472,7 +466,7 @@ def _draw_costs(ax, rungs:_Rungs, points:list, stop_at:str|None):
     "Points with bars, the frontier, the ring and the labels"
     positive = [v for _, v in points if v > 0] or [1.]
     x = _beside([v if v > 0 else min(positive) / 10 for _, v in points]) # A log scale has no 0: it stands at the left
-    y, spread = [r['accuracy'] for r, _ in points], [rungs.interval(r) for r, _ in points]
+    y, spread = [r.accuracy for r, _ in points], [rungs.interval(r) for r, _ in points]
     front = frontier([v for _, v in points], y)
     ax.plot([x[i] for i in front], [y[i] for i in front], color=GREY, lw=1.3, ls=(0, (5, 2)), zorder=2, label='no cheaper rung gets more right')
     bars = [((a, low), (a, high)) for a, (low, high) in zip(x, spread)]
@@ -485,14 +479,14 @@ def _draw_costs(ax, rungs:_Rungs, points:list, stop_at:str|None):
     ax.xaxis.set_minor_locator(ax.xaxis.get_minor_locator().__class__(subs=()))
     if len(front) < len(points): ax.plot([], [], 's', ms=6, color=BLUE, mfc='white', label='a cheaper rung does as well')
     for i, (r, _) in enumerate(points):
-        if r['recipe'] == stop_at: ax.plot(x[i], y[i], 'o', ms=15, mfc='none', mec=ORANGE, mew=2, zorder=4, label='stop here')
+        if r.recipe == stop_at: ax.plot(x[i], y[i], 'o', ms=15, mfc='none', mec=ORANGE, mew=2, zorder=4, label='stop here')
     ax.figure.legend(loc='outside upper left', ncols=3, frameon=False, fontsize=9)
     ax.figure.draw_without_rendering() # So that places on the page are known
-    scale, texts = 72 / ax.figure.dpi, [r['recipe'] + (' (0)' if v == 0 else '') + (': stop here' if r['recipe'] == stop_at else '') for r, v in points]
+    scale, texts = 72 / ax.figure.dpi, [r.recipe + (' (0)' if v == 0 else '') + (': stop here' if r.recipe == stop_at else '') for r, v in points]
     at = [tuple(ax.transData.transform(p) * scale) for p in zip(x, y)]
     frame = ax.get_window_extent()
     inside = Box(*(v * scale for v in (frame.x0, frame.y0, frame.x1, frame.y1)))
-    ring = [Box(a - 9, b - 9, a + 9, b + 9) for (a, b), (r, _) in zip(at, points) if r['recipe'] == stop_at]
+    ring = [Box(a - 9, b - 9, a + 9, b + 9) for (a, b), (r, _) in zip(at, points) if r.recipe == stop_at]
     taken = [*ring, *_bars_and_line(ax, bars + [((x[i], y[i]), (x[j], y[j])) for i, j in zip(front, front[1:])])]
     for text, point, (a, b), box in zip(texts, zip(x, y), at, place_labels(at, [((5.9 if t.endswith('stop here') else 5.2) * len(t), 11) for t in texts], inside, taken)):
         far = max(box.left - a, a - box.right, box.low - b, b - box.high) > 16

@@ -43,7 +43,7 @@ class TableProgress(Progress):
         self.task = task
         if task.what in ('decode', 'check'): return super().started(task)
         detail = {'repeat': f', seed {task.seed}', 'point': f', {task.images or 0:,} images'}.get(task.what, '')
-        self.begin(f'{task.number + 1} of {task.count}  {task.name}{detail}', self.climb.asked[task.name].get('epochs'))
+        self.begin(f'{task.number + 1} of {task.count}  {task.name}{detail}', self.climb.settings[task.name].get('epochs'))
 
     def finished(self, result:object=None):
         if self.task.what == 'fit': self._row()
@@ -70,7 +70,7 @@ class TableProgress(Progress):
         "Choose the columns for a window; the first rung's mistakes are the longest bar"
         draws_bars = screen.is_terminal and not screen.options.ascii_only and rung.accuracy is not None
         longest = 1 - rung.accuracy if draws_bars else None
-        self.columns = rung_columns(self.climb.asked, screen.width, self.climb.test, longest)
+        self.columns = rung_columns(self.climb.settings, screen.width, self.climb.test, longest)
         self.width = screen.width
 
 # %% ../../nbs/commands/03_compare.ipynb #437598ab
@@ -122,9 +122,10 @@ def show_result(
     "Print the verdict and what else was asked for, below the rows that are there already"
     if given['as_json']: return click.echo(json_text(comparison.model_dump(mode='json', exclude={'pictures'})))
     width = console().width
-    parts = [*unfinished(comparison.rungs), *comparison.below_table(width)]
-    if given['costs']: parts += ['', *comparison.cost_tables(width)]
-    if given['details']: parts += ['', *comparison.detail_parts(width)]
+    from fastrecipes.answer.view import after_table, cost_tables, detail_parts
+    parts = [*unfinished(comparison.rungs), *after_table(comparison, width)]
+    if given['costs']: parts += ['', *cost_tables(comparison, width)]
+    if given['details']: parts += ['', *detail_parts(comparison, width)]
     more = more_to_see(given)
     if more and not given['quiet']: parts += ['', more]
     show(*parts)
@@ -156,7 +157,8 @@ def finish(comparison, given:dict, progress:Progress):
 # %% ../../nbs/commands/03_compare.ipynb #70cc3616
 def after_stop(climb, given:dict, progress:Progress):
     "Show what is finished and raise `Stopped`, which says how to continue"
-    done, whole = climb.done, len(climb.asked)
+    done = sum(climb.rung(name).is_fitted for name in climb.settings)
+    whole = len(climb.settings)
     how_far = f'{done} of {whole} rungs' if done < whole else 'all rungs, but not all that was asked of them,'
     try:
         if done: finish(climb.comparison, given, progress)
@@ -209,7 +211,7 @@ def run_comparison(given:dict, command:str, shared:dict, settings, repeats:int) 
                 if out is None: again = 'with --out it would be kept'
                 raise Stopped(f'stopped while the result was written; {again}') from None
             climb.finish()
-    return 0 if all(rung.status == 'fitted' for rung in comparison.rungs) else 2
+    return 0 if all(rung.is_fitted for rung in comparison.rungs) else 2
 
 @click.command()
 @data_options
