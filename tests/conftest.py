@@ -193,14 +193,14 @@ def strict():
 
 @pytest.fixture(scope='session')
 def ladder_values(threes_sevens):
-    "A comparison as plain values, with everything that one can have: two seeds, a learning curve, and a rung that fails"
+    "A comparison with everything that one can have: two seeds, a learning curve, and a rung that fails"
     from fastrecipes.answer.climb import compare
     quick = {'sgd': {'epochs': 3}, 'logistic': {'lr': 1e37, 'epochs': 2}, 'linear': {'epochs': 3}, 'mlp': {'epochs': 3}}
-    c = compare(threes_sevens, list(('similarity', *quick)), device='cpu', settings=quick, repeats=2, curve='linear', fractions=(.2, .5, 1))
-    return c.to_dict() | dict(command='fastrecipes compare threes --repeats 2')
+    names = ['similarity', *quick]
+    return compare(threes_sevens, names, device='cpu', settings=quick, repeats=2, curve='linear', fractions=(.2, .5, 1), command='fastrecipes compare threes --repeats 2')
 
 @pytest.fixture(scope='session')
 def pair_values(threes_sevens):
-    "A small comparison as plain values"
+    "A small comparison"
     from fastrecipes.answer.climb import compare
-    return compare(threes_sevens, ['similarity', 'linear'], seed=1, device='cpu', settings={'linear': {'epochs': 2}}).to_dict()
+    return compare(threes_sevens, ['similarity', 'linear'], seed=1, device='cpu', settings={'linear': {'epochs': 2}})
