@@ -17,6 +17,9 @@ Modules:
 - `fastrecipes.answer.view`: A whole comparison for people: as a table, as text for a terminal or a notebook, and as a picture
 - `fastrecipes.cli`: The `fastrecipes` command: it reads what you typed, calls the library, and prints
 - `fastrecipes.data.cache`: Decode each image once
+- `fastrecipes.data.check`: Are these images fit to learn from?
+- `fastrecipes.data.folders`: Which files of a folder are images
+- `fastrecipes.data.imagefile`: One image file as one array of bytes
 - `fastrecipes.data.images`: Splits and image sets: the one shape of data that every rung of the ladder reads
 - `fastrecipes.data.loaders`: Whole batches, cut from tensors on the device: a fastai `DataLoader` without Python per image
 - `fastrecipes.explore.app`: The explorers in a browser: a small server on this machine, a page, and nothing else
