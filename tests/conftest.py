@@ -120,6 +120,11 @@ def refused(*parts):
     assert '\n' not in message and not [p for p in parts if str(p) not in message], message
 
 
+def needs_posix():
+    "Skip a test of signals, limits or terminals where the system has others"
+    if os.name != 'posix': pytest.skip('needs the signals, limits and terminals of POSIX')
+
+
 def must_have(found, *names):
     "Skip the test where one of the sets is missing"
     missing = [n for n in names if not found[1][n]]
