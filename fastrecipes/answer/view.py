@@ -20,7 +20,7 @@ from .records import Rung, RungCost
 from .tables import paragraphs, plain, rung_table, STEP_WORDS, text_tables, WIDTH
 from .verdict import brief
 from ..plots import BLUE, new_figure, ORANGE
-from ..text import bytes_text, interval_cell, loss_cell, p_cell, percent_cell, seconds_cell, short_number
+from ..text import bytes_text, interval_text, loss_text, p_cell, percent_text, seconds_cell, short_number
 from ..training.fitting import stop_text
 
 # %% ../../nbs/answer/05_view.ipynb #b70b433a
@@ -80,7 +80,7 @@ def _cells(rungs:tuple, path:str, form:Callable) -> list:
 
 def _signed(points:float) -> str: return f'{points:+.2f}'
 def _gain_range(interval) -> str: return f'{interval.low:+.1f} to {interval.high:+.1f}'
-def _share_range(interval) -> str: return interval_cell(*interval)
+def _share_range(interval) -> str: return interval_text(*interval)
 
 def _step_words(rungs:tuple, path:str='against.words') -> list:
     "Whether each rung is better than the one below; of a rung without scores its status"
@@ -90,10 +90,10 @@ def _step_words(rungs:tuple, path:str='against.words') -> list:
 # %% ../../nbs/answer/05_view.ipynb #e026d514
 def _main(rungs:tuple) -> dict: # Title to cells
     "The first table of a notebook"
-    test = {'test': _cells(rungs, 'test_accuracy', percent_cell)} if _tested(rungs) else {}
+    test = {'test': _cells(rungs, 'test_accuracy', percent_text)} if _tested(rungs) else {}
     return {
         'recipe': [r.recipe for r in rungs],
-        'accuracy': _cells(rungs, 'accuracy', percent_cell),
+        'accuracy': _cells(rungs, 'accuracy', percent_text),
         '95% interval': _cells(rungs, 'interval', _share_range),
         **test,
         'gain': _cells(rungs, 'against.gain_points', _signed),
@@ -102,11 +102,11 @@ def _main(rungs:tuple) -> dict: # Title to cells
         'parameters': _cells(rungs, 'cost.parameters', '{:,}'.format)}
 
 def _statistics(rungs:tuple) -> dict: # Title to cells
-    test = {'test': _cells(rungs, 'test_accuracy', percent_cell)} if _tested(rungs) else {}
+    test = {'test': _cells(rungs, 'test_accuracy', percent_text)} if _tested(rungs) else {}
     return {
         'recipe': [r.recipe for r in rungs],
-        'accuracy': _cells(rungs, 'accuracy', percent_cell),
-        'loss': _cells(rungs, 'loss', loss_cell),
+        'accuracy': _cells(rungs, 'accuracy', percent_text),
+        'loss': _cells(rungs, 'loss', loss_text),
         **test,
         'gain': _cells(rungs, 'against.gain_points', _signed),
         '95% of gain': _cells(rungs, 'against.interval_points', _gain_range),
@@ -130,7 +130,7 @@ def _over_seeds(rungs:tuple) -> dict: # Title to cells
     return {
         'recipe': [r.recipe for r in rungs],
         'seeds': _cells(rungs, 'repeats.count', str),
-        'mean': _cells(rungs, 'repeats.mean', percent_cell),
+        'mean': _cells(rungs, 'repeats.mean', percent_text),
         'spread': _cells(rungs, 'repeats.sd', _hundredths),
         '95% of mean': _cells(rungs, 'repeats.interval', _share_range),
         'gain': _cells(rungs, 'repeats.against.gain_points', _signed),
