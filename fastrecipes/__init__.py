@@ -26,6 +26,7 @@ Modules:
 - `fastrecipes.keep.store`: Keep a fitted model in a folder, get the same model back, and let it speak about images that it has never seen
 - `fastrecipes.ladder.rungs`: A recipe turns an image set into a fitted model; the ladder is the recipes in order, simplest first
 - `fastrecipes.lessons.backprop`: Where gradients come from: every gradient of a small network by hand, and the graph that PyTorch keeps for them
+- `fastrecipes.lessons.deep`: What happens to gradients in a net of thirty layers, what helps, and what dropout and weight decay do inside a net
 - `fastrecipes.lessons.descent`: Gradient descent on curves that fit on a page: quadratics, ReLUs, a roller coaster, and the path of the parameters
 - `fastrecipes.lessons.logistic`: Logistic regression on ten classes: why accuracy cannot be the loss, what softmax and cross entropy do, and a test set that stays untouched
 - `fastrecipes.lessons.nets`: The models of the ladder: a straight line, a bend in it, more bends, and a residual network
