@@ -20,9 +20,13 @@ Modules:
 - `fastrecipes.data.images`: Splits and image sets: the one shape of data that every rung of the ladder reads
 - `fastrecipes.data.loaders`: Whole batches, cut from tensors on the device: a fastai `DataLoader` without Python per image
 - `fastrecipes.explore.app`: The explorers in a browser: a small server on this machine, a page, and nothing else
-- `fastrecipes.explore.controls`: What the explorers are made of: a picture that follows its sliders, callbacks that do not hide their errors, and one layout
+- `fastrecipes.explore.controls`: What the explorers are made of: pictures that follow sliders, callbacks that show their errors, and one layout
 - `fastrecipes.explore.curves_explorers`: Four explorers: move a slider, press a button, and feel what a gradient, a learning rate and a weight do
-- `fastrecipes.explore.drawing`: Two explorers: train a net while you watch, and draw a digit to hear what every rung of the ladder makes of it
+- `fastrecipes.explore.drawing`: Draw a digit, and see what every rung of the ladder makes of it
+- `fastrecipes.explore.explorers`: All explorers in one widget, one at a time, each made when it is first opened
+- `fastrecipes.explore.kept_ladder`: The ladder behind the drawn digit: trained once, in another process, and kept for the next time
+- `fastrecipes.explore.live`: Train a net while you watch: the learning rate, dropout and the net itself can be changed as it learns
+- `fastrecipes.explore.strokes`: From the strokes of a pen to an image like those that a net was trained on
 - `fastrecipes.keep.store`: Keep a fitted model in a folder, get the same model back, and let it speak about images that it has never seen
 - `fastrecipes.ladder.rungs`: A recipe turns an image set into a fitted model; the ladder is the recipes in order, simplest first
 - `fastrecipes.lessons.backprop`: Where gradients come from: every gradient of a small network by hand, and the graph that PyTorch keeps for them
