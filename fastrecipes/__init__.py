@@ -34,7 +34,7 @@ Modules:
 - `fastrecipes.lessons.descent`: Gradient descent on curves that fit on a page: quadratics, ReLUs, a roller coaster, and the path of the parameters
 - `fastrecipes.lessons.logistic`: Logistic regression on ten classes: why accuracy cannot be the loss, what softmax and cross entropy do, and a test set that stays untouched
 - `fastrecipes.lessons.nets`: The models of the ladder: a straight line, a bend in it, more bends, and a residual network
-- `fastrecipes.lessons.sgd`: Stochastic gradient descent by hand: seven small functions that train a classifier, and the proof that `Learner` does the same
+- `fastrecipes.lessons.sgd`: Stochastic gradient descent by hand: seven small steps that train a classifier of images
 - `fastrecipes.lessons.similarity`: The baseline that needs no learning: which average image is this one closest to?
 - `fastrecipes.plots`: What all figures share: size, colours, a quiet frame, and labels that cover nothing
 - `fastrecipes.reporter`: What a long run says about itself, through one small object

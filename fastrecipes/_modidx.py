@@ -2309,6 +2309,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                 'fastrecipes/lessons/sgd.py'),
                                          'fastrecipes.lessons.sgd._TorchBasicOptim.step': ( 'lessons/sgd.html#_torchbasicoptim.step',
                                                                                             'fastrecipes/lessons/sgd.py'),
+                                         'fastrecipes.lessons.sgd._clip': ('lessons/sgd.html#_clip', 'fastrecipes/lessons/sgd.py'),
                                          'fastrecipes.lessons.sgd._match': ('lessons/sgd.html#_match', 'fastrecipes/lessons/sgd.py'),
                                          'fastrecipes.lessons.sgd._reduce': ('lessons/sgd.html#_reduce', 'fastrecipes/lessons/sgd.py'),
                                          'fastrecipes.lessons.sgd.basic_opt': ('lessons/sgd.html#basic_opt', 'fastrecipes/lessons/sgd.py'),
