@@ -23,16 +23,21 @@ Modules:
 - `fastrecipes.data.images`: Splits and image sets: the one shape of data that every rung of the ladder reads
 - `fastrecipes.data.loaders`: Whole batches, cut from tensors on the device: a fastai `DataLoader` without Python per image
 - `fastrecipes.explore.app`: The explorers in a browser: a small server on this machine, a page, and nothing else
-- `fastrecipes.explore.controls`: What the explorers are made of: a picture that follows its sliders, callbacks that do not hide their errors, and one layout
+- `fastrecipes.explore.controls`: What the explorers are made of: pictures that follow sliders, callbacks that show their errors, and one layout
 - `fastrecipes.explore.curves_explorers`: Four explorers: move a slider, press a button, and feel what a gradient, a learning rate and a weight do
-- `fastrecipes.explore.drawing`: Two explorers: train a net while you watch, and draw a digit to hear what every rung of the ladder makes of it
+- `fastrecipes.explore.drawing`: Draw a digit, and see what every rung of the ladder makes of it
+- `fastrecipes.explore.explorers`: All explorers in one widget, one at a time, each made when it is first opened
+- `fastrecipes.explore.kept_ladder`: The ladder behind the drawn digit: trained once, in another process, and kept for the next time
+- `fastrecipes.explore.live`: Train a net while you watch: the learning rate, dropout and the net itself can be changed as it learns
+- `fastrecipes.explore.strokes`: From the strokes of a pen to an image like those that a net was trained on
 - `fastrecipes.keep.store`: Keep a fitted model in a folder, get the same model back, and let it speak about images that it has never seen
 - `fastrecipes.ladder.rungs`: A recipe turns an image set into a fitted model; the ladder is the recipes in order, simplest first
 - `fastrecipes.lessons.backprop`: Where gradients come from: every gradient of a small network by hand, and the graph that PyTorch keeps for them
+- `fastrecipes.lessons.deep`: What happens to gradients in a net of thirty layers, what helps, and what dropout and weight decay do inside a net
 - `fastrecipes.lessons.descent`: Gradient descent on curves that fit on a page: quadratics, ReLUs, a roller coaster, and the path of the parameters
 - `fastrecipes.lessons.logistic`: Logistic regression on ten classes: why accuracy cannot be the loss, what softmax and cross entropy do, and a test set that stays untouched
 - `fastrecipes.lessons.nets`: The models of the ladder: a straight line, a bend in it, more bends, and a residual network
-- `fastrecipes.lessons.sgd`: Stochastic gradient descent by hand: seven small functions that train a classifier, and the proof that `Learner` does the same
+- `fastrecipes.lessons.sgd`: Stochastic gradient descent by hand: seven small steps that train a classifier of images
 - `fastrecipes.lessons.similarity`: The baseline that needs no learning: which average image is this one closest to?
 - `fastrecipes.plots`: What all figures share: size, colours, a quiet frame, and labels that cover nothing
 - `fastrecipes.reporter`: What a long run says about itself, through one small object

@@ -311,7 +311,7 @@ def _tell(comparison, out, as_json, progress, costs, details):
     progress.say(f'wrote {page}, and beside it comparison.csv, .json, .png and figures')
 
 def _tell_more(comparison, out, quiet, costs, details):
-    from fastrecipes.answer.comparison import after_table, cost_tables, detail_parts
+    from fastrecipes.answer.view import after_table, cost_tables, detail_parts
     from fastrecipes.answer.tables import console, show, unfinished
     width = console().width
     parts = [*unfinished(comparison.rungs), *after_table(comparison, width)]
