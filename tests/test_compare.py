@@ -183,7 +183,7 @@ def test_gains_of_a_hand_worked_case(three, threes_sevens):
     right = {.5: [[1.], [1], [1], [-1]], .75: [[1.], [1], [1], [1]], .25: [[1.], [-1], [-1], [1]]}
     c = Comparison(threes_sevens, tuple(replace(scored(f, s, y), recipe=n) for n, s in zip('abc', right.values())))
     assert c.table.accuracy.tolist() == list(right) and np.isnan(c.table.gain_points[0]) and c.table.gain_points[1:].tolist() == [25, -50]
-    assert c.table.p[1:].tolist() == [1, .5] and c.table.words[1:].tolist() == ['no difference shown'] * 2
+    assert c.table.p[1:].tolist() == [1, .5] and c.table.words[1:].tolist() == ['no clear gain'] * 2
     assert {k: d.gain for k, d in c.differences.items()} == {('a', 'b'): .25, ('a', 'c'): -.25, ('b', 'c'): -.5}
 
 def test_the_text_has_one_table_with_a_row_per_rung(three):

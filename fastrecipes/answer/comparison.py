@@ -29,7 +29,7 @@ from .failures import failures_of, pictures_of, shared_failures
 from fastrecipes.answer.records import (
     Counts, Curve, Epoch, LostSeed, Machine, Majority, Pair, Picture, readable, Record, Repeats, Rung, RungCost, Seed, Shared, Step, Text, Verdict, Versions,
 )
-from .tables import paragraphs, plain, rung_table, STEP_WORDS, text_tables, WIDTH
+from .tables import paragraphs, plain, rung_table, text_tables, WIDTH
 from .verdict import brief, verdict
 from ..data.images import ImageSet
 from ..errors import check_out, explained, InputError, no_such, write_atomic
@@ -442,11 +442,11 @@ def _worth(t:pd.DataFrame) -> dict:
            'loss': [_text(v, loss_text) for v in t.loss]}
     if 'test_accuracy' in t: out['test'] = [_text(v, percent_text) for v in t.test_accuracy]
     return out | {'gain': [_text(v, '{:+.2f}') for v in t.gain_points], '95% of gain': [_gain_span(a, b) for a, b in zip(t.gain_low, t.gain_high)],
-                  'p': [_text(v, p_cell) for v in t.p], 'vs rung below': [STEP_WORDS[w] if w else s if s != 'fitted' else '' for w, s in zip(t.words.fillna(''), t.status)]}
+                  'p': [_text(v, p_cell) for v in t.p], 'vs rung below': [w if w else s if s != 'fitted' else '' for w, s in zip(t.words.fillna(''), t.status)]}
 
 def _main(t:pd.DataFrame) -> dict:
     "Title to text, of the one table that is shown first"
-    step = ['' if pd.isna(w) else STEP_WORDS[w] for w in t.words]
+    step = ['' if pd.isna(w) else w for w in t.words]
     out = {'recipe': t.recipe, 'accuracy': [_text(v, percent_text) for v in t.accuracy], '95% interval': [_interval(a, b) for a, b in zip(t.low, t.high)]}
     if 'test_accuracy' in t: out['test'] = [_text(v, percent_text) for v in t.test_accuracy]
     return out | {'gain': [_text(v, '{:+.2f}') for v in t.gain_points], 'vs rung below': [w or (s if s != 'fitted' else '') for w, s in zip(step, t.status)],
@@ -463,7 +463,7 @@ def _over_seeds(t:pd.DataFrame) -> dict:
     "Title to text, of several seeds"
     return {'recipe': t.recipe, 'seeds': [_text(n, str) for n in t.seeds], 'mean': [_text(v, percent_text) for v in t['mean']], 'spread': [_text(v, _spread) for v in t.sd],
             '95% of mean': [_interval(a, b) for a, b in zip(t.mean_low, t.mean_high)], 'gain': [_text(v, '{:+.2f}') for v in t.seeds_gain],
-            '95% of gain': [_gain_span(a, b) for a, b in zip(t.seeds_gain_low, t.seeds_gain_high)], 'p': [_text(v, p_cell) for v in t.seeds_p], 'vs rung below': [STEP_WORDS.get(w, '') for w in t.seeds_words]}
+            '95% of gain': [_gain_span(a, b) for a, b in zip(t.seeds_gain_low, t.seeds_gain_high)], 'p': [_text(v, p_cell) for v in t.seeds_p], 'vs rung below': [w or '' for w in t.seeds_words]}
 
 def _as_tables(columns:dict|pd.DataFrame, width:int) -> list:
     "A table of text for a terminal"
