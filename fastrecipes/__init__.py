@@ -6,14 +6,15 @@ Modules:
 - `fastrecipes.answer.chance`: Is it luck? How sure an accuracy is, and whether one rung is really better than another
 - `fastrecipes.answer.climb`: The ladder on one image set, side by side: what did each step buy, and what did it cost?
 - `fastrecipes.answer.comparison`: Fitted recipes on one image set, side by side
+- `fastrecipes.answer.costs`: Accuracy against cost: which rungs are worth their price, in one picture
 - `fastrecipes.answer.curves`: How much data do I need? Accuracy against the number of training images, and whether more of them are likely to help
 - `fastrecipes.answer.failures`: Where it fails: which classes are taken for which, which images, and whether the probabilities can be believed
 - `fastrecipes.answer.records`: What an answer is made of: plain values with names and types, the same in memory and in `comparison.json`
 - `fastrecipes.answer.report`: A comparison as one page that stands for itself: verdict first, then every figure that it rests on, and how to make it again
 - `fastrecipes.answer.results`: What is left of a fit when its model is let go, and the folder that keeps it
-- `fastrecipes.answer.tables`: What a terminal shows: one table that grows, a few short paragraphs, and the same as plain text where there is no terminal
+- `fastrecipes.answer.tables`: What a terminal shows: a table that grows row by row, a few short paragraphs, and the same as plain text in a file
 - `fastrecipes.answer.track`: Watch a long climb from elsewhere, epoch by epoch
-- `fastrecipes.answer.verdict`: Which rung to stop at, what the next one would buy and cost, and what would make the picture clearer: in words, by rules
+- `fastrecipes.answer.verdict`: Where to stop on the ladder, why, and what would make the answer clearer: a few rules, put into words
 - `fastrecipes.answer.view`: A whole comparison for people: as a table, as text for a terminal or a notebook, and as a picture
 - `fastrecipes.cli`: The `fastrecipes` command: it reads what you typed, calls the library, and prints
 - `fastrecipes.data.cache`: Decode each image once

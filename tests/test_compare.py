@@ -213,7 +213,7 @@ def test_gains_of_a_hand_worked_case(three, threes_sevens):
     c = comparison_of(threes_sevens, [replace(scored(f, s, y), recipe=n) for n, s in zip('abc', scores.values())])
     assert c.table.accuracy.tolist() == list(scores)
     assert np.isnan(c.table.gain_points[0]) and c.table.gain_points[1:].tolist() == [25, -50]
-    assert c.table.p[1:].tolist() == [1, .5] and c.table.words[1:].tolist() == ['no difference shown'] * 2
+    assert c.table.p[1:].tolist() == [1, .5] and c.table.words[1:].tolist() == ['no clear gain'] * 2
     assert [(p.below, p.recipe, p.gain_points, p.won, p.lost) for p in c.pairs] == [('a', 'b', 25, 1, 0), ('a', 'c', -25, 1, 2), ('b', 'c', -50, 0, 2)]
 
 def test_the_text_has_one_table_with_a_row_per_rung(three):
