@@ -20,7 +20,9 @@ Modules:
 - `fastrecipes.explore.curves_explorers`: Four explorers: move a slider, press a button, and feel what a gradient, a learning rate and a weight do
 - `fastrecipes.explore.drawing`: Two explorers: train a net while you watch, and draw a digit to hear what every rung of the ladder makes of it
 - `fastrecipes.keep.store`: Keep a fitted model in a folder, get the same model back, and let it speak about images that it has never seen
-- `fastrecipes.ladder.rungs`: A recipe turns an image set into a fitted model; the ladder is the recipes in order, simplest first
+- `fastrecipes.ladder.fitted`: What a recipe is given, and what it returns
+- `fastrecipes.ladder.recipe`: A named way from an image set to a fitted model
+- `fastrecipes.ladder.rungs`: The recipes of the ladder, a screen each, simplest first
 - `fastrecipes.lessons.backprop`: How a network learns whom to blame: every gradient of a small one by hand, and what becomes of gradients in a deep one
 - `fastrecipes.lessons.descent`: Gradient descent on a curve that fits on a page: quadratics, ReLUs, a roller coaster, and the path that the parameters take
 - `fastrecipes.lessons.logistic`: Logistic regression on ten classes: why accuracy cannot be the loss, what softmax and cross entropy do, and a test set that stays untouched
@@ -28,11 +30,10 @@ Modules:
 - `fastrecipes.lessons.sgd`: Stochastic gradient descent by hand: seven small functions that train a classifier, and the proof that `Learner` does the same
 - `fastrecipes.lessons.similarity`: The baseline that needs no learning: which average image is this one closest to?
 - `fastrecipes.reporter`: What a long run says about itself, through one small object
-- `fastrecipes.training.checkpoint`: Stop a training at any moment and go on later, to the last bit as if it had never stopped
+- `fastrecipes.training.checkpoint`: Stop a training at any moment and resume it later, with the same result to the last bit
 - `fastrecipes.training.cost`: What does it cost? Parameters, bytes, seconds, memory, and multiply-adds, and how each is measured
-- `fastrecipes.training.fitting`: Fitting through fastai's `Learner`: a history that can be trusted, the best epoch, knowing when to stop
-- `fastrecipes.training.learner`: fastai's `Learner` with less to do between two batches
-- `fastrecipes.training.precision`: Numbers of half the length and a memory order that convolutions like, where the device gains by them
+- `fastrecipes.training.fitting`: Train with a history, early stopping and the weights of the best epoch, through a `Learner` or by hand
+- `fastrecipes.training.precision`: 16-bit numbers and the memory order that convolutions like, where they are faster
 - `fastrecipes.training.processes`: More than one process, on one machine or on many: the same training, with every batch cut into shares"""
 
 __version__ = "0.1.0"

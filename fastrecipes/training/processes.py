@@ -21,13 +21,12 @@ from datetime import timedelta
 import torch, torch.distributed as dist
 from fastai.callback.core import Callback
 from fastai.data.core import DataLoaders
-from fastai.learner import Learner, Recorder
+from fastai.learner import AvgSmoothLoss, Learner, Recorder
 from fastai.torch_core import apply, find_bs, num_distrib, rank_distrib
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from ..data.images import Rows
 from ..errors import InputError
-from .learner import SmoothLoss
 from ..data.loaders import ImageDL, pick_device
 from ..lessons.sgd import batch_accuracy, calc_grad, evaluating, mnist_loss
 try: from fastai.distributed import DistributedDL, DistributedTrainer
@@ -300,6 +299,11 @@ def validate_epoch(model, dl, loss_func=mnist_loss, metric=batch_accuracy) -> tu
     return (loss / count, right / count) if count else (float('nan'), float('nan'))
 
 # %% ../../nbs/training/05_processes.ipynb #5ef8b353
+class _Smooth(AvgSmoothLoss):
+    def accumulate(self, learn):
+        self.count += 1
+        self.val = torch.lerp(learn.loss.detach().mean().cpu(), self.val, self.beta)
+
 class Together(DistributedTrainer):
     """fastai's `DistributedTrainer`, corrected: batches cut as one process would have them, losses and metrics added up once per epoch, the learner given
     back as it was whatever happens, and nothing that assumes CUDA"""
@@ -316,7 +320,7 @@ class Together(DistributedTrainer):
             self.learn.model = self.accelerator.prepare(nn.SyncBatchNorm.convert_sync_batchnorm(self.model) if self.sync_bn else self.model)
         same_order(self.dls)
         r = getattr(self.learn, 'recorder', None)
-        if r is not None: self.smooth, vars(r)['smooth_loss'] = r.smooth_loss, SmoothLoss(r.smooth_loss.beta) # fastai's asks all processes after every batch
+        if r is not None: self.smooth, vars(r)['smooth_loss'] = r.smooth_loss, _Smooth(r.smooth_loss.beta) # fastai's asks all processes after every batch
 
     def before_train(self): self.learn.dl = shared(self.dl, training=True)
     def before_validate(self): self.learn.dl = shared(self.dl, training=False)
@@ -330,8 +334,8 @@ class Together(DistributedTrainer):
         if self.training and not self.dl.counted: self.learn.yb = tuple(y[:0] for y in self.yb)
 
     def after_train(self):
-        history, r = getattr(self.learn, 'history', None), getattr(self.learn, 'recorder', None)
-        self._add_up([*([history._loss] if history else []), *(self.learn.metrics if r is not None and r.train_metrics else [])])
+        history, r = getattr(self.learn, 'epoch_hooks', None), getattr(self.learn, 'recorder', None)
+        self._add_up([*([history.train_loss] if history else []), *(self.learn.metrics if r is not None and r.train_metrics else [])])
         self._average_buffers()
 
     def after_validate(self):
