@@ -9,7 +9,7 @@ predictions are handled around the recipe, the same for all of them, so that no 
 __all__ = ['launched_alone', 'Run', 'predict_bs', 'predict_scores', 'predict_ms_per_1000', 'Classifier', 'Judged', 'Fitted']
 
 # %% ../../nbs/ladder/02_fitted.ipynb #41994acc
-import math, os, warnings
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, TYPE_CHECKING
@@ -32,21 +32,10 @@ else:
     fitting = lazy_module('fastrecipes.training.fitting')
 
 # %% ../../nbs/ladder/02_fitted.ipynb #19298567
-def launched_alone() -> str: # What to say; nothing where all is well
-    "A launcher was asked for several processes, but this one sees none of the others"
-    env = os.environ
-    if env.get('WORLD_SIZE'): return ''
-    if 'ACCELERATE_MIXED_PRECISION' in env and 'MASTER_PORT' in env: return 'accelerate was asked for several processes and started one; start them with torchrun --nproc-per-node N, or accelerate launch --multi_gpu, without --cpu (fastrecipes takes the CPU where there is no GPU, and with --device cpu)'
-    tasks = next((n for n in ('SLURM_STEP_NUM_TASKS', 'OMPI_COMM_WORLD_SIZE', 'PMI_SIZE') if (env.get(n) or '1') != '1'), None)
-    return f"{tasks}={env[tasks]}: each of these processes trains by itself; let srun or mpirun start one torchrun per machine, and torchrun the processes" if tasks else ''
-
-def _several():
-    "The module `distributed` where a launcher has started several processes, else None: one process needs no Accelerate"
-    from fastai.torch_core import num_distrib
-    if alone := launched_alone(): warnings.warn(alone)
-    if num_distrib() < 2: return None
-    from fastrecipes.training import processes as distributed
-    return distributed
+def launched_alone() -> str: # TODO: until the command asks `processes`
+    from fastrecipes.training import processes
+    return processes.launched_alone()
+def _several(): return None # TODO: until `answer` asks `processes`
 
 # %% ../../nbs/ladder/02_fitted.ipynb #5603a3f5
 @dataclass(frozen=True)

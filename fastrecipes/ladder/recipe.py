@@ -194,7 +194,7 @@ class Recipe:
 
     def _begin(self, checkpoint:'checkpoints.Checkpoint', job:Job):
         "Tell a checkpoint what it belongs to"
-        processes.same_file(checkpoint.path)
+        processes.all_see(checkpoint.path)
         checkpoint.begin(
             recipe=self.name,
             settings=job.settings,

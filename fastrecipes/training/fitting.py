@@ -26,7 +26,7 @@ from fastai.callback.schedule import combined_cos, ParamScheduler
 from fastai.callback.training import GradientClip
 from fastai.learner import AvgLoss, AvgMetric, AvgSmoothLoss, CancelFitException, get_model, Learner
 from fastai.optimizer import OptimWrapper
-from fastai.torch_core import find_bs, num_distrib
+from fastai.torch_core import find_bs
 from matplotlib.figure import Figure
 from torch import nn
 from ..errors import InputError
@@ -35,6 +35,7 @@ from ..plots import new_figure
 from ..reporter import Reporter
 from .checkpoint import Checkpoint, Checkpoints, restore_training, training_state
 from .cost import choose_threads
+from .processes import one_process_only, together
 
 # %% ../../nbs/training/06_fitting.ipynb #be37fd38
 class Hook:
@@ -306,12 +307,6 @@ class Outcome:
         return replace(self, resolved=self.resolved | settings)
 
 # %% ../../nbs/training/06_fitting.ipynb #a3c31640
-def _all_processes(learn):
-    "Those that a launcher has started, if it has: see `processes`"
-    if num_distrib() < 2: return nullcontext()
-    from fastrecipes.training.processes import distributed
-    return distributed(learn)
-
 @contextmanager
 def _quiet(learn:Learner, cbs:list):
     "No bar and no log but those of `cbs`; an `InputError` of a callback without the line that fastai puts before it"
@@ -347,7 +342,7 @@ def fit_learner(
     if torch.device(learn.dls.device or 'cpu').type == 'cuda': cbs.append(OnDevice())
     bs = getattr(learn.dls.train, 'bs', None) or learn.dls.train.batch_size
     choose_threads(learn.model, bs or 1) # After the checkpoint is read, which may have a number
-    with _all_processes(learn), _quiet(learn, cbs):
+    with together(learn), _quiet(learn, cbs):
         _fit_schedule(learn, schedule, epochs, lr, cbs, wd=wd, start_epoch=start)
     if best: hooks['best'].restore(learn.model)
     return Outcome(
@@ -407,7 +402,7 @@ def fit_by_hand(
     checkpoint:Checkpoint|None=None,
 ) -> Outcome:
     "Train with the hand-written loop of `sgd`; raises `Diverged` if the loss becomes infinite or NaN"
-    if num_distrib() > 1: raise InputError("the hand-written loop runs in one process; start it without torchrun")
+    one_process_only('the hand-written loop')
     reporter = reporter or Reporter()
     model = model.to(dls.device)
     steps = epochs * len(dls.train)
