@@ -214,8 +214,11 @@ class Comparison(Record):
         _unique([r.recipe for r in self.rungs], 'the names of rungs')
         if self.curve: _unique([r.recipe for r in self.curve.rungs], 'the names of curve.rungs')
         for rung in self.fitted_rungs: self._check_rung(rung)
+        fitted = [r.recipe for r in self.fitted_rungs]
+        each_two = [(below, this) for i, this in enumerate(fitted) for below in fitted[:i]]
+        if [(p.below, p.recipe) for p in self.pairs] != each_two: raise ValueError('pairs should be each two fitted rungs, in their order')
         stop_at = self.verdict.stop_at
-        if stop_at is not None and stop_at not in {r.recipe for r in self.fitted_rungs}: raise ValueError(f"verdict.stop_at is {stop_at!r}, which is not a fitted rung")
+        if stop_at is not None and stop_at not in fitted: raise ValueError(f"verdict.stop_at is {stop_at!r}, which is not a fitted rung")
         return self
 
     def _check_rung(self, rung:Rung):
