@@ -13,7 +13,7 @@ Modules:
 - `fastrecipes.answer.verdict`: Which rung to stop at, what the next one would buy and cost, and what would make the picture clearer: in words, by rules
 - `fastrecipes.cli`: The `fastrecipes` command: it reads what you typed, calls the library, and prints
 - `fastrecipes.data.cache`: Decode each image once
-- `fastrecipes.data.images`: From a name or a folder to tensors: the one shape of data that every rung of the ladder reads
+- `fastrecipes.data.images`: Splits and image sets: the one shape of data that every rung of the ladder reads
 - `fastrecipes.data.loaders`: Whole batches, cut from tensors on the device: a fastai `DataLoader` without Python per image
 - `fastrecipes.explore.app`: The explorers in a browser: a small server on this machine, a page, and nothing else
 - `fastrecipes.explore.controls`: What the explorers are made of: a picture that follows its sliders, callbacks that do not hide their errors, and one layout
@@ -28,8 +28,9 @@ Modules:
 - `fastrecipes.lessons.sgd`: Stochastic gradient descent by hand: seven small functions that train a classifier, and the proof that `Learner` does the same
 - `fastrecipes.lessons.similarity`: The baseline that needs no learning: which average image is this one closest to?
 - `fastrecipes.reporter`: What a long run says about itself, through one small object
+- `fastrecipes.text`: Numbers, units and names, written for people
 - `fastrecipes.training.checkpoint`: Stop a training at any moment and go on later, to the last bit as if it had never stopped
-- `fastrecipes.training.cost`: What does it cost? Parameters, bytes, seconds, memory, and multiply-adds, and how each is measured
+- `fastrecipes.training.cost`: What does it cost? Parameters, bytes, seconds, memory and multiply-adds, and how each is measured
 - `fastrecipes.training.fitting`: Fitting through fastai's `Learner`: a history that can be trusted, the best epoch, knowing when to stop
 - `fastrecipes.training.learner`: fastai's `Learner` with less to do between two batches
 - `fastrecipes.training.precision`: Numbers of half the length and a memory order that convolutions like, where the device gains by them

@@ -10,7 +10,7 @@ when done, 2 when the request was at fault, 1 when we were."""
 __all__ = ['cli', 'Stopped', 'compare', 'fit', 'report', 'list_', 'check', 'cache', 'predict', 'export', 'explore', 'main']
 
 # %% ../nbs/11_cli.ipynb #a8a05466
-import gc, json, os, re, signal, sys, threading, time, warnings
+import gc, json, os, platform, re, signal, sys, threading, time, warnings
 from contextlib import contextmanager, nullcontext
 from math import isfinite
 from textwrap import wrap
@@ -27,6 +27,40 @@ from fastrecipes.ladder.settings import (
 from .progress import _data, _how, _options, _ticker, Progress
 from .text import printable
 
+# %% ../nbs/11_cli.ipynb #9f4e9dd2
+def _version_of(package:str) -> str|None: # None: it is not installed
+    "The installed version of a package, which is not imported"
+    from importlib.metadata import PackageNotFoundError, version
+    try: return version(package)
+    except PackageNotFoundError: return None
+
+def _has_driver(library:str) -> bool:
+    "Whether the system has the library of a GPU's driver"
+    from ctypes import CDLL
+    try: CDLL(library)
+    except OSError: return False
+    return True
+
+def _devices() -> list:
+    "The kinds of devices of this computer"
+    kinds = ['cpu']
+    if _has_driver('nvcuda.dll' if sys.platform == 'win32' else 'libcuda.so.1'): kinds.append('cuda')
+    if sys.platform == 'darwin' and platform.machine() == 'arm64': kinds.append('mps')
+    return kinds
+
+# %% ../nbs/11_cli.ipynb #7e3185b4
+def _about() -> dict:
+    "Versions and the kind of computer, for a bug report"
+    packages = {name: _version_of(name) for name in ('torch', 'torchvision', 'fastai')}
+    versions = {'fastrecipes': __version__, 'python': platform.python_version(), **packages}
+    return {'versions': versions, 'system': platform.platform(), 'devices': _devices(), 'cores': os.cpu_count()}
+
+def _show_version(context, option, asked):
+    "Print the version, or with --json all of `_about`, and exit"
+    if not asked: return
+    click.echo(json.dumps(_about(), indent=2) if context.params['as_json'] else f'fastrecipes {__version__}')
+    context.exit()
+
 # %% ../nbs/11_cli.ipynb #bcca59ae
 class _Verbs(click.Group):
     "A group whose unknown verb names the nearest, in the order in which the verbs were made"
@@ -37,8 +71,9 @@ class _Verbs(click.Group):
         return super().resolve_command(ctx, args)
 
 @click.group(cls=_Verbs, context_settings=dict(help_option_names=['-h', '--help'], max_content_width=100))
-@click.version_option(__version__, '--version', message='fastrecipes %(version)s')
-def cli():
+@click.option('--version', is_flag=True, expose_value=False, callback=_show_version, help='Show the version and exit.')
+@click.option('--json', 'as_json', is_flag=True, is_eager=True, help='With --version: versions and kind of computer as JSON.')
+def cli(as_json):
     """What does each step of deep learning buy me?
 
     fastrecipes fits a ladder of image classifiers to one set of images, from the average image to a residual network. It
@@ -55,6 +90,7 @@ def cli():
     fastrecipes list                        recipes and sources
     fastrecipes explore                     see how it works, in a browser
     """
+    if as_json: raise click.UsageError('--json goes with --version, or after a command')
 
 # %% ../nbs/11_cli.ipynb #4ee1a966
 @contextmanager

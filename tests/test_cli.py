@@ -192,12 +192,25 @@ def test_it_runs_as_a_module(env, tmp_path):
     r = subprocess.run([sys.executable, '-m', 'fastrecipes', '--version'], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert re.fullmatch(r'fastrecipes \d+\.\d+\.\d+\n', r.stdout)
 
+def test_a_bug_report_names_versions_and_the_kind_of_computer():
+    import platform
+    from importlib.metadata import version
+    for args in (['--version', '--json'], ['--json', '--version']):
+        out = called(*args).stdout
+        about = json.loads(out)
+        assert about['versions']['torch'] == version('torch') and about['versions']['python'] == platform.python_version()
+        assert about.keys() == {'versions', 'system', 'devices', 'cores'} and set(about['devices']) <= {'cpu', 'cuda', 'mps'}
+        assert len(platform.node()) < 4 or platform.node() not in out
+
+@pytest.mark.parametrize('args', [['--json'], ['--json', 'list']])
+def test_json_before_a_command_is_refused(args): assert called(*args).returncode == 2
+
 
 # What costs nothing must not wait for torch
 
 def test_list_and_help_do_not_import_torch(env, tmp_path):
     code = "import sys; from fastrecipes.cli import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass\nprint('heavy:', [m for m in ('torch', 'fastai', 'fastcore', 'numpy', 'pandas', 'sklearn', 'PIL', 'matplotlib', 'psutil', 'asyncio', 'rich') if m in sys.modules])"
-    for args in (['--help'], ['list'], ['list', '--ini'], ['list', 'mlp'], ['list', 'mpl'], ['compare', '--help'], ['fit', 'resnet18', '--help'], *([v, '--help'] for v in VERBS), ['fit', 'mlp', '--lr', 'x'], ['predict', 'm', 'a.png', '--top', '0'], ['cache'],
+    for args in (['--help'], ['--version', '--json'], ['list'], ['list', '--ini'], ['list', 'mlp'], ['list', 'mpl'], ['compare', '--help'], ['fit', 'resnet18', '--help'], *([v, '--help'] for v in VERBS), ['fit', 'mlp', '--lr', 'x'], ['predict', 'm', 'a.png', '--top', '0'], ['cache'],
                  ['compare', '--resume'], ['compare', '--track', 'tensorboard'], ['compare', '--repeats', '0'], ['compare', '--learning-curve', 'mpl'], ['compare', '-r', 'mpl'], ['compare', 'digts'], ['report', 'a', 'b']):
         out = subprocess.run([sys.executable, '-c', code, *args], cwd=tmp_path, env=env, capture_output=True, text=True, check=True).stdout
         assert out.strip().endswith('heavy: []'), args

@@ -32,7 +32,7 @@ from ..ladder.fitted import _several, Fitted, Judged
 from ..ladder.settings import recipes
 from ..plots import BLUE, new_figure, ORANGE
 from fastrecipes.text import (
-    bytes_text, command_without_paths, interval_cell, loss_cell, p_cell, percent_cell, printable, seconds_cell,
+    bytes_text, command_without_paths, interval_text, loss_text, p_cell, percent_text, printable, seconds_cell,
     short_number, without_paths,
 )
 from ..training.cost import Cost
@@ -259,24 +259,24 @@ def _row(e:dict, tested:bool, repeated:bool) -> dict:
     return row | (e['cost'] or dict.fromkeys(Cost._fields)) | dict(status=e['status'], reason=e['reason'], cure=e['cure'])
 
 # %% ../../nbs/answer/06_comparison.ipynb #cf76b5f5
-def _interval(low, high) -> str: return '' if pd.isna(low) else interval_cell(low, high)
+def _interval(low, high) -> str: return '' if pd.isna(low) else interval_text(low, high)
 def _gain_span(low, high) -> str: return '' if pd.isna(low) else f'{low:+.1f} to {high:+.1f}'
 def _spread(v) -> str: return f'{100 * v:.2f}'
 def _text(v, form): return '' if pd.isna(v) else form(v) if callable(form) else form.format(v)
 
 def _worth(t:pd.DataFrame) -> dict:
     "Title to text, of what the rungs are worth"
-    out = {'recipe': t.recipe, 'accuracy': [_text(v, percent_cell) for v in t.accuracy], '95% interval': [_interval(a, b) for a, b in zip(t.low, t.high)],
-           'loss': [_text(v, loss_cell) for v in t.loss]}
-    if 'test_accuracy' in t: out['test'] = [_text(v, percent_cell) for v in t.test_accuracy]
+    out = {'recipe': t.recipe, 'accuracy': [_text(v, percent_text) for v in t.accuracy], '95% interval': [_interval(a, b) for a, b in zip(t.low, t.high)],
+           'loss': [_text(v, loss_text) for v in t.loss]}
+    if 'test_accuracy' in t: out['test'] = [_text(v, percent_text) for v in t.test_accuracy]
     return out | {'gain': [_text(v, '{:+.2f}') for v in t.gain_points], '95% of gain': [_gain_span(a, b) for a, b in zip(t.gain_low, t.gain_high)],
                   'p': [_text(v, p_cell) for v in t.p], 'vs rung below': [STEP_WORDS[w] if w else s if s != 'fitted' else '' for w, s in zip(t.words.fillna(''), t.status)]}
 
 def _main(t:pd.DataFrame) -> dict:
     "Title to text, of the one table that is shown first"
     step = ['' if pd.isna(w) else STEP_WORDS[w] for w in t.words]
-    out = {'recipe': t.recipe, 'accuracy': [_text(v, percent_cell) for v in t.accuracy], '95% interval': [_interval(a, b) for a, b in zip(t.low, t.high)]}
-    if 'test_accuracy' in t: out['test'] = [_text(v, percent_cell) for v in t.test_accuracy]
+    out = {'recipe': t.recipe, 'accuracy': [_text(v, percent_text) for v in t.accuracy], '95% interval': [_interval(a, b) for a, b in zip(t.low, t.high)]}
+    if 'test_accuracy' in t: out['test'] = [_text(v, percent_text) for v in t.test_accuracy]
     return out | {'gain': [_text(v, '{:+.2f}') for v in t.gain_points], 'vs rung below': [w or (s if s != 'fitted' else '') for w, s in zip(step, t.status)],
                   'seconds': [_text(v, seconds_cell) for v in t.train_seconds], 'parameters': [_text(v, '{:,}') for v in t.parameters]}
 
@@ -289,7 +289,7 @@ def _price(t:pd.DataFrame) -> dict:
 
 def _over_seeds(t:pd.DataFrame) -> dict:
     "Title to text, of several seeds"
-    return {'recipe': t.recipe, 'seeds': [_text(n, str) for n in t.seeds], 'mean': [_text(v, percent_cell) for v in t['mean']], 'spread': [_text(v, _spread) for v in t.sd],
+    return {'recipe': t.recipe, 'seeds': [_text(n, str) for n in t.seeds], 'mean': [_text(v, percent_text) for v in t['mean']], 'spread': [_text(v, _spread) for v in t.sd],
             '95% of mean': [_interval(a, b) for a, b in zip(t.mean_low, t.mean_high)], 'gain': [_text(v, '{:+.2f}') for v in t.seeds_gain],
             '95% of gain': [_gain_span(a, b) for a, b in zip(t.seeds_gain_low, t.seeds_gain_high)], 'p': [_text(v, p_cell) for v in t.seeds_p], 'vs rung below': [STEP_WORDS.get(w, '') for w in t.seeds_words]}
 

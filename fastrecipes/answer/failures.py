@@ -8,7 +8,7 @@ hides all of this, and what to do next depends on it: correct labels, add images
 
 # %% auto #0
 __all__ = ['BINS', 'reliability', 'failures_of', 'per_class_table', 'worst_table', 'most_confused', 'shortened', 'plot_confusion',
-           'plot_calibration', 'shared_failures', 'picture_of', 'pictures_of', 'percent', 'caption', 'plot_images']
+           'plot_calibration', 'shared_failures', 'picture_of', 'pictures_of', 'caption', 'plot_images']
 
 # %% ../../nbs/answer/03_failures.ipynb #2e2e4f23
 import math
@@ -32,7 +32,7 @@ from ..errors import InputError
 from ..ladder.fitted import Fitted, Judged
 from ..lessons.sgd import class_probs, cross_entropy
 from ..plots import BLUE, GREEN, GREY, new_figure, ORANGE
-from ..text import printable
+from ..text import confidence_text, printable
 
 # %% ../../nbs/answer/03_failures.ipynb #c5cb1920
 def _checked(judged:Judged|Fitted, classes:Iterable|None) -> tuple: # `Judged` and class names
@@ -334,12 +334,6 @@ def pictures_of(
     return {str(i): dict(uri=picture_of(split.images[i]), name=None if names is None else str(names[i])) for i in wanted}
 
 # %% ../../nbs/answer/03_failures.ipynb #58daf902
-def percent(
-    p:float, # In [0, 1]
-) -> str:
-    "`p` in whole percent; no model is 100% sure"
-    return '>99%' if p >= .995 else '<1%' if p < .01 else f'{p:.0%}'
-
 def caption(
     entry:dict, # Of `worst`, or of `images` of `shared_failures`
     most:int=16, # Characters of a class name
@@ -350,7 +344,7 @@ def caption(
         wrong = [v for v in said.values() if v != entry['true']]
         said = ' or '.join(shortened(v, most) for v in sorted(dict.fromkeys(wrong), key=wrong.count, reverse=True))
     else: said = shortened(said, most)
-    return f"{shortened(entry['true'], most)}, said {said}{'' if p is None else f' ({percent(p)})'}"
+    return f"{shortened(entry['true'], most)}, said {said}{'' if p is None else f' ({confidence_text(p)})'}"
 
 # %% ../../nbs/answer/03_failures.ipynb #317a36d1
 def _pixels(uri:str) -> np.ndarray: return np.asarray(Image.open(BytesIO(b64decode(uri.partition(',')[2])), formats=['PNG']).convert('RGB'))

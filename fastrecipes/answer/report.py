@@ -9,8 +9,8 @@ so it can be made again at any time without training anything."""
 
 # %% auto #0
 __all__ = ['TEXT', 'COUNT', 'SOME', 'WHOLE', 'NUMBER', 'LOSS', 'POSITIVE', 'SHARE', 'SWITCH', 'ANY', 'rung_shape',
-           'comparison_shape', 'PAGE_BYTES', 'checked', 'read_comparison', 'percent', 'seconds_text', 'accuracy_limits',
-           'plot_training', 'figures_of', 'isolated', 'report_html', 'save_report']
+           'comparison_shape', 'PAGE_BYTES', 'checked', 'read_comparison', 'accuracy_limits', 'plot_training',
+           'figures_of', 'isolated', 'report_html', 'save_report']
 
 # %% ../../nbs/answer/10_report.ipynb #1852aa9f
 import json, math, re, struct, unicodedata, warnings
@@ -23,13 +23,16 @@ from typing import NamedTuple
 from jinja2 import Template
 from matplotlib.figure import Figure
 from .comparison import SCHEMA_VERSION
-from .curves import p_text, plot_curve
+from .curves import plot_curve
 from .failures import plot_calibration, plot_confusion, plot_images
 from .svg import _inline, svg_of
 from .verdict import plot_cost
 from ..errors import check_out, InputError, write_atomic
 from ..plots import BLUE, GREY, new_figure, ORANGE
-from ..text import bytes_text, printable, short_number
+from fastrecipes.text import (
+    bytes_text, confidence_text, gain_cell, interval_text, p_text, percent_text, printable, range_text,
+    seconds_text, short_number,
+)
 
 # %% ../../nbs/answer/10_report.ipynb #69ef8b60
 class _Kind(NamedTuple):
@@ -208,30 +211,14 @@ def read_comparison(
     return checked(comparison, name)
 
 # %% ../../nbs/answer/10_report.ipynb #725d7f19
-def percent(v:float|None, digits:int=2) -> str:
-    "A share as per cent"
-    return '–' if v is None else f'{v:.{digits}%}'
-
-def _percents(v, digits=1): return '{:.{d}f} – {:.{d}f}%'.format(*(min(max(x, 0), 1) * 100 for x in v), d=digits)
-def _signed(v, digits=2): return f'{v:+.{digits}f}'.replace('-', '−')
-def _points_range(v): return f'{_signed(v[0], 1)} to {_signed(v[1], 1)}'
-def _count(v): return f'{v:,}'
-def _decimals(v, n): return f'{v:,.{n}f}'
-def _p_value(p): return 'p not known' if p is None else p_text(p)
-
-def _three(v:float) -> str:
-    "Three digits that count"
-    return f'{v:,.0f}' if v >= 99.95 else f'{v:.1f}' if v >= 9.995 else f'{v:.2f}'
-
-
-def seconds_text(v:float) -> str:
-    "Seconds, minutes or hours"
-    if v < .01: return f'{v * 1000:.2g} ms'
-    if v < 100: return f'{_three(v)} s'
-    if v < 6000: return f'{v / 60:.1f} min'
-    return f'{v / 3600:,.1f} h'
-
-def _milliseconds(v): return f'{v:.2g} ms' if v < 10 else f'{v:,.0f} ms' if v < 10_000 else seconds_text(v / 1000)
+def _percent(share:float|None, digits:int=2) -> str: return '–' if share is None else percent_text(share, digits)
+def _signed(points:float) -> str: return gain_cell(points).replace('-', '−')
+def _percents(interval) -> str: return interval_text(*interval)
+def _points_range(interval) -> str: return range_text(*interval).replace('-', '−')
+def _count(n:int) -> str: return f'{n:,}'
+def _decimals(v:float, n:int) -> str: return f'{v:,.{n}f}'
+def _p_value(p:float|None) -> str: return 'p not known' if p is None else p_text(p)
+def _milliseconds(v:float) -> str: return seconds_text(v / 1000)
 
 # %% ../../nbs/answer/10_report.ipynb #6e42c3d4
 def accuracy_limits(
@@ -320,10 +307,10 @@ def figures_of(
     return {name: _drawn(name, draw) for name, draw in _drawers(checked(comparison)).items()}
 
 # %% ../../nbs/answer/10_report.ipynb #0f9a0545
-def _describe_cost(c, what, text): return f'Validation accuracy against {what}, one point per rung. ' + '; '.join(f"{r['recipe']}: {percent(r['accuracy'])} with {text(r['cost'])}" for r in _fitted(c)) + '.'
+def _describe_cost(c, what, text): return f'Validation accuracy against {what}, one point per rung. ' + '; '.join(f"{r['recipe']}: {_percent(r['accuracy'])} with {text(r['cost'])}" for r in _fitted(c)) + '.'
 
 def _describe_curve(curve):
-    of = lambda r: ', '.join(f"{percent(p['accuracy'], 1)} with {p['images']:,}" for p in r['points'] if p['accuracy'] is not None) or 'nothing fitted'
+    of = lambda r: ', '.join(f"{_percent(p['accuracy'], 1)} with {p['images']:,}" for p in r['points'] if p['accuracy'] is not None) or 'nothing fitted'
     return 'Validation accuracy by the number of training images. ' + '; '.join(f"{r['recipe']}: {of(r)}" for r in curve['rungs']) + '.'
 
 def _describe_training(r):
@@ -331,7 +318,7 @@ def _describe_training(r):
     loss = lambda v: 'none' if v is None else f'{v:.3g}'
     kept = '' if r['best_epoch'] is None else f" The weights of epoch {r['best_epoch'] + 1} were kept."
     return (f"{r['recipe']} over {len(r['history'])} epochs: training loss from {loss(first['train_loss'])} to {loss(last['train_loss'])}, validation loss from {loss(first['valid_loss'])} "
-            f"to {loss(last['valid_loss'])}, validation accuracy from {percent(first['accuracy'])} to {percent(last['accuracy'])}.{kept}")
+            f"to {loss(last['valid_loss'])}, validation accuracy from {_percent(first['accuracy'])} to {_percent(last['accuracy'])}.{kept}")
 
 def _describe_calibration(known): return 'How often each rung is right by how sure it is. Expected calibration error: ' + ', '.join(f"{n} {c['ece'] * 100:.1f} points" for n, c in known.items()) + '.'
 
@@ -358,7 +345,7 @@ def _said(entry:dict, names:list) -> list:
 
 def _sure_text(p:float|None) -> str:
     "'98% sure'; what is not quite all or nothing does not say so"
-    return '' if p is None else f"{'more than 99' if .995 <= p < 1 else 'less than 1' if 0 < p < .005 else f'{p * 100:.0f}'}% sure"
+    return '' if p is None else f"{confidence_text(p)} sure"
 
 def _worst_card(entry:dict, c:dict, uris:dict) -> dict:
     "A card for one of a rung's worst images"
@@ -402,7 +389,7 @@ def _rung_view(r:dict, slug:str, c:dict, uris:dict) -> dict:
     n, wrong = c['images']['valid'], c['images']['valid'] - r['right']
     if not r['failures']: return r
     worst = r['failures']['worst']
-    return r | _confusion_view(r, c) | dict(worst=[_worst_card(e, c, uris) for e in worst], missed_text=f"misses {wrong:,} of {n:,} ({percent(wrong / n, 1)})",
+    return r | _confusion_view(r, c) | dict(worst=[_worst_card(e, c, uris) for e in worst], missed_text=f"misses {wrong:,} of {n:,} ({_percent(wrong / n, 1)})",
         worst_text='The images with the highest loss' if any(e['loss'] is not None for e in worst) else 'Images that it reads wrong')
 
 # %% ../../nbs/answer/10_report.ipynb #db8e0a2c
@@ -425,8 +412,8 @@ def _facts(c:dict) -> list:
     "The figures beside the verdict: those of the rung to stop at"
     r = next((r for r in _fitted(c) if r['recipe'] == c['verdict']['stop_at']), None)
     if r is None: return []
-    test = [(f"{r['recipe']}, test images", percent(r['test_accuracy']))] if r['test_accuracy'] is not None else []
-    return [(f"{r['recipe']}, validation accuracy", percent(r['accuracy'])), ('95% interval', _percents(r['interval'])), *test, ('training time', seconds_text(r['cost']['train_seconds'])),
+    test = [(f"{r['recipe']}, test images", _percent(r['test_accuracy']))] if r['test_accuracy'] is not None else []
+    return [(f"{r['recipe']}, validation accuracy", _percent(r['accuracy'])), ('95% interval', _percents(r['interval'])), *test, ('training time', seconds_text(r['cost']['train_seconds'])),
             ('size on disk', bytes_text(r['cost']['weights_bytes'])), ('one prediction', _milliseconds(r['cost']['predict_ms_1']))]
 
 def _machine_text(m:dict) -> str:
@@ -534,7 +521,7 @@ def _template() -> Template:
     "The page's template with the ways to write figures"
     import jinja2
     env = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    env.filters |= dict(percent=percent, percents=_percents, points=_signed, points_range=_points_range, count=_count, decimals=_decimals, p_value=_p_value,
+    env.filters |= dict(percent=_percent, percents=_percents, points=_signed, points_range=_points_range, count=_count, decimals=_decimals, p_value=_p_value,
                         bytes=bytes_text, large=short_number, seconds=seconds_text, milliseconds=_milliseconds)
     return env.from_string(_page_file('report.html.j2'))
 

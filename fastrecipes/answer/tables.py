@@ -15,7 +15,7 @@ __all__ = ['WIDTH', 'STEP_WORDS', 'EPOCH_HEAD', 'console', 'plain', 'show', 'set
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
-from ..text import bytes_text, interval_cell, loss_cell, p_cell, percent_cell, printable, seconds_cell
+from ..text import bytes_text, interval_text, loss_text, p_cell, percent_text, printable, seconds_cell
 
 # %% ../../nbs/answer/04_tables.ipynb #95b69bc3
 WIDTH = 80 # Of text that is not for a terminal
@@ -159,11 +159,11 @@ def _name_cell(entry:dict):
     return Text(printable(entry['recipe']), 'bold')
 
 def _percent_of(name:str) -> Callable:
-    def cell(entry): return '' if entry[name] is None else percent_cell(entry[name])
+    def cell(entry): return '' if entry[name] is None else percent_text(entry[name])
     return cell
 
 def _interval_of(name:str) -> Callable:
-    def cell(entry): return '' if entry[name] is None else interval_cell(*entry[name])
+    def cell(entry): return '' if entry[name] is None else interval_text(*entry[name])
     return cell
 
 def _p_of_step(entry:dict) -> str: return p_cell(entry['against']['p']) if entry['against'] else ''
@@ -287,8 +287,8 @@ def epoch_text(
     row:dict, # Of a history
 ) -> str:
     "A history's row as a line of the epoch table"
-    losses = [loss_cell(row[k]) for k in ('train_loss', 'valid_loss')]
-    return f"{row['epoch'] + 1:>7}  {losses[0]:>10}  {losses[1]:>10}  {percent_cell(row['accuracy']):>8}  {seconds_cell(row['seconds']):>7}"
+    losses = [loss_text(row[k]) for k in ('train_loss', 'valid_loss')]
+    return f"{row['epoch'] + 1:>7}  {losses[0]:>10}  {losses[1]:>10}  {percent_text(row['accuracy']):>8}  {seconds_cell(row['seconds']):>7}"
 
 # %% ../../nbs/answer/04_tables.ipynb #4d69970b
 def fitted_lines(
@@ -301,8 +301,8 @@ def fitted_lines(
     from fastrecipes.ladder.settings import as_text
     n = len(fitted.targets)
     right = int((fitted.predictions == fitted.targets).sum())
-    result = f"{percent_cell(fitted.accuracy)} of {n:,} validation images right (95% interval {interval_cell(*wilson(right, n))})"
-    test = [] if fitted.test is None else [f'{percent_cell(fitted.test.accuracy)} of {len(fitted.test.targets):,} test images right']
+    result = f"{percent_text(fitted.accuracy)} of {n:,} validation images right (95% interval {interval_text(*wilson(right, n))})"
+    test = [] if fitted.test is None else [f'{percent_text(fitted.test.accuracy)} of {len(fitted.test.targets):,} test images right']
     facts = [_kept_epoch(fitted)] if fitted.best_epoch is not None else []
     facts += [f'{fitted.parameters:,} parameters', f'{fitted.seconds:.1f} s on {fitted.device}']
     if fitted.processes > 1: facts.append(f'{fitted.processes} processes')

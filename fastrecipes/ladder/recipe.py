@@ -22,7 +22,7 @@ from fastrecipes.ladder.settings import (
     _docments, global_settings, recipes, Sections, Setting, settings_of, training_settings,
 )
 from fastrecipes.training.cost import (
-    choosing_threads, keep_memory, most_threads, peak_memory, pick_threads, predict_ms,
+    choosing_threads, most_threads, peak_memory, pick_threads, predict_ms,
 )
 if TYPE_CHECKING: import torch
 else: torch = lazy_module('torch')
@@ -104,7 +104,6 @@ class Recipe:
         from fastrecipes.lessons.sgd import Diverged
         if several and checkpoint is not None: several.same_file(checkpoint.path)
         if checkpoint is not None: checkpoint.begin(recipe=self.name, settings=settings, seed=seed, device=device.type, threads=wanted, images=images.fingerprint, classes=images.classes)
-        keep_memory()
         def choose(model, bs):
             "The number requested, or that of the checkpoint, or what the step is worth; the checkpoint remembers it"
             kept = None if checkpoint is None else checkpoint.run['threads']

@@ -19,7 +19,7 @@ from ..errors import lazy_module
 from .fitted import _predict_bs, _several
 from .recipe import recipe
 from .settings import _widths, Count, Kind, Rate, Switch, Widths
-from ..training.cost import choose_threads, load_optimisers
+from ..training.cost import choose_threads
 if TYPE_CHECKING: import fastai.learner, torch
 else: fastai, torch = map(lazy_module, ('fastai', 'torch'))
 checkpoint_room = lazy_module('fastrecipes.training.checkpoint')
@@ -150,7 +150,6 @@ def _through_learner(images, run, parts, bs, dropout, stats=None, **training):
     from fastrecipes.data.loaders import dataloaders
     from fastrecipes.lessons.sgd import batch_accuracy, ClassLoss
     from fastrecipes.training.fitting import fit_learner
-    load_optimisers()
     learn = QuickLearner(dataloaders(images, bs, run.device, stats), parts.model, loss_func=ClassLoss(parts.loss), opt_func=parts.opt_func, metrics=batch_accuracy)
     return fit_learner(learn, on_epoch=run.on_epoch, cbs=run.cbs, checkpoint=run.checkpoint, **training)
 
@@ -205,7 +204,6 @@ def mlp(images, run, *,
     **training
 ):
     "Deeper net: several hidden layers, Adam, one cycle"
-    load_optimisers()
     large = len(images.train) >= 20_000
     own = dict(hidden=hidden or ((512, 256) if large else (64, 64, 64)), dropout=(.2 if large else 0.) if dropout is None else dropout)
     parts = _mlp_parts(images.shape, len(images.classes), activation=activation, **own)
@@ -250,7 +248,6 @@ def convnet(images, run, *,
     from fastrecipes.training.learner import QuickLearner
     from fastrecipes.data.loaders import dataloaders, default_bs
     from fastrecipes.lessons.sgd import batch_accuracy, ClassLoss
-    load_optimisers()
     n, parts = len(images.train), _convnet_parts(images.shape, len(images.classes), filters=filters, dropout=dropout)
     bs = _no_lone_image(bs or default_bs(n), n)
     learn = QuickLearner(dataloaders(images, bs, run.device, 'train'), parts.model, loss_func=ClassLoss(parts.loss), opt_func=parts.opt_func, metrics=batch_accuracy)
@@ -302,7 +299,6 @@ def resnet18(images, run, *,
     from fastrecipes.data.loaders import dataloaders, default_bs
     from fastrecipes.lessons.nets import n_outputs
     from fastrecipes.lessons.sgd import batch_accuracy, ClassLoss, cross_entropy
-    load_optimisers()
     n = len(images.train)
     epochs = epochs or max(1, round(140 * 64 / n))
     once = epochs == 1
