@@ -7,7 +7,8 @@ Modules:
 - `fastrecipes.answer.climb`: The ladder on one image set, side by side: what did each step buy, and what did it cost?
 - `fastrecipes.answer.costs`: Accuracy against cost: which rungs are worth their price, in one picture
 - `fastrecipes.answer.curves`: How much data do I need? Accuracy against the number of training images, and whether more of them are likely to help
-- `fastrecipes.answer.failures`: Where it fails: which classes are taken for which, which images, and whether the probabilities can be believed
+- `fastrecipes.answer.failures`: Where it fails: which classes are mistaken for which, on which images, and whether the probabilities can be trusted
+- `fastrecipes.answer.pictures`: Failures to look at: the confusion matrix, the reliability curve, and galleries of the worst images
 - `fastrecipes.answer.records`: What an answer is made of: plain values with names and types, the same in memory and in `comparison.json`
 - `fastrecipes.answer.report`: A comparison as one page that stands for itself: verdict first, then every figure that it rests on, and how to make it again
 - `fastrecipes.answer.tables`: What a terminal shows: a table that grows row by row, a few short paragraphs, and the same as plain text in a file

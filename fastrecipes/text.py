@@ -8,7 +8,8 @@ of value has one formatter, and every other module uses it. A name that ends in 
 # %% auto #0
 __all__ = ['percent_text', 'confidence_text', 'interval_text', 'points_text', 'gain_cell', 'range_text', 'p_cell', 'p_text',
            'short_number', 'bytes_text', 'plural', 'about_text', 'seconds_text', 'seconds_cell', 'times_text',
-           'loss_text', 'printable', 'some_of', 'listed', 'folder_name', 'without_paths', 'command_without_paths']
+           'loss_text', 'printable', 'shortened', 'some_of', 'listed', 'folder_name', 'without_paths',
+           'command_without_paths']
 
 # %% ../nbs/00_text.ipynb #74d57c1a
 import math, os, re
@@ -161,6 +162,17 @@ def printable(
 ) -> str: # One line that any terminal can show
     "`text` with what is not printable written as its escape"
     return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in str(text))
+
+# %% ../nbs/00_text.ipynb #a3d10025
+def shortened(
+    name:str,
+    most:int=16, # Characters
+) -> str:
+    "`name` on one line, its middle left out where it is long"
+    name = printable(name)
+    if len(name) <= most: return name
+    end = most // 3
+    return f'{name[:most - end - 1]}…{name[-end:]}'
 
 # %% ../nbs/00_text.ipynb #a3d1001e
 def some_of(
