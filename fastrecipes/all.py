@@ -35,6 +35,5 @@ from .lessons.similarity import *
 from .plots import *
 from .training.checkpoint import Checkpoint, Checkpoints
 from .training.fitting import *
-from .training.learner import QuickLearner
 
 del mae, mse, sigmoid # fastai has others of these names

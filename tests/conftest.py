@@ -120,6 +120,32 @@ def refused(*parts):
     assert '\n' not in message and not [p for p in parts if str(p) not in message], message
 
 
+def needs_posix():
+    "Skip a test of signals, limits or terminals where the system has others"
+    if os.name != 'posix': pytest.skip('needs the signals, limits and terminals of POSIX')
+
+
+class Heard:
+    "A reporter that keeps what it is told, as tuples; `stop` says of one whether to press Ctrl-C there"
+    def __init__(self, stop=lambda told: False):
+        self.told = []
+        self.stop = stop
+
+    def tell(self, *what):
+        self.told.append(what)
+        if self.stop(what): raise KeyboardInterrupt
+
+    def started(self, task): self.tell('started', task)
+    def progress(self, done, total): pass
+    def epoch(self, row): self.tell('epoch', row)
+    def finished(self, result=None): self.tell('finished', result)
+    def failed(self, reason, cure=''): self.tell('failed', reason, cure)
+
+    def of(self, kind):
+        "What was told of one kind"
+        return [what[1:] if len(what) > 2 else what[1] for what in self.told if what[0] == kind]
+
+
 def must_have(found, *names):
     "Skip the test where one of the sets is missing"
     missing = [n for n in names if not found[1][n]]

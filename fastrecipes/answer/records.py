@@ -116,7 +116,9 @@ class Repeats(Record):
     sd: NotNegative # Standard deviation of the runs
     interval: ShareInterval # 95%, of the mean
     against: Step|None # Over the rung below, under the seeds that both have
-    lost: tuple[LostSeed, ...]
+
+    @property
+    def count(self) -> int: return len(self.seeds)
 
     @model_validator(mode='after')
     def _consistent(self):
@@ -197,7 +199,8 @@ class Rung(Record):
     test_accuracy: Share|None = None
     test_interval: ShareInterval|None = None
     against: Step|None = None # Over the nearest fitted rung below
-    repeats: Repeats|None = None
+    repeats: Repeats|None = None # Of two seeds or more
+    lost: tuple[LostSeed, ...] = ()
     cost: RungCost|None = None
     threads: Annotated[int, Field(ge=1)]|None = None
     best_epoch: Count|None = None # From 0
