@@ -13,9 +13,10 @@ Modules:
 - `fastrecipes.answer.records`: What an answer is made of: plain values with names and types, the same in memory and in `comparison.json`
 - `fastrecipes.answer.report`: A comparison as one page that stands for itself: verdict first, then every figure that it rests on, and how to make it again
 - `fastrecipes.answer.results`: What is left of a fit when its model is let go, and the folder that keeps it
+- `fastrecipes.answer.rules`: Which rung to stop at: seven rules, and what they find in a comparison
 - `fastrecipes.answer.tables`: What a terminal shows: a table that grows row by row, a few short paragraphs, and the same as plain text in a file
 - `fastrecipes.answer.track`: Watch a long climb from elsewhere, epoch by epoch
-- `fastrecipes.answer.verdict`: Where to stop on the ladder, why, and what would make the answer clearer: a few rules, put into words
+- `fastrecipes.answer.verdict`: Where to stop on the ladder, why, and what would make the answer clearer, in plain words
 - `fastrecipes.answer.view`: A whole comparison for people: as a table, as text for a terminal or a notebook, and as a picture
 - `fastrecipes.cli`: The `fastrecipes` command: it reads what you typed, calls the library, and prints
 - `fastrecipes.commands.compare`: The verbs `compare` and `report`: the ladder on one image set, and its page
