@@ -8,13 +8,15 @@ Modules:
 - `fastrecipes.answer.comparison`: Fitted recipes on one image set, side by side
 - `fastrecipes.answer.costs`: Accuracy against cost: which rungs are worth their price, in one picture
 - `fastrecipes.answer.curves`: How much data do I need? Accuracy against the number of training images, and whether more of them are likely to help
-- `fastrecipes.answer.failures`: Where it fails: which classes are taken for which, which images, and whether the probabilities can be believed
+- `fastrecipes.answer.failures`: Where it fails: which classes are mistaken for which, on which images, and whether the probabilities can be trusted
+- `fastrecipes.answer.pictures`: Failures to look at: the confusion matrix, the reliability curve, and galleries of the worst images
 - `fastrecipes.answer.records`: What an answer is made of: plain values with names and types, the same in memory and in `comparison.json`
 - `fastrecipes.answer.report`: A comparison as one page that stands for itself: verdict first, then every figure that it rests on, and how to make it again
 - `fastrecipes.answer.results`: What is left of a fit when its model is let go, and the folder that keeps it
+- `fastrecipes.answer.rules`: Which rung to stop at: seven rules, and what they find in a comparison
 - `fastrecipes.answer.tables`: What a terminal shows: a table that grows row by row, a few short paragraphs, and the same as plain text in a file
 - `fastrecipes.answer.track`: Watch a long climb from elsewhere, epoch by epoch
-- `fastrecipes.answer.verdict`: Where to stop on the ladder, why, and what would make the answer clearer: a few rules, put into words
+- `fastrecipes.answer.verdict`: Where to stop on the ladder, why, and what would make the answer clearer, in plain words
 - `fastrecipes.answer.view`: A whole comparison for people: as a table, as text for a terminal or a notebook, and as a picture
 - `fastrecipes.cli`: The `fastrecipes` command: it reads what you typed, calls the library, and prints
 - `fastrecipes.commands.compare`: The verbs `compare` and `report`: the ladder on one image set, and its page

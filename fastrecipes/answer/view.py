@@ -20,7 +20,9 @@ from .records import Rung, RungCost
 from .tables import paragraphs, plain, rung_table, text_tables, WIDTH
 from .verdict import brief
 from ..plots import BLUE, new_figure, ORANGE
-from ..text import bytes_text, interval_text, loss_text, p_cell, percent_text, seconds_cell, short_number
+from fastrecipes.text import (
+    bytes_text, gain_cell, interval_text, loss_text, p_cell, percent_text, range_text, seconds_cell, short_number,
+)
 from ..training.fitting import stop_text
 
 # %% ../../nbs/answer/05_view.ipynb #b70b433a
@@ -78,8 +80,7 @@ def _cells(rungs:tuple, path:str, form:Callable) -> list:
     values = [value_of(r, path) for r in rungs]
     return ['' if v is None else form(v) for v in values]
 
-def _signed(points:float) -> str: return f'{points:+.2f}'
-def _gain_range(interval) -> str: return f'{interval.low:+.1f} to {interval.high:+.1f}'
+def _gain_range(interval) -> str: return range_text(*interval)
 def _share_range(interval) -> str: return interval_text(*interval)
 
 def _step_words(rungs:tuple, path:str='against.words') -> list:
@@ -96,7 +97,7 @@ def _main(rungs:tuple) -> dict: # Title to cells
         'accuracy': _cells(rungs, 'accuracy', percent_text),
         '95% interval': _cells(rungs, 'interval', _share_range),
         **test,
-        'gain': _cells(rungs, 'against.gain_points', _signed),
+        'gain': _cells(rungs, 'against.gain_points', gain_cell),
         'vs rung below': _step_words(rungs),
         'seconds': _cells(rungs, 'cost.train_seconds', seconds_cell),
         'parameters': _cells(rungs, 'cost.parameters', '{:,}'.format)}
@@ -108,7 +109,7 @@ def _statistics(rungs:tuple) -> dict: # Title to cells
         'accuracy': _cells(rungs, 'accuracy', percent_text),
         'loss': _cells(rungs, 'loss', loss_text),
         **test,
-        'gain': _cells(rungs, 'against.gain_points', _signed),
+        'gain': _cells(rungs, 'against.gain_points', gain_cell),
         '95% of gain': _cells(rungs, 'against.interval_points', _gain_range),
         'p': _cells(rungs, 'against.p', p_cell),
         'vs rung below': _step_words(rungs)}
@@ -133,7 +134,7 @@ def _over_seeds(rungs:tuple) -> dict: # Title to cells
         'mean': _cells(rungs, 'repeats.mean', percent_text),
         'spread': _cells(rungs, 'repeats.sd', _hundredths),
         '95% of mean': _cells(rungs, 'repeats.interval', _share_range),
-        'gain': _cells(rungs, 'repeats.against.gain_points', _signed),
+        'gain': _cells(rungs, 'repeats.against.gain_points', gain_cell),
         '95% of gain': _cells(rungs, 'repeats.against.interval_points', _gain_range),
         'p': _cells(rungs, 'repeats.against.p', p_cell),
         'vs rung below': _cells(rungs, 'repeats.against.words', str)}
