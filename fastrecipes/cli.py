@@ -106,12 +106,17 @@ def _importing():
 
 _own_process = False # Or `main` was called by somebody who has objects of his own
 
+class _Ticks(Reporter):
+    "Moves the bar with the images that are done"
+    def __init__(self, bar): self.bar = bar
+    def progress(self, done, total): self.bar.tick(done / max(total, 1))
+
 def _load(shared, data, progress):
     "The image set that the options ask for, with its remarks said"
     from fastrecipes.data.sources import load
     from fastrecipes.answer.tables import set_line
     progress.start(f"loading {shared['source']}")
-    with _first_here(): images = load(shared['source'], seed=shared['seed'], on_done=lambda done, total: progress.tick(done / max(total, 1)), tell=progress.say, **data)
+    with _first_here(): images = load(shared['source'], seed=shared['seed'], reporter=_Ticks(progress), **data)
     progress.say(set_line(images))
     for note in images.notes: progress.say(f'note: {note}')
     if (file := find_settings()) is not None: progress.say(f'settings: {file}')
@@ -543,7 +548,7 @@ def check(source, valid, seed, quiet, as_json):
     with _progress(quiet) as progress:
         from fastrecipes.data.check import check
         progress.start(f"checking {shared['source']}")
-        found = check(shared['source'], valid, shared['seed'], on_done=lambda done, total: progress.tick(done / max(total, 1)))
+        found = check(shared['source'], valid, shared['seed'], reporter=_Ticks(progress))
     if as_json: click.echo(json.dumps(found.to_dict(), ensure_ascii=False, allow_nan=False))
     else:
         from fastrecipes.answer.tables import check_text, show

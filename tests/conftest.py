@@ -120,6 +120,11 @@ def refused(*parts):
     assert '\n' not in message and not [p for p in parts if str(p) not in message], message
 
 
+def needs_posix():
+    "Skip a test of signals, limits or terminals where the system has others"
+    if os.name != 'posix': pytest.skip('needs the signals, limits and terminals of POSIX')
+
+
 class Heard:
     "A reporter that keeps what it is told, as tuples; `stop` says of one whether to press Ctrl-C there"
     def __init__(self, stop=lambda told: False):

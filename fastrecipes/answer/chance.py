@@ -92,14 +92,14 @@ class Difference(NamedTuple):
     low: float # The 95% interval of the gain
     high: float
     p: float # How often chance alone would show this much if there were no difference
-    words: str # 'better', 'no difference shown' or 'worse': by `p`, see `in_words`
+    words: str # 'better', 'no clear gain' or 'worse': by `p`, see `in_words`
 
 def in_words(
     gain:float,
     p:float,
 ) -> str:
-    "'better' or 'worse' by the sign of the gain if p is below .05, else 'no difference shown'"
-    if p >= .05 or gain == 0: return 'no difference shown'
+    "'better' or 'worse' by the sign of the gain if p is below .05, else 'no clear gain'"
+    if p >= .05 or gain == 0: return 'no clear gain'
     return 'better' if gain > 0 else 'worse'
 
 # %% ../../nbs/answer/01_chance.ipynb #b5ca511b
