@@ -5,20 +5,28 @@ Modules:
 - `fastrecipes.all`: The public names, for notebooks: `from fastrecipes.all import *`
 - `fastrecipes.answer.chance`: Is it luck? How sure an accuracy is, and whether one rung is really better than another
 - `fastrecipes.answer.climb`: The ladder on one image set, side by side: what did each step buy, and what did it cost?
+- `fastrecipes.answer.comparison`: Fitted recipes on one image set, side by side
 - `fastrecipes.answer.curves`: How much data do I need? Accuracy against the number of training images, and whether more of them are likely to help
 - `fastrecipes.answer.failures`: Where it fails: which classes are taken for which, which images, and whether the probabilities can be believed
+- `fastrecipes.answer.records`: What an answer is made of: plain values with names and types, the same in memory and in `comparison.json`
 - `fastrecipes.answer.report`: A comparison as one page that stands for itself: verdict first, then every figure that it rests on, and how to make it again
+- `fastrecipes.answer.results`: What is left of a fit when its model is let go, and the folder that keeps it
 - `fastrecipes.answer.tables`: What a terminal shows: one table that grows, a few short paragraphs, and the same as plain text where there is no terminal
 - `fastrecipes.answer.track`: Watch a long climb from elsewhere, epoch by epoch
 - `fastrecipes.answer.verdict`: Which rung to stop at, what the next one would buy and cost, and what would make the picture clearer: in words, by rules
+- `fastrecipes.answer.view`: A whole comparison for people: as a table, as text for a terminal or a notebook, and as a picture
 - `fastrecipes.cli`: The `fastrecipes` command: it reads what you typed, calls the library, and prints
 - `fastrecipes.data.cache`: Decode each image once
-- `fastrecipes.data.images`: From a name or a folder to tensors: the one shape of data that every rung of the ladder reads
+- `fastrecipes.data.images`: Splits and image sets: the one shape of data that every rung of the ladder reads
 - `fastrecipes.data.loaders`: Whole batches, cut from tensors on the device: a fastai `DataLoader` without Python per image
 - `fastrecipes.explore.app`: The explorers in a browser: a small server on this machine, a page, and nothing else
-- `fastrecipes.explore.controls`: What the explorers are made of: a picture that follows its sliders, callbacks that do not hide their errors, and one layout
+- `fastrecipes.explore.controls`: What the explorers are made of: pictures that follow sliders, callbacks that show their errors, and one layout
 - `fastrecipes.explore.curves_explorers`: Four explorers: move a slider, press a button, and feel what a gradient, a learning rate and a weight do
-- `fastrecipes.explore.drawing`: Two explorers: train a net while you watch, and draw a digit to hear what every rung of the ladder makes of it
+- `fastrecipes.explore.drawing`: Draw a digit, and see what every rung of the ladder makes of it
+- `fastrecipes.explore.explorers`: All explorers in one widget, one at a time, each made when it is first opened
+- `fastrecipes.explore.kept_ladder`: The ladder behind the drawn digit: trained once, in another process, and kept for the next time
+- `fastrecipes.explore.live`: Train a net while you watch: the learning rate, dropout and the net itself can be changed as it learns
+- `fastrecipes.explore.strokes`: From the strokes of a pen to an image like those that a net was trained on
 - `fastrecipes.keep.store`: Keep a fitted model in a folder, get the same model back, and let it speak about images that it has never seen
 - `fastrecipes.ladder.rungs`: A recipe turns an image set into a fitted model; the ladder is the recipes in order, simplest first
 - `fastrecipes.lessons.backprop`: Where gradients come from: every gradient of a small network by hand, and the graph that PyTorch keeps for them
@@ -28,7 +36,9 @@ Modules:
 - `fastrecipes.lessons.nets`: The models of the ladder: linear, one hidden layer, several hidden layers, convolutions, and a residual network
 - `fastrecipes.lessons.sgd`: Stochastic gradient descent by hand: seven small steps that train a classifier of images
 - `fastrecipes.lessons.similarity`: The baseline that needs no learning: which average image is this one closest to?
+- `fastrecipes.plots`: What all figures share: size, colours, a quiet frame, and labels that cover nothing
 - `fastrecipes.reporter`: What a long run says about itself, through one small object
+- `fastrecipes.text`: Numbers, units and names, written for people
 - `fastrecipes.training.checkpoint`: Stop a training at any moment and go on later, to the last bit as if it had never stopped
 - `fastrecipes.training.cost`: What does it cost? Parameters, bytes, seconds, memory, and multiply-adds, and how each is measured
 - `fastrecipes.training.fitting`: Fitting through fastai's `Learner`: a history that can be trusted, the best epoch, knowing when to stop

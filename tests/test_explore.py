@@ -1,5 +1,6 @@
 "Explorers 1 to 4 without a browser: what they draw, what their controls do, and what they say"
 from functools import partial
+from math import isfinite
 import pytest, torch
 from fastrecipes.explore import curves_explorers as ex
 from fastrecipes.lessons.backprop import backward, forward, net_121
@@ -34,9 +35,10 @@ def test_the_distances_from_curve_to_points_have_the_mean_in_the_title():
 
 def test_a_slider_of_the_quadratic_moves_the_curve_and_the_words():
     q = ex.explore_quadratic()
-    assert q.said.startswith('Gradient: a −1.35, b −0.03, c −0.50.')
+    for part in ('a −1.35', 'b −0.03', 'c −0.50'): assert part in q.said
     assert moved(q, lambda: set_to(q, a=3.)) == [True]
-    assert values(q)['a'] == 3 and '3.00x² +1.10x +1.10' in q.pictures.children[0].tooltip and 'a −1.35' not in q.said
+    assert values(q)['a'] == 3 and 'a −1.35' not in q.said
+    assert '3.00x² +1.10x +1.10' in q.pictures.children[0].tooltip
 
 def test_one_gradient_step_goes_where_autograd_says():
     q, (x, y) = ex.explore_quadratic(), noisy_quad()
@@ -58,11 +60,12 @@ def test_a_run_of_the_quadratic_ends_near_the_best_and_starting_again_begins_ane
 # ReLUs
 
 def test_the_sum_is_drawn_over_its_pieces_and_the_chosen_one_is_brown():
-    params, (x, y) = start_relus(3), ex._curves()['a wave']
+    params, (x, y) = start_relus(3), ex.relu_curves()['a wave']
     ax, = still(ex.draw_relus, 4, 3, params=params, chosen=2, x=x, y=y).axes
-    total, *pieces = [l for l in ax.lines if l.get_linestyle() != 'None']
-    assert len(pieces) == 3 and [l.get_color() == ex.ORANGE for l in pieces] == [False, False, True]
-    assert sum(torch.as_tensor(l.get_ydata()) for l in pieces).flatten().allclose(sum_relus(params, x).flatten(), atol=1e-6)
+    _, *pieces = [line for line in ax.lines if line.get_linestyle() != 'None']
+    assert [line.get_color() == ex.ORANGE for line in pieces] == [False, False, True]
+    total = sum(torch.as_tensor(line.get_ydata()) for line in pieces).flatten()
+    assert total.allclose(sum_relus(params, x).flatten(), atol=1e-6)
     assert ax.get_title() == f'3 rectified lines: mean squared error {relu_loss(params, x, y):.3f}'
 
 def test_the_sliders_show_and_change_the_piece_that_is_chosen():
@@ -71,16 +74,17 @@ def test_the_sliders_show_and_change_the_piece_that_is_chosen():
     assert [r.control(n).value for n in ('slope', 'intercept', 'height')] == pytest.approx(start_relus(3)[1].tolist())
     set_to(r, slope=2., intercept=-1., height=.5)
     p = values(r)['params']
-    assert p[1].tolist() == [2, -1, .5] and p[2].equal(start_relus(3)[2]) and r.said == 'Line 2 has its corner at x = 0.50.'
+    assert p[1].tolist() == [2, -1, .5] and p[2].equal(start_relus(3)[2]) and 'Line 2' in r.said and '0.50' in r.said
 
 def test_more_pieces_keep_the_old_ones_and_fewer_choose_one_that_is_left():
     r = ex.explore_relus()
     set_to(r, slope=2., how_many=4, which=4)
     assert values(r)['params'][0, 0] == 2 and values(r)['params'].shape == (4, 3)
     set_to(r, how_many=2)
-    assert values(r)['params'][0, 0] == 2 and r.control('which').value == 2 == r.control('which').max and values(r)['chosen'] == 1
+    assert values(r)['params'][0, 0] == 2 and r.control('which').value == 2 == r.control('which').max
+    assert values(r)['chosen'] == 1
 
-def test_a_dead_piece_is_told():
+def test_a_dead_piece_is_called_dead():
     r = ex.explore_relus()
     set_to(r, slope=0., intercept=-1.)
     assert 'dead' in r.said and values(r)['params'][0].tolist()[:2] == [0, -1]
@@ -89,7 +93,7 @@ def test_a_dead_piece_is_told():
 def test_a_step_and_a_run_of_the_relus_are_those_of_descend():
     r = ex.explore_relus()
     set_to(r, fit='a hill', how_many=4)
-    loss, start = partial(relu_loss, **dict(zip('xy', ex._curves()['a hill']))), values(r)['params']
+    loss, start = partial(relu_loss, **dict(zip('xy', ex.relu_curves()['a hill']))), values(r)['params']
     r.control('one gradient step').click()
     assert values(r)['params'].allclose(at_step(descend(loss, start, .05, 1, .9), start), atol=1e-5)
     begun = loss(values(r)['params'])
@@ -98,9 +102,9 @@ def test_a_step_and_a_run_of_the_relus_are_those_of_descend():
     r.control('start again').click()
     assert values(r)['params'].equal(start_relus(4))
 
-@pytest.mark.parametrize('curve', ex._curves())
+@pytest.mark.parametrize('curve', ex.relu_curves())
 def test_every_curve_can_be_fitted_and_fits_on_the_axes(curve):
-    x, y = ex._curves()[curve]
+    x, y = ex.relu_curves()[curve]
     assert x.shape == y.shape and -4 < y.min() and y.max() < 4
     start = start_relus(8)
     assert descend(partial(relu_loss, x=x, y=y), start, .02, 800, .9).loss.iloc[-1] < .15
@@ -114,20 +118,22 @@ def test_the_path_on_the_map_is_the_one_of_descend_from_where_the_sliders_are():
     surface, path = values(s)['surface'], values(s)['path']
     start = p.best + torch.stack([v[-1] - v[0] for v in (surface.x, surface.y)]) / 2 * torch.tensor([.75, -.7])
     assert path.iloc[0][['slope', 'intercept']].tolist() == pytest.approx(start.tolist(), abs=1e-5)
-    assert path.equals(descend(p.loss, start, s.control('learning rate').value, 30, .5, names=('slope', 'intercept'))) and len(path) == 31
+    lr = s.control('learning rate').value
+    assert path.equals(descend(p.loss, start, lr, 30, .5, names=('slope', 'intercept'))) and len(path) == 31
 
 def test_every_slider_of_the_surface_moves_both_pictures():
     s = ex.explore_surface()
     set_to(s, steps=10)
-    for change in (dict(learning_rate=.001), dict(momentum=.5), {'start, slope': .2}, {'start, intercept': .2}, dict(steps=11), {'centre and scale the times': True}):
-        assert moved(s, lambda: set_to(s, **change)) == [True, True], change
+    changes = {'learning rate': .001, 'momentum': .5, 'start, slope': .2, 'start, intercept': .2, 'steps': 11,
+               'centre and scale the times': True}
+    for name, value in changes.items(): assert moved(s, partial(set_to, s, **{name: value})) == [True, True], name
 
-def test_divergence_arrival_and_creeping_are_told_in_words():
+def test_divergence_and_arrival_are_named():
     s = ex.explore_surface()
     set_to(s, steps=100)
-    assert s.said.startswith('Still going down')
+    assert 'Diverg' not in s.said
     set_to(s, learning_rate=.02)
-    assert s.said.startswith('Diverg') and 'a tenth of the learning rate' in s.said and 'Diverg' in s.pictures.children[0].tooltip
+    assert s.said.startswith('Diverg') and 'learning rate' in s.said and 'Diverg' in s.pictures.children[0].tooltip
     set_to(s, **{'centre and scale the times': True}, learning_rate=.3)
     assert s.said.startswith('Arrived')
 
@@ -135,9 +141,9 @@ def test_a_path_that_leaves_the_map_is_drawn_as_far_as_it_is_near():
     s = ex.explore_surface()
     set_to(s, learning_rate=1., steps=100)
     path = values(s)['path']
-    assert len(path) < 101 and not torch.tensor(path.loss.iloc[-1]).isfinite()  # It ends where the loss is no number any more
+    assert len(path) < 101 and not isfinite(path.loss.iloc[-1]) # It ends where the loss is no longer finite
     ax, *_ = s.pictures.children[0].figure.axes
-    assert all(abs(v) < 1e4 for l in ax.lines for v in l.get_xdata())
+    assert all(abs(v) < 1e4 for line in ax.lines for v in line.get_xdata())
 
 def test_a_step_adds_one_and_a_run_goes_to_the_end_or_until_it_diverges():
     s = ex.explore_surface()
@@ -163,15 +169,16 @@ def test_the_network_is_drawn_with_the_gradients_of_the_lesson():
 def test_one_sgd_step_gives_the_weights_of_the_lesson_and_leaves_input_and_target():
     n = ex.explore_network()
     n.control('one SGD step').click()
-    assert [round(n.control(name).value, 4) for name in ex._net] == [1, 3, 1.0348, -.8697, 1.0348, 2.1303, 1.2919, 2.2423, -.6686]
-    assert n.said == 'The net says 2.226, and 3.00 is wanted: the loss is 0.5997.'
+    after = [round(n.control(name).value, 4) for name in ex._network]
+    assert after == [1, 3, 1.0348, -.8697, 1.0348, 2.1303, 1.2919, 2.2423, -.6686]
+    for number in ('2.226', '3.00', '0.5997'): assert number in n.said
 
 def test_every_slider_of_the_network_moves_the_drawing_to_what_backprop_says():
     n = ex.explore_network()
-    for name, (v, *_) in ex._net.items():
-        assert moved(n, lambda: setattr(n.control(name), 'value', v + .5)) == [True], name
+    for name, (v, *_) in ex._network.items():
+        assert moved(n, partial(set_to, n, **{name: v + .5})) == [True], name
     fwd = forward(net_121((1.5, -.5), (1.5, 2.5), (1.5, 2.5), -.5), 1.5)
-    assert n.said == f'The net says {fwd.pred.item():.3f}, and 3.50 is wanted: the loss is {backward(fwd, 3.5).loss.item():.4f}.'
+    assert f'{fwd.pred.item():.3f}' in n.said and f'{backward(fwd, 3.5).loss.item():.4f}' in n.said
 
 def test_a_run_of_the_network_ends_when_it_has_learnt():
     n = ex.explore_network()
@@ -187,19 +194,17 @@ def test_a_run_of_the_network_ends_when_it_has_learnt():
 def test_every_explorer_has_a_title_a_text_named_controls_and_pictures_with_words(make):
     p = make()
     assert p.title and 80 < len(p.children[0].value.split('<p>')[1]) < 400
-    names = [c.description for c in ex.row(*p.controls.children).children if getattr(c, 'description', '')]
+    names = [c.description for c in p.controls.children if getattr(c, 'description', '')]
     assert len(names) == len(set(names)) >= 4 and all(len(c.tooltip) > 20 and c.value for c in p.pictures.children)
 
 def test_a_step_beyond_a_slider_is_kept_and_said():
     net = ex.explore_network()
     net.control('learning rate').value = 1.
     net.control('one SGD step').click()
-    assert net.control('w from h₂').value == 4 and 'Beyond its slider: w from h₂ 4.42.' in net.said
+    assert net.control('w from h₂').value == 4 and 'w from h₂ 4.42' in net.said
     relus = ex.explore_relus()
-    relus.control('learning rate').value, relus.control('momentum').value = 1., 0.
-    relus.control('height').value = 6.
+    set_to(relus, learning_rate=1., momentum=0., height=6.)
     relus.control('one gradient step').click()
-    values = relus.pictures.children[0].values
-    slope, height = values['params'][0, 0].item(), relus.control('height').value
-    relus.control('height').value = 1. if height != 1 else 2.
-    assert abs(slope) > 6 and relus.pictures.children[0].values['params'][0, 0].item() == slope
+    slope, height = values(relus)['params'][0, 0].item(), relus.control('height').value
+    set_to(relus, height=1. if height != 1 else 2.)
+    assert abs(slope) > 6 and values(relus)['params'][0, 0].item() == slope

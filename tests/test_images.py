@@ -7,7 +7,7 @@ import matplotlib
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt, numpy as np, pytest, torch
 from PIL import Image
-from conftest import refused
+from conftest import needs_posix, refused
 from fastrecipes.data.imagefile import fit_image, read_image
 from fastrecipes.data.images import ImageSet, Split
 from fastrecipes.data.sources import find_source, from_folder, keep_classes, load, source, sources, stratified_split
@@ -385,6 +385,7 @@ def test_a_file_name_cannot_break_the_line_or_the_terminal(image_folder):
     assert '\x1b' not in load(path, skip_bad=True).notes[0]
 
 def test_folders_links_and_pipes_that_call_themselves_images_are_unreadable(image_folder):
+    needs_posix()
     path = image_folder({'a': 2, 'b': 2})
     (path/'a'/'dir.png').mkdir()
     (path/'a'/'link.png').symlink_to(path/'nowhere')

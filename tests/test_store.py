@@ -1,5 +1,5 @@
 """A kept model is the same model: weights, card and folder, whatever happens while it is written"""
-import copy, json, os, pickle, random, re, resource, signal, socket, time
+import copy, json, os, pickle, random, re, signal, socket, time
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -367,6 +367,7 @@ def elsewhere(f, *args):
 
 def _save_with_little_room(folder, most):
     from fastrecipes.keep.store import save
+    import resource
     f = fitted('mlp')
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
     return str(save(f, folder))

@@ -8,9 +8,9 @@ from fastrecipes.answer.chance import paired_difference, wilson
 from fastrecipes.answer.curves import learning_curve
 from fastrecipes.ladder.recipe import fit
 from fastrecipes.answer.verdict import (
-    Box, brief, COSTS, frontier, images_needed, percent_text, place_labels, plot_cost, seconds_text, times_text,
-    verdict,
+    Box, brief, COSTS, frontier, images_needed, place_labels, plot_cost, verdict,
 )
+from fastrecipes.text import percent_text
 from conftest import refused
 
 NAMES = ['similarity', 'sgd', 'linear', 'simple_net', 'mlp', 'resnet18']
@@ -95,7 +95,7 @@ def test_where_better_does_not_pass_on_from_rung_to_rung_it_says_so():
     b = but(c, 0, 5) # Not shown to be worse than c, nor better than a
     v = said(made(dict(sgd=a, linear=b, mlp=c)))
     assert v['stop_at'] == 'linear' and 'not shown to be better than sgd. mlp is shown to be better than sgd, but not than linear.' in v['paragraphs'][0]
-    assert v['headline'] == f"Stop at linear ({percent_text(b.mean())} right): no higher rung is shown to be better."
+    assert v['headline'] == f"Stop at linear ({percent_text(b.mean(), 1)} right): no higher rung is shown to be better."
 
 def test_all_are_named_that_the_one_which_shows_it_is_better_than():
     a, c = first(1900), but(first(1900), 10, 1)
@@ -306,11 +306,6 @@ def test_names_are_on_one_line_and_not_escaped_for_a_page():
     c['rungs'][0]['failures']['per_class'][1]['class'] = '<script>\u202e\x07'
     t = text_of(said(c))
     assert "'<b>x\\n\\x1b[31m</b>'" in t.replace('\\\\', '\\') and '<script>' in t and '\x07' not in t and '\u202e' not in t
-
-def test_figures_in_words():
-    assert [times_text(r) for r in (1.41, 1.8, 2.4, 9.4, 10.5, 14, 97, 1e6)] == ['1.5 times', 'twice', '2.5 times', '9 times', '10 times', '15 times', '100 times', '1,000,000 times']
-    assert [seconds_text(s) for s in (1e-6, .0002, .05, .1, .96, 9.99, 59, 100, 5999, 36_000)] == ['less than 0.1 milliseconds', '0.2 milliseconds', '50 milliseconds', '0.1 seconds', '1 second', '10 seconds', '59 seconds', '1.7 minutes', '100 minutes', '10 hours']
-    assert [percent_text(s) for s in (0, .5, .9994, .9996, .99999, 1)] == ['0%', '50%', '99.9%', '99.96%', '99.999%', '100%']
 
 number = st.one_of(st.none(), st.floats(0, 1e9), st.just(math.nan), st.just(math.inf))
 some = lambda value: st.one_of(st.none(), value)

@@ -15,7 +15,7 @@ __all__ = ['WIDTH', 'STEP_WORDS', 'EPOCH_HEAD', 'console', 'plain', 'show', 'set
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
-from ..text import bytes_text, interval_cell, loss_cell, p_cell, percent_cell, printable, seconds_cell
+from ..text import bytes_text, interval_text, loss_text, p_cell, percent_text, printable, seconds_cell
 
 # %% ../../nbs/answer/04_tables.ipynb #95b69bc3
 WIDTH = 80 # Of text that is not for a terminal
@@ -73,28 +73,28 @@ class Column(NamedTuple):
     "A column of the table of rungs"
     title: str
     width: int
-    cell: Callable # Of an entry of comparison.json, a str or a rich `Text`
+    cell: Callable # Of a `Rung`, a str or a rich `Text`
     left: bool = False # Words stand on the left, numbers on the right
 
 STEP_WORDS = {'better': 'better', 'worse': 'worse', 'no difference shown': 'no clear gain'}
 _step_styles = {'better': 'green', 'worse': 'red', 'no difference shown': 'dim'}
 
-def _gain_cell(entry:dict) -> str:
-    step = entry['against']
-    return f"{step['gain_points']:+.2f}" if step else ''
+def _gain_cell(entry) -> str:
+    step = entry.against
+    return f"{step.gain_points:+.2f}" if step else ''
 
-def _gain_interval_cell(entry:dict) -> str:
-    step = entry['against']
-    return '{:+.1f} to {:+.1f}'.format(*step['interval_points']) if step else ''
+def _gain_interval_cell(entry) -> str:
+    step = entry.against
+    return '{:+.1f} to {:+.1f}'.format(*step.interval_points) if step else ''
 
-def _step_cell(entry:dict):
+def _step_cell(entry):
     from rich.text import Text
-    step = entry['against']
-    return Text(STEP_WORDS[step['words']], _step_styles[step['words']]) if step else ''
+    step = entry.against
+    return Text(STEP_WORDS[step.words], _step_styles[step.words]) if step else ''
 
 def _cost_cell(name:str, form:Callable) -> Callable:
     def cell(entry):
-        value = (entry['cost'] or {}).get(name)
+        value = entry.cost and getattr(entry.cost, name)
         return '' if value is None else form(value)
     return cell
 
@@ -107,10 +107,10 @@ def bar_text(
     if share > 0: eighths = max(eighths, 1)
     return '\u2588' * (eighths // 8) + ' \u258f\u258e\u258d\u258c\u258b\u258a\u2589'[eighths % 8].strip()
 
-def _mistakes_cell(entry:dict, width:int, worst:float):
+def _mistakes_cell(entry, width:int, worst:float):
     "A bar of the share of images that are wrong; the whole width is that of the first rung"
     from rich.text import Text
-    wrong = 1 - entry['accuracy']
+    wrong = 1 - entry.accuracy
     return Text(bar_text(wrong / worst if worst else 0, width), 'cyan')
 
 def rung_columns(
@@ -154,19 +154,19 @@ def rung_columns(
 
 _GAP = 2 # Columns between two of a table
 
-def _name_cell(entry:dict):
+def _name_cell(entry):
     from rich.text import Text
-    return Text(printable(entry['recipe']), 'bold')
+    return Text(printable(entry.recipe), 'bold')
 
 def _percent_of(name:str) -> Callable:
-    def cell(entry): return '' if entry[name] is None else percent_cell(entry[name])
+    def cell(entry): return '' if getattr(entry, name) is None else percent_text(getattr(entry, name))
     return cell
 
 def _interval_of(name:str) -> Callable:
-    def cell(entry): return '' if entry[name] is None else interval_cell(*entry[name])
+    def cell(entry): return '' if getattr(entry, name) is None else interval_text(*getattr(entry, name))
     return cell
 
-def _p_of_step(entry:dict) -> str: return p_cell(entry['against']['p']) if entry['against'] else ''
+def _p_of_step(entry) -> str: return p_cell(entry.against.p) if entry.against else ''
 
 def _bars(width:int, worst:float|None) -> Callable:
     def cell(entry): return _mistakes_cell(entry, width, worst)
@@ -187,16 +187,16 @@ def rung_head(
 
 def rung_row(
     columns:Iterable[Column], # See `rung_columns`
-    entry:dict, # Of comparison.json
+    entry, # A `Rung`
 ):
     "The row of a rung; one that failed has its reason and a suggested fix in place of numbers"
     from rich.text import Text
-    if entry['accuracy'] is not None:
+    if entry.accuracy is not None:
         grid = _grid(columns, False)
         grid.add_row(*(c.cell(entry) for c in columns))
         return grid
-    name, status = next(iter(columns)), entry['status']
-    why = '; '.join(printable(entry[k]) for k in ('reason', 'cure') if entry[k])
+    name, status = next(iter(columns)), entry.status
+    why = '; '.join(printable(text) for text in (entry.reason, entry.cure) if text)
     return beside(_name_cell(entry), Text.assemble((status, 'red'), f': {why}' if why else ''), name.width)
 
 def beside(
@@ -213,20 +213,20 @@ def beside(
     return grid
 
 def rung_table(
-    entries:Iterable[dict], # The rungs of comparison.json
+    entries:Iterable, # `Rung`s
     width:int=WIDTH,
 ) -> list: # Renderables
     "The whole table, without bars; rungs that were not finished are named in a line below"
     entries = list(entries)
-    columns = rung_columns([e['recipe'] for e in entries], width, any(e['test_accuracy'] is not None for e in entries))
-    rows = [rung_row(columns, e) for e in entries if e['status'] != 'stopped']
+    columns = rung_columns([e.recipe for e in entries], width, any(e.test_accuracy is not None for e in entries))
+    rows = [rung_row(columns, e) for e in entries if e.status != 'stopped']
     return [rung_head(columns), *rows, *unfinished(entries)]
 
 def unfinished(
-    entries:Iterable[dict], # The rungs of comparison.json
+    entries:Iterable, # `Rung`s
 ) -> list: # Renderables
     "A line that names the rungs that were not finished, if there are any"
-    names = [printable(e['recipe']) for e in entries if e['status'] == 'stopped']
+    names = [printable(e.recipe) for e in entries if e.status == 'stopped']
     return [f"not finished: {', '.join(names)}"] if names else []
 
 # %% ../../nbs/answer/04_tables.ipynb #9b952d90
@@ -287,8 +287,8 @@ def epoch_text(
     row:dict, # Of a history
 ) -> str:
     "A history's row as a line of the epoch table"
-    losses = [loss_cell(row[k]) for k in ('train_loss', 'valid_loss')]
-    return f"{row['epoch'] + 1:>7}  {losses[0]:>10}  {losses[1]:>10}  {percent_cell(row['accuracy']):>8}  {seconds_cell(row['seconds']):>7}"
+    losses = [loss_text(row[k]) for k in ('train_loss', 'valid_loss')]
+    return f"{row['epoch'] + 1:>7}  {losses[0]:>10}  {losses[1]:>10}  {percent_text(row['accuracy']):>8}  {seconds_cell(row['seconds']):>7}"
 
 # %% ../../nbs/answer/04_tables.ipynb #4d69970b
 def fitted_lines(
@@ -301,8 +301,8 @@ def fitted_lines(
     from fastrecipes.ladder.settings import as_text
     n = len(fitted.targets)
     right = int((fitted.predictions == fitted.targets).sum())
-    result = f"{percent_cell(fitted.accuracy)} of {n:,} validation images right (95% interval {interval_cell(*wilson(right, n))})"
-    test = [] if fitted.test is None else [f'{percent_cell(fitted.test.accuracy)} of {len(fitted.test.targets):,} test images right']
+    result = f"{percent_text(fitted.accuracy)} of {n:,} validation images right (95% interval {interval_text(*wilson(right, n))})"
+    test = [] if fitted.test is None else [f'{percent_text(fitted.test.accuracy)} of {len(fitted.test.targets):,} test images right']
     facts = [_kept_epoch(fitted)] if fitted.best_epoch is not None else []
     facts += [f'{fitted.parameters:,} parameters', f'{fitted.seconds:.1f} s on {fitted.device}']
     if fitted.processes > 1: facts.append(f'{fitted.processes} processes')

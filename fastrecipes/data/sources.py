@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from .cache import decode_files
 from .folders import image_suffixes, list_images, Listing, subfolders
 from .imagefile import fit_image, image_channels, image_size, size_text
-from .images import _in_memory, ImageSet, Rows, Split
+from .images import ImageSet, Split
 from ..errors import InputError, lazy_module, no_such
 from ..text import folder_name, printable, some_of
 if TYPE_CHECKING: import numpy, torch
@@ -167,11 +167,12 @@ def _left_out(path:Path, files:Listing, places:_Places, bad:dict, classes:tuple)
 def _cut(images:'numpy.ndarray', labels:dict, names:list) -> dict:
     "The images of all splits, one after the other, as a `Split` each"
     import torch
-    whole = Rows(images) if images.nbytes > _in_memory else torch.from_numpy(images)
+    whole = torch.from_numpy(images)
     out, start = {}, 0
     for n, ys in labels.items():
-        part = slice(start, start := start + len(ys))
-        out[n] = Split(whole.take(part) if isinstance(whole, Rows) else whole[part], torch.from_numpy(ys), None if n == 'train' else tuple(names[part]))
+        part = slice(start, start + len(ys))
+        out[n] = Split(whole[part], torch.from_numpy(ys), None if n == 'train' else tuple(names[part]))
+        start += len(ys)
     return out
 
 def _misplaced(classes:Iterable) -> list:
@@ -209,7 +210,9 @@ def from_folder(
     splits = _cut(images, places.labels(bad), names)
     if share:
         stay, aside = stratified_split(splits['train'].labels, share, seed)
-        splits |= dict(train=splits['train'].take(stay), valid=replace(splits['train'].take(aside), names=tuple(names[i] for i in aside.tolist())))
+        whole = splits['train']
+        named = Split(whole.stored, whole.labels, names)
+        splits |= dict(train=whole.take(stay), valid=named.take(aside))
     return ImageSet(name or folder_name(path), classes, **splits, notes=(*notes, *([note] if note else [])))
 
 # %% ../../nbs/data/05_sources.ipynb #6fa6f31e
@@ -277,7 +280,7 @@ def keep_classes(
     for i, c in enumerate(kept): new[images.classes.index(c)] = i
     def part(s):
         kept = s.take(new[s.labels] >= 0)
-        return replace(kept, labels=new[kept.labels])
+        return Split(kept.stored, new[kept.labels], kept.names, kept.index)
     return ImageSet(images.source, kept, **{n: part(s) for n, s in images.splits.items()}, notes=images.notes)
 
 # %% ../../nbs/data/05_sources.ipynb #4315d6b0
@@ -305,8 +308,8 @@ def resized(
     if shape == images.shape: return images
     def part(s):
         out = np.empty((len(s), *shape), np.uint8)
-        for i, x in enumerate(x for part in s.images.split(4096) for x in part.cpu().numpy()): out[i] = fit_image(x[0] if len(x) == 1 else x.transpose(1, 2, 0), shape)
-        return replace(s, images=torch.from_numpy(out).to(s.images.device))
+        for i, x in enumerate(x for part in s.batches() for x in part.cpu().numpy()): out[i] = fit_image(x[0] if len(x) == 1 else x.transpose(1, 2, 0), shape)
+        return Split(torch.from_numpy(out).to(s.stored.device), s.labels, s.names)
     return replace(images, **{n: part(s) for n, s in images.splits.items()})
 
 # %% ../../nbs/data/05_sources.ipynb #e8d963db

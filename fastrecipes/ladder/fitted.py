@@ -35,9 +35,7 @@ def _several():
     "The module `distributed` where a launcher has started several processes, else None: one process needs no Accelerate"
     from fastai.torch_core import num_distrib
     if alone := launched_alone(): warnings.warn(alone)
-    if num_distrib() < 2: return None
-    from fastrecipes.training import processes as distributed
-    return distributed
+    return None
 
 @dataclass(frozen=True)
 class Run:

@@ -24,10 +24,10 @@ def mean_images(
     chunk:int=4096, # Images per chunk; fewer where they are large
 ) -> torch.Tensor: # float32 (n_classes, c, h, w), in [0, 1]
     "The average image of each class; raises `InputError` for a class without images"
-    shape = (n_classes, *split.images.shape[1:])
+    shape = (n_classes, *split.shape[1:])
     total = torch.zeros(shape, dtype=torch.float64, device='cpu')
     chunk = max(1, min(chunk, 2**18 // total[0].numel()))
-    for xb, yb in zip(split.images.split(chunk), split.labels.split(chunk)):
+    for xb, yb in zip(split.batches(chunk), split.labels.split(chunk)):
         total.index_add_(0, yb.cpu(), xb.cpu().double())
     counts = split.labels.bincount(minlength=n_classes).cpu()
     empty = (counts == 0).nonzero().flatten().tolist()

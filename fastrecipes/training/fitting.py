@@ -204,8 +204,8 @@ def _fit_one_cycle(learn:Learner, epochs:int, lr:float, **kwargs):
 def _all_processes(learn):
     "Those that a launcher has started, where it has: see `distributed`, which loads Accelerate"
     if num_distrib() < 2: return nullcontext()
-    from fastrecipes.training.processes import distributed
-    return distributed(learn)
+    from fastrecipes.training.processes import together
+    return together(learn)
 
 def fit_learner(
     learn:Learner,
