@@ -15,7 +15,7 @@ from .answer.failures import (
 )
 from .answer.report import report_html, save_report
 from .answer.track import TensorBoard
-from .answer.verdict import plot_cost
+from .answer.costs import plot_cost
 from .data.check import *
 from .data.images import *
 from .data.loaders import *
@@ -36,6 +36,5 @@ from .lessons.similarity import *
 from .plots import *
 from .training.checkpoint import Checkpoint, Checkpoints
 from .training.fitting import *
-from .training.learner import QuickLearner
 
 del mae, mse, sigmoid # fastai has others of these names

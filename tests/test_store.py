@@ -528,9 +528,6 @@ def test_what_a_file_manager_leaves_is_no_obstacle(tmp_path):
     (tmp_path/'m/.DS_Store').write_text('x')
     assert load(save(fitted('mlp'), 'm')).recipe == 'mlp' and names('m') == FULL
 
-def test_a_fitted_model_saves_itself(tmp_path):
-    assert fitted('linear').save('m') == tmp_path/'m' and load('m').recipe == 'linear'
-
 def test_only_what_was_abandoned_is_taken_away(tmp_path):
     p = process(time.sleep, 60)
     try:

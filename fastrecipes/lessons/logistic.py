@@ -34,10 +34,10 @@ def fit(
     valid_dl:Iterable,
     opt_func:Callable=torch.optim.SGD, # Called with the parameters and `lr`
     history:pd.DataFrame|None=None, # Of an earlier call, to continue from
-    on_epoch:Callable|None=None, # See `train_model`
+    hooks:Iterable=(), # See `train_model`
 ) -> pd.DataFrame: # Columns epoch, train_loss, valid_loss, accuracy, seconds; the earlier rows come first
     "Train for `epochs` more epochs with cross entropy (MNIST logistic regression lesson)"
     rows = [] if history is None else history.to_dict('records')
     opt = opt_func(model.parameters(), lr)
     epochs += len(rows)
-    return train_model(model, train_dl, valid_dl, opt, epochs, cross_entropy, on_epoch=on_epoch, rows=rows)
+    return train_model(model, train_dl, valid_dl, opt, epochs, cross_entropy, hooks=hooks, rows=rows)
