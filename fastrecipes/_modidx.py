@@ -2397,6 +2397,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'fastrecipes/lessons/nets.py'),
                                           'fastrecipes.lessons.nets._dropout': ( 'lessons/nets.html#_dropout',
                                                                                  'fastrecipes/lessons/nets.py'),
+                                          'fastrecipes.lessons.nets._half_size': ( 'lessons/nets.html#_half_size',
+                                                                                   'fastrecipes/lessons/nets.py'),
                                           'fastrecipes.lessons.nets._is_plain': ( 'lessons/nets.html#_is_plain',
                                                                                   'fastrecipes/lessons/nets.py'),
                                           'fastrecipes.lessons.nets._taps': ('lessons/nets.html#_taps', 'fastrecipes/lessons/nets.py'),

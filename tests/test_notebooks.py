@@ -1,7 +1,7 @@
 "Every notebook runs from top to bottom: its cells hold the asserts that belong to the explanations"
-import ast, json, os, re, sys
+import ast, json, os, re, subprocess, sys
 from pathlib import Path
-import forks, pytest
+import pytest
 from conftest import REPO, must_have
 
 NOTEBOOKS = sorted(p for p in (REPO/'nbs').rglob('*.ipynb') if not p.name.startswith('_'))
@@ -38,5 +38,6 @@ def test_there_are_notebooks(): assert len(NOTEBOOKS) >= 10
 def test_runs(notebook, found):
     must_have(found, *needed(notebook))
     command = [sys.executable, Path(sys.executable).with_name('nbdev-test'), notebook, '--n-workers', '0']
-    r = forks.run(command, cwd=REPO, env=os.environ | {'MPLBACKEND': 'agg'}, capture_output=True, text=True, timeout=1200)
+    env = os.environ | {'MPLBACKEND': 'agg'}
+    r = subprocess.run(command, cwd=REPO, env=env, capture_output=True, text=True, timeout=1200)
     assert r.returncode == 0, r.stdout[-4000:] + r.stderr[-4000:]
