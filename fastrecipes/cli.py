@@ -443,7 +443,7 @@ def _what_was_there(out) -> str:
     from fastrecipes.keep.store import read_card
     try: card = read_card(out)
     except InputError: return ''
-    return f", replacing a {card['recipe']} model with accuracy {100 * card['metrics']['valid']['accuracy']:.2f}%"
+    return f", replacing a {card.recipe} model with accuracy {100 * card.metrics.valid.accuracy:.2f}%"
 
 def _finished(point, r, wanted, seed, threads, images, test) -> str:
     "What to say where nothing is left to resume; nothing where something is; raises `InputError` where it was another training"
@@ -452,10 +452,10 @@ def _finished(point, r, wanted, seed, threads, images, test) -> str:
     from fastrecipes.keep.store import load
     kept = load(folder, 'cpu')
     card = kept.card
-    has = {n: tuple(v) if isinstance(v, list) else v for n, v in card['asked'].items()} | dict(recipe=card['recipe'], seed=card['seed'], threads=card.get('threads'), test=card['metrics']['test'] is not None)
+    has = {n: tuple(v) if isinstance(v, list) else v for n, v in card.asked.items()} | dict(recipe=card.recipe, seed=card.seed, threads=card.threads, test=card.metrics.test is not None)
     for name, v in dict(wanted, recipe=r.name, seed=seed, threads=has['threads'] if threads == 'auto' else threads, test=test or has['test']).items():
         if has.get(name) != v: raise InputError(f"{folder}: holds a finished model with {name} {as_text(has.get(name))}, not {as_text(v)}; leave --resume out to train again and replace it")
-    if card['source']['fingerprint'] != images.fingerprint: raise InputError(f"{folder}: holds a finished model of other images ({card['source']['name']}); leave --resume out to train again and replace it")
+    if card.source.fingerprint != images.fingerprint: raise InputError(f"{folder}: holds a finished model of other images ({card.source.name}); leave --resume out to train again and replace it")
     return f"{folder}: the training is finished, so there is nothing to resume: {kept}"
 
 @contextmanager
