@@ -229,9 +229,8 @@ def _checked_settings(card:Card, path:Path) -> dict:
 
 def _checked_setting(setting, value, where:str):
     "`value` as `setting` reads it, if `save` would have written it like this"
-    given = tuple(value) if isinstance(value, list) else value
     try:
-        read = setting.read(given, where)
+        read = setting.read(value, where)
         if json.dumps(read) == json.dumps(value): return read
     except InputError: pass # Its message would have all of a value that may be long
     raise InputError(f"{where}: {setting.name}={json.dumps(value)[:60]} is not {setting.kind.what}; {_AGAIN}")
