@@ -39,7 +39,8 @@ Modules:
 - `fastrecipes.explore.kept_ladder`: The ladder behind the drawn digit: trained once, in another process, and kept for the next time
 - `fastrecipes.explore.live`: Train a net while you watch: the learning rate, dropout and the net itself can be changed as it learns
 - `fastrecipes.explore.strokes`: From the strokes of a pen to an image like those that a net was trained on
-- `fastrecipes.keep.store`: Keep a fitted model in a folder, get the same model back, and let it speak about images that it has never seen
+- `fastrecipes.keep.card`: What a kept model is, where it comes from and how good it was, in a form that a person can read and a program too
+- `fastrecipes.keep.store`: Keep a fitted model in a folder, and get the same model back
 - `fastrecipes.ladder.fitted`: What a recipe is given, and what it returns
 - `fastrecipes.ladder.recipe`: A named way from an image set to a fitted model
 - `fastrecipes.ladder.rungs`: The recipes of the ladder, a screen each, simplest first
