@@ -7,7 +7,7 @@ from conftest import REPO, must_have
 NOTEBOOKS = sorted(p for p in (REPO/'nbs').rglob('*.ipynb') if not p.name.startswith('_'))
 NAMES = {'mnist_sample': 'mnist_sample', 'mnist': 'mnist', 'bitmoji': 'bitmoji_bw'} # A set, and what a cell calls it
 NOT_RUN = {'export', 'exports', 'exporti', 'notest', 'slow', 'default_exp'} # Directives of cells that define something, and of those that a test leaves out
-SLOW = {'03_backprop', '09_deep', '05_processes', '04_rungs', '01_chance', '02_curves', '03_failures', '07_climb', '06_comparison', '01_store', '10_report', '03_live', '04_strokes', '05_kept_ladder', '06_drawing', '10_faces', 'index'} # More than 20 seconds of a processor
+SLOW = {'03_backprop', '09_deep', '05_processes', '04_rungs', '01_chance', '02_curves', '03_failures', '07_climb', '06_comparison', '01_store', '10_report', '04_live', '05_live_explorer', '06_strokes', '07_kept_ladder', '08_drawing', '10_faces', 'index'} # More than 20 seconds of a processor
 
 
 def run_cells(notebook):
