@@ -8,14 +8,14 @@ from .keep import store
 from .lessons import nets
 from .answer.chance import mcnemar, over_seeds, paired_difference, seeds_difference, wilson
 from .answer.climb import Climb, compare
-from .answer.comparison import Comparison
+from .answer.comparison import Comparison, read_comparison
 from .answer.curves import learning_curve, nested_subset, plot_curve
 from .answer.failures import (
     failures_of, most_confused, per_class_table, pictures_of, plot_calibration, plot_confusion, plot_images, shared_failures, worst_table
 )
-from .answer.report import read_comparison, report_html, save_report
+from .answer.report import report_html, save_report
 from .answer.track import TensorBoard
-from .answer.verdict import plot_cost
+from .answer.costs import plot_cost
 from .data.check import *
 from .data.images import *
 from .data.loaders import *
@@ -37,6 +37,5 @@ from .lessons.similarity import *
 from .plots import *
 from .training.checkpoint import Checkpoint, Checkpoints
 from .training.fitting import *
-from .training.learner import QuickLearner
 
 del mae, mse, sigmoid # fastai has others of these names

@@ -10,7 +10,7 @@ when done, 2 when the request was at fault, 1 when we were."""
 __all__ = ['cli', 'Stopped', 'compare', 'fit', 'report', 'list_', 'check', 'cache', 'predict', 'export', 'explore', 'main']
 
 # %% ../nbs/11_cli.ipynb #a8a05466
-import gc, json, os, re, signal, sys, threading, time, warnings
+import gc, json, os, platform, re, signal, sys, threading, time, warnings
 from contextlib import contextmanager, nullcontext
 from math import isfinite
 from textwrap import wrap
@@ -25,7 +25,42 @@ from fastrecipes.ladder.settings import (
     as_text, Count, find_settings, global_settings, read_settings, recipes, Setting, settings_text,
 )
 from .progress import _data, _how, _options, _ticker, Progress
+from .reporter import Reporter
 from .text import printable
+
+# %% ../nbs/11_cli.ipynb #9f4e9dd2
+def _version_of(package:str) -> str|None: # None: it is not installed
+    "The installed version of a package, which is not imported"
+    from importlib.metadata import PackageNotFoundError, version
+    try: return version(package)
+    except PackageNotFoundError: return None
+
+def _has_driver(library:str) -> bool:
+    "Whether the system has the library of a GPU's driver"
+    from ctypes import CDLL
+    try: CDLL(library)
+    except OSError: return False
+    return True
+
+def _devices() -> list:
+    "The kinds of devices of this computer"
+    kinds = ['cpu']
+    if _has_driver('nvcuda.dll' if sys.platform == 'win32' else 'libcuda.so.1'): kinds.append('cuda')
+    if sys.platform == 'darwin' and platform.machine() == 'arm64': kinds.append('mps')
+    return kinds
+
+# %% ../nbs/11_cli.ipynb #7e3185b4
+def _about() -> dict:
+    "Versions and the kind of computer, for a bug report"
+    packages = {name: _version_of(name) for name in ('torch', 'torchvision', 'fastai')}
+    versions = {'fastrecipes': __version__, 'python': platform.python_version(), **packages}
+    return {'versions': versions, 'system': platform.platform(), 'devices': _devices(), 'cores': os.cpu_count()}
+
+def _show_version(context, option, asked):
+    "Print the version, or with --json all of `_about`, and exit"
+    if not asked: return
+    click.echo(json.dumps(_about(), indent=2) if context.params['as_json'] else f'fastrecipes {__version__}')
+    context.exit()
 
 # %% ../nbs/11_cli.ipynb #bcca59ae
 class _Verbs(click.Group):
@@ -37,8 +72,9 @@ class _Verbs(click.Group):
         return super().resolve_command(ctx, args)
 
 @click.group(cls=_Verbs, context_settings=dict(help_option_names=['-h', '--help'], max_content_width=100))
-@click.version_option(__version__, '--version', message='fastrecipes %(version)s')
-def cli():
+@click.option('--version', is_flag=True, expose_value=False, callback=_show_version, help='Show the version and exit.')
+@click.option('--json', 'as_json', is_flag=True, is_eager=True, help='With --version: versions and kind of computer as JSON.')
+def cli(as_json):
     """What does each step of deep learning buy me?
 
     fastrecipes fits a ladder of image classifiers to one set of images, from the average image to a residual network. It
@@ -55,6 +91,7 @@ def cli():
     fastrecipes list                        recipes and sources
     fastrecipes explore                     see how it works, in a browser
     """
+    if as_json: raise click.UsageError('--json goes with --version, or after a command')
 
 # %% ../nbs/11_cli.ipynb #4ee1a966
 @contextmanager
@@ -69,12 +106,17 @@ def _importing():
 
 _own_process = False # Or `main` was called by somebody who has objects of his own
 
+class _Ticks(Reporter):
+    "Moves the bar with the images that are done"
+    def __init__(self, bar): self.bar = bar
+    def progress(self, done, total): self.bar.tick(done / max(total, 1))
+
 def _load(shared, data, progress):
     "The image set that the options ask for, with its remarks said"
     from fastrecipes.data.sources import load
     from fastrecipes.answer.tables import set_line
     progress.start(f"loading {shared['source']}")
-    with _first_here(): images = load(shared['source'], seed=shared['seed'], on_done=lambda done, total: progress.tick(done / max(total, 1)), tell=progress.say, **data)
+    with _first_here(): images = load(shared['source'], seed=shared['seed'], reporter=_Ticks(progress), **data)
     progress.say(set_line(images))
     for note in images.notes: progress.say(f'note: {note}')
     if (file := find_settings()) is not None: progress.say(f'settings: {file}')
@@ -132,40 +174,41 @@ def _sigterm(handler):
     try: yield
     finally: signal.signal(signal.SIGTERM, before)
 
-class _Watch:
+class _Watch(Reporter):
     "What a comparison shows while it works: the bar of what is in hand, and the table as it grows"
     def __init__(self, progress, rows:bool=True, file=None): # Whether there are rows, and where they go; None: standard output
-        self.progress, self.rows, self.file, self.climb, self.tracker, self.columns, self.width = progress, rows, file, None, None, None, 0
+        self.progress, self.rows, self.file, self.climb, self.tracker, self.columns, self.width, self.task = progress, rows, file, None, None, None, 0, None
 
-    def step(self, s):
-        what = {'rung': s.recipe, 'repeat': f'{s.recipe}, seed {s.seed}', 'point': f'{s.recipe}, {s.images:,} images'}[s.what]
-        self.progress.start(f'{s.number + 1} of {s.count}  {what}', self.climb.asked[s.recipe].get('epochs'))
-        if self.tracker is not None: self.tracker.step(s)
+    def started(self, task):
+        self.task = task
+        what = {'fit': task.name, 'repeat': f'{task.name}, seed {task.seed}', 'point': f'{task.name}, {task.images:,} images'}[task.what]
+        self.progress.start(f'{task.number + 1} of {task.count}  {what}', self.climb.settings[task.name].get('epochs'))
+        if self.tracker is not None: self.tracker.started(task)
 
     def epoch(self, row):
         self.progress.epoch(row)
         if self.tracker is not None: self.tracker.epoch(row)
 
-    def result(self, r):
-        if self.tracker is not None: self.tracker.result(r)
-        if r.seed == self.climb.seed: self._row(r.recipe)
-        elif self.progress.bar is None: self.progress.say(f'{r.recipe}, seed {r.seed}: accuracy {100 * r.accuracy:.2f}%')
+    def finished(self, result=None):
+        if self.tracker is not None: self.tracker.finished(result)
+        if self.task.what == 'fit': self._row(self.task.name)
+        elif self.task.what == 'repeat' and self.progress.bar is None: self.progress.say(f'{result.recipe}, seed {result.seed}: accuracy {100 * result.accuracy:.2f}%')
 
     def _row(self, recipe):
         "The row of a rung that is finished, under the titles where there are none yet or the window has become too narrow for them"
         if not self.rows: return
         from fastrecipes.answer.tables import console, rung_columns, rung_head, rung_row, show
-        entry = next(e for e in self.climb.comparison.entries if e['recipe'] == recipe)
+        rung = self.climb.rung(recipe)
         screen, parts = console(self.file), []
         if self.columns is None or screen.width < self.width:
-            bars = screen.is_terminal and not screen.options.ascii_only and entry['accuracy'] is not None
-            self.columns, self.width = rung_columns(self.climb.asked, screen.width, self.climb.test, 1 - entry['accuracy'] if bars else None), screen.width
+            bars = screen.is_terminal and not screen.options.ascii_only and rung.is_fitted
+            self.columns, self.width = rung_columns(self.climb.settings, screen.width, self.climb.test, 1 - rung.accuracy if bars else None), screen.width
             parts.append(rung_head(self.columns))
-        with self.progress.aside(): show(*parts, rung_row(self.columns, entry), file=self.file)
+        with self.progress.aside(): show(*parts, rung_row(self.columns, rung), file=self.file)
 
-    def failed(self, recipe, seed, reason, cure):
-        if seed == self.climb.seed: return self._row(recipe)
-        if self.progress.bar is None: self.progress.say(printable(f"{recipe}, seed {seed}: failed: {'; '.join(filter(None, (reason, cure)))}"))
+    def failed(self, reason, cure=''):
+        if self.task.what == 'fit': return self._row(self.task.name)
+        if self.task.what == 'repeat' and self.progress.bar is None: self.progress.say(printable(f"{self.task.name}, seed {self.task.seed}: failed: {'; '.join(filter(None, (reason, cure)))}"))
 
     def close(self):
         if self.tracker is not None: self.tracker.close()
@@ -222,8 +265,8 @@ def compare(ctx, source, names, repeats, curve, seed, device, threads, quiet, co
         if track and not _process()[0]:
             from fastrecipes.answer.track import TensorBoard
             watch.tracker = TensorBoard(out)
-        climb = watch.climb = Climb(images, names, shared['seed'], shared['device'], ini, on_step=watch.step, on_result=watch.result, on_epoch=watch.epoch, cbs=[_ticker(progress)], test=test,
-                                    repeats=repeats, curve=curve, on_failed=watch.failed, out=out, resume=resume, command=_typed(ctx), threads=shared['threads'], models=False)
+        climb = watch.climb = Climb(images, names, shared['seed'], shared['device'], ini, reporter=watch, cbs=[_ticker(progress)], test=test,
+                                    repeats=repeats, curve=curve, out=out, resume=resume, command=_typed(ctx), threads=shared['threads'], models=False)
         def tell(comparison): _tell(comparison, out, as_json, progress, costs, details)
         with _interruptible():
             try: comparison = climb.run()
@@ -234,7 +277,7 @@ def compare(ctx, source, names, repeats, curve, seed, device, threads, quiet, co
             except KeyboardInterrupt: raise Stopped('stopped while the result was written; ' + ('the same command with --resume prints it, without fitting anything again' if out else 'with --out it would be kept')) from None
             climb.finish()
             if _process()[1] > 1: _wait_for_all()
-    return 0 if all(r.results for r in comparison.rungs) else 2
+    return 0 if all(r.is_fitted for r in comparison.rungs) else 2
 
 _repeats = Setting('repeats', get_args(Count)[1], 1)
 
@@ -260,7 +303,7 @@ def _tell(comparison, out, as_json, progress, costs, details):
     "What comes below the table: the verdict, what else was asked for, and the files"
     if _process()[0]: return
     progress.stop()
-    if as_json: click.echo(_unicode(json.dumps({k: v for k, v in comparison.to_dict().items() if k != 'pictures'}, ensure_ascii=False, allow_nan=False)))
+    if as_json: click.echo(_unicode(comparison.model_dump_json(exclude={'pictures'})))
     else: _tell_more(comparison, out, progress.quiet, costs, details)
     if out is None: return
     try: page = _write(comparison, out) # Last: if this fails, the table is not lost
@@ -268,10 +311,10 @@ def _tell(comparison, out, as_json, progress, costs, details):
     progress.say(f'wrote {page}, and beside it comparison.csv, .json, .png and figures')
 
 def _tell_more(comparison, out, quiet, costs, details):
-    from fastrecipes.answer.comparison import after_table, cost_tables, detail_parts
+    from fastrecipes.answer.view import after_table, cost_tables, detail_parts
     from fastrecipes.answer.tables import console, show, unfinished
     width = console().width
-    parts = [*unfinished(comparison.entries), *after_table(comparison, width)]
+    parts = [*unfinished(comparison.rungs), *after_table(comparison, width)]
     if costs: parts += ['', *cost_tables(comparison, width)]
     if details: parts += ['', *detail_parts(comparison, width)]
     if not quiet and (more := _more_to_see(out, costs, details)): parts += ['', more]
@@ -285,11 +328,11 @@ def _more_to_see(out, costs, details) -> str:
 def _write(comparison, out) -> str: # The page
     comparison.save(out) # First, whatever comes of the page
     from fastrecipes.answer.report import save_report
-    return next(str(p) for p in save_report([comparison.to_dict()], out) if p.suffix == '.html')
+    return next(str(p) for p in save_report(comparison, out) if p.suffix == '.html')
 
 def _stopped(climb, tell, why='stopped'):
     "Show what is finished when somebody stops a comparison"
-    done, whole = len(climb.comparison.results), len(climb.asked)
+    done, whole = len(climb.comparison.fitted_rungs), len(climb.settings)
     far = f"{done} of {whole} rungs" if done < whole else 'all rungs, but not all that was asked of them,'
     try:
         if done: tell(climb.comparison)
@@ -438,9 +481,10 @@ def report(folders, out):
     """
     if len(folders) > 1 and out is None: raise InputError('a page over several comparisons needs a folder; name one with --out DIR')
     with _progress(False) as progress:
-        from fastrecipes.answer.report import read_comparison, save_report
+        from fastrecipes.answer.comparison import read_comparison
+        from fastrecipes.answer.report import save_report
         found = [read_comparison(f) for f in folders]
-        if len({c['source'] for c in found}) < len(found): found = [c | dict(source=f"{os.path.basename(os.path.abspath(f))}: {c['source']}") for f, c in zip(folders, found)] # So that they can be told apart
+        if len({c.source for c in found}) < len(found): found = [c.model_copy(update=dict(source=f"{os.path.basename(os.path.abspath(f))}: {c.source}")) for f, c in zip(folders, found)] # So that they can be told apart
         written = save_report(found, folders[0] if out is None else out)
         progress.say('wrote ' + ', '.join(str(p) for p in written if p.suffix == '.html'))
 
@@ -504,7 +548,7 @@ def check(source, valid, seed, quiet, as_json):
     with _progress(quiet) as progress:
         from fastrecipes.data.check import check
         progress.start(f"checking {shared['source']}")
-        found = check(shared['source'], valid, shared['seed'], on_done=lambda done, total: progress.tick(done / max(total, 1)))
+        found = check(shared['source'], valid, shared['seed'], reporter=_Ticks(progress))
     if as_json: click.echo(json.dumps(found.to_dict(), ensure_ascii=False, allow_nan=False))
     else:
         from fastrecipes.answer.tables import check_text, show

@@ -120,6 +120,32 @@ def refused(*parts):
     assert '\n' not in message and not [p for p in parts if str(p) not in message], message
 
 
+def needs_posix():
+    "Skip a test of signals, limits or terminals where the system has others"
+    if os.name != 'posix': pytest.skip('needs the signals, limits and terminals of POSIX')
+
+
+class Heard:
+    "A reporter that keeps what it is told, as tuples; `stop` says of one whether to press Ctrl-C there"
+    def __init__(self, stop=lambda told: False):
+        self.told = []
+        self.stop = stop
+
+    def tell(self, *what):
+        self.told.append(what)
+        if self.stop(what): raise KeyboardInterrupt
+
+    def started(self, task): self.tell('started', task)
+    def progress(self, done, total): pass
+    def epoch(self, row): self.tell('epoch', row)
+    def finished(self, result=None): self.tell('finished', result)
+    def failed(self, reason, cure=''): self.tell('failed', reason, cure)
+
+    def of(self, kind):
+        "What was told of one kind"
+        return [what[1:] if len(what) > 2 else what[1] for what in self.told if what[0] == kind]
+
+
 def must_have(found, *names):
     "Skip the test where one of the sets is missing"
     missing = [n for n in names if not found[1][n]]
@@ -193,14 +219,14 @@ def strict():
 
 @pytest.fixture(scope='session')
 def ladder_values(threes_sevens):
-    "A comparison as plain values, with everything that one can have: two seeds, a learning curve, and a rung that fails"
+    "A comparison with everything that one can have: two seeds, a learning curve, and a rung that fails"
     from fastrecipes.answer.climb import compare
     quick = {'sgd': {'epochs': 3}, 'logistic': {'lr': 1e37, 'epochs': 2}, 'linear': {'epochs': 3}, 'mlp': {'epochs': 3}}
-    c = compare(threes_sevens, list(('similarity', *quick)), device='cpu', settings=quick, repeats=2, curve='linear', fractions=(.2, .5, 1))
-    return c.to_dict() | dict(command='fastrecipes compare threes --repeats 2')
+    names = ['similarity', *quick]
+    return compare(threes_sevens, names, device='cpu', settings=quick, repeats=2, curve='linear', fractions=(.2, .5, 1), command='fastrecipes compare threes --repeats 2')
 
 @pytest.fixture(scope='session')
 def pair_values(threes_sevens):
-    "A small comparison as plain values"
+    "A small comparison"
     from fastrecipes.answer.climb import compare
-    return compare(threes_sevens, ['similarity', 'linear'], seed=1, device='cpu', settings={'linear': {'epochs': 2}}).to_dict()
+    return compare(threes_sevens, ['similarity', 'linear'], seed=1, device='cpu', settings={'linear': {'epochs': 2}})

@@ -3,6 +3,7 @@ import shutil, signal, subprocess, sys, threading
 from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 import psutil, pytest
+from conftest import needs_posix
 
 CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'))), None)
 FLAGS = ['--no-sandbox', '--headless=new', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
@@ -42,6 +43,7 @@ def first_line(server, file=None):
 @contextmanager
 def running(argv, **kwargs):
     "A server as a process, and its address; ended by Ctrl-C, and one that does not end is killed and is an error"
+    needs_posix()
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, **kwargs) as server:
         try:
             said = first_line(server)

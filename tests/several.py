@@ -2,7 +2,7 @@
 import json, random, sys
 from dataclasses import replace
 from pathlib import Path
-import numpy as np, torch
+import torch
 from fastai.callback.core import Callback
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
@@ -10,7 +10,7 @@ from fastai.learner import Learner
 from torch import nn
 from fastrecipes.training.checkpoint import Checkpoint
 from fastrecipes.training.processes import distributed, n_processes, own_randomness, predict_shared, rank, start
-from fastrecipes.data.images import Rows, Split
+from fastrecipes.data.images import Split
 from fastrecipes.data.sources import load
 from fastrecipes.errors import InputError
 from fastrecipes.data.loaders import dataloaders
@@ -92,13 +92,12 @@ def alone_it_cannot(images, out):
     torch.set_rng_state(state)
     fit('mlp', images, device='cpu', epochs=1, dropout=.5)
     saw['state kept'] = bool((torch.get_rng_state() == state).all())
-    pixels = np.lib.format.open_memmap(out/f'rows-{rank()}.npy', 'w+', np.uint8, (7, 1, 2, 2))
-    pixels[:] = np.arange(28).reshape(7, 1, 2, 2)
+    pixels = torch.arange(28).byte().view(7, 1, 2, 2)
     def scores(part):
-        given.append((type(part).__name__, len(part)))
+        given.append(len(part))
         return torch.cat([x.flatten(1).float() for x in part.split(2)])
     given, saw['predicted'] = [], []
-    for pictures in Rows(pixels), Rows(pixels, np.array([6, 1, 3])), Rows(pixels[:1]), torch.from_numpy(np.array(pixels)): saw['predicted'].append(predict_shared(scores, pictures)[:, 0].tolist())
+    for pictures in pixels, pixels[[6, 1, 3]], pixels[:1]: saw['predicted'].append(predict_shared(scores, pictures)[:, 0].tolist())
     saw['given'] = given
     saw['small'] = refusal(fit, 'linear', images, device='cpu', bs=3), refusal(fit, 'sgd', images, device='cpu', bs=3)
     saw['mps'] = refusal(start, 'mps')

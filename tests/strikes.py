@@ -4,10 +4,11 @@ It sends itself a real SIGKILL, or another signal. No moment is drawn and no clo
 every machine."""
 import os, signal, sys
 
+KILL = getattr(signal, 'SIGKILL', signal.SIGTERM) # Windows has one way to end a process
 PLACES = 'half', 'flushed', 'renamed'
 
 
-def strike(sig=signal.SIGKILL): os.kill(os.getpid(), sig)
+def strike(sig=KILL): os.kill(os.getpid(), sig)
 
 def in_write(place, when=lambda: True):
     """Let the first file that is written while `when()` end this process: when half of it is there, when all of it is on the disk under its temporary
@@ -28,7 +29,7 @@ def in_write(place, when=lambda: True):
 
 class Calls:
     "Counts the calls of Python functions, and sends `sig` at number `nth` of those while `when()`"
-    def __init__(self, nth=None, sig=signal.SIGKILL, when=lambda: True):
+    def __init__(self, nth=None, sig=KILL, when=lambda: True):
         self.nth = nth
         self.sig = sig
         self.when = when

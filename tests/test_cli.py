@@ -1,6 +1,7 @@
 "The command as users have it: installed from a wheel, run as a process, in a folder that is not the checkout"
-import csv, json, multiprocessing, os, pty, re, select, shlex, shutil, signal, subprocess, sys
+import csv, json, multiprocessing, os, re, shlex, shutil, signal, subprocess, sys
 from contextlib import redirect_stderr, redirect_stdout
+from functools import cache
 from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from threading import Timer
@@ -8,7 +9,8 @@ from types import SimpleNamespace
 from urllib.request import urlopen
 import pytest
 import forks
-from conftest import REPO, once
+from conftest import REPO, needs_posix, once
+from strikes import KILL
 
 FAST = 'similarity,sgd,linear'
 VERBS = ['compare', 'fit', 'report', 'list', 'check', 'cache', 'predict', 'export', 'explore']
@@ -61,12 +63,17 @@ def called(*args, stdin=b''):
     return SimpleNamespace(returncode=e.value.code, stdout=out.getvalue(), stderr=err.getvalue())
 
 
-_forks = multiprocessing.get_context('forkserver')
-_forks.set_forkserver_preload(['fastrecipes.cli', 'fastrecipes.answer.climb', 'fastrecipes.keep.store', 'fastrecipes.lessons.similarity', 'sklearn.datasets', 'fastai.vision.learner', 'PIL.Image'])
+@cache
+def _forks():
+    "What starts processes in which torch is already imported"
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload(['fastrecipes.cli', 'fastrecipes.answer.climb', 'fastrecipes.keep.store', 'fastrecipes.lessons.similarity', 'sklearn.datasets', 'fastai.vision.learner', 'PIL.Image'])
+    return context
 
 def process(f, *args):
     "A new process, begun, that runs `f`, with torch already imported"
-    p = _forks.Process(target=f, args=args)
+    needs_posix()
+    p = _forks().Process(target=f, args=args)
     p.start()
     return p
 
@@ -192,12 +199,25 @@ def test_it_runs_as_a_module(env, tmp_path):
     r = subprocess.run([sys.executable, '-m', 'fastrecipes', '--version'], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert re.fullmatch(r'fastrecipes \d+\.\d+\.\d+\n', r.stdout)
 
+def test_a_bug_report_names_versions_and_the_kind_of_computer():
+    import platform
+    from importlib.metadata import version
+    for args in (['--version', '--json'], ['--json', '--version']):
+        out = called(*args).stdout
+        about = json.loads(out)
+        assert about['versions']['torch'] == version('torch') and about['versions']['python'] == platform.python_version()
+        assert about.keys() == {'versions', 'system', 'devices', 'cores'} and set(about['devices']) <= {'cpu', 'cuda', 'mps'}
+        assert len(platform.node()) < 4 or platform.node() not in out
+
+@pytest.mark.parametrize('args', [['--json'], ['--json', 'list']])
+def test_json_before_a_command_is_refused(args): assert called(*args).returncode == 2
+
 
 # What costs nothing must not wait for torch
 
 def test_list_and_help_do_not_import_torch(env, tmp_path):
     code = "import sys; from fastrecipes.cli import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass\nprint('heavy:', [m for m in ('torch', 'fastai', 'fastcore', 'numpy', 'pandas', 'sklearn', 'PIL', 'matplotlib', 'psutil', 'asyncio', 'rich') if m in sys.modules])"
-    for args in (['--help'], ['list'], ['list', '--ini'], ['list', 'mlp'], ['list', 'mpl'], ['compare', '--help'], ['fit', 'resnet18', '--help'], *([v, '--help'] for v in VERBS), ['fit', 'mlp', '--lr', 'x'], ['predict', 'm', 'a.png', '--top', '0'], ['cache'],
+    for args in (['--help'], ['--version', '--json'], ['list'], ['list', '--ini'], ['list', 'mlp'], ['list', 'mpl'], ['compare', '--help'], ['fit', 'resnet18', '--help'], *([v, '--help'] for v in VERBS), ['fit', 'mlp', '--lr', 'x'], ['predict', 'm', 'a.png', '--top', '0'], ['cache'],
                  ['compare', '--resume'], ['compare', '--track', 'tensorboard'], ['compare', '--repeats', '0'], ['compare', '--learning-curve', 'mpl'], ['compare', '-r', 'mpl'], ['compare', 'digts'], ['report', 'a', 'b']):
         out = subprocess.run([sys.executable, '-c', code, *args], cwd=tmp_path, env=env, capture_output=True, text=True, check=True).stdout
         assert out.strip().endswith('heavy: []'), args
@@ -326,6 +346,8 @@ def test_a_part_of_mnist_sample_is_not_taken_for_the_whole(quick_run, image_fold
 
 @pytest.mark.parametrize('more', [[], ['-o', 'kept', '--resume']], ids=['', 'finished'])
 def test_a_terminal_gets_a_moving_line_and_it_is_taken_away(installed, env, tmp_path, more):
+    needs_posix()
+    import pty, select
     if more: assert called('fit', 'linear', '--epochs', '4', *more).returncode == 0
     main, sub = pty.openpty()
     p = (forks if more else subprocess).Popen([sys.executable, installed/'bin/fastrecipes', 'fit', 'linear', '--epochs', '4', *more], cwd=tmp_path, env=env | {'TERM': 'xterm'}, stdout=sub, stderr=sub, stdin=sub)
@@ -344,6 +366,7 @@ def test_a_terminal_gets_a_moving_line_and_it_is_taken_away(installed, env, tmp_
 
 
 def test_ctrl_c_ends_with_one_line(installed, env, tmp_path):
+    needs_posix()
     p = subprocess.Popen([sys.executable, installed/'bin/fastrecipes', 'fit', 'sgd', '--epochs', '100000'], cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for line in p.stderr:
         if line.strip().startswith('3 '): break
@@ -491,6 +514,7 @@ def goes_on_where_it_stopped(stop, go_on, args, weights, tmp_path):
 
 @pytest.mark.slow
 def test_ctrl_c_keeps_a_checkpoint_and_resume_ends_with_the_same_weights(installed, env, quick_run, straight, tmp_path):
+    needs_posix()
     args, weights = straight['mlp']
     def stop(*args):
         p = forks.Popen([sys.executable, installed/'bin/fastrecipes', *args], cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -608,10 +632,10 @@ def never_stopped(tmp_path_factory):
 def ini(tmp_path): (tmp_path/'settings.ini').write_text(INI)
 
 @pytest.mark.slow
-@pytest.mark.parametrize('sent, recipe, epoch, done', [(signal.SIGINT, 'simple_net', 2, 2), (signal.SIGTERM, 'sgd', 0, 1), (signal.SIGKILL, 'simple_net', 1, 2)], ids=['int', 'term', 'kill'])
+@pytest.mark.parametrize('sent, recipe, epoch, done', [(signal.SIGINT, 'simple_net', 2, 2), (signal.SIGTERM, 'sgd', 0, 1), (KILL, 'simple_net', 1, 2)], ids=['int', 'term', 'kill'])
 def test_a_ladder_that_is_stopped_goes_on_and_ends_the_same(ini, never_stopped, tmp_path, sent, recipe, epoch, done):
     r = forked(tmp_path, *LADDER, strike=(recipe, epoch, sent))
-    if sent == signal.SIGKILL: assert r.returncode == -sent and names(ROOM) == ['rungs'] and [l.split()[0] for l in r.stdout.splitlines()] == ['recipe', 'similarity', 'sgd']
+    if sent == KILL: assert r.returncode == -sent and names(ROOM) == ['rungs'] and [l.split()[0] for l in r.stdout.splitlines()] == ['recipe', 'similarity', 'sgd']
     else:
         assert r.returncode == 130 and 'Traceback' not in r.stderr
         assert r.stderr.splitlines()[-1] == f'fastrecipes: stopped; {done} of 3 rungs are finished; continue with the same command and --resume' and names(ROOM) == KEPT
@@ -620,7 +644,7 @@ def test_a_ladder_that_is_stopped_goes_on_and_ends_the_same(ini, never_stopped, 
         assert [g['status'] for g in told()['rungs']] == ['fitted'] * done + ['stopped'] * (3 - done)
     kept = {p: p.read_bytes() for p in ROOM.rglob('*.safetensors')}
     refused(called(*LADDER), 'holds a comparison that was stopped', '--resume')
-    assert {p: p.read_bytes() for p in ROOM.rglob('*.safetensors')} == kept and len(kept) == done + (sent != signal.SIGKILL)
+    assert {p: p.read_bytes() for p in ROOM.rglob('*.safetensors')} == kept and len(kept) == done + (sent != KILL)
     r = called(*LADDER, '--resume')
     assert r.returncode == 0 and told() == never_stopped[0] and names(ROOM) == KEPT, r.stderr
     assert not (ROOM/'rungs/unfinished').exists() and not [*ROOM.rglob('checkpoint*')]
@@ -689,6 +713,8 @@ def test_repeats_and_curve_are_told_as_they_come(never_stopped):
 
 @pytest.mark.slow
 def test_a_terminal_is_shown_the_rung_its_epochs_and_the_table_as_it_grows(installed, env, tmp_path):
+    needs_posix()
+    import pty, select
     (tmp_path/'settings.ini').write_text('[fastrecipes]\n[sgd]\nepochs = 400\n[simple_net]\nepochs = 100\n') # For some seconds: it is drawn ten times in one
     main, sub = pty.openpty()
     p = forks.Popen([sys.executable, installed/'bin/fastrecipes', *LADDER[:6]], cwd=tmp_path, env=env | {'TERM': 'xterm', 'COLUMNS': '120'}, stdout=sub, stderr=sub, stdin=sub)
@@ -788,6 +814,7 @@ def test_a_wrong_port_is_refused_before_anything_starts(args, words): refused(ca
 
 
 def test_the_installed_explorers_have_their_page(installed, env, tmp_path):
+    needs_posix()
     with subprocess.Popen([sys.executable, installed/'bin/fastrecipes', 'explore', '--port', '0', '--no-browser'], cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True) as server:
         address = server.stdout.readline().split(' at ')[1].split()[0]
         page = urlopen(address, timeout=60).read().decode()

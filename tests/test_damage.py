@@ -1,5 +1,5 @@
 """A folder that came by mail: whatever was done to it, it is refused in one line, and nothing in it is run"""
-import hashlib, json, os, pickle, resource, shutil, struct, sys
+import hashlib, json, os, pickle, shutil, struct, sys
 from pathlib import Path
 import pytest, torch
 from hypothesis import given, settings, strategies as st
@@ -233,7 +233,7 @@ def _replaced(name, by):
     return f
 
 @pytest.mark.parametrize('name', [CARD, WEIGHTS])
-@pytest.mark.parametrize('by', [lambda p: None, Path.mkdir, lambda p: p.symlink_to(p.name), lambda p: p.symlink_to('nowhere'), os.mkfifo, lambda p: p.symlink_to('/dev/zero'), lambda p: p.symlink_to(p.parent)],
+@pytest.mark.parametrize('by', [lambda p: None, Path.mkdir, lambda p: p.symlink_to(p.name), lambda p: p.symlink_to('nowhere'), lambda p: os.mkfifo(p), lambda p: p.symlink_to('/dev/zero'), lambda p: p.symlink_to(p.parent)],
                          ids=['nothing', 'a folder', 'a loop', 'a link to nowhere', 'a pipe', 'a device', 'a link to its folder'])
 def test_something_else_in_the_place_of_a_file_is_refused(kept, tmp_path, name, by):
     folder = copied(kept, tmp_path)
@@ -278,6 +278,7 @@ def test_other_files_beside_a_model_do_not_matter_to_who_reads(kept, tmp_path):
 
 def _peak(folders):
     "What each folder's loading says, and by how much the memory in use grew"
+    import resource
     before, said = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, []
     for f in folders:
         try: said.append(repr(load(f, 'cpu')))

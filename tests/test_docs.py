@@ -4,7 +4,7 @@ import click
 import pytest
 from conftest import REPO
 
-PAGES = [REPO/'README.md', *sorted((REPO/'docs').glob('*.md'))]
+PAGES = [REPO/'README.md', REPO/'CONTRIBUTING.md', *sorted((REPO/'docs').glob('*.md'))]
 by_page = pytest.mark.parametrize('page', PAGES, ids=lambda p: p.stem)
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, strategies as st
 from PIL import Image
 from sklearn.metrics import classification_report, log_loss
 from fastrecipes.answer.failures import (
-    BINS, caption, failures_of, most_confused, per_class_table, percent, picture_of, pictures_of, plot_calibration,
+    BINS, caption, failures_of, most_confused, per_class_table, picture_of, pictures_of, plot_calibration,
     plot_confusion, plot_images, reliability, shared_failures, shortened, worst_table,
 )
 from fastrecipes.text import printable
@@ -316,7 +316,6 @@ def test_captions_say_what_is_true_what_was_said_and_how_sure():
     assert caption(dict(image=1, true='7', predicted='3', probability=None, loss=None)) == '7, said 3'
     assert caption(dict(image=1, true='7', predicted=dict(a='1', b='3', c='3', d='7'))) == '7, said 3 or 1'
     assert caption(dict(image=1, true='a' * 30, predicted='b\n', probability=1.)) == 'aaaaaaaaaa…aaaaa, said b\\n (>99%)'
-    assert [percent(p) for p in (0, .009, .01, .014, .5, .994, .9949, .995, 1)] == ['<1%', '<1%', '1%', '1%', '50%', '99%', '99%', '>99%', '>99%']
 
 @given(st.text(max_size=40), st.integers(6, 20))
 def test_a_shortened_name_is_one_line_of_that_length(name, most):

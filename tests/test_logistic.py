@@ -65,12 +65,18 @@ def test_no_epochs_give_the_history_back(task):
 
 def test_any_optimiser_and_each_epoch_is_reported(task):
     model, train, valid = task
-    other, seen = nn.Linear(4, model.out_features), []
+    other = nn.Linear(4, model.out_features)
+    class Hook:
+        stop = False
+        seen = []
+        def after_epoch(self, model, row):
+            self.seen.append(row['epoch'])
+            self.stop = len(self.seen) == 4
     other.load_state_dict(model.state_dict())
-    fit(2, .1, model, train, valid, opt_func=BasicOptim, on_epoch=seen.append)
+    fit(2, .1, model, train, valid, opt_func=BasicOptim, hooks=[Hook()])
     train_model(other, train, valid, BasicOptim(other.parameters(), .1), 2, cross_entropy)
-    assert torch.equal(model.weight, other.weight) and [r['epoch'] for r in seen] == [0, 1]
-    assert fit(5, .1, model, train, valid, on_epoch=lambda row: row['epoch'] == 1).epoch.tolist() == [0, 1], 'and can stop it'
+    assert torch.equal(model.weight, other.weight) and Hook.seen == [0, 1]
+    assert fit(5, .1, model, train, valid, hooks=[Hook()]).epoch.tolist() == [0, 1], 'and can stop it'
 
 def test_it_learns(task):
     model, train, valid = task

@@ -2,13 +2,15 @@
 import copy, os, re, sys
 from ast import literal_eval
 import forks, pytest, torch
+from fastai.learner import Learner
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 import fastai.callback.progress # gives `Learner` no_bar
 from conftest import refused
 from fastrecipes.data.images import ImageSet, Split
 from fastrecipes.data.loaders import dataloaders
-from fastrecipes.ladder.rungs import resnet18_learner
+from fastrecipes.ladder.rungs import make_learner
+from fastrecipes.ladder.settings import recipes
 from fastrecipes.lessons.nets import (
     convnet, dense_on_small_maps, enlarge, linear, MapConv2d, mlp, n_outputs, n_parameters, resnet18, simple_net,
 )
@@ -93,7 +95,7 @@ def test_resnet18_from_scratch_is_what_a_vision_learner_makes_but_for_the_enlarg
     x = torch.rand(2, 3, 32, 32).double() # The last maps are 2x2 and 1x1: other sums of the same products
     with torch.no_grad(): torch.testing.assert_close(ours.double().eval()(x), theirs.model.double().eval()(x), rtol=1e-12, atol=1e-12)
     groups = lambda learn: [sum(p.numel() for p in group) for group in learn.splitter(learn.model)]
-    assert groups(resnet18_learner(dls, 5, ClassLoss(cross_entropy))) == groups(theirs)
+    assert groups(make_learner(recipes['resnet18'].parts((3, 32, 32), 5, dropout=.3), dls)) == groups(theirs)
 
 def test_dropout_zeroes_its_share_in_training_only():
     torch.manual_seed(0)
@@ -128,7 +130,7 @@ def loaders(shape, n_classes=2, n=4):
     part = Split(torch.randint(0, 256, (n, *shape), generator=g).byte(), torch.arange(n) % n_classes)
     return dataloaders(ImageSet('noise', tuple('abcdefghij'[:n_classes]), part, part), n, 'cpu')
 
-def resnet(shape, n_out, **kwargs): return resnet18_learner(loaders(shape), n_out, ClassLoss(cross_entropy), **kwargs)
+def resnet(shape, n_out, **kwargs): return Learner(loaders(shape), resnet18(shape, n_out, **kwargs), ClassLoss(cross_entropy))
 
 BODY = 11_689_512 - (512 * 1000 + 1000) # torchvision's resnet18 without its last layer
 
@@ -157,12 +159,9 @@ def test_resnet18_from_scratch_is_all_trainable_and_steps():
     assert not any(torch.equal(a, b) for a, b in zip(before, learn.model.parameters()))
 
 def test_without_network_or_weights_pretrained_is_refused_in_one_line(tmp_path):
-    code = """import torch
-from fastrecipes.data.images import ImageSet, Split; from fastrecipes.errors import InputError
-from fastrecipes.data.loaders import dataloaders
-from fastrecipes.ladder.rungs import resnet18_learner
-part = Split(torch.zeros(2, 1, 8, 8).byte(), torch.arange(2))
-try: resnet18_learner(dataloaders(ImageSet('s', ('a', 'b'), part, part), device='cpu'), 1, None, pretrained=True)
+    code = """from fastrecipes.errors import InputError
+from fastrecipes.lessons.nets import resnet18
+try: resnet18((1, 8, 8), 1, pretrained=True)
 except InputError as e: print('REFUSED', ascii(str(e)))"""
     proxies = {k: 'http://127.0.0.1:9' for p in ('http', 'https', 'all') for k in (f'{p}_proxy', f'{p}_proxy'.upper())}
     env = os.environ | proxies | dict(TORCH_HOME=str(tmp_path), no_proxy='', NO_PROXY='')

@@ -1,5 +1,5 @@
 "What is meant for others says nothing of the machine that made it: no host, no user, no place on its disk"
-import json, os, sys
+import json, os, platform, sys
 from pathlib import Path
 import pytest
 from fastrecipes.text import command_without_paths, folder_name, without_paths
@@ -56,7 +56,7 @@ def told(folder) -> dict:
 
 def private(data:bytes, place) -> list:
     "What of this machine is said in it"
-    marks = [HOST, USER, 'disk of somebody', os.uname().nodename, str(place.home), str(Path(sys.prefix).parent), str(Path(__file__).parent)]
+    marks = [HOST, USER, 'disk of somebody', platform.node(), str(place.home), str(Path(sys.prefix).parent), str(Path(__file__).parent)]
     return [m for m in marks if len(m) > 3 and m.encode() in data]
 
 

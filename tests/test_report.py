@@ -331,7 +331,3 @@ def test_accuracy_limits_leave_room_for_all_but_the_wildest_beginnings():
     low, high = report.accuracy_limits([history(.1, *[.9] * 30), history(None, .95)])
     assert .85 < low < .9 and .95 < high < 1
     assert report.accuracy_limits([]) == (0, 1) and report.accuracy_limits([history(1., 1.)])[1] > 1
-
-@pytest.mark.parametrize('f, v, text', [(report.seconds_text, .0042, '4.2 ms'), (report.seconds_text, 99.7, '99.7 s'),
-    (report.seconds_text, 100, '1.7 min'), (report.seconds_text, 6000, '1.7 h'), (report._p_value, .0004, 'p < 0.001'), (report._p_value, .0214, 'p = 0.02'), (report._p_value, .0496, 'p = 0.0496'), (report._p_value, .0504, 'p = 0.0504'), (report._signed, -.5, '−0.50'), (report._percents, (.95, 1.02), '95.0 – 100.0%')])
-def test_figures_are_written_in_the_unit_in_which_they_are_easy_to_say(f, v, text): assert f(v) == text

@@ -7,6 +7,7 @@ from fastai.optimizer import OptimWrapper
 from hypothesis import given, settings, strategies as st
 from torch import nn
 from torch.testing import assert_close
+from conftest import refused
 from fastrecipes.errors import InputError
 from fastrecipes.data.loaders import dataloaders, to_floats
 from fastrecipes.lessons.nets import linear, n_outputs
@@ -17,6 +18,7 @@ from fastrecipes.lessons.sgd import (
     TunedOptim, validate_epoch,
 )
 from fastrecipes.training.fitting import fit_learner
+from reporters import Seen
 
 LN3 = math.log(3) # sigmoid(LN3) is 3/4
 
@@ -68,8 +70,7 @@ def test_a_column_of_predictions_does_not_broadcast_against_a_row_of_targets(los
 @pytest.mark.parametrize('loss', [mnist_loss, cross_entropy])
 @pytest.mark.parametrize('shape', [(3, 1), (5, 1), (1, 1)])
 def test_predictions_and_targets_of_different_number_are_refused(loss, shape):
-    with pytest.raises(InputError, match=rf'one prediction an image.*\({shape[0]}, 1\).*\(4,\)'):
-        loss(torch.zeros(shape), torch.zeros(4).long())
+    with refused(f'({shape[0]}, 1)', '(4,)'): loss(torch.zeros(shape), torch.zeros(4).long())
 
 @pytest.mark.parametrize('reduction', ['mean', 'sum', 'none'])
 @pytest.mark.parametrize('scale', [1, 1e4, 1e30])
@@ -83,7 +84,8 @@ def test_cross_entropy_is_pytorchs_for_any_number_of_classes_and_huge_logits(red
 def test_cross_entropy_of_one_column_is_pytorchs_binary_one(reduction, scale):
     x, y = torch.randn(20, 1) * scale, torch.randint(0, 2, (20,))
     assert cross_entropy(x, y, reduction).isfinite().all()
-    assert_close(cross_entropy(x, y, reduction), F.binary_cross_entropy_with_logits(x.flatten(), y.float(), reduction=reduction))
+    wanted = F.binary_cross_entropy_with_logits(x.flatten(), y.float(), reduction=reduction)
+    assert_close(cross_entropy(x, y, reduction), wanted)
 
 @pytest.mark.parametrize('k', [1, 2, 10])
 @pytest.mark.parametrize('scale', [1, 1e4])
@@ -128,8 +130,9 @@ def test_batch_accuracy_by_hand(predictions, targets, wanted):
 # Gradients and steps
 
 def test_calc_grad_adds_to_the_gradient_and_gives_the_loss_without_a_graph():
-    w, x = torch.tensor([2.], requires_grad=True), torch.tensor([1., 3])
-    run = lambda: calc_grad(x, None, lambda x: x * w, lambda p, y: p.mean())
+    w = torch.tensor([2.], requires_grad=True)
+    x = torch.tensor([1., 3])
+    def run(): return calc_grad(x, None, lambda x: x * w, lambda p, y: p.mean())
     loss = run()
     assert (loss.item(), w.grad.item()) == (4, 2) and not loss.requires_grad
     run()
@@ -160,13 +163,16 @@ class _WithSpare(nn.Module):
     "A net, one parameter of which gets no gradient"
     def __init__(self, n_in, hidden, n_out):
         super().__init__()
-        self.net = nn.Sequential(nn.Linear(n_in, hidden), nn.ReLU(), nn.Linear(hidden, n_out)) if hidden else nn.Linear(n_in, n_out)
+        deep = nn.Sequential(nn.Linear(n_in, hidden), nn.ReLU(), nn.Linear(hidden, n_out)) if hidden else None
+        self.net = deep or nn.Linear(n_in, n_out)
         self.spare = nn.Parameter(torch.randn(3))
     def forward(self, x): return self.net(x)
 
 @settings(max_examples=40, deadline=None, derandomize=True)
-@given(seed=st.integers(0, 2**32), n_in=st.integers(1, 12), hidden=st.integers(0, 5), n_out=st.integers(1, 4), bs=st.integers(1, 9),
-       steps=st.integers(1, 8), lr=st.floats(1e-6, 3))
+@given(
+    seed=st.integers(0, 2**32), n_in=st.integers(1, 12), hidden=st.integers(0, 5), n_out=st.integers(1, 4),
+    bs=st.integers(1, 9), steps=st.integers(1, 8), lr=st.floats(1e-6, 3),
+)
 def test_basic_optim_equals_torch_sgd_to_the_last_bit_at_every_step(seed, n_in, hidden, n_out, bs, steps, lr):
     gen = torch.Generator().manual_seed(seed)
     a, b = _WithSpare(n_in, hidden, n_out), _WithSpare(n_in, hidden, n_out)
@@ -216,7 +222,8 @@ def test_weight_decay_is_its_formula_and_torchs(shapes, lr, wd):
 @given(shapes=shapes, clip=st.floats(1e-3, 10), scale=st.sampled_from([0., 1e-3, 1., 1e4]))
 def test_clipping_is_torchs(shapes, clip, scale):
     a, b = _params(*shapes)
-    _steps(a, b, TunedOptim(a, .1, clip=clip), torch.optim.SGD(b, .1), lambda: torch.nn.utils.clip_grad_norm_(b, clip), scale=scale)
+    def clip_theirs(): nn.utils.clip_grad_norm_(b, clip)
+    _steps(a, b, TunedOptim(a, .1, clip=clip), torch.optim.SGD(b, .1), clip_theirs, scale=scale)
 
 def test_the_gradient_is_clipped_as_one_vector_and_a_short_one_is_left_alone():
     a, b = torch.zeros(1, requires_grad=True), torch.zeros(1, requires_grad=True)
@@ -234,11 +241,11 @@ def test_clipping_changes_the_length_of_the_gradient_and_decay_is_not_clipped():
     TunedOptim([w], .1, wd=.5, clip=1.).step()
     assert w.item() == pytest.approx(100 - .1 * .5 * 100 - .1)
 
-@pytest.mark.parametrize('opt', [lambda ps: TunedOptim(ps, .1, wd=.5), lambda ps: basic_opt(ps, lr=.1, wd=.5)], ids=['by hand', 'for fastai'])
+@pytest.mark.parametrize('opt', [TunedOptim, basic_opt])
 def test_a_parameter_without_a_gradient_does_not_decay_either(opt):
     frozen, w = torch.ones(2), torch.ones(2, requires_grad=True)
     w.grad = torch.zeros(2)
-    opt([frozen, w]).step()
+    opt([frozen, w], lr=.1, wd=.5).step()
     assert frozen.tolist() == [1, 1] and w.tolist() == pytest.approx([.95, .95])
 
 def test_the_schedule_is_asked_before_each_step_for_the_share_that_is_done():
@@ -251,14 +258,20 @@ def test_the_schedule_is_asked_before_each_step_for_the_share_that_is_done():
 
 def test_without_any_of_them_it_is_basic_optim_to_the_last_bit():
     a, b = _params((3, 4), (4,))
-    for p, q in zip(a, b): p.grad = torch.randn_like(p); q.grad = p.grad.clone()
-    TunedOptim(a, .3).step(); BasicOptim(b, .3).step()
+    for p, q in zip(a, b):
+        p.grad = torch.randn_like(p)
+        q.grad = p.grad.clone()
+    TunedOptim(a, .3).step()
+    BasicOptim(b, .3).step()
     assert all(torch.equal(p, q) for p, q in zip(a, b))
 
 
 # Epochs
 
-BATCHES = [(torch.tensor([2., 4]), torch.tensor([1, 0])), (torch.tensor([6.]), torch.tensor([1]))] # The last one is smaller
+BATCHES = [
+    (torch.tensor([2., 4]), torch.tensor([1, 0])),
+    (torch.tensor([6.]), torch.tensor([1])), # The last one is smaller
+]
 
 def test_train_epoch_weighs_losses_by_batch_size_and_steps_after_each_batch():
     w = torch.tensor([1.], requires_grad=True)
@@ -268,11 +281,13 @@ def test_train_epoch_weighs_losses_by_batch_size_and_steps_after_each_batch():
     assert w.item() == pytest.approx(.1) and w.grad is None
 
 def test_validate_epoch_weighs_loss_and_metric_by_batch_size():
-    loss, metric = validate_epoch(lambda x: x, BATCHES, lambda p, y: p.mean(), lambda p, y: (p < 3).float().mean())
+    def below_three(p, y): return (p < 3).float().mean()
+    loss, metric = validate_epoch(lambda x: x, BATCHES, lambda p, y: p.mean(), below_three)
     assert (loss, metric) == (pytest.approx((3 * 2 + 6) / 3), pytest.approx(1 / 3))
 
-def test_no_batches_mean_no_figures():
-    assert all(map(math.isnan, (train_epoch(lambda x: x, [], BasicOptim([], 1.)), *validate_epoch(lambda x: x, []))))
+def test_without_batches_the_means_are_nan():
+    means = train_epoch(lambda x: x, [], BasicOptim([], 1.)), *validate_epoch(lambda x: x, [])
+    assert all(map(math.isnan, means))
 
 def _dropped(): return nn.Sequential(nn.Dropout(.5), nn.Linear(4, 1))
 
@@ -290,12 +305,16 @@ def test_validate_epoch_turns_dropout_off_and_leaves_mode_and_gradients(training
 
 def test_validate_epoch_keeps_no_graph():
     model, seen = nn.Linear(4, 1), []
-    validate_epoch(model, [(torch.randn(2, 4), torch.tensor([0, 1]))], metric=lambda p, y: seen.append(p) or torch.tensor(1.))
+    def metric(p, y):
+        seen.append(p)
+        return torch.tensor(1.)
+    validate_epoch(model, [(torch.randn(2, 4), torch.tensor([0, 1]))], metric=metric)
     assert [p.requires_grad for p in seen] == [False] and torch.is_grad_enabled()
 
 def test_validate_epoch_gives_the_module_back_as_it_was_when_the_metric_fails():
     model = _dropped()
-    with pytest.raises(ZeroDivisionError): validate_epoch(model, [(torch.randn(2, 4), torch.tensor([0, 1]))], metric=lambda p, y: 1 / 0)
+    dl = [(torch.randn(2, 4), torch.tensor([0, 1]))]
+    with pytest.raises(ZeroDivisionError): validate_epoch(model, dl, metric=lambda p, y: 1 / 0)
     assert model.training
 
 def test_validate_epoch_leaves_a_frozen_layer_in_evaluation_mode():
@@ -303,12 +322,21 @@ def test_validate_epoch_leaves_a_frozen_layer_in_evaluation_mode():
     validate_epoch(model, [(torch.randn(2, 4), torch.tensor([0, 1]))])
     assert [m.training for m in model] == [False, True]
 
+class Rows:
+    "A hook that keeps what it is told, and stops after the epoch `last`"
+    def __init__(self, last=None):
+        self.rows = []
+        self.last = last
+    def after_epoch(self, model, row): self.rows.append(row)
+    @property
+    def stop(self): return bool(self.rows) and self.rows[-1]['epoch'] == self.last
+
 def test_train_model_gives_a_row_an_epoch_and_reports_each():
     model, x, y = nn.Linear(4, 1), torch.randn(10, 4), torch.randint(0, 2, (10,))
-    dl, seen = list(zip(x.split(4), y.split(4))), []
-    frame = train_model(model, dl, dl, BasicOptim(model.parameters(), 1.), 3, on_epoch=seen.append)
+    dl, seen = list(zip(x.split(4), y.split(4))), Rows()
+    frame = train_model(model, dl, dl, BasicOptim(model.parameters(), 1.), 3, hooks=[seen])
     assert list(frame) == ['epoch', 'train_loss', 'valid_loss', 'accuracy', 'seconds'] and frame.epoch.tolist() == [0, 1, 2]
-    assert seen == frame.to_dict('records')
+    assert seen.rows == frame.to_dict('records')
     last, preds = frame.iloc[-1], model(x)
     assert (last.valid_loss, last.accuracy) == (pytest.approx(mnist_loss(preds, y).item()), pytest.approx(batch_accuracy(preds, y).item()))
 
@@ -317,18 +345,18 @@ def _line():
     x = torch.randn(10, 4)
     return nn.Linear(4, 1), list(zip(x.split(4), torch.randint(0, 2, (10,)).split(4)))
 
-def test_train_model_stops_where_on_epoch_says_so():
+def test_train_model_stops_where_a_hook_says_so():
     model, dl = _line()
-    frame = train_model(model, dl, dl, BasicOptim(model.parameters(), .5), 9, on_epoch=lambda row: row['epoch'] == 3)
+    frame = train_model(model, dl, dl, BasicOptim(model.parameters(), .5), 9, hooks=[Rows(), Rows(last=3)])
     assert frame.epoch.tolist() == [0, 1, 2, 3]
-    assert len(train_model(model, dl, dl, BasicOptim(model.parameters(), .5), 3, on_epoch=lambda row: None)) == 3
+    assert len(train_model(model, dl, dl, BasicOptim(model.parameters(), .5), 3, hooks=[Rows()])) == 3
 
 def test_train_model_goes_on_from_rows_as_if_it_had_not_been_interrupted():
-    (whole, dl), (pieces, _), seen = _line(), _line(), []
+    (whole, dl), (pieces, _), seen = _line(), _line(), Rows()
     wanted = train_model(whole, dl, dl, BasicOptim(whole.parameters(), .5), 5)
     rows = train_model(pieces, dl, dl, BasicOptim(pieces.parameters(), .5), 2).to_dict('records')
-    got = train_model(pieces, dl, dl, BasicOptim(pieces.parameters(), .5), 5, on_epoch=lambda row: seen.append(row['epoch']), rows=rows)
-    assert seen == [2, 3, 4] and len(rows) == 2 and torch.equal(whole.weight, pieces.weight)
+    got = train_model(pieces, dl, dl, BasicOptim(pieces.parameters(), .5), 5, hooks=[seen], rows=rows)
+    assert [row['epoch'] for row in seen.rows] == [2, 3, 4] and len(rows) == 2 and torch.equal(whole.weight, pieces.weight)
     assert got.drop(columns='seconds').equals(wanted.drop(columns='seconds'))
 
 @pytest.mark.parametrize('epochs', [2, 1, 0])
@@ -349,12 +377,16 @@ def test_train_model_finds_a_line_that_separates():
 # The same through fastai
 
 def _learner(images, opt_func=basic_opt, seed=0, start=None):
-    "A linear `Learner` on batches whose order depends on `seed` alone, and its initial state; `start`: weights and bias to begin with"
+    "A linear `Learner` on batches whose order depends on `seed` alone, with the weights and bias of `start`"
     random.seed(seed)
-    dls, model = dataloaders(images, 64, 'cpu'), linear(math.prod(images.shape), n_outputs(len(images.classes)))
+    dls = dataloaders(images, 64, 'cpu')
+    model = linear(math.prod(images.shape), n_outputs(len(images.classes)))
     if start is not None:
-        with torch.no_grad(): model[1].weight.copy_(start[0].T), model[1].bias.copy_(start[1])
-    return Learner(dls, model, loss_func=ClassLoss(lesson_loss(len(images.classes))), opt_func=opt_func, metrics=batch_accuracy)
+        with torch.no_grad():
+            model[1].weight.copy_(start[0].T)
+            model[1].bias.copy_(start[1])
+    loss_func = ClassLoss(lesson_loss(len(images.classes)))
+    return Learner(dls, model, loss_func=loss_func, opt_func=opt_func, metrics=batch_accuracy)
 
 @pytest.fixture(params=['threes_sevens', 'digits'])
 def images(request): return request.getfixturevalue(request.param)
@@ -367,23 +399,26 @@ def test_the_hand_loop_and_learner_end_in_the_same_weights_with_the_same_history
     theirs = fit_learner(learn, epochs, lr).history
     random.seed(0)
     dls = dataloaders(images, 64, 'cpu')
-    ours = train_model(partial(linear1, weights=weights, bias=bias), dls.train, dls.valid, BasicOptim([weights, bias], lr), epochs,
-                       lesson_loss(len(images.classes)))
+    model = partial(linear1, weights=weights, bias=bias)
+    loss_func = lesson_loss(len(images.classes))
+    ours = train_model(model, dls.train, dls.valid, BasicOptim([weights, bias], lr), epochs, loss_func)
     close = partial(torch.allclose, rtol=1e-4, atol=1e-6)
     assert close(weights, learn.model[1].weight.T) and close(bias, learn.model[1].bias)
     assert (weights - start[0]).abs().max() > .1
-    assert_close(*(torch.tensor(h[['train_loss', 'valid_loss', 'accuracy']].values) for h in (ours, theirs)), rtol=1e-4, atol=1e-6)
-    other = _learner(images, seed=1, start=start) # another order of the images tells
+    numbers = ['train_loss', 'valid_loss', 'accuracy']
+    assert_close(torch.tensor(ours[numbers].values), torch.tensor(theirs[numbers].values), rtol=1e-4, atol=1e-6)
+    other = _learner(images, seed=1, start=start) # Another order of the images makes a difference
     fit_learner(other, epochs, lr)
     assert not close(weights, other.model[1].weight.T)
 
 def test_basic_opt_equals_fastais_wrapper_over_torch_sgd_to_the_last_bit(images):
     n_out = n_outputs(len(images.classes))
     start = [init_params(s).detach() for s in ((math.prod(images.shape), n_out), n_out)]
-    ours, theirs = (_learner(images, f, start=start) for f in (basic_opt, partial(OptimWrapper, opt=torch.optim.SGD)))
-    figures = [fit_learner(learn, 3, .3).history.drop(columns='seconds') for learn in (ours, theirs)]
+    ours = _learner(images, basic_opt, start=start)
+    theirs = _learner(images, partial(OptimWrapper, opt=torch.optim.SGD), start=start)
+    histories = [fit_learner(learn, 3, .3).history.drop(columns='seconds') for learn in (ours, theirs)]
     assert all(torch.equal(p, q) for p, q in zip(ours.model.parameters(), theirs.model.parameters(), strict=True))
-    assert figures[0].equals(figures[1])
+    assert histories[0].equals(histories[1])
     assert not torch.equal(ours.model[1].weight, start[0].T)
 
 def test_basic_opt_takes_a_learning_rate_for_each_group():
@@ -405,8 +440,9 @@ def test_basic_opt_decays_as_told_and_as_fit_tells_it():
 
 @pytest.mark.parametrize('name', ['mom', 'eps', 'sqr_mom'])
 def test_basic_opt_refuses_what_it_lacks(name):
-    with pytest.raises(InputError, match=f'no {name!r}'): basic_opt([torch.ones(1, requires_grad=True)], lr=.1, **{name: .9})
-    basic_opt([torch.ones(1, requires_grad=True)], lr=.1, **{name: 0})
+    w = torch.ones(1, requires_grad=True)
+    with refused(repr(name)): basic_opt([w], lr=.1, **{name: .9})
+    basic_opt([w], lr=.1, **{name: 0})
 
 def test_class_loss_reduces_activates_and_decodes():
     predictions, targets, loss = torch.tensor([[LN3], [-LN3]]), torch.tensor([1, 1]), ClassLoss(mnist_loss)
@@ -435,22 +471,25 @@ def test_get_preds_gives_probabilities_classes_and_the_loss_of_each_image(images
 # bench/accuracy.py holds the last two to 0.978 and 0.981, which they reach with no image to spare under one of the five
 # seeds; here another machine's rounding may cost two of the 2,038 images.
 @pytest.mark.parametrize('seed', [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 5))])
-@pytest.mark.parametrize('name, epochs, lr, least', [('sgd', 20, 1, .965), ('linear', 10, 1, .977), ('simple_net', 40, .1, .98)])
+@pytest.mark.parametrize('name, epochs, lr, least', [
+    ('sgd', 20, 1, .965), ('linear', 10, 1, .977), ('simple_net', 40, .1, .98),
+])
 def test_accuracy_on_mnist_sample(mnist_sample, name, epochs, lr, least, seed):
     assert fit(name, mnist_sample, epochs=epochs, lr=lr, bs=256, seed=seed, device='cpu').accuracy >= least
 
 
-# When it comes to nothing
+# When the loss is lost
 
 @pytest.mark.parametrize('name, lr', [('sgd', 1e37), ('linear', 1e37), ('mlp', 1e30), ('simple_net', 1e37), ('logistic', 1e37)])
 def test_every_way_of_training_says_in_which_epoch_the_loss_was_lost(digits, name, lr):
-    heard = []
+    heard = Seen()
     with pytest.raises(Diverged, match=rf'^{name}: the (training|validation) loss is (not a number|infinite) in epoch (\d+); take a smaller learning rate') as e:
-        fit(name, digits, device='cpu', lr=lr, epochs=30, on_epoch=heard.append)
-    assert f'in epoch {len(heard) + (name in ("sgd", "logistic"))};' in str(e.value)
+        fit(name, digits, device='cpu', lr=lr, epochs=30, reporter=heard)
+    assert f'in epoch {len(heard.rows) + (name in ("sgd", "logistic"))};' in str(e.value)
 
 def test_a_finite_history_is_left_alone_and_kinds_are_told_apart():
     check_losses(0, training=0., validation=1e300)
-    for value, what in ((math.nan, 'not a number'), (math.inf, 'infinite'), (-math.inf, 'infinite')):
-        with pytest.raises(Diverged, match=f'^the validation loss is {what} in epoch 8; '): check_losses(7, training=1., validation=value)
     assert issubclass(Diverged, InputError)
+    for value, what in ((math.nan, 'not a number'), (math.inf, 'infinite'), (-math.inf, 'infinite')):
+        with pytest.raises(Diverged, match=f'validation.* {what} .*8.*lr'):
+            check_losses(7, training=1., validation=value)

@@ -8,7 +8,7 @@ hides all of this, and what to do next depends on it: correct labels, add images
 
 # %% auto #0
 __all__ = ['BINS', 'reliability', 'failures_of', 'per_class_table', 'worst_table', 'most_confused', 'shortened', 'plot_confusion',
-           'plot_calibration', 'shared_failures', 'picture_of', 'pictures_of', 'percent', 'caption', 'plot_images']
+           'plot_calibration', 'shared_failures', 'picture_of', 'pictures_of', 'caption', 'plot_images']
 
 # %% ../../nbs/answer/03_failures.ipynb #2e2e4f23
 import math
@@ -27,12 +27,13 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from .records import Bin, Calibration, ClassScores, Failures, ImageGroup, Picture, Shared, SharedImage, WorstImage
 from ..data.images import Split
 from ..errors import InputError
 from ..ladder.fitted import Fitted, Judged
 from ..lessons.sgd import class_probs, cross_entropy
 from ..plots import BLUE, GREEN, GREY, new_figure, ORANGE
-from ..text import printable
+from ..text import confidence_text, printable
 
 # %% ../../nbs/answer/03_failures.ipynb #c5cb1920
 def _checked(judged:Judged|Fitted, classes:Iterable|None) -> tuple: # `Judged` and class names
@@ -48,9 +49,10 @@ def _checked(judged:Judged|Fitted, classes:Iterable|None) -> tuple: # `Judged` a
     return judged, classes
 
 # %% ../../nbs/answer/03_failures.ipynb #c58814d9
-def _confusion(judged:Judged, k:int) -> list:
-    "Lists of whole numbers: one row per true class, one column per predicted class"
-    return confusion_matrix(judged.targets.numpy(), judged.predictions.numpy(), labels=range(k)).tolist()
+def _confusion(judged:Judged, k:int) -> tuple:
+    "Tuples of whole numbers: one row per true class, one column per predicted class"
+    counts = confusion_matrix(judged.targets.numpy(), judged.predictions.numpy(), labels=range(k))
+    return tuple(map(tuple, counts.tolist()))
 
 # %% ../../nbs/answer/03_failures.ipynb #f42dd770
 def _null(v) -> float|None: return float(v) if math.isfinite(v) else None
@@ -58,7 +60,7 @@ def _null(v) -> float|None: return float(v) if math.isfinite(v) else None
 def _per_class(judged:Judged, classes:tuple) -> list:
     "Precision, recall, F1 and the number of images of each class; None where there is nothing to divide by"
     columns = precision_recall_fscore_support(judged.targets.numpy(), judged.predictions.numpy(), labels=range(len(classes)), zero_division=np.nan)
-    return [{'class': c, 'precision': _null(p), 'recall': _null(r), 'f1': _null(f), 'images': int(n)} for c, p, r, f, n in zip(classes, *columns)]
+    return tuple(ClassScores(name=c, precision=_null(p), recall=_null(r), f1=_null(f), images=int(n)) for c, p, r, f, n in zip(classes, *columns))
 
 # %% ../../nbs/answer/03_failures.ipynb #fc4f6ad0
 def _margins(judged:Judged) -> torch.Tensor:
@@ -86,8 +88,8 @@ def _worst(judged:Judged, classes:tuple, most:int) -> list:
     "The `most` worst images with what is true, what was said, the probability of that, and the loss"
     order = _worst_first(judged)[:most]
     p, loss = ((_confidences(judged)[order].tolist(), _image_losses(judged)[order].tolist()) if judged.has_probs else ([None] * len(order),) * 2)
-    return [dict(image=i, true=classes[t], predicted=classes[y], probability=p, loss=l)
-            for i, t, y, p, l in zip(order.tolist(), judged.targets[order].tolist(), judged.predictions[order].tolist(), p, loss)]
+    return tuple(WorstImage(image=i, true=classes[t], predicted=classes[y], probability=p, loss=l)
+                 for i, t, y, p, l in zip(order.tolist(), judged.targets[order].tolist(), judged.predictions[order].tolist(), p, loss))
 
 # %% ../../nbs/answer/03_failures.ipynb #1a67063d
 BINS = 15 # As in the paper
@@ -99,8 +101,8 @@ def reliability(
     "Expected calibration error and the bins it is made of (Guo et al. 2017, arXiv 1706.04599)"
     p, right, edges = np.asarray(confidence), np.asarray(right), np.arange(BINS + 1) / BINS
     place = np.digitize(p, edges[1:-1], right=True) # Of (low, high]
-    bins = [dict(low=float(edges[b]), high=float(edges[b + 1]), confidence=float(p[place == b].mean()), accuracy=float(right[place == b].mean()), images=int((place == b).sum())) for b in np.unique(place)]
-    return dict(ece=sum(b['images'] / len(p) * abs(b['accuracy'] - b['confidence']) for b in bins), bins=bins)
+    bins = [Bin(low=float(edges[b]), high=float(edges[b + 1]), confidence=float(p[place == b].mean()), accuracy=float(right[place == b].mean()), images=int((place == b).sum())) for b in np.unique(place)]
+    return Calibration(ece=sum(b.images / len(p) * abs(b.accuracy - b.confidence) for b in bins), bins=tuple(bins))
 
 def _calibration(judged:Judged) -> dict|None:
     return reliability(_confidences(judged), judged.predictions == judged.targets) if judged.has_probs else None
@@ -118,21 +120,21 @@ def failures_of(
     with images only; None where the model gives no probabilities. `worst`: image (its number), true, predicted, probability (of the
     answer) and loss, the highest loss first; without probabilities the wrong images by the margin of their scores, and None for both."""
     judged, classes = _checked(judged, classes)
-    return dict(confusion=_confusion(judged, len(classes)), per_class=_per_class(judged, classes), calibration=_calibration(judged), worst=_worst(judged, classes, worst))
+    return Failures(confusion=_confusion(judged, len(classes)), per_class=_per_class(judged, classes), calibration=_calibration(judged), worst=_worst(judged, classes, worst))
 
 # %% ../../nbs/answer/03_failures.ipynb #3d0a57b8
 def per_class_table(
     failures:dict, # See `failures_of`
 ) -> pd.DataFrame: # precision, recall, f1, images; NaN where there is nothing to divide by
     "One row per class"
-    t = pd.DataFrame(failures['per_class']).set_index('class')
+    t = pd.DataFrame([dict(c) for c in failures.per_class]).set_index('name').rename_axis('class')
     return t.astype({c: float for c in ('precision', 'recall', 'f1')})
 
 def worst_table(
     failures:dict, # See `failures_of`
 ) -> pd.DataFrame: # true, predicted, probability, loss; NaN where the rung gives none
     "One row per image, the worst first, by its number"
-    t = pd.DataFrame(failures['worst'], columns=['image', 'true', 'predicted', 'probability', 'loss']).set_index('image')
+    t = pd.DataFrame([dict(w) for w in failures.worst], columns=['image', 'true', 'predicted', 'probability', 'loss']).set_index('image')
     return t.astype({'probability': float, 'loss': float})
 
 def most_confused(
@@ -141,7 +143,7 @@ def most_confused(
     most:int=10, # Rows at most
 ) -> pd.DataFrame: # true, predicted, images, share (of the images of the true class)
     "The commonest mistakes: pairs of classes, most images first (fastai's `most_confused`)"
-    counts, classes = np.array(failures['confusion']), list(classes)
+    counts, classes = np.array(failures.confusion), list(classes)
     wrong = counts * ~np.eye(len(counts), dtype=bool)
     pairs = sorted(np.argwhere(wrong).tolist(), key=lambda p: -wrong[tuple(p)])[:most]
     rows = [(classes[i], classes[j], int(counts[i, j]), counts[i, j] / counts[i].sum()) for i, j in pairs]
@@ -181,7 +183,7 @@ def plot_confusion(
     title:str|None=None,
 ) -> Figure:
     "The confusion matrix: one row per true class, shaded by its share of the row, blue where the answer is right and orange where it is wrong; counts in the cells up to 20 classes"
-    counts, classes = np.array(failures['confusion']), list(classes)
+    counts, classes = np.array(failures.confusion), list(classes)
     k, on_diagonal = len(counts), np.eye(len(counts), dtype=bool)
     share = counts / counts.sum(1, keepdims=True).clip(min=1)
     side = min(3 + .17 * k, 6.5)
@@ -208,7 +210,7 @@ _few = 10 # A bin of fewer images says hardly anything
 
 def _interval(b:dict) -> tuple: # Low and high
     "95% Wilson interval of the accuracy in a bin"
-    return binomtest(round(b['accuracy'] * b['images']), b['images']).proportion_ci(method='wilson')
+    return binomtest(round(b.accuracy * b.images), b.images).proportion_ci(method='wilson')
 
 def plot_calibration(
     calibrations:dict[str, dict|None], # Rung to its `calibration`; rungs without one are named and not drawn
@@ -218,27 +220,27 @@ def plot_calibration(
     drawn, without = {n: c for n, c in calibrations.items() if c}, [shortened(n) for n, c in calibrations.items() if not c]
     fig = new_figure(6, 5)
     upper, lower = fig.subplots(2, 1, sharex=True, height_ratios=[3.2, 1])
-    bins = [b for c in drawn.values() for b in c['bins']]
-    left = .5 if bins and min(b['confidence'] for b in bins) >= .5 else 0
+    bins = [b for c in drawn.values() for b in c.bins]
+    left = .5 if bins and min(b.confidence for b in bins) >= .5 else 0
     upper.plot([0, 1], [0, 1], color='#8a939b', lw=1, zorder=1)
     for (n, c), (colour, mark, dash) in zip(drawn.items(), cycle(_styles)):
-        x, y, images = (np.array([b[key] for b in c['bins']]) for key in ('confidence', 'accuracy', 'images'))
+        x, y, images = (np.array([getattr(b, key) for b in c.bins]) for key in ('confidence', 'accuracy', 'images'))
         many = images >= _few
-        upper.vlines(x[many], *np.reshape([_interval(b) for b in c['bins'] if b['images'] >= _few], (-1, 2)).T, color=colour, lw=1, alpha=.45, zorder=2)
-        upper.plot(x[many], y[many], color=colour, marker=mark, ls=dash, ms=5, lw=1.4, label=f"{shortened(n)} (ECE {c['ece']:.3f})", zorder=3)
+        upper.vlines(x[many], *np.reshape([_interval(b) for b in c.bins if b.images >= _few], (-1, 2)).T, color=colour, lw=1, alpha=.45, zorder=2)
+        upper.plot(x[many], y[many], color=colour, marker=mark, ls=dash, ms=5, lw=1.4, label=f"{shortened(n)} (ECE {c.ece:.3f})", zorder=3)
         upper.plot(x[~many], y[~many], color=colour, marker=mark, ls='', ms=3.5, mfc='none', mew=.8, alpha=.7, zorder=2)
         lower.plot(x, images / images.sum(), color=colour, marker=mark, ls=dash, ms=4, lw=1.2)
     plain = dict(boxstyle='square,pad=.15', fc='white', ec='none', alpha=.85)
     for x, y, ha, text in ((.985, .04, 'right', 'below the line: too sure'), (.015, .94, 'left', 'above the line: not sure enough')):
         upper.text(x, y, text, transform=upper.transAxes, ha=ha, va='center', fontsize=8, color=GREY, bbox=plain)
-    upper.set(xlim=(left - .01, 1.01), ylim=(max(0, min([left, *(b['accuracy'] - .03 for b in bins)])) - .01, 1.02), ylabel='share that is right')
+    upper.set(xlim=(left - .01, 1.01), ylim=(max(0, min([left, *(b.accuracy - .03 for b in bins)])) - .01, 1.02), ylabel='share that is right')
     lower.set(xlabel='confidence: the probability of the answer', ylabel='of images', ylim=(0, None))
     lower.yaxis.set_major_formatter(PercentFormatter(1, 0))
     for ax in (upper, lower):
         ax.spines[['top', 'right']].set_visible(False)
         ax.grid(alpha=.25); ax.set_axisbelow(True)
     handles = upper.get_legend_handles_labels()[0] + [Line2D([], [], ls='', label=f"{', '.join(without)}: no probabilities")] * bool(without)
-    if any(b['images'] < _few for b in bins): handles.append(Line2D([], [], ls='', marker='o', ms=3.5, mfc='none', color=GREY, label=f'fewer than {_few} images'))
+    if any(b.images < _few for b in bins): handles.append(Line2D([], [], ls='', marker='o', ms=3.5, mfc='none', color=GREY, label=f'fewer than {_few} images'))
     if handles:
         legend = fig.legend(handles=handles, loc='outside upper center', ncols=2, frameon=False, fontsize=9, title=title and shortened(title, 80), title_fontsize=11)
         for t in (legend.get_title(), *legend.get_texts()): t.set_parse_math(False)
@@ -254,11 +256,11 @@ def _together(judged:dict, classes:Iterable|None) -> tuple: # Name to `Judged`, 
         if own != names or not j.targets.equal(j0.targets): raise InputError(f"{n} and {first} were judged by different images; give rungs that were fitted to one image set")
     return {n: j for n, (j, _) in checked.items()}, names
 
-def _said(judged:dict, order:torch.Tensor, classes:tuple, most:int) -> dict:
+def _said(judged:dict, order:torch.Tensor, classes:tuple, most:int, recipe:str|None=None) -> ImageGroup:
     "How many images there are in `order`, and for the first `most` what is true and what each rung said"
     first, targets = order[:most].tolist(), next(iter(judged.values())).targets
     said = {n: j.predictions for n, j in judged.items()}
-    return dict(count=len(order), images=[dict(image=i, true=classes[targets[i]], predicted={n: classes[p[i]] for n, p in said.items()}) for i in first])
+    return ImageGroup(count=len(order), images=tuple(SharedImage(image=i, true=classes[targets[i]], predicted={n: classes[p[i]] for n, p in said.items()}) for i in first), recipe=recipe)
 
 # %% ../../nbs/answer/03_failures.ipynb #b0fcc211
 def _surest_first(judged:Judged) -> torch.Tensor:
@@ -276,15 +278,16 @@ def shared_failures(
     """The images that every rung gets wrong, and those that only the top rung gets right, as plain values that JSON can hold.
 
     Each has `count` and `images`: image (its number), true, and predicted, rung to class. `only_top` has `recipe` too, and is None where there is one rung only."""
+    if not judged: return Shared(missed_by_all=ImageGroup(count=0, images=()), only_top=None)
     judged, classes = _together(judged, classes)
     right = {n: j.predictions == j.targets for n, j in judged.items()}
     *below, (name, top) = judged.items()
     none, worst = ~torch.stack([*right.values()]).any(0), _worst_first(top)
-    out = dict(missed_by_all=_said(judged, worst[none[worst]], classes, most), only_top=None)
+    missed, only_top = _said(judged, worst[none[worst]], classes, most), None
     if below:
         alone, surest = right[name] & ~torch.stack([right[n] for n, _ in below]).any(0), _surest_first(top)
-        out['only_top'] = dict(recipe=name) | _said(judged, surest[alone[surest]], classes, most)
-    return out
+        only_top = _said(judged, surest[alone[surest]], classes, most, name)
+    return Shared(missed_by_all=missed, only_top=only_top)
 
 # %% ../../nbs/answer/03_failures.ipynb #73a5ecaa
 def _png(im:Image.Image) -> bytes:
@@ -329,28 +332,22 @@ def pictures_of(
     *lists:Iterable[dict], # Entries with an `image`, such as `worst` of `failures_of` or `images` of `shared_failures`
 ) -> dict: # Number, as text, to uri and name (of the file; None where there is none)
     "A picture of every image that is named, once each"
-    wanted, names = sorted({e['image'] for entries in lists for e in entries}), getattr(split, 'names', None)
+    wanted, names = sorted({e.image for entries in lists for e in entries}), getattr(split, 'names', None)
     if wanted and not 0 <= wanted[0] <= wanted[-1] < len(split): raise InputError(f"there is no image {wanted[0] if wanted[0] < 0 else wanted[-1]} in a split of {len(split):,}; give the split that was judged")
-    return {str(i): dict(uri=picture_of(split.images[i]), name=None if names is None else str(names[i])) for i in wanted}
+    return {i: Picture(uri=picture_of(split.images[i]), name=None if names is None else str(names[i])) for i in wanted}
 
 # %% ../../nbs/answer/03_failures.ipynb #58daf902
-def percent(
-    p:float, # In [0, 1]
-) -> str:
-    "`p` in whole percent; no model is 100% sure"
-    return '>99%' if p >= .995 else '<1%' if p < .01 else f'{p:.0%}'
-
 def caption(
     entry:dict, # Of `worst`, or of `images` of `shared_failures`
     most:int=16, # Characters of a class name
 ) -> str: # 'true, said predicted (97%)'; of several rungs their mistakes, the commonest first
     "What is true of an image and what was said"
-    said, p = entry['predicted'], entry.get('probability')
+    said, p = entry.predicted, getattr(entry, 'probability', None)
     if isinstance(said, dict):
-        wrong = [v for v in said.values() if v != entry['true']]
+        wrong = [v for v in said.values() if v != entry.true]
         said = ' or '.join(shortened(v, most) for v in sorted(dict.fromkeys(wrong), key=wrong.count, reverse=True))
     else: said = shortened(said, most)
-    return f"{shortened(entry['true'], most)}, said {said}{'' if p is None else f' ({percent(p)})'}"
+    return f"{shortened(entry.true, most)}, said {said}{'' if p is None else f' ({confidence_text(p)})'}"
 
 # %% ../../nbs/answer/03_failures.ipynb #317a36d1
 def _pixels(uri:str) -> np.ndarray: return np.asarray(Image.open(BytesIO(b64decode(uri.partition(',')[2])), formats=['PNG']).convert('RGB'))
@@ -367,8 +364,8 @@ def plot_images(
     for ax in axes: ax.set_axis_off()
     if not entries: axes[0].text(0, .5, 'no such images', transform=axes[0].transAxes, va='center')
     for ax, e in zip(axes, entries):
-        shown = pictures.get(str(e['image']))
-        if shown: ax.imshow(_pixels(shown['uri']), interpolation='nearest')
-        else: ax.text(.5, .5, f"image {e['image']}", transform=ax.transAxes, ha='center', va='center', color=GREY)
+        shown = pictures.get(e.image)
+        if shown: ax.imshow(_pixels(shown.uri), interpolation='nearest')
+        else: ax.text(.5, .5, f"image {e.image}", transform=ax.transAxes, ha='center', va='center', color=GREY)
         ax.set_title('\n'.join(wrap(caption(e, 11), 16)[:3]), fontsize=8, parse_math=False)
     return fig

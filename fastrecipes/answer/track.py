@@ -14,16 +14,16 @@ import socket, warnings
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
-from .climb import Step
 from .comparison import Result
 from ..errors import check_out, InputError
 from ..ladder.fitted import Fitted
 from ..ladder.settings import as_text
+from ..reporter import Reporter, Task
 
 # %% ../../nbs/answer/08_track.ipynb #0f3c5737
 @contextmanager
 def _nameless_machine():
-    "TensorBoard puts the machine's name into those of its files, which may be passed on; any other does as well"
+    "TensorBoard puts the machine's name into the names of its files, which may be passed on; another name does as well"
     name = socket.gethostname
     socket.gethostname = _machine
     try: yield
@@ -31,25 +31,31 @@ def _nameless_machine():
 
 def _machine() -> str: return 'machine'
 
-class TensorBoard:
-    "Logs losses, accuracy and seconds of every epoch of every rung to event files, which `tensorboard --logdir` shows"
+_TAGS = {'loss/training': 'train_loss', 'loss/validation': 'valid_loss', 'accuracy/validation': 'accuracy', 'seconds/epoch': 'seconds'}
+
+class TensorBoard(Reporter):
+    "Logs every epoch of every rung to event files, which `tensorboard --logdir` shows"
     def __init__(self,
         folder:str|Path, # Gets a subfolder `tensorboard`
     ):
         try: from torch.utils.tensorboard import SummaryWriter
         except ImportError as e: raise InputError("tracking needs the package tensorboard; pip install -e '.[track]'") from e
-        self.folder, self.make, self.writer, self.name = check_out(Path(folder)/'tensorboard'), SummaryWriter, None, None
+        self.folder = check_out(Path(folder)/'tensorboard')
+        self.make = SummaryWriter
+        self.writer = None
+        self.name = None
 
-    def step(self, step:Step):
-        "A piece of work begins: `mlp`, `mlp-seed-43`, or `mlp-620-images`"
+    def started(self, task:Task):
+        "A curve of its own for `mlp`, `mlp-seed-43`, or `mlp-620-images`"
         self.close()
-        self.name = {'rung': step.recipe, 'repeat': f'{step.recipe}-seed-{step.seed}', 'point': f'{step.recipe}-{step.images}-images'}[step.what]
+        detail = {'repeat': f'-seed-{task.seed}', 'point': f'-{task.images}-images'}
+        self.name = task.name + detail.get(task.what, '')
 
     def _write(self,
-        first:int, # What an earlier run has logged from this step on is forgotten
+        first:int, # What an earlier run logged from this step on is forgotten
         write:Callable, # Called with the writer
     ):
-        "A disk that is full is no reason to lose a rung: it is warned of, and nothing more is logged"
+        "A full disk is no reason to lose a rung: a warning is given, and nothing more is logged"
         if self.make is None: return
         try:
             if self.writer is None:
@@ -61,26 +67,27 @@ class TensorBoard:
             warnings.warn(f"{self.folder}: cannot be written ({e.strerror or e}); the comparison continues without tracking")
 
     def epoch(self, row:dict):
-        "An epoch is over; epochs count from 1"
-        def write(w):
-            for tag, name in {'loss/training': 'train_loss', 'loss/validation': 'valid_loss', 'accuracy/validation': 'accuracy', 'seconds/epoch': 'seconds'}.items():
-                w.add_scalar(tag, row[name], row['epoch'] + 1)
-        self._write(row['epoch'] + 1 if row['epoch'] else 0, write)
+        "The values of an epoch; epochs count from 1"
+        number = row['epoch'] + 1
+        def write(writer):
+            for tag, name in _TAGS.items(): writer.add_scalar(tag, row[name], number)
+        self._write(number if row['epoch'] else 0, write)
 
-    def result(self, result:Fitted|Result):
-        "A rung is fitted: its accuracy, and its settings as text; of one that was kept from an earlier run, what is not logged yet"
+    def finished(self, result:object=None):
+        "The accuracy of a rung, and its settings as text; of one that was kept from an earlier run, what is not logged yet"
+        if not isinstance(result, (Fitted, Result)) or self.name is None: return
         if isinstance(result, Result):
             if (self.folder/self.name).is_dir(): return
             for row in result.history: self.epoch(row)
-        def write(w):
-            w.add_scalar('accuracy/final', result.accuracy, 0)
-            w.add_text('settings', '\n'.join(f'- {k}: {as_text(v)}' for k, v in result.settings.items()))
-        told = 0 if result.history is None else len(result.history) # By this writer or by an earlier one, of a training that was resumed
-        self._write(told + 1 if told and self.writer is None else 0, write)
+        def write(writer):
+            writer.add_scalar('accuracy/final', result.accuracy, 0)
+            writer.add_text('settings', '\n'.join(f'- {k}: {as_text(v)}' for k, v in result.settings.items()))
+        logged = 0 if result.history is None else len(result.history) # Epochs, here or by an earlier run that was resumed
+        self._write(logged + 1 if logged and self.writer is None else 0, write)
 
     def close(self):
-        "Everything is written already; let go of the file"
+        "Everything is written already; close the file"
         try:
             if self.writer is not None: self.writer.close()
-        except OSError: pass # It was warned of
+        except OSError: pass # A warning was given
         self.writer = None

@@ -24,7 +24,7 @@ from fastai.data.core import DataLoaders, TfmdDL
 from fastai.data.transforms import Category, CategoryMap
 from fastai.torch_core import TensorBase, TensorCategory, TensorImage, TensorImageBW
 from .imagefile import fit_image, image_bytes, read_image
-from .images import ImageSet, Rows, Split
+from .images import ImageSet, Split
 from ..errors import InputError
 
 # %% ../../nbs/data/06_loaders.ipynb #bc3b1a24
@@ -54,12 +54,18 @@ def to_floats(
     return x.sub_(mean).div_(std)
 
 # %% ../../nbs/data/06_loaders.ipynb #cfdf77d0
+def _histogram(x:torch.Tensor) -> torch.Tensor: # int64 (c, 256)
+    "How often each value occurs in each channel of uint8 `(n, c, h, w)`"
+    return torch.stack([x[:, c].flatten().bincount(minlength=256) for c in range(x.shape[1])])
+
 def channel_stats(
-    x:torch.Tensor, # uint8 (n, c, h, w)
+    x:Split|torch.Tensor, # A split, or uint8 (n, c, h, w)
 ) -> tuple: # Two tuples of c floats: means and standard deviations
-    "Mean and standard deviation a channel of pixels in [0, 1]; counted from a histogram, so exact and small in memory"
-    hist = sum(torch.stack([part[:, c].flatten().bincount(minlength=256) for c in range(x.shape[1])]) for part in x.split(4096)).double()
-    share, value = hist / hist.sum(1, keepdim=True), torch.arange(256, device=x.device).double() / 255
+    "Mean and standard deviation per channel of pixels in [0, 1]; counted from a histogram, so exact and small in memory"
+    split = x if isinstance(x, Split) else Split(x, None)
+    hist = sum(_histogram(part) for part in split.batches()).double()
+    share = hist / hist.sum(1, keepdim=True)
+    value = torch.arange(256, device=hist.device).double() / 255
     mean = share @ value
     std = (share @ value**2 - mean**2).clamp(min=0).sqrt()
     return tuple(mean.tolist()), tuple(std.clamp(min=1e-3).tolist())
@@ -78,11 +84,11 @@ class ImageDataset:
     @property
     def items(self) -> list: return [self[i] for i in range(len(self))]
     def __len__(self): return len(self.split)
-    def __getitem__(self, i): return self.split[i] if self.labelled else (self.split.images[i],)
+    def __getitem__(self, i): return self.split[i] if self.labelled else (self.split.batch(torch.tensor([i]))[0],)
 
     def new_empty(self):
         "The same without images, for `Learner.export`"
-        return ImageDataset(Split(self.split.images[:0], self.split.labels[:0] if self.labelled else None), tuple(self.vocab), self.split_idx)
+        return ImageDataset(Split(self.split.stored[:0], self.split.labels[:0] if self.labelled else None), tuple(self.vocab), self.split_idx)
 
     @contextmanager
     def set_split_idx(self, i):
@@ -124,7 +130,7 @@ def as_split(
     "Images of any form as a `Split`; raises `InputError` for what cannot become `shape`, and for labels that are no class"
     if isinstance(items, ImageDataset): items = items.split
     if isinstance(items, Split):
-        if tuple(items.images.shape[1:]) != shape: raise InputError(f"images are {tuple(items.images.shape[1:])}, but the training images are {shape} (channels, height, width); resize them")
+        if items.shape[1:] != shape: raise InputError(f"images are {items.shape[1:]}, but the training images are {shape} (channels, height, width); resize them")
         return items
     if isinstance(items, torch.Tensor) and len(items) and items.dtype == torch.uint8 and tuple(items.shape[1:]) == shape: return Split(items, None)
     one = isinstance(items, (str, Path, Image.Image)) or isinstance(items, (np.ndarray, torch.Tensor)) and (items.ndim == 2 or tuple(items.shape) == shape)
@@ -157,7 +163,7 @@ class ImageDL(TfmdDL):
     def to(self, device):
         "Put the images, still bytes, and the labels on `device`"
         super().to(device)
-        self._images, self._labels = (None if t is None else t.to(self.device or 'cpu') for t in (self.dataset.split.images, self.dataset.split.labels))
+        self._split = self.dataset.split.to(self.device or 'cpu')
         self._stats = self.stats and tuple(torch.tensor(s, dtype=torch.float32, device=self.device or 'cpu') for s in self.stats) # There, so that no batch waits for them
 
     def get_idxs(self):
@@ -170,24 +176,23 @@ class ImageDL(TfmdDL):
         self.before_iter()
         idxs = self.get_idxs()
         if not hasattr(idxs, '__len__'): idxs = list(islice(idxs, self.n)) # An endless one, from show_batch(unique=True)
-        idxs = torch.as_tensor(idxs).to(self._images.device)
-        wanted = idxs.split(self.bs)[:len(self)]
-        images = (self._images.index_select(0, i) for i in wanted) # 25 times as fast as `[i]` on a CPU
-        if isinstance(self._images, Rows): wanted, images = self._from_disk(idxs, len(wanted))
-        for i, x in zip(wanted, images): yield self._batch(x, i)
+        idxs = torch.as_tensor(idxs).to(self._split.stored.device)
+        for rows in idxs.split(self.bs)[:len(self)]: yield self._batch(self._sent(self._split.batch(rows)), rows)
         self.after_iter()
 
-    def _from_disk(self, idxs, n):
-        "Positions and images of `n` batches, on the device; the images are read while the batches before are at work"
-        where = self.device or torch.device('cpu')
-        def there(x): return x.pin_memory().to(where, non_blocking=True) if where.type == 'cuda' else x.to(where) # From ordinary memory the host would wait for the batch before
-        return idxs.to(where).split(self.bs)[:n], map(there, self._images.batches(idxs, self.bs))
+    def _sent(self, x):
+        "A batch of bytes on the device, where the images of a large set are not"
+        if self.device is None or x.device == self.device: return x
+        if self.device.type != 'cuda': return x.to(self.device)
+        return x.pin_memory().to(self.device, non_blocking=True) # From other memory the host would wait for the last batch
 
-    def _batch(self, x, idxs):
+    def _batch(self, x, rows):
         x = to_floats(x, self._stats)
-        if not self.after_batch.fs: return (x,) if self._labels is None else (x, self._labels.index_select(0, idxs))
+        labels = self._split.labels
+        if labels is not None: labels = labels.index_select(0, rows.to(labels.device))
+        if not self.after_batch.fs: return (x,) if labels is None else (x, labels)
         x = (TensorImageBW if x.shape[1] == 1 else TensorImage)(x)
-        return self.after_batch((x,) if self._labels is None else (x, TensorCategory(self._labels.index_select(0, idxs))))
+        return self.after_batch((x,) if labels is None else (x, TensorCategory(labels)))
 
     def one_batch(self):
         if not len(self): raise InputError(f"no batch: {self.n} images with bs={self.bs} and drop_last={self.drop_last}; take a smaller bs")
@@ -196,7 +201,7 @@ class ImageDL(TfmdDL):
     def new(self, dataset=None, cls=None, **kwargs):
         "A loader like this one over `dataset`, which may be images of any form"
         if dataset is None: dataset = self.dataset
-        if not isinstance(dataset, ImageDataset): dataset = ImageDataset(as_split(dataset, tuple(self._images.shape[1:]), tuple(self.dataset.vocab)), tuple(self.dataset.vocab))
+        if not isinstance(dataset, ImageDataset): dataset = ImageDataset(as_split(dataset, self._split.shape[1:], tuple(self.dataset.vocab)), tuple(self.dataset.vocab))
         return super().new(dataset, cls, **{'stats': self.stats, **kwargs})
 
     def _pre_show_batch(self, b, max_n=9):
@@ -228,7 +233,7 @@ def dataloaders(
     shuffle:bool=True, # Whether training images come in a new order each epoch
 ) -> DataLoaders:
     "Training and validation loaders; the order of the images follows Python's `random` at the time of this call"
-    if stats == 'train': stats = channel_stats(images.train.images)
+    if stats == 'train': stats = channel_stats(images.train)
     elif isinstance(stats, str): raise InputError(f"stats={stats!r} is not known; give 'train', or means and standard deviations a channel")
     train, valid = (ImageDataset(s, images.classes, i) for i, s in enumerate((images.train, images.valid)))
     bs = default_bs(len(train)) if bs is None else bs

@@ -32,9 +32,10 @@ def fit(
     train_dl:Iterable, # Gives (inputs, targets)
     valid_dl:Iterable,
     opt_func:Callable=torch.optim.SGD, # Called with the parameters and `lr`
-    history:pd.DataFrame|None=None, # Of an earlier call, which this goes on from
-    on_epoch:Callable|None=None, # See `train_model`
+    history:pd.DataFrame|None=None, # Of an earlier call, from which this continues
+    hooks:Iterable=(), # See `train_model`
 ) -> pd.DataFrame: # Columns epoch, train_loss, valid_loss, accuracy, seconds; the earlier rows come first
     "Train for `epochs` more epochs with cross entropy (MNIST logistic regression lesson)"
     rows = [] if history is None else history.to_dict('records')
-    return train_model(model, train_dl, valid_dl, opt_func(model.parameters(), lr), len(rows) + epochs, cross_entropy, on_epoch=on_epoch, rows=rows)
+    opt = opt_func(model.parameters(), lr)
+    return train_model(model, train_dl, valid_dl, opt, len(rows) + epochs, cross_entropy, hooks=hooks, rows=rows)

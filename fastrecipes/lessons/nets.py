@@ -125,6 +125,17 @@ class _Dense(torch.autograd.Function):
 
 class MapConv2d(nn.Conv2d):
     "A convolution that is computed as the dense layer it is where each of its outputs sees the whole map, and leaves out taps that meet only zeros"
+    @classmethod
+    def like(cls,
+        conv:nn.Conv2d,
+    ) -> 'MapConv2d':
+        "A layer that shares the weights of `conv`"
+        bias = conv.bias is not None
+        layer = cls(conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, bias=bias, device='meta')
+        layer.weight = conv.weight
+        layer.bias = conv.bias
+        return layer.train(conv.training)
+
     def forward(self, x):
         down, across = map(_taps, x.shape[-2:], self.kernel_size, self.stride, self.padding)
         if not (down and across): return super().forward(x)
@@ -132,13 +143,17 @@ class MapConv2d(nn.Conv2d):
         bias = None if self.bias is None else self.bias.repeat(len(down) * len(across))
         return F.linear(x.permute(0, 2, 3, 1).flatten(1), weight, bias).unflatten(1, (len(down), len(across), -1)).permute(0, 3, 1, 2)
 
+def _is_plain(layer:nn.Module) -> bool:
+    "Whether `layer` is an ordinary convolution with a kernel larger than one pixel"
+    if type(layer) is not nn.Conv2d or max(layer.kernel_size) == 1: return False
+    return layer.groups == 1 and layer.dilation == (1, 1) and layer.padding_mode == 'zeros' and not isinstance(layer.padding, str)
+
 def dense_on_small_maps(
-    model:nn.Module, # Changed in place; its parameters stay, with their names
-) -> nn.Module:
-    "Make the plain convolutions of `model` with a kernel larger than one pixel `MapConv2d`"
-    for m in model.modules():
-        plain = type(m) is nn.Conv2d and m.groups == 1 and m.dilation == (1, 1) and m.padding_mode == 'zeros' and not isinstance(m.padding, str)
-        if plain and max(m.kernel_size) > 1: m.__class__ = MapConv2d
+    model:nn.Module, # Its layers are replaced in place
+) -> nn.Module: # `model`, or another layer where `model` is itself a convolution
+    "Use a `MapConv2d` in place of each plain convolution, with the same weights under the same names"
+    if _is_plain(model): return MapConv2d.like(model)
+    for name, layer in model.named_children(): setattr(model, name, dense_on_small_maps(layer))
     return model
 
 # %% ../../nbs/lessons/07_nets.ipynb #7a91bfe6
