@@ -1641,8 +1641,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                 'fastrecipes/explore/kept_ladder.py'),
                                                  'fastrecipes.explore.kept_ladder._part': ( 'explore/kept_ladder.html#_part',
                                                                                             'fastrecipes/explore/kept_ladder.py'),
-                                                 'fastrecipes.explore.kept_ladder._progress_to': ( 'explore/kept_ladder.html#_progress_to',
-                                                                                                   'fastrecipes/explore/kept_ladder.py'),
                                                  'fastrecipes.explore.kept_ladder._state_of': ( 'explore/kept_ladder.html#_state_of',
                                                                                                 'fastrecipes/explore/kept_ladder.py'),
                                                  'fastrecipes.explore.kept_ladder.drawing_set': ( 'explore/kept_ladder.html#drawing_set',

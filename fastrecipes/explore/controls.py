@@ -75,9 +75,8 @@ def still(
 def _png(
     pixels:np.ndarray, # uint8 (h, w, 4); the last channel is left out
 ) -> bytes:
-    "A PNG image, written for speed"
     out = BytesIO()
-    Image.fromarray(pixels).convert('RGB').save(out, 'png', compress_level=1)
+    Image.fromarray(pixels).convert('RGB').save(out, 'png')
     return out.getvalue()
 
 # %% ../../nbs/explore/01_controls.ipynb #85b2be91

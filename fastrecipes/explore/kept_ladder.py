@@ -113,17 +113,10 @@ def train_rungs():
     for name, settings, home in job['rungs']:
         reporter.started(Task('fit', name, images=len(images.train)))
         try:
-            fitted = fit(name, images, seed=job['seed'], device='cpu', cbs=[_progress_to(reporter)], **settings)
+            fitted = fit(name, images, seed=job['seed'], device='cpu', reporter=reporter, **settings)
             save(fitted, home)
             reporter.finished(fitted)
         except Exception as e: reporter.failed(*explained(e))
-
-def _progress_to(reporter):
-    "A fastai callback"
-    from fastai.callback.core import Callback
-    class Progress(Callback):
-        def after_batch(self): reporter.progress(getattr(self.learn, 'pct_train', 0), 1)
-    return Progress()
 
 # %% ../../nbs/explore/07_kept_ladder.ipynb #317ffc08
 def start_process(

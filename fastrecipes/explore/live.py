@@ -105,8 +105,9 @@ def _end_epoch(self:LiveTraining):
     valid_loss, accuracy = validate_epoch(self.model, [self.valid], cross_entropy)
     self.diverged = self.diverged or not math.isfinite(train_loss)
     losses = dict(train_loss=train_loss, valid_loss=valid_loss)
-    self.rows.append(dict(epoch=len(self.rows), **losses, train_accuracy=train_accuracy, accuracy=accuracy))
-    if self.epoch: self.patience.update(valid_loss)
+    row = dict(epoch=len(self.rows), **losses, train_accuracy=train_accuracy, accuracy=accuracy)
+    self.rows.append(row)
+    if self.epoch: self.patience.after_epoch(self.model, row)
 
 @patch(as_prop=True)
 def history(self:LiveTraining) -> pd.DataFrame: # epoch, train_loss, valid_loss, train_accuracy, accuracy
