@@ -33,11 +33,13 @@ Modules:
 - `fastrecipes.errors`: One clear line for what went wrong, and files that are never half written
 - `fastrecipes.explore.app`: The explorers in a browser: a small server on this machine, a page, and nothing else
 - `fastrecipes.explore.controls`: What the explorers are made of: pictures that follow sliders, callbacks that show their errors, and one layout
-- `fastrecipes.explore.curves_explorers`: Four explorers: move a slider, press a button, and feel what a gradient, a learning rate and a weight do
+- `fastrecipes.explore.curves_explorers`: Two explorers: fit a curve by hand, with a parabola and with ReLUs, and then let the gradient do it
 - `fastrecipes.explore.drawing`: Draw a digit, and see what every rung of the ladder makes of it
 - `fastrecipes.explore.explorers`: All explorers in one widget, one at a time, each made when it is first opened
+- `fastrecipes.explore.gradient_explorers`: Two explorers: gradient descent on a map of the loss, and the gradients that come back through a network
 - `fastrecipes.explore.kept_ladder`: The ladder behind the drawn digit: trained once, in another process, and kept for the next time
-- `fastrecipes.explore.live`: Train a net while you watch: the learning rate, dropout and the net itself can be changed as it learns
+- `fastrecipes.explore.live`: A training that can be watched, paused, changed and resumed after any batch
+- `fastrecipes.explore.live_explorer`: Train a net while you watch, and change the learning rate, dropout or the net itself as it learns
 - `fastrecipes.explore.strokes`: From the strokes of a pen to an image like those that a net was trained on
 - `fastrecipes.keep.card`: What a kept model is, where it comes from and how good it was, in a form that a person can read and a program too
 - `fastrecipes.keep.store`: Keep a fitted model in a folder, and get the same model back

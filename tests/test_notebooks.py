@@ -7,7 +7,9 @@ from conftest import REPO, must_have
 NOTEBOOKS = sorted(p for p in (REPO/'nbs').rglob('*.ipynb') if not p.name.startswith('_'))
 NAMES = {'mnist_sample': 'mnist_sample', 'mnist': 'mnist', 'bitmoji': 'bitmoji_bw'} # A set, and what a cell calls it
 NOT_RUN = {'export', 'exports', 'exporti', 'notest', 'slow', 'default_exp'} # Directives of cells that define something, and of those that a test leaves out
-SLOW = {'03_backprop', '09_deep', '05_processes', '04_rungs', '01_chance', '02_curves', '03_failures', '07_climb', '06_comparison', '02_store', '10_report', '03_live', '04_strokes', '05_kept_ladder', '06_drawing', '10_faces', 'index'} # More than 20 seconds of a processor
+SLOW = { # More than 20 seconds of a processor
+    'backprop', 'deep', 'training', 'faces', 'processes', 'rungs', 'chance', 'curves', 'failures', 'pictures', 'rules', 'verdict',
+    'comparison', 'climb', 'store', 'report', 'live', 'live_explorer', 'strokes', 'kept_ladder', 'drawing', 'index'}
 
 
 def run_cells(notebook):
@@ -27,7 +29,7 @@ def needed(notebook):
     return [s for s, name in NAMES.items() if name in said]
 
 def case(notebook):
-    marks = [pytest.mark.data] * bool(needed(notebook)) + [pytest.mark.slow] * (notebook.stem in SLOW)
+    marks = [pytest.mark.data] * bool(needed(notebook)) + [pytest.mark.slow] * (re.sub(r'^\d+_', '', notebook.stem) in SLOW)
     return pytest.param(notebook, id=notebook.stem, marks=marks)
 
 
