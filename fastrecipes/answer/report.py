@@ -20,20 +20,14 @@ from pathlib import Path
 from typing import NamedTuple
 from jinja2 import Template
 from matplotlib.figure import Figure
-from fastrecipes.answer.comparison import Comparison
-from fastrecipes.answer.records import PNG_PREFIX, Rung
-from fastrecipes.answer.curves import plot_curve
-<<<<<<< ours
-from fastrecipes.answer.pictures import plot_calibration, plot_confusion, plot_images
-from fastrecipes.answer.svg import _inline, svg_of
-from fastrecipes.answer.costs import plot_cost
-=======
-from fastrecipes.answer.failures import plot_calibration, plot_confusion, plot_images
-from fastrecipes.answer.svg import page_svg, svg_of
-from fastrecipes.answer.verdict import plot_cost
->>>>>>> theirs
-from fastrecipes.errors import check_out, InputError, write_atomic
-from fastrecipes.plots import BLUE, GREY, new_figure, ORANGE
+from .comparison import Comparison
+from .records import PNG_PREFIX, Rung
+from .curves import plot_curve
+from .pictures import plot_calibration, plot_confusion, plot_images
+from .svg import page_svg, svg_of
+from .costs import plot_cost
+from ..errors import check_out, InputError, write_atomic
+from ..plots import BLUE, GREY, new_figure, ORANGE
 from fastrecipes.text import (
     bytes_text, confidence_text, gain_cell, interval_text, p_text, percent_text, printable, range_text,
     seconds_text, short_number,
