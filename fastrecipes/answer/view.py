@@ -21,7 +21,7 @@ from .tables import paragraphs, plain, rung_table, STEP_WORDS, text_tables, WIDT
 from .verdict import brief
 from ..plots import BLUE, new_figure, ORANGE
 from ..text import bytes_text, interval_text, loss_text, p_cell, percent_text, seconds_cell, short_number
-from ..training.fitting import stop_text
+from ..training.hooks import stop_text
 
 # %% ../../nbs/answer/05_view.ipynb #b70b433a
 def value_of(

@@ -31,7 +31,7 @@ from ..lessons.nets import n_outputs, simple_net
 from ..lessons.sgd import calc_grad, cross_entropy, TunedOptim, validate_epoch
 from ..plots import BLUE, GREY, ORANGE
 from ..training.cost import on_threads
-from ..training.fitting import Patience
+from ..training.hooks import Patience
 
 # %% ../../nbs/explore/03_live.ipynb #d3f16002
 class OwnRandom:
