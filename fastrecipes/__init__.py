@@ -6,19 +6,29 @@ Modules:
 - `fastrecipes.answer.chance`: Is it luck? How sure an accuracy is, and whether one rung is really better than another
 - `fastrecipes.answer.climb`: The ladder on one image set, side by side: what did each step buy, and what did it cost?
 - `fastrecipes.answer.comparison`: Fitted recipes on one image set, side by side
+- `fastrecipes.answer.costs`: Accuracy against cost: which rungs are worth their price, in one picture
 - `fastrecipes.answer.curves`: How much data do I need? Accuracy against the number of training images, and whether more of them are likely to help
 - `fastrecipes.answer.failures`: Where it fails: which classes are taken for which, which images, and whether the probabilities can be believed
 - `fastrecipes.answer.records`: What an answer is made of: plain values with names and types, the same in memory and in `comparison.json`
 - `fastrecipes.answer.report`: A comparison as one page that stands for itself: verdict first, then every figure that it rests on, and how to make it again
 - `fastrecipes.answer.results`: What is left of a fit when its model is let go, and the folder that keeps it
-- `fastrecipes.answer.tables`: What a terminal shows: one table that grows, a few short paragraphs, and the same as plain text where there is no terminal
+- `fastrecipes.answer.tables`: What a terminal shows: a table that grows row by row, a few short paragraphs, and the same as plain text in a file
 - `fastrecipes.answer.track`: Watch a long climb from elsewhere, epoch by epoch
-- `fastrecipes.answer.verdict`: Which rung to stop at, what the next one would buy and cost, and what would make the picture clearer: in words, by rules
+- `fastrecipes.answer.verdict`: Where to stop on the ladder, why, and what would make the answer clearer: a few rules, put into words
 - `fastrecipes.answer.view`: A whole comparison for people: as a table, as text for a terminal or a notebook, and as a picture
 - `fastrecipes.cli`: The `fastrecipes` command: it reads what you typed, calls the library, and prints
+- `fastrecipes.commands.compare`: The verbs `compare` and `report`: the ladder on one image set, and its page
+- `fastrecipes.commands.fit`: The verb `fit`: one recipe, epoch by epoch, and a model to keep
+- `fastrecipes.commands.models`: The verbs that use a kept model: `predict` and `export`
+- `fastrecipes.commands.progress`: What the command shows while it works: one line that moves on a terminal, whole lines in a pipe
+- `fastrecipes.commands.session`: What the verbs of the command share: options, the image set, warnings, Ctrl-C
 - `fastrecipes.data.cache`: Decode each image once
+- `fastrecipes.data.check`: Are these images fit to learn from?
+- `fastrecipes.data.folders`: Which files of a folder are images
+- `fastrecipes.data.imagefile`: One image file as one array of bytes
 - `fastrecipes.data.images`: Splits and image sets: the one shape of data that every rung of the ladder reads
 - `fastrecipes.data.loaders`: Whole batches, cut from tensors on the device: a fastai `DataLoader` without Python per image
+- `fastrecipes.errors`: One clear line for what went wrong, and files that are never half written
 - `fastrecipes.explore.app`: The explorers in a browser: a small server on this machine, a page, and nothing else
 - `fastrecipes.explore.controls`: What the explorers are made of: pictures that follow sliders, callbacks that show their errors, and one layout
 - `fastrecipes.explore.curves_explorers`: Four explorers: move a slider, press a button, and feel what a gradient, a learning rate and a weight do
@@ -42,15 +52,36 @@ Modules:
 - `fastrecipes.reporter`: What a long run says about itself, through one small object
 - `fastrecipes.text`: Numbers, units and names, written for people
 - `fastrecipes.training.checkpoint`: Stop a training at any moment and resume it later, with the same result to the last bit
-- `fastrecipes.training.cost`: What does it cost? Parameters, bytes, seconds, memory, and multiply-adds, and how each is measured
+- `fastrecipes.training.cost`: What does it cost? Parameters, bytes, seconds, memory and multiply-adds, and how each is measured
 - `fastrecipes.training.fitting`: Train with a history, early stopping and the weights of the best epoch, through a `Learner` or by hand
 - `fastrecipes.training.hooks`: What a training calls after each epoch: a history, early stopping, the best weights
 - `fastrecipes.training.precision`: 16-bit numbers and the memory order that convolutions like, where they are faster
 - `fastrecipes.training.processes`: More than one process, on one machine or on many: the same training, with every batch cut into shares"""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 import warnings as _warnings
+from importlib import import_module as _import_module
 
-# fastai calls `torch.jit.script` as it is imported. PyTorch warns whoever imports it, and nobody but fastai can act on it
+# fastai calls `torch.jit.script` when it is imported. PyTorch warns about it, and only fastai can act on that
 _warnings.filterwarnings('ignore', message='`torch.jit.script` is', category=FutureWarning, module=r'torch\.jit\._script')
+
+_homes = {
+    'load': 'data.sources',
+    'check': 'data.check',
+    'recipe': 'ladder.recipe',
+    'fit': 'ladder.recipe',
+    'compare': 'answer.climb',
+}
+__all__ = list(_homes)
+
+
+def __getattr__(name):
+    "Import one of the five functions when it is first asked for: `import fastrecipes` alone stays light"
+    if name not in _homes: raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    value = getattr(_import_module(f'{__name__}.{_homes[name]}'), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__(): return [*globals(), *_homes]

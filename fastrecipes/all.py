@@ -15,7 +15,7 @@ from .answer.failures import (
 )
 from .answer.report import report_html, save_report
 from .answer.track import TensorBoard
-from .answer.verdict import plot_cost
+from .answer.costs import plot_cost
 from .data.check import *
 from .data.images import *
 from .data.loaders import *

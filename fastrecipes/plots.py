@@ -105,6 +105,7 @@ def label_points(
     important:int|None=None, # The label that is bold, with more room around its point
 ):
     "Write a label beside each point, where it covers nothing"
+    from matplotlib.text import Text
     ax.figure.draw_without_rendering() # Positions are known after this
     scale = 72 / ax.figure.dpi # From pixels to points of 1/72 inch
     def on_page(point): return tuple(ax.transData.transform(point) * scale)
@@ -112,7 +113,7 @@ def label_points(
                           fontweight='bold' if i == important else 'normal', parse_math=False, zorder=5,
                           arrowprops=dict(arrowstyle='-', color=GREY, lw=.7, shrinkA=0, shrinkB=5))
               for i, (text, point) in enumerate(zip(texts, points))]
-    sizes = [(label.get_window_extent().width * scale, 11) for label in labels]
+    sizes = [(Text.get_window_extent(label).width * scale, 11) for label in labels] # Without the line to the point
     at = [on_page(p) for p in points]
     taken = [box for start, end in lines for box in _boxes_along(on_page(start), on_page(end))]
     if important is not None: taken.append(_around(at[important], 9))

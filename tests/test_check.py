@@ -8,6 +8,7 @@ from fastrecipes.data.check import check, Sighting
 from fastrecipes.data.images import ImageSet, Split
 from fastrecipes.data.sources import load
 from fastrecipes.errors import InputError
+from fastrecipes.reporter import Reporter
 
 
 def noise(path, seed, size=(8, 10), **kwargs):
@@ -244,10 +245,13 @@ def test_a_share_that_has_no_meaning_is_refused_as_by_load(folder):
 
 @pytest.mark.parametrize('kind', ['folder', 'set'])
 def test_progress_rises_to_the_number_of_images(folder, digits, kind):
-    seen = []
-    check(folder({'a': 40, 'b': 40}) if kind == 'folder' else digits, on_done=lambda *a: seen.append(a))
+    seen, tasks = [], []
+    class Seen(Reporter):
+        def started(self, task): tasks.append((task.what, task.images))
+        def progress(self, done, total): seen.append((done, total))
+    check(folder({'a': 40, 'b': 40}) if kind == 'folder' else digits, reporter=Seen())
     n = 80 if kind == 'folder' else 1797
-    assert seen == sorted(set(seen)) and seen[-1] == (n, n) and len(seen) > 3
+    assert seen == sorted(set(seen)) and seen[-1] == (n, n) and len(seen) > 3 and tasks == [('check', n)]
 
 
 # Text and JSON

@@ -6,9 +6,11 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image
 from conftest import refused
 from fastrecipes.errors import explained, InputError, is_memory
+from fastrecipes.data import cache
 from fastrecipes.data.cache import decode_files, read_many, Unreadable
-from fastrecipes.data.folders import image_file, image_files, ImageFile, natural, subfolders
+from fastrecipes.data.folders import image_file, image_files, ImageFile, Listing, natural, subfolders
 from fastrecipes.data.imagefile import fit_image, Header, image_channels, image_size, probe, read_image, size_text
+from fastrecipes.reporter import Reporter
 from fastrecipes.text import printable, some_of
 
 root_may_read_all = pytest.mark.skipif(not hasattr(os, 'geteuid') or os.geteuid() == 0, reason='root may read and write everything')
@@ -161,7 +163,7 @@ def test_subfolders_come_in_natural_order_without_hidden_ones_and_files(tmp_path
 @pytest.mark.parametrize('threads', [None, 1, 3, 50])
 def test_many_are_read_in_order_with_progress_from_the_callers_thread(tmp_path, n, threads):
     files, seen = many(tmp_path/'set', n), []
-    got = read_many(files, on_done=lambda done, total: seen.append((done, total, threading.current_thread())), threads=threads)
+    got = read_many(files, progress=lambda done, total: seen.append((done, total, threading.current_thread())), threads=threads)
     assert len(got) == n and all(np.array_equal(x, picture(4, 6, i)) for i, x in enumerate(got))
     dones = [d for d, *_ in seen]
     assert dones == sorted(set(dones)) and {(t, th) for _, t, th in seen} <= {(n, threading.main_thread())} and (not n or dones[-1] == n)
@@ -243,18 +245,70 @@ except KeyboardInterrupt: print(len(begun))"""
 
 # decode
 
+class Seen(Reporter):
+    "Keeps what it was told"
+    def __init__(self): self.tasks, self.done, self.ends = [], [], 0
+    def started(self, task): self.tasks.append(task)
+    def progress(self, done, total): self.done.append((done, total))
+    def finished(self, result=None): self.ends += 1
+
 def test_decoding_gives_the_rows_that_reading_and_fitting_give(tmp_path):
     for i in range(9): save(picture(8 + i % 2, 6, i, 1 + 2 * (i % 3 == 0)), tmp_path/'set'/f'{i}.png')
     files = image_files(tmp_path/'set')
     got = decode_files(files, str(tmp_path/'set'))
     assert got.images.shape == (9, 1, 8, 6) and got.images.dtype == np.uint8 and (got.bad, got.odd, got.note) == ({}, 4, '')
-    for x, f in zip(got.images, files): assert np.array_equal(x, fit_image(read_image(f.path), (1, 8, 6)))
+    for x, f in zip(got.images, files, strict=True): assert np.array_equal(x, fit_image(read_image(f.path), (1, 8, 6)))
     assert decode_files(files, str(tmp_path/'set'), (5, 7), 3).images.shape == (9, 3, 5, 7)
 
-def test_the_first_files_decide_on_size_and_channels(tmp_path):
-    for i in range(8): save(picture(*((8, 6, i, 3) if i < 3 else (5, 5, i, 1))), tmp_path/'set'/f'{i}.png')
+GREY, OTHER, COLOURED, SMALL = (6, 5, 1), (4, 4, 1), (4, 4, 3), (6, 5, 3)
+KINDS = {'as it begins': ([GREY] * 40 + [OTHER] * 3, None), 'not as it begins': ([GREY] * 10 + [OTHER] * 30, 40),
+         'equally common': ([GREY, OTHER] * 20, None), 'mostly coloured': ([COLOURED] * 30 + [OTHER] * 20, None),
+         'mostly grey': ([COLOURED] * 20 + [OTHER] * 30, None), 'only the first decide': ([GREY] * 20 + [COLOURED] * 200, 20)}
+
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('size, channels', [(None, None), ((6, 5), None), (None, 3), ((3, 3), 1)])
+def test_the_shape_is_what_most_of_the_first_files_have(tmp_path, kind, size, channels):
+    kinds, first = KINDS[kind]
+    for i, (h, w, c) in enumerate(kinds): save(picture(h, w, i, c), tmp_path/'set'/f'{i:04}.png')
     files = image_files(tmp_path/'set')
-    assert decode_files(files, str(tmp_path/'set'), first=3).images.shape == (8, 3, 8, 6) and decode_files(files, str(tmp_path/'set')).images.shape == (8, 1, 5, 5)
+    got = decode_files(files, str(tmp_path/'set'), size, channels, first=first)
+    sizes = [kind[:2] for kind in kinds[:first]]
+    coloured = sum(c == 3 for *_, c in kinds[:first]) * 2 > len(sizes)
+    shape = (channels or (3 if coloured else 1), *(size or max(dict.fromkeys(sizes), key=sizes.count)))
+    assert got.images.shape[1:] == shape and got.odd == (0 if size else sum(kind[:2] != shape[1:] for kind in kinds))
+    for x, f in zip(got.images, files, strict=True): assert np.array_equal(x, fit_image(read_image(f.path), shape))
+
+def test_a_sample_of_headers_is_read_where_they_agree_and_all_where_not(tmp_path, monkeypatch):
+    files, probed = many(tmp_path/'set', 640), []
+    def probe(path): probed.append(path); return Header((4, 6), 'L', False)
+    monkeypatch.setattr(cache, 'probe', probe)
+    assert cache._guess_shape(Listing.of(files), 640, None, None) == (1, 4, 6) and len(probed) == 64
+    monkeypatch.setattr(cache, 'probe', lambda path: probe(path)._replace(coloured=path < files[90].path))
+    del probed[:]
+    assert cache._guess_shape(Listing.of(files), 640, None, None) == (1, 4, 6) and len(probed) == 64 + 640
+    assert cache._guess_shape(Listing.of(files), 640, None, 3) == (3, 4, 6) and len(probed) == 64 + 640 + 64
+
+@pytest.mark.parametrize('guess', [(1, 4, 6), (3, 2, 2)], ids=['right', 'wrong'])
+def test_a_guess_that_was_wrong_costs_a_second_pass_and_nothing_else(tmp_path, monkeypatch, guess):
+    files, seen = many(tmp_path/'set', 40), Seen()
+    (tmp_path/'set'/'0007.png').write_text('x')
+    monkeypatch.setattr(cache, '_guess_shape', lambda *args: guess)
+    got = decode_files(image_files(tmp_path/'set'), str(tmp_path/'set'), skip_bad=True, reporter=seen)
+    assert got.bad == {7: 'not an image'} and got.images.shape == (39, 1, 4, 6)
+    assert np.array_equal(got.images[:, 0], [picture(4, 6, i) for i in range(40) if i != 7])
+    assert seen.done.count((40, 40)) == (1 if guess == (1, 4, 6) else 2)
+
+def test_more_images_than_a_block_are_decoded_in_order(tmp_path, monkeypatch):
+    files, prod = many(tmp_path/'set', 300), cache.math.prod
+    monkeypatch.setattr(cache.math, 'prod', lambda shape: 2**24 // 64 if len(shape) == 3 else prod(shape)) # Blocks of 64
+    got = decode_files(files, str(tmp_path/'set'))
+    for i, x in enumerate(got.images): assert np.array_equal(x[0], picture(4, 6, i))
+
+def test_the_reporter_is_told_the_task_and_how_far_it_is(tmp_path):
+    files, seen = many(tmp_path/'set', 100), Seen()
+    decode_files(files, str(tmp_path/'set'), reporter=seen)
+    assert [(t.what, t.name, t.images) for t in seen.tasks] == [('decode', str(tmp_path/'set'), 100)] and seen.ends == 1
+    assert seen.done == sorted(seen.done) and seen.done[-1] == (100, 100) and len(seen.done) > 4
 
 
 # Errors in words

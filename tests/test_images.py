@@ -12,6 +12,7 @@ from fastrecipes.data.imagefile import fit_image, read_image
 from fastrecipes.data.images import ImageSet, Split
 from fastrecipes.data.sources import find_source, from_folder, keep_classes, load, source, sources, stratified_split
 from fastrecipes.errors import InputError, no_such
+from fastrecipes.reporter import Reporter
 
 
 def split(labels, shape=(1, 2, 3), first=0):
@@ -442,7 +443,9 @@ def test_a_set_that_would_be_huge_is_refused_unless_its_size_is_asked_for(image_
 
 def test_progress_rises_to_the_number_of_files(image_folder):
     seen = []
-    load(image_folder({'a': 30, 'b': 30}), on_done=lambda done, total: seen.append((done, total)))
+    class Seen(Reporter):
+        def progress(self, done, total): seen.append((done, total))
+    load(image_folder({'a': 30, 'b': 30}), reporter=Seen())
     assert seen == sorted(seen) and seen[-1] == (60, 60) and {t for _, t in seen} == {60} and len(seen) > 4
 
 def test_a_source_is_given_the_options_that_it_takes_and_no_others(monkeypatch):
@@ -451,11 +454,12 @@ def test_a_source_is_given_the_options_that_it_takes_and_no_others(monkeypatch):
     @source
     def plain(valid, seed): return image_set()
     @source
-    def told(valid, seed, on_done=None): given.append(on_done); return image_set()
+    def told(valid, seed, reporter=None): given.append(reporter); return image_set()
     @source
     def any_(**options): given.append(sorted(options)); return image_set()
-    for name in ('plain', 'told', 'any_'): assert load(name, on_done=print, skip_bad=True, size=4).shape == (1, 4, 4)
-    assert given == [print, ['on_done', 'seed', 'tell', 'valid']]
+    reporter = Reporter()
+    for name in ('plain', 'told', 'any_'): assert load(name, reporter=reporter, skip_bad=True, size=4).shape == (1, 4, 4)
+    assert given == [reporter, ['reporter', 'seed', 'valid']]
 
 
 # fingerprint

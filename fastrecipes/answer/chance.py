@@ -74,14 +74,14 @@ class Difference(NamedTuple):
     low: float # The 95% interval of the gain
     high: float
     p: float # How often chance alone would show so much, where there is no difference
-    words: str # 'better', 'no difference shown' or 'worse': by `p`, see `in_words`
+    words: str # 'better', 'no clear gain' or 'worse': by `p`, see `in_words`
 
 def in_words(
     gain:float,
     p:float,
 ) -> str:
-    "'better' or 'worse' by the sign of the gain where p is below .05, else 'no difference shown'"
-    return 'no difference shown' if p >= .05 or not gain else 'better' if gain > 0 else 'worse'
+    "'better' or 'worse' by the sign of the gain where p is below .05, else 'no clear gain'"
+    return 'no clear gain' if p >= .05 or not gain else 'better' if gain > 0 else 'worse'
 
 def _gains(fewer:int, more:int, n:int, seed:int, draws:int=10_000) -> np.ndarray:
     "Bootstrapped gains, in images, of the model that alone is right on `more` images over the one that alone is right on `fewer`"

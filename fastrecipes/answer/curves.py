@@ -8,7 +8,7 @@ that still climbs at its end asks for more data; one that has long been flat ask
 
 # %% auto #0
 __all__ = ['FRACTIONS', 'COLOURS', 'MARKERS', 'DASHES', 'nested_subset', 'part_sizes', 'KeptPoint', 'most_left_open', 'more_data',
-           'point_key', 'CurveRun', 'learning_curve', 'spread_out', 'plot_curve']
+           'point_key', 'CurveRun', 'learning_curve', 'plot_curve']
 
 # %% ../../nbs/answer/02_curves.ipynb #2a485d60
 import math
@@ -22,13 +22,14 @@ from matplotlib.figure import Figure
 from pydantic import ValidationError
 from .chance import Difference, paired_difference, wilson
 from .records import Curve, CurvePoint, CurveRung, MoreData
+from .results import check_scores
 from ..data.images import ImageSet
 from ..data.sources import load
 from ..errors import explained, InputError, is_memory
 from ..ladder.fitted import Fitted, Judged
 from ..ladder.recipe import fit, get_recipe, ladder
 from ..ladder.settings import global_settings, recipes, Sections
-from ..plots import BLUE, GREEN, GREY, new_figure, ORANGE
+from ..plots import BLUE, GREEN, GREY, new_figure, ORANGE, quiet_axes
 from ..reporter import Reporter, Task
 from ..text import p_text, points_text, range_text, without_paths
 
@@ -111,9 +112,6 @@ def _failed_point(fraction:float, images:int, reason:str) -> CurvePoint:
         train_seconds=None,
         status='failed',
         reason=without_paths(' '.join(reason.split()))[:2000])
-
-def _check_finite(fitted:Fitted):
-    if not fitted.scores.isfinite().all(): raise InputError(f"{fitted.recipe}: the model's scores are not finite numbers; use a smaller learning rate (lr)")
 
 # %% ../../nbs/answer/02_curves.ipynb #c5303336
 def most_left_open(
@@ -272,7 +270,7 @@ class CurveRun:
         part = nested_subset(self.images, fraction, self.seed)
         try:
             fitted = fit(name, part, seed=self.seed, on_epoch=reporter.epoch, **self.how, **self.settings[name])
-            _check_finite(fitted)
+            check_scores(fitted)
         except Exception as e:
             if not isinstance(e, InputError) and not is_memory(e): raise
             reason, cure = explained(e)
@@ -317,23 +315,6 @@ def _check_whole(name:str, fitted:Fitted, run:CurveRun):
     same = fitted.seed == run.seed and fitted.asked == run.settings[name]
     if not same: raise InputError(f"{name} was fitted with another seed or other settings than the curve has; leave it out of `whole`")
 
-# %% ../../nbs/answer/02_curves.ipynb #a79eb9e0
-def spread_out(
-    values:Iterable[float], # Where labels would like to be, in any order
-    gap:float, # Least distance
-    low:float,
-    high:float, # They stay from `low` to `high`, unless there are too many
-) -> list: # Where they may be, in the same order
-    "Move labels apart along one axis, as little as a simple rule can"
-    values = list(values)
-    order = sorted(range(len(values)), key=values.__getitem__)
-    out = [values[i] for i in order]
-    for i in range(1, len(out)): out[i] = max(out[i], out[i - 1] + gap)
-    if out and out[-1] > high: out[-1] = high
-    for i in reversed(range(len(out) - 1)): out[i] = min(out[i], out[i + 1] - gap)
-    if out and out[0] < low: out = [max(v, low + gap * i) for i, v in enumerate(out)]
-    return [v for _, v in sorted(zip(order, out))]
-
 # %% ../../nbs/answer/02_curves.ipynb #b79e70e1
 COLOURS = (BLUE, ORANGE, GREEN, '#7b4f9d', GREY, '#20262b')
 MARKERS = ('o', 's', '^', 'D', 'v', 'P')
@@ -349,14 +330,16 @@ class _Line:
         self.dashes = DASHES[number % 6]
         self.aside = 1.035 ** (number - (count - 1) / 2) # So that the bars of two rungs do not hide each other
         self.fitted = [p for p in rung.points if p.is_fitted]
+        self.last = max(self.fitted, key=_n_images, default=None)
+        self.drawn = None
 
     def draw(self, ax):
         "The line with its bars, broken where a point failed"
         x = [p.images * self.aside for p in self.rung.points]
         y = [p.accuracy if p.is_fitted else math.nan for p in self.rung.points]
         bars = [self._bar(p) for p in self.rung.points]
-        _, caps, lines = ax.errorbar(x, y, np.transpose(bars), color=self.colour, marker=self.marker, ls=self.dashes,
-                                     ms=5, lw=1.6, elinewidth=1, capsize=2, zorder=3 + self.number)
+        self.drawn, caps, lines = ax.errorbar(x, y, np.transpose(bars), color=self.colour, marker=self.marker, ls=self.dashes,
+                                              ms=5, lw=1.6, elinewidth=1, capsize=2, zorder=3 + self.number)
         for artist in (*caps, *lines): artist.set_alpha(.55)
 
     def _bar(self, p:CurvePoint) -> tuple: # Below and above the point
@@ -365,32 +348,28 @@ class _Line:
 
 # %% ../../nbs/answer/02_curves.ipynb #96a293eb
 def _draw_failed(ax, lines:list, middle:float):
-    "A cross with a name at the foot for each point that failed; those of one size above each other"
-    height = {}
-    for line in lines:
-        for p in line.rung.points:
-            if p.is_fitted: continue
-            n = p.images
-            y = .035 + .062 * height.get(n, 0)
-            height[n] = height.get(n, 0) + 1
-            ax.plot(n, y, 'x', color=line.colour, transform=ax.get_xaxis_transform(), ms=6, mew=2)
-            to_the_left = n > middle
-            ax.annotate(f'{line.rung.recipe} failed', (n, y), (-7 if to_the_left else 7, 0), xycoords=ax.get_xaxis_transform(),
-                        textcoords='offset points', ha='right' if to_the_left else 'left', va='center', fontsize=8,
-                        color=line.colour, parse_math=False)
+    "A cross at the foot for each point that failed, one row per rung with its name"
+    for row, line in enumerate(lines):
+        sizes = [p.images for p in line.rung.points if not p.is_fitted]
+        y = .035 + .062 * row
+        foot = ax.get_xaxis_transform() # x in images, y from 0 to 1
+        ax.plot(sizes, [y] * len(sizes), 'x', color=line.colour, transform=foot, ms=6, mew=2)
+        to_the_left = sizes[0] > middle
+        ax.annotate(f'{line.rung.recipe} failed', (sizes[0], y), (-7 if to_the_left else 7, 0), xycoords=foot,
+                    textcoords='offset points', ha='right' if to_the_left else 'left', va='center', fontsize=8,
+                    color=line.colour, parse_math=False)
 
-def _draw_labels(ax, lines:list, total:int):
-    "The name of each rung where its line ends, moved apart, with a thin line where it had to move"
-    ends = [max(line.fitted, key=_n_images) for line in lines]
-    low, high = ax.get_ylim()
-    gap = (high - low) * .065
-    places = spread_out([p.accuracy for p in ends], gap, low + gap / 2, high - gap / 2)
-    for line, p, y in zip(lines, ends, places):
-        said = f'{p.accuracy:.4f}' if p.images == total else f'(to {p.images:,})'
-        arrow = dict(arrowstyle='-', color=line.colour, lw=.7, alpha=.6, shrinkA=1, shrinkB=5)
-        ax.annotate(f'{line.rung.recipe} {said}', (p.images * line.aside, p.accuracy), (1.03, (y - low) / (high - low)),
-                    textcoords='axes fraction', va='center', fontsize=9, color=line.colour, parse_math=False,
-                    annotation_clip=False, arrowprops=arrow)
+def _name_lines(fig, lines:list, total:int):
+    "A legend on the right, in the order in which the lines end"
+    lines = sorted(lines, key=_end, reverse=True)
+    texts = []
+    for line in lines:
+        p = line.last
+        texts.append(f'{line.rung.recipe} {p.accuracy:.4f}' if p.images == total else f'{line.rung.recipe} (to {p.images:,})')
+    legend = fig.legend([line.drawn for line in lines], texts, loc='outside right center', frameon=False, fontsize=9, handlelength=3)
+    for text in legend.get_texts(): text.set_parse_math(False)
+
+def _end(line:_Line) -> float: return line.last.accuracy
 
 # %% ../../nbs/answer/02_curves.ipynb #8986e554
 def plot_curve(
@@ -405,14 +384,12 @@ def plot_curve(
     for line in drawn: line.draw(ax)
     _size_axis(ax, sizes)
     low, high = ax.get_ylim() if drawn else (0, 1)
-    foot = .07 * _most_failed(curve) # Room for the crosses
-    ax.set_ylim(low - (high - low) * foot, high)
-    _draw_failed(ax, lines, middle=math.sqrt(sizes[0] * sizes[-1]))
-    _draw_labels(ax, drawn, sizes[-1])
+    failing = [line for line in lines if len(line.fitted) < len(line.rung.points)]
+    ax.set_ylim(low - (high - low) * .07 * len(failing), high) # Room for their crosses
+    _draw_failed(ax, failing, middle=math.sqrt(sizes[0] * sizes[-1]))
     ax.set_ylabel('accuracy on the validation images')
-    ax.spines[['top', 'right']].set_visible(False)
-    ax.grid(alpha=.25)
-    ax.set_axisbelow(True)
+    quiet_axes(ax)
+    _name_lines(fig, drawn, sizes[-1])
     return fig
 
 def _size_axis(ax, sizes:list):
@@ -420,8 +397,3 @@ def _size_axis(ax, sizes:list):
     ax.minorticks_off()
     if len(sizes) <= 8: ax.set_xticks(sizes, [f'{n:,}' for n in sizes])
     else: ax.xaxis.set_major_formatter('{x:,.0f}')
-
-def _most_failed(curve:Curve) -> int:
-    "The largest number of points that failed at one size"
-    failed = [p.images for rung in curve.rungs for p in rung.points if not p.is_fitted]
-    return max((failed.count(n) for n in failed), default=0)

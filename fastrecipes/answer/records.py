@@ -44,7 +44,7 @@ Count = Annotated[int, Field(ge=0, lt=10**15)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Share = Annotated[float, Field(ge=0, le=1)]
 NotNegative = Annotated[float, Field(ge=0)]
-Words = Literal['better', 'no difference shown', 'worse'] # See `chance.in_words`
+Words = Literal['better', 'no clear gain', 'worse'] # See `chance.in_words`
 
 # %% ../../nbs/answer/01_records.ipynb #364a3e95
 def _ordered(interval:Interval) -> Interval:

@@ -25,7 +25,7 @@ from .records import PNG_PREFIX, Rung
 from .curves import plot_curve
 from .failures import plot_calibration, plot_confusion, plot_images
 from .svg import _inline, svg_of
-from .verdict import plot_cost
+from .costs import plot_cost
 from ..errors import check_out, InputError, write_atomic
 from ..plots import BLUE, GREY, new_figure, ORANGE
 from fastrecipes.text import (

@@ -17,7 +17,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 from .records import Rung, RungCost
-from .tables import paragraphs, plain, rung_table, STEP_WORDS, text_tables, WIDTH
+from .tables import paragraphs, plain, rung_table, text_tables, WIDTH
 from .verdict import brief
 from ..plots import BLUE, new_figure, ORANGE
 from ..text import bytes_text, interval_text, loss_text, p_cell, percent_text, seconds_cell, short_number
@@ -84,7 +84,7 @@ def _share_range(interval) -> str: return interval_text(*interval)
 
 def _step_words(rungs:tuple, path:str='against.words') -> list:
     "Whether each rung is better than the one below; of a rung without scores its status"
-    words = _cells(rungs, path, STEP_WORDS.get)
+    words = _cells(rungs, path, str)
     return [w if r.is_fitted else r.status for r, w in zip(rungs, words)]
 
 # %% ../../nbs/answer/05_view.ipynb #e026d514
@@ -136,7 +136,7 @@ def _over_seeds(rungs:tuple) -> dict: # Title to cells
         'gain': _cells(rungs, 'repeats.against.gain_points', _signed),
         '95% of gain': _cells(rungs, 'repeats.against.interval_points', _gain_range),
         'p': _cells(rungs, 'repeats.against.p', p_cell),
-        'vs rung below': _cells(rungs, 'repeats.against.words', STEP_WORDS.get)}
+        'vs rung below': _cells(rungs, 'repeats.against.words', str)}
 
 def _hundredths(share:float) -> str: return f'{100 * share:.2f}'
 
