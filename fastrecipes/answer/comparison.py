@@ -23,7 +23,8 @@ from matplotlib.figure import Figure
 from pydantic import model_validator, PrivateAttr, ValidationError
 from .. import __version__
 from .chance import Difference, Interval, over_seeds, paired_difference, seeds_difference, wilson
-from .failures import failures_of, pictures_of, shared_failures
+from .failures import failures_of, shared_failures
+from .pictures import pictures_of
 from fastrecipes.answer.records import (
     Counts, Curve, Epoch, LostSeed, Machine, Majority, Pair, Picture, readable, Record, Repeats, Rung, RungCost,
     Seed, Shared, Step, Text, Verdict, Versions,

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from .comparison import Comparison
 from .records import PNG_PREFIX, Rung
 from .curves import plot_curve
-from .failures import plot_calibration, plot_confusion, plot_images
+from .pictures import plot_calibration, plot_confusion, plot_images
 from .svg import _inline, svg_of
 from .costs import plot_cost
 from ..errors import check_out, InputError, write_atomic

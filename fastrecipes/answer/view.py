@@ -21,7 +21,9 @@ from .records import Rung, RungCost
 from .tables import paragraphs, plain, rung_table, text_tables, WIDTH
 from .verdict import brief
 from ..plots import BLUE, new_figure, ORANGE, quiet_axes
-from ..text import bytes_text, gain_cell, interval_text, loss_text, p_cell, percent_text, seconds_cell, short_number
+from fastrecipes.text import (
+    bytes_text, gain_cell, interval_text, loss_text, p_cell, percent_text, range_text, seconds_cell, short_number,
+)
 from ..training.fitting import stop_text
 
 # %% ../../nbs/answer/05_view.ipynb #b70b433a
@@ -85,7 +87,7 @@ def _cells(rungs:tuple, path:str, form:Callable) -> list:
     values = [value_of(r, path) for r in rungs]
     return ['' if v is None else form(v) for v in values]
 
-def _gain_range(interval) -> str: return f'{interval.low:+.1f} to {interval.high:+.1f}'
+def _gain_range(interval) -> str: return range_text(*interval)
 def _share_range(interval) -> str: return interval_text(*interval)
 
 def _step_words(rungs:tuple, path:str='against.words') -> list:
