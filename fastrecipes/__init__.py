@@ -4,7 +4,7 @@ Modules:
 
 - `fastrecipes.all`: The public names, for notebooks: `from fastrecipes.all import *`
 - `fastrecipes.answer.chance`: Is it luck? How sure an accuracy is, and whether one rung is really better than another
-- `fastrecipes.answer.climb`: The ladder on one image set, side by side: what did each step buy, and what did it cost?
+- `fastrecipes.answer.climb`: Fit the ladder to one image set: what did each step buy, and what did it cost?
 - `fastrecipes.answer.comparison`: Fitted recipes on one image set, side by side
 - `fastrecipes.answer.costs`: Accuracy against cost: which rungs are worth their price, in one picture
 - `fastrecipes.answer.curves`: How much data do I need? Accuracy against the number of training images, and whether more of them are likely to help
