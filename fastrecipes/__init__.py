@@ -14,6 +14,7 @@ Modules:
 - `fastrecipes.answer.report`: A comparison as one page that stands for itself: verdict first, then every figure that it rests on, and how to make it again
 - `fastrecipes.answer.results`: What is left of a fit when its model is let go, and the folder that keeps it
 - `fastrecipes.answer.rules`: Which rung to stop at: seven rules, and what they find in a comparison
+- `fastrecipes.answer.svg`: matplotlib's figures as part of a page: sharp, selectable, and in the colours of the page
 - `fastrecipes.answer.tables`: What a terminal shows: a table that grows row by row, a few short paragraphs, and the same as plain text in a file
 - `fastrecipes.answer.track`: Watch a long climb from elsewhere, epoch by epoch
 - `fastrecipes.answer.verdict`: Where to stop on the ladder, why, and what would make the answer clearer, in plain words
@@ -33,21 +34,24 @@ Modules:
 - `fastrecipes.errors`: One clear line for what went wrong, and files that are never half written
 - `fastrecipes.explore.app`: The explorers in a browser: a small server on this machine, a page, and nothing else
 - `fastrecipes.explore.controls`: What the explorers are made of: pictures that follow sliders, callbacks that show their errors, and one layout
-- `fastrecipes.explore.curves_explorers`: Four explorers: move a slider, press a button, and feel what a gradient, a learning rate and a weight do
+- `fastrecipes.explore.curves_explorers`: Two explorers: fit a curve by hand, with a parabola and with ReLUs, and then let the gradient do it
 - `fastrecipes.explore.drawing`: Draw a digit, and see what every rung of the ladder makes of it
 - `fastrecipes.explore.explorers`: All explorers in one widget, one at a time, each made when it is first opened
+- `fastrecipes.explore.gradient_explorers`: Two explorers: gradient descent on a map of the loss, and the gradients that come back through a network
 - `fastrecipes.explore.kept_ladder`: The ladder behind the drawn digit: trained once, in another process, and kept for the next time
-- `fastrecipes.explore.live`: Train a net while you watch: the learning rate, dropout and the net itself can be changed as it learns
+- `fastrecipes.explore.live`: A training that can be watched, paused, changed and resumed after any batch
+- `fastrecipes.explore.live_explorer`: Train a net while you watch, and change the learning rate, dropout or the net itself as it learns
 - `fastrecipes.explore.strokes`: From the strokes of a pen to an image like those that a net was trained on
-- `fastrecipes.keep.store`: Keep a fitted model in a folder, get the same model back, and let it speak about images that it has never seen
+- `fastrecipes.keep.card`: What a kept model is, where it comes from and how good it was, in a form that a person can read and a program too
+- `fastrecipes.keep.store`: Keep a fitted model in a folder, and get the same model back
 - `fastrecipes.ladder.fitted`: What a recipe is given, and what it returns
 - `fastrecipes.ladder.recipe`: A named way from an image set to a fitted model
 - `fastrecipes.ladder.rungs`: The recipes of the ladder, a screen each, simplest first
 - `fastrecipes.lessons.backprop`: Where gradients come from: every gradient of a small network by hand, and the graph that PyTorch keeps for them
 - `fastrecipes.lessons.deep`: What happens to gradients in a net of thirty layers, what helps, and what dropout and weight decay do inside a net
 - `fastrecipes.lessons.descent`: Gradient descent on curves that fit on a page: quadratics, ReLUs, a roller coaster, and the path of the parameters
-- `fastrecipes.lessons.logistic`: Logistic regression on ten classes: why accuracy cannot be the loss, what softmax and cross entropy do, and a test set that stays untouched
-- `fastrecipes.lessons.nets`: The models of the ladder: a straight line, a bend in it, more bends, and a residual network
+- `fastrecipes.lessons.logistic`: Logistic regression on ten classes: why accuracy cannot be the loss, and a test set that stays untouched
+- `fastrecipes.lessons.nets`: The models of the ladder: linear, one hidden layer, several hidden layers, convolutions, and a residual network
 - `fastrecipes.lessons.sgd`: Stochastic gradient descent by hand: seven small steps that train a classifier of images
 - `fastrecipes.lessons.similarity`: The baseline that needs no learning: which average image is this one closest to?
 - `fastrecipes.plots`: What all figures share: size, colours, a quiet frame, and labels that cover nothing

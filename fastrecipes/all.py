@@ -20,9 +20,10 @@ from .data.images import *
 from .data.loaders import *
 from .data.sources import *
 from .errors import InputError
-from .explore.curves_explorers import explore_network, explore_quadratic, explore_relus, explore_surface
+from .explore.curves_explorers import explore_quadratic, explore_relus
 from .explore.drawing import explore_drawing
-from .explore.live import explore_training
+from .explore.gradient_explorers import explore_network, explore_surface
+from .explore.live_explorer import explore_training
 from .ladder.fitted import *
 from .ladder.recipe import *
 from .ladder.settings import *

@@ -17,7 +17,7 @@ from fastrecipes.errors import InputError
 from fastrecipes.ladder.recipe import fit
 from fastrecipes.lessons.sgd import batch_accuracy, cross_entropy
 from fastrecipes.training.checkpoint import Checkpoint
-from fastrecipes.training.processes import all_see, n_processes, own_randomness, rank, start, together
+from fastrecipes.training.processes import _own_device, all_see, n_processes, own_randomness, rank, together
 
 FITS = { # Batches that cannot be halved, and last ones of 1, 2 and 7 images
     'linear': dict(epochs=2, bs=205),
@@ -94,7 +94,7 @@ def two_do(images, out):
     with own_randomness(): mine = torch.rand(3).tolist()
     again = torch.rand(3).tolist()
     (out/'seen-0').touch()
-    refused = dict(sgd=refusal(fit, 'sgd', images, device='cpu'), mps=refusal(start, 'mps'), file=refusal(all_see, out/'seen-0' if rank() == 0 else out/'nowhere'))
+    refused = dict(sgd=refusal(fit, 'sgd', images, device='cpu'), mps=refusal(_own_device, torch.device('mps')), file=refusal(all_see, out/'seen-0' if rank() == 0 else out/'nowhere'))
     learn = small_learner(images)
     try:
         with learn.no_bar(), learn.no_logging(), together(learn): learn.fit(1, cbs=Fails())

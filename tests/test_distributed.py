@@ -141,7 +141,7 @@ def test_a_launcher_that_may_restart_resumes_by_itself(tmp_path):
 def test_two_processes_fit_and_the_first_prints_and_writes(tmp_path):
     done = launched('-m', 'fastrecipes', 'fit', 'linear', '--epochs', '2', '--out', 'kept', cwd=tmp_path, timeout=120)
     assert done.returncode == 0 and done.stdout.count('linear') == 1, done.stderr
-    assert read_card(tmp_path/'kept')['recipe'] == 'linear'
+    assert read_card(tmp_path/'kept').recipe == 'linear'
 
 @pytest.mark.slow
 @pytest.mark.parametrize('command, word', [(['compare', '-r', 'linear'], 'one process'), (['fit', 'linear', 'nosuch'], 'nosuch')])

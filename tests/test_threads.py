@@ -209,7 +209,7 @@ def test_the_number_is_in_the_card_the_comparison_and_the_report(threes_sevens, 
     from fastrecipes.answer.report import _device_text, read_comparison
     from fastrecipes.keep.store import load, read_card, save
     f = fit('linear', threes_sevens, device='cpu', epochs=1)
-    assert read_card(save(f, tmp_path/'m'))['threads'] == 1 and load(tmp_path/'m', 'cpu').card['threads'] == 1
+    assert read_card(save(f, tmp_path/'m')).threads == 1 and load(tmp_path/'m', 'cpu').card.threads == 1
     c = compare(threes_sevens, 'similarity,linear', device='cpu', settings=dict(linear=dict(epochs=1)))
     c.save(tmp_path/'c')
     d = read_comparison(tmp_path/'c')

@@ -45,11 +45,13 @@ class Parts(NamedTuple):
 def make_learner(
     parts:Parts,
     dls:'fastai.learner.DataLoaders',
+    **kwargs # For `Learner`, instead of these
 ) -> 'fastai.learner.Learner':
     "A plain fastai `Learner` that trains `parts`"
     from fastai.learner import Learner
-    split = {'splitter': parts.splitter} if parts.splitter else {}
-    return Learner(dls, parts.model, loss_func=sgd_lesson.ClassLoss(parts.loss), opt_func=parts.opt_func, metrics=sgd_lesson.batch_accuracy, **split)
+    own = dict(loss_func=sgd_lesson.ClassLoss(parts.loss), opt_func=parts.opt_func, metrics=sgd_lesson.batch_accuracy)
+    if parts.splitter: own['splitter'] = parts.splitter
+    return Learner(dls, parts.model, **own | kwargs)
 
 # %% ../../nbs/ladder/04_rungs.ipynb #c36aa224
 def _similarity_parts(shape, n_classes, *, distance, **_):
