@@ -207,7 +207,8 @@ def test_the_command_takes_it_from_settings_ini(verb):
 # Kept
 
 def test_the_number_is_in_the_card_the_comparison_and_the_report(threes_sevens, tmp_path):
-    from fastrecipes.answer.report import _device_text, read_comparison
+    from fastrecipes.answer.comparison import read_comparison
+    from fastrecipes.answer.report import _device_text
     from fastrecipes.keep.store import load, read_card, save
     f = fit('linear', threes_sevens, device='cpu', epochs=1)
     assert read_card(save(f, tmp_path/'m')).threads == 1 and load(tmp_path/'m', 'cpu').card.threads == 1
