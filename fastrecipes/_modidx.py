@@ -678,8 +678,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'fastrecipes/answer/tables.py'),
                                            'fastrecipes.answer.tables._set_line': ( 'answer/tables.html#_set_line',
                                                                                     'fastrecipes/answer/tables.py'),
-                                           'fastrecipes.answer.tables._settings_text': ( 'answer/tables.html#_settings_text',
-                                                                                         'fastrecipes/answer/tables.py'),
                                            'fastrecipes.answer.tables._step': ('answer/tables.html#_step', 'fastrecipes/answer/tables.py'),
                                            'fastrecipes.answer.tables._text_table': ( 'answer/tables.html#_text_table',
                                                                                       'fastrecipes/answer/tables.py'),
