@@ -1058,6 +1058,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'fastrecipes/data/imagefile.py'),
                                             'fastrecipes.data.imagefile._from_floats': ( 'data/imagefile.html#_from_floats',
                                                                                          'fastrecipes/data/imagefile.py'),
+                                            'fastrecipes.data.imagefile._on_black': ( 'data/imagefile.html#_on_black',
+                                                                                      'fastrecipes/data/imagefile.py'),
                                             'fastrecipes.data.imagefile.common_size': ( 'data/imagefile.html#common_size',
                                                                                         'fastrecipes/data/imagefile.py'),
                                             'fastrecipes.data.imagefile.fit_image': ( 'data/imagefile.html#fit_image',
