@@ -9,6 +9,7 @@
 
 Writes convnet.json beside this file and the tables in README.md, and exits with 1 where the mean accuracy is below 0.99 or the time above 5 s (1 s on a GPU)."""
 import argparse, json, platform, statistics, sys, time
+from functools import partial
 from pathlib import Path
 import fastrecipes # Before torch and fastai: without their warnings
 import pandas as pd, tables, torch
@@ -18,14 +19,13 @@ from fastai.data.load import DataLoader
 from fastai.torch_core import no_random
 from torch import nn
 from fastrecipes.data.sources import load
-from fastrecipes.training.learner import QuickLearner
+from fastai.learner import Learner
 from fastrecipes.data.loaders import channel_stats, dataloaders, pick_device, to_floats
 from fastrecipes.lessons.nets import convnet
-from fastrecipes.training.precision import in_layout, pick_layout, pick_precision, precision_callbacks
+from fastrecipes.training.precision import computing_in, pick_layout, pick_precision
 from fastrecipes.ladder.recipe import fit
-from fastrecipes.ladder.rungs import _adamw
 from fastrecipes.lessons.sgd import batch_accuracy, ClassLoss, cross_entropy
-from fastrecipes.training.fitting import fit_learner
+from fastrecipes.training.fitting import adamw, fit_learner
 
 KNOWN = dict(bs=256, lr=.015, epochs=2, schedule='one-cycle')
 
@@ -76,6 +76,9 @@ WAYS = {'convnet as it is': {},
         'mean of the last 50 steps': dict(cbs=(Average,)), 'shifts by up to a pixel': dict(cbs=(Shift,))}
 
 
+def smoothed(scores, targets, reduction='mean', smoothing=0.):
+    return nn.functional.cross_entropy(scores, targets, reduction=reduction, label_smoothing=smoothing)
+
 def train(images, seed, device, model=None, pairs=False, precision=None, layout=None, smoothing=0., cbs=(), opt=None, plain=False, wd=.01, bs=256, **settings):
     "Accuracy on the validation images, processor seconds and seconds on the clock of training"
     from fastai.optimizer import Adam
@@ -85,13 +88,13 @@ def train(images, seed, device, model=None, pairs=False, precision=None, layout=
         if pairs:
             stats = channel_stats(images.train.images)
             dls = DataLoaders(*(DataLoader(list(zip(to_floats(s.images, stats), s.labels)), bs=bs, shuffle=i == 0) for i, s in enumerate((images.train, images.valid))), device=device)
-        loss = (lambda p, y, reduction='mean': nn.functional.cross_entropy(p, y, reduction=reduction, label_smoothing=smoothing)) if smoothing else cross_entropy
-        learn = QuickLearner(dls, (model or (lambda: convnet(images.shape, 10)))(), loss_func=ClassLoss(loss), opt_func=Adam if opt else _adamw, metrics=batch_accuracy)
+        loss = partial(smoothed, smoothing=smoothing) if smoothing else cross_entropy
+        net = convnet(images.shape, 10) if model is None else model()
+        learn = Learner(dls, net.to(device), loss_func=ClassLoss(loss), opt_func=Adam if opt else adamw, metrics=batch_accuracy)
         precision = pick_precision(device, precision)
-        added = [*precision_callbacks(precision), *(c() for c in cbs)]
-        with in_layout(learn.model.to(device), pick_layout(device, layout, precision)):
+        with computing_in(learn, precision, pick_layout(device, layout, precision)):
             start, clock = time.process_time(), time.perf_counter()
-            history = fit_learner(learn, cbs=added, wd=wd, **settings).history
+            history = fit_learner(learn, cbs=[c() for c in cbs], wd=wd, **settings).history
             return history.accuracy.iloc[-1], time.process_time() - start, time.perf_counter() - clock
 
 

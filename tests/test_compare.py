@@ -11,14 +11,13 @@ from fastrecipes.answer.climb import Climb, compare
 from fastrecipes.answer.comparison import Comparison, comparison_of, read_comparison
 from fastrecipes.answer.records import Pair, Step
 from fastrecipes.answer.results import Fits
-from fastrecipes.answer.tables import STEP_WORDS
 from fastrecipes.data.images import Split
 from fastrecipes.data.sources import load
 from fastrecipes.errors import InputError, write_atomic
 from fastrecipes.ladder.fitted import Judged
 from fastrecipes.ladder.recipe import fit, ladder, recipe
 from fastrecipes.ladder.settings import Count, recipes
-from fastrecipes.text import p_cell, short_number
+from fastrecipes.text import p_cell, range_text, short_number
 from fastrecipes.training.cost import Cost
 from fastrecipes.training.fitting import Outcome
 from conftest import Heard, refused, REPO
@@ -213,7 +212,7 @@ def test_gains_of_a_hand_worked_case(three, threes_sevens):
     c = comparison_of(threes_sevens, [replace(scored(f, s, y), recipe=n) for n, s in zip('abc', scores.values())])
     assert c.table.accuracy.tolist() == list(scores)
     assert np.isnan(c.table.gain_points[0]) and c.table.gain_points[1:].tolist() == [25, -50]
-    assert c.table.p[1:].tolist() == [1, .5] and c.table.words[1:].tolist() == ['no difference shown'] * 2
+    assert c.table.p[1:].tolist() == [1, .5] and c.table.words[1:].tolist() == ['no clear gain'] * 2
     assert [(p.below, p.recipe, p.gain_points, p.won, p.lost) for p in c.pairs] == [('a', 'b', 25, 1, 0), ('a', 'c', -25, 1, 2), ('b', 'c', -50, 0, 2)]
 
 def test_the_text_has_one_table_with_a_row_per_rung(three):
@@ -223,7 +222,7 @@ def test_the_text_has_one_table_with_a_row_per_rung(three):
     assert 'nan' not in str(three).lower() and 'None' not in str(three)
     for line, row in zip(lines, three.table.itertuples(), strict=True):
         seen = [row.recipe, f'{100 * row.accuracy:.2f}%', f'{100 * row.low:.1f}-{100 * row.high:.1f}%']
-        if row.recipe != 'similarity': seen += [f'{row.gain_points:+.2f}', *STEP_WORDS[row.words].split()] # The first has neither
+        if row.recipe != 'similarity': seen += [f'{row.gain_points:+.2f}', *row.words.split()] # The first has neither
         assert line.split()[:-1] == seen
     assert repr(three) == str(three) and max(map(len, str(three).splitlines())) <= 80 and 2 <= len(prose) <= 5
 
@@ -236,8 +235,8 @@ def test_the_rest_is_in_costs_and_details(three):
     for line, row in zip(table.splitlines()[1:], three.table.itertuples(), strict=True):
         seen = [row.recipe, f'{100 * row.accuracy:.2f}%']
         if row.recipe != 'similarity':
-            gain_range = [f'{row.gain_low:+.1f}', 'to', f'{row.gain_high:+.1f}']
-            seen += [f'{row.loss:.4f}', f'{row.gain_points:+.2f}', *gain_range, p_cell(row.p), *STEP_WORDS[row.words].split()]
+            gain_range = range_text(row.gain_low, row.gain_high).split()
+            seen += [f'{row.loss:.4f}', f'{row.gain_points:+.2f}', *gain_range, p_cell(row.p), *row.words.split()]
         assert line.split() == seen
     assert ' '.join(prose).split() == str(three.verdict).split()
 

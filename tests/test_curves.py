@@ -1,20 +1,21 @@
-"""Accuracy against the number of training images: parts that lie within each other, points that fail, and going on after an interruption"""
-import json
-from dataclasses import dataclass, replace
+"""Accuracy against the number of training images: parts that lie within each other, points that fail, and resuming after an interruption"""
+import json, re
+from dataclasses import replace
+from io import BytesIO
 import numpy as np, pytest, torch
-from matplotlib.text import Text
 from hypothesis import given, strategies as st
 from fastrecipes.answer import curves
-from fastrecipes.answer.chance import wilson
+from fastrecipes.answer.chance import Interval, wilson
 from fastrecipes.answer.curves import (
-    FRACTIONS, learning_curve, more_data, most_left_open, nested_subset, part_sizes, plot_curve, point_key,
-    spread_out,
+    CurveRun, FRACTIONS, KeptPoint, learning_curve, more_data, most_left_open, nested_subset, part_sizes, plot_curve, point_key,
 )
+from fastrecipes.answer.records import Curve, CurvePoint, CurveRung, MoreData
 from fastrecipes.data.images import ImageSet, Split
 from fastrecipes.errors import InputError
+from fastrecipes.ladder.fitted import Fitted, Judged
 from fastrecipes.ladder.recipe import fit, ladder, recipe
 from fastrecipes.ladder.settings import recipes
-from conftest import refused
+from conftest import Heard, refused
 
 
 def image_set(counts, seed=0):
@@ -80,21 +81,17 @@ def test_every_image_can_be_chosen():
     assert seen == set(range(40))
 
 def test_names_of_files_go_along_where_there_are_any():
-    @dataclass(frozen=True, eq=False, repr=False)
-    class Named(Split):
-        names: tuple|None = None
     images = image_set([30, 20])
-    named = replace(images, train=Named(images.train.images, images.train.labels, tuple(f'{i}.png' for i in range(50))))
+    named = replace(images, train=Split(images.train.images, images.train.labels, tuple(f'{i}.png' for i in range(50))))
     part = nested_subset(named, .2)
     assert part.train.names == tuple(f'{i}.png' for i in numbers(part)) and len(part.train.names) == 10
-    without = replace(images, train=Named(images.train.images, images.train.labels))
-    assert nested_subset(without, .2).train.names is None
+    assert nested_subset(images, .2).train.names is None
 
 @pytest.mark.parametrize('fraction', [0, -1, 1.001, 50, float('nan'), float('inf'), 'half', None, True, [.1]])
 def test_what_is_no_fraction_is_refused(digits, fraction):
     with refused('fraction', repr(fraction), 'above 0 and up to 1'): nested_subset(digits, fraction)
     with refused('fraction', repr(fraction)): part_sizes(digits, [.1, fraction])
-    with refused('fraction'): learning_curve(digits, 'similarity', [fraction], on_point=lambda *a: pytest.fail('a point was begun'))
+    with refused('fraction'): learning_curve(digits, 'similarity', [fraction], reporter=never())
 
 def test_fractions_that_give_as_many_images_as_a_smaller_one_are_left_out(digits):
     assert list(part_sizes(digits, (1, .001, .01, .5, .5, .002))) == [.001, .5, 1]
@@ -104,8 +101,11 @@ def test_fractions_that_give_as_many_images_as_a_smaller_one_are_left_out(digits
 
 # A curve
 
+SIZES = (.5, .05, 1)
+EPOCHS = {'mlp': {'epochs': 2}}
+
 @pytest.fixture(scope='module')
-def heard(): return dict(points=[], fitted=[], epochs=[])
+def heard(): return Heard()
 
 @pytest.fixture(scope='module')
 def done(): return {}
@@ -115,109 +115,129 @@ def whole(threes_sevens): return fit('mlp', threes_sevens, seed=3, device='cpu',
 
 @pytest.fixture(scope='module')
 def curve(threes_sevens, heard, done, whole):
-    "Two rungs asked for in another order, at three sizes"
-    return learning_curve(threes_sevens, 'mlp, similarity', (.5, .05, 1), seed=3, device='cpu', settings={'mlp': {'epochs': 2}}, done=done, whole={'mlp': whole},
-                          on_point=lambda *a: heard['points'].append(a), on_fitted=heard['fitted'].append, on_epoch=heard['epochs'].append)
+    "Two rungs requested in another order, at three sizes"
+    how = dict(seed=3, device='cpu', settings=EPOCHS, done=done, whole={'mlp': whole}, reporter=heard)
+    return learning_curve(threes_sevens, 'mlp, similarity', SIZES, **how)
 
-def again(threes_sevens, **kwargs): return learning_curve(threes_sevens, 'mlp, similarity', (.5, .05, 1), **dict(dict(seed=3, device='cpu', settings={'mlp': {'epochs': 2}}), **kwargs))
+def again(threes_sevens, **kwargs):
+    return learning_curve(threes_sevens, 'mlp, similarity', SIZES, **dict(seed=3, device='cpu', settings=EPOCHS) | kwargs)
 
-def test_a_curve_is_plain_values_of_the_agreed_form(curve, threes_sevens):
-    assert json.loads(json.dumps(curve, allow_nan=False)) == curve
-    assert list(curve) == ['fractions', 'seed', 'rungs'] and curve['fractions'] == [.05, .5, 1] and curve['seed'] == 3
-    assert [r['recipe'] for r in curve['rungs']] == ['similarity', 'mlp']
-    for r in curve['rungs']:
-        assert list(r) == ['recipe', 'points', 'more_data'] and list(r['more_data']) == ['words', 'why']
-        assert [list(p) for p in r['points']] == [['fraction', 'images', 'accuracy', 'interval', 'train_seconds', 'status', 'reason']] * 3
-        assert [(p['fraction'], p['images'], p['status'], p['reason']) for p in r['points']] == [(f, n, 'fitted', None) for f, n in part_sizes(threes_sevens, (.05, .5, 1)).items()]
+def never(): return Heard(lambda told: pytest.fail('a point was begun'))
+def no_epoch(): return Heard(lambda told: told[0] == 'epoch' and pytest.fail('it was fitted'))
+def fitted_now(heard): return [r for r in heard.of('finished') if isinstance(r, Fitted)]
+def words(curve): return [r.more_data.words for r in curve.rungs]
+
+def test_a_curve_is_records_that_json_can_hold(curve, threes_sevens):
+    assert isinstance(curve, Curve) and Curve.model_validate_json(curve.model_dump_json()) == curve
+    assert curve.fractions == (.05, .5, 1) and curve.seed == 3 and [r.recipe for r in curve.rungs] == ['similarity', 'mlp']
+    sizes = [(f, n, 'fitted', None) for f, n in part_sizes(threes_sevens, SIZES).items()]
+    for r in curve.rungs:
+        assert [(p.fraction, p.images, p.status, p.reason) for p in r.points] == sizes
+        assert all(type(p) is CurvePoint for p in r.points), 'without what only the test needs'
 
 def test_each_point_is_the_fit_to_its_part_judged_by_all_validation_images(curve, threes_sevens):
-    for r, settings in zip(curve['rungs'], ({}, {'epochs': 2})):
-        for p in r['points']:
-            f = fit(r['recipe'], nested_subset(threes_sevens, p['fraction'], 3), seed=3, device='cpu', **settings)
-            assert len(f.targets) == len(threes_sevens.valid) and p['accuracy'] == f.accuracy
-            assert p['interval'] == pytest.approx(wilson(round(f.accuracy * len(f.targets)), len(f.targets)), abs=0)
+    for r, settings in zip(curve.rungs, ({}, {'epochs': 2})):
+        for p in r.points:
+            f = fit(r.recipe, nested_subset(threes_sevens, p.fraction, 3), seed=3, device='cpu', **settings)
+            assert len(f.targets) == len(threes_sevens.valid) and p.accuracy == f.accuracy
+            assert p.interval == wilson(round(f.accuracy * len(f.targets)), len(f.targets))
 
-def test_small_parts_come_first_and_the_callbacks_hear_of_every_point(curve, heard, threes_sevens):
-    small, half, all_ = part_sizes(threes_sevens, (.05, .5, 1)).values()
-    assert heard['points'] == [(i, 6, n, k) for i, (k, n) in enumerate((k, n) for k in (small, half, all_) for n in ('similarity', 'mlp'))]
-    assert [(f.recipe, len(f.images.train)) for f in heard['fitted']] == [('similarity', small), ('mlp', small), ('similarity', half), ('mlp', half), ('similarity', all_)]
-    assert [e['epoch'] for e in heard['epochs']] == [0, 1, 0, 1]
+def test_small_parts_come_first_and_the_reporter_hears_of_every_point(curve, heard, threes_sevens):
+    small, half, all_ = part_sizes(threes_sevens, SIZES).values()
+    tasks = [(n, k) for k in (small, half, all_) for n in ('similarity', 'mlp')]
+    assert [tuple(t) for t in heard.of('started')] == [('point', n, i, 6, 3, k) for i, (n, k) in enumerate(tasks)]
+    assert [(f.recipe, len(f.images.train)) for f in fitted_now(heard)] == tasks[:-1], 'the last was there'
+    assert len(heard.of('finished')) == 6 and [e['epoch'] for e in heard.of('epoch')] == [0, 1, 0, 1]
 
-def test_a_rung_that_is_fitted_to_the_whole_set_is_taken_as_it_is(curve, whole):
-    assert curve['rungs'][1]['points'][2]['accuracy'] == whole.accuracy and curve['rungs'][1]['points'][2]['train_seconds'] == whole.seconds
+def test_a_rung_that_is_fitted_to_the_whole_set_is_its_last_point(curve, whole):
+    last = curve.rungs[1].points[2]
+    assert (last.accuracy, last.train_seconds) == (whole.accuracy, whole.seconds)
 
-@pytest.mark.parametrize('change, words', [(dict(seed=4), 'another seed'), (dict(settings={'mlp': {'epochs': 1}}), 'other settings'), (dict(images=.5), 'other images')])
-def test_a_fitted_rung_that_is_not_what_the_last_point_would_be_is_refused(threes_sevens, whole, change, words):
+@pytest.mark.parametrize('change, said', [
+    (dict(seed=4), 'another seed'),
+    (dict(settings={'mlp': {'epochs': 1}}), 'other settings'),
+    (dict(images=.5), 'other images')])
+def test_a_fitted_rung_that_is_not_what_the_last_point_would_be_is_refused(threes_sevens, whole, change, said):
     images = nested_subset(threes_sevens, change.pop('images')) if 'images' in change else threes_sevens
-    with refused('mlp', words, 'leave it out'): again(images, whole={'mlp': whole}, on_point=lambda *a: pytest.fail('a point was begun'), **change)
-    learning_curve(images, 'similarity', [.05], whole={'mlp': whole}, device='cpu') # Where it is not asked for it does not matter
+    with refused('mlp', said): again(images, whole={'mlp': whole}, reporter=never(), **change)
+    learning_curve(images, 'similarity', [.05], whole={'mlp': whole}, device='cpu') # Where it is not requested it does not matter
 
-@pytest.mark.parametrize('kwargs, words', [(dict(names='mpl'), "did you mean 'mlp'"), (dict(names=''), 'no recipe'), (dict(names=[]), 'no recipe'), (dict(settings={'mlp': {'epoch': 1}}), "unknown setting 'epoch'"), (dict(images='digit'), "did you mean 'digits'")])
-def test_what_cannot_be_done_is_refused_before_anything_is_fitted(threes_sevens, kwargs, words):
-    with refused(words): learning_curve(**{'images': threes_sevens, 'names': 'mlp', **kwargs}, on_point=lambda *a: pytest.fail('a point was begun'))
+@pytest.mark.parametrize('kwargs, said', [
+    (dict(names='mpl'), "'mlp'"),
+    (dict(names=''), 'no recipe'),
+    (dict(names=[]), 'no recipe'),
+    (dict(settings={'mlp': {'epoch': 1}}), "'epoch'"),
+    (dict(images='digit'), "'digits'")])
+def test_what_cannot_be_done_is_refused_before_anything_is_fitted(threes_sevens, kwargs, said):
+    with refused(said): learning_curve(**{'images': threes_sevens, 'names': 'mlp', **kwargs}, reporter=never())
 
-def test_without_names_the_whole_ladder_is_asked(threes_sevens):
-    class Enough(Exception): pass
-    heard = []
-    def stop(*a):
-        heard.append(a[1:3])
-        if len(heard) == 2: raise Enough
-    with pytest.raises(Enough): learning_curve(threes_sevens, fractions=(.1, 1), device='cpu', on_point=stop)
-    assert heard == [(2 * len(ladder()), n) for n in ladder()[:2]]
+def test_without_names_the_whole_ladder_is_fitted(threes_sevens):
+    heard = Heard(lambda told: told[0] == 'started' and told[1].number == 1)
+    with pytest.raises(KeyboardInterrupt): learning_curve(threes_sevens, fractions=(.1, 1), device='cpu', reporter=heard)
+    assert [(t.count, t.name) for t in heard.of('started')] == [(2 * len(ladder()), n) for n in ladder()[:2]]
 
 
-# Going on
+# Resuming
 
-def same(a, b):
-    plain = lambda c: [[{k: v for k, v in p.items() if k != 'train_seconds'} for p in r['points']] + [r['more_data']] for r in c['rungs']]
-    return plain(a) == plain(b)
+def untimed(curve): return [[p.model_copy(update=dict(train_seconds=0.)) for p in r.points] + [r.more_data] for r in curve.rungs]
 
 def test_points_that_are_there_are_not_fitted_again(curve, done, threes_sevens):
     kept = json.loads(json.dumps(done))
-    assert len(kept) == 6 and all(k.replace('-', '').replace('_', '').isalnum() for k in kept), 'keys that can be names of files, values that can be JSON'
-    assert again(threes_sevens, done=kept, on_epoch=lambda r: pytest.fail('it was fitted'), on_fitted=lambda f: pytest.fail('it was fitted')) == curve
+    assert len(kept) == 6 and all(k.replace('-', '').replace('_', '').isalnum() for k in kept), 'keys can be names of files, values JSON'
+    heard = no_epoch()
+    assert again(threes_sevens, done=kept, reporter=heard) == curve and fitted_now(heard) == []
 
-def test_an_interrupted_curve_goes_on_point_by_point(curve, threes_sevens):
-    kept, fitted = {}, []
-    def interrupt(i, *_):
-        if i == 3: raise KeyboardInterrupt
-    with pytest.raises(KeyboardInterrupt): again(threes_sevens, done=kept, on_point=interrupt)
+def test_an_interrupted_curve_is_resumed_point_by_point(curve, threes_sevens):
+    kept, heard = {}, Heard()
+    fourth = Heard(lambda told: told[0] == 'started' and told[1].number == 3)
+    with pytest.raises(KeyboardInterrupt): again(threes_sevens, done=kept, reporter=fourth)
     assert len(kept) == 3
-    part = again(threes_sevens, done=kept, only_done=True, on_fitted=fitted.append)
-    assert [len(r['points']) for r in part['rungs']] == [2, 1] and not fitted and {r['more_data']['words'] for r in part['rungs']} == {'not known'}
-    assert same(again(threes_sevens, done=kept, on_fitted=fitted.append), curve) and len(fitted) == 3 and len(kept) == 6
+    assert untimed(again(threes_sevens, done=kept, reporter=heard)) == untimed(curve)
+    assert len(fitted_now(heard)) == 3 and len(kept) == 6
+
+def test_a_run_says_at_any_time_what_there_is(curve, done, threes_sevens):
+    kept = dict([*done.items()][:3])
+    settings = {r.recipe: recipes[r.recipe].resolve(EPOCHS.get(r.recipe, {})) for r in curve.rungs}
+    part = CurveRun(threes_sevens, settings, SIZES, 3, done=kept).curve
+    assert sum(len(r.points) for r in part.rungs) == 3 and 'not known' in words(part)
 
 def test_a_ctrl_c_in_the_middle_of_a_point_keeps_the_points_before_it(threes_sevens):
     kept = {}
-    def interrupt(row): raise KeyboardInterrupt
-    with pytest.raises(KeyboardInterrupt): again(threes_sevens, done=kept, on_epoch=interrupt)
+    with pytest.raises(KeyboardInterrupt): again(threes_sevens, done=kept, reporter=Heard(lambda told: told[0] == 'epoch'))
     assert [k.split('-')[0] for k in kept] == ['similarity']
 
 @pytest.mark.parametrize('change', [dict(seed=4), dict(settings={'mlp': {'epochs': 1}})])
-def test_points_of_another_curve_are_not_taken_for_ones_of_this(done, curve, threes_sevens, change):
-    kept, fitted = dict(done), []
-    again(threes_sevens, done=kept, on_fitted=fitted.append, **change)
-    assert {f.recipe for f in fitted} == ({'mlp', 'similarity'} if 'seed' in change else {'mlp'}) and len(kept) == 6 + len(fitted)
+def test_points_of_another_curve_are_not_used(done, curve, threes_sevens, change):
+    kept, heard = dict(done), Heard()
+    again(threes_sevens, done=kept, reporter=heard, **change)
+    now = fitted_now(heard)
+    assert {f.recipe for f in now} == ({'mlp', 'similarity'} if 'seed' in change else {'mlp'}) and len(kept) == 6 + len(now)
 
 def test_the_key_names_images_seed_and_settings(threes_sevens, digits):
-    keys = [point_key(threes_sevens, 'mlp', 7, 1, {'a': 1}), point_key(digits, 'mlp', 7, 1, {'a': 1}), point_key(threes_sevens, 'sgd', 7, 1, {'a': 1}), point_key(threes_sevens, 'mlp', 8, 1, {'a': 1}),
-            point_key(threes_sevens, 'mlp', 7, 2, {'a': 1}), point_key(threes_sevens, 'mlp', 7, 1, {'a': 2})]
-    assert len(set(keys)) == 6 and keys[0] == point_key(threes_sevens, 'mlp', 7, 1, {'a': 1}) and keys[0].startswith('mlp-7-')
+    first = point_key(threes_sevens, 'mlp', 7, 1, {'a': 1})
+    others = [
+        point_key(digits, 'mlp', 7, 1, {'a': 1}), point_key(threes_sevens, 'sgd', 7, 1, {'a': 1}), point_key(threes_sevens, 'mlp', 8, 1, {'a': 1}),
+        point_key(threes_sevens, 'mlp', 7, 2, {'a': 1}), point_key(threes_sevens, 'mlp', 7, 1, {'a': 2})]
+    assert len({first, *others}) == 6 and first == point_key(threes_sevens, 'mlp', 7, 1, {'a': 1}) and first.startswith('mlp-7-')
 
-@pytest.mark.parametrize('damage', [lambda p: None, lambda p: 'x', lambda p: {}, lambda p: p | dict(right='zz'), lambda p: p | dict(right=''), lambda p: p | dict(accuracy=.123), lambda p: p | dict(images=1),
-                                    lambda p: p | dict(status='failed'), lambda p: p | dict(interval=None), lambda p: p | dict(train_seconds=None), lambda p: p | dict(right='00' + p['right'])])
+def but(**values): return lambda p: p | values
+
+@pytest.mark.parametrize('damage', [
+    lambda p: None, lambda p: 'x', lambda p: {}, but(right='zz'), but(right=''), but(accuracy=.123), but(images=1), but(status='failed'),
+    but(interval=None), but(train_seconds=None), lambda p: p | dict(right='00' + p['right'])])
 def test_a_kept_point_that_is_damaged_is_fitted_again(done, curve, threes_sevens, damage):
-    kept, fitted = dict(done), []
+    kept, heard = dict(done), Heard()
     key = next(k for k in kept if k.startswith('similarity'))
     kept[key] = damage(kept[key])
-    assert same(again(threes_sevens, done=kept, on_fitted=fitted.append), curve) and [f.recipe for f in fitted] == ['similarity']
+    assert untimed(again(threes_sevens, done=kept, reporter=heard)) == untimed(curve)
+    assert [f.recipe for f in fitted_now(heard)] == ['similarity']
 
 
 # Points that fail
 
 @pytest.fixture
 def odd_recipe():
-    "A recipe that fails as it is told, for fewer than 50 training images"
+    "A recipe that raises an error for fewer than 50 training images"
     def make(error):
         @recipe(rung=False)
         def odd(images, run):
@@ -228,16 +248,20 @@ def odd_recipe():
     yield make
     recipes.pop('odd', None)
 
-@pytest.mark.parametrize('error, words', [(InputError('odd: too few images for a batch; give more'), 'odd: too few images for a batch; give more'), (MemoryError(), 'not enough memory (MemoryError); take a smaller model'), (InputError('loss is\nNaN'), 'loss is NaN'),
-                                          (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"), 'not enough memory'), (torch.OutOfMemoryError('CUDA out of memory. Tried to allocate'), 'not enough memory')])
-def test_a_point_that_fails_says_why_and_the_others_go_on(threes_sevens, odd_recipe, error, words):
+@pytest.mark.parametrize('error, said', [
+    (InputError('odd: too few images; give more'), 'odd: too few images; give more'),
+    (InputError('loss is\nNaN'), 'loss is NaN'),
+    (MemoryError(), 'MemoryError'),
+    (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"), 'memory'),
+    (torch.OutOfMemoryError('CUDA out of memory. Tried to allocate'), 'memory')])
+def test_a_point_that_fails_says_why_and_the_others_go_on(threes_sevens, odd_recipe, error, said):
     odd_recipe(error)
-    kept = {}
-    c = learning_curve(threes_sevens, 'similarity,odd', (.1, .5, 1), device='cpu', done=kept)
-    good, odd = (next(r for r in c['rungs'] if r['recipe'] == n) for n in ('similarity', 'odd'))
-    assert [p['status'] for p in odd['points']] == ['failed', 'fitted', 'fitted'] and words in odd['points'][0]['reason'] and '\n' not in odd['points'][0]['reason']
-    assert {odd['points'][0][k] for k in ('accuracy', 'interval', 'train_seconds')} == {None} and odd['points'][0]['images'] == 29
-    assert [p['accuracy'] for p in odd['points'][1:]] == [p['accuracy'] for p in good['points'][1:]] and json.dumps(c, allow_nan=False)
+    kept, heard = {}, Heard()
+    c = learning_curve(threes_sevens, 'similarity,odd', (.1, .5, 1), device='cpu', done=kept, reporter=heard)
+    good, odd = (next(r.points for r in c.rungs if r.recipe == n) for n in ('similarity', 'odd'))
+    assert [p.status for p in odd] == ['failed', 'fitted', 'fitted'] and said in odd[0].reason and odd[0].reason.isprintable()
+    assert odd[0].accuracy is odd[0].interval is odd[0].train_seconds is None and odd[0].images == 29
+    assert len(heard.of('failed')) == 1 and [p.accuracy for p in odd[1:]] == [p.accuracy for p in good[1:]]
     assert len(kept) == 5, 'what failed is tried again next time'
 
 def test_an_error_that_is_ours_is_not_hidden(threes_sevens, odd_recipe):
@@ -245,117 +269,134 @@ def test_an_error_that_is_ours_is_not_hidden(threes_sevens, odd_recipe):
     with pytest.raises(RuntimeError, match='a bug'): learning_curve(threes_sevens, 'odd', (.1,), device='cpu')
 
 @pytest.mark.parametrize('name', ['mlp', 'simple_net'])
-def test_a_loss_that_is_no_number_is_a_failed_point(digits, name):
-    c = learning_curve(digits, ['similarity', name], (.1, 1), device='cpu', settings={name: {'lr': 1e20, 'epochs': 2}})
-    assert {p['status'] for p in c['rungs'][0]['points']} == {'fitted'}
-    assert [p['status'] for p in c['rungs'][1]['points']] == ['failed'] * 2 and 'take a smaller learning rate (lr)' in c['rungs'][1]['points'][0]['reason']
-    assert c['rungs'][1]['more_data']['words'] == 'not known' and c['rungs'][1]['points'][1]['reason'] in c['rungs'][1]['more_data']['why']
+def test_a_loss_that_is_not_a_number_is_a_failed_point(digits, name):
+    settings = {name: {'lr': 1e20, 'epochs': 2}}
+    good, bad = learning_curve(digits, ['similarity', name], (.1, 1), device='cpu', settings=settings).rungs
+    assert {p.status for p in good.points} == {'fitted'}
+    assert [p.status for p in bad.points] == ['failed'] * 2 and '(lr)' in bad.points[0].reason
+    assert bad.more_data.words == 'not known' and bad.points[1].reason in bad.more_data.why
 
 
 # Whether more images help
+
+def at(images, right):
+    "A point of a curve of 1,000 training images, right or wrong for each validation image"
+    scores = torch.from_numpy(right)[:, None] * 2. - 1
+    judged = Judged(scores, torch.ones(len(right)).long(), True)
+    return KeptPoint.of(judged, fraction=images / 1000, images=images, train_seconds=1.)
+
+def failed(images):
+    return CurvePoint(fraction=images / 1000, images=images, accuracy=None, interval=None, train_seconds=None, status='failed', reason='NaN')
 
 def points_of(n=1000, right=930, won=0, lost=0, quarter=None, half=500):
     "Points at (a quarter,) half and the whole of 1,000 training images"
     first = np.arange(n) < right
     last = first.copy()
-    last[right:right + won], last[:lost] = True, False
-    at = lambda k, r: dict(images=k, status='fitted', reason=None, right=r)
-    return ([] if quarter is None else [at(250, np.arange(n) < quarter)]) + [at(half, first), at(1000, last)]
+    last[right:right + won] = True
+    last[:lost] = False
+    before = [] if quarter is None else [at(250, np.arange(n) < quarter)]
+    return [*before, at(half, first), at(1000, last)]
+
+def said(points, n=1000):
+    "The words, and the numbers of the sentence"
+    found = more_data(points, 1000, n)
+    return found.words, re.findall(r'\d[\d,.]*\d|\d', found.why)
+
+def test_right_and_wrong_are_kept_for_each_image():
+    right = np.arange(13) % 3 > 0
+    p = at(500, right)
+    assert p.answers(13).tolist() == right.tolist() and p.accuracy == right.mean() and p.interval == wilson(8, 13)
 
 def test_a_gain_that_is_shown_says_likely_and_about_how_much():
-    assert more_data(points_of(won=20, lost=5), 1000)['words'] == 'likely to help' # 2 * P(X >= 20 | 25 fair coins) = 0.004
-    why = more_data(points_of(won=20, lost=5), 1000)['why']
-    assert why.startswith('With 1,000 training images instead of 500 it gains 1.5 points (95% interval ') and 'p = 0.004' in why and why.endswith('the next doubling may bring about as much at most.') and 'each doubling' not in why
+    "2 * P(X >= 20 of 25 fair coins) = 0.004"
+    found, numbers = said(points_of(won=20, lost=5))
+    assert found == 'likely to help' and numbers[:3] == ['1,000', '500', '1.5'] and numbers[-1] == '0.004'
 
-@pytest.mark.parametrize('won, lost, words', [(6, 0, 'likely to help'), (5, 0, 'no help shown'), (15, 5, 'likely to help'), (14, 6, 'no help shown'), (0, 6, 'no help shown'), (0, 0, 'no help shown')])
-def test_the_line_is_that_of_the_exact_test(won, lost, words): assert more_data(points_of(won=won, lost=lost), 1000)['words'] == words
+@pytest.mark.parametrize('won, lost, wanted', [
+    (6, 0, 'likely to help'), (5, 0, 'no help shown'), (15, 5, 'likely to help'), (14, 6, 'no help shown'), (0, 6, 'no help shown'), (0, 0, 'no help shown')])
+def test_the_line_is_that_of_the_exact_test(won, lost, wanted): assert said(points_of(won=won, lost=lost))[0] == wanted
 
 def test_where_there_is_no_half_the_gain_is_given_for_a_doubling():
-    why = more_data(points_of(won=40, half=125), 1000)['why'] # Three doublings
-    assert 'instead of 125 it gains 4.0 points' in why and 'about 1.3 for each doubling' in why
+    "Three doublings"
+    numbers = said(points_of(won=40, half=125))[1]
+    assert numbers[1:3] == ['125', '4.0'] and numbers[-1] == '1.3'
 
 def test_a_gain_that_is_not_shown_says_how_large_one_may_be():
-    said = more_data(points_of(won=12, lost=8), 1000)
-    assert said['words'] == 'no help shown' and said['why'].endswith('so no gain is shown; the 1,000 validation images leave open one of up to 1.3 points.')
-    assert 'up to 0.3 points' in more_data(points_of(), 1000)['why'], 'three images in a thousand, even where both are right on the same images'
-    assert 'gets as many right' in more_data(points_of(), 1000)['why']
+    found, numbers = said(points_of(won=12, lost=8))
+    assert found == 'no help shown' and numbers[-2:] == ['1,000', '1.3']
+    assert said(points_of())[1][-1] == '0.3', 'three images in a thousand, even where both are right on the same images'
 
-def test_a_set_without_mistakes_has_no_room_for_a_gain():
-    assert 'makes no mistake on the 100 validation images' in more_data(points_of(100, 98, won=2), 1000)['why'] and more_data(points_of(100, 98, won=2), 1000)['words'] == 'no help shown'
+def test_a_set_without_mistakes_has_no_room_for_a_gain(): assert said(points_of(100, 98, won=2), 100) == ('no help shown', ['1,000', '100'])
 
 def test_more_images_that_made_it_worse_are_not_shown_to_help():
-    said = more_data(points_of(lost=9), 1000)
-    assert said['words'] == 'no help shown' and 'it loses 0.9 points' in said['why'] and said['why'].endswith('so more of the same is not shown to help.')
+    found, numbers = said(points_of(lost=9))
+    assert found == 'no help shown' and numbers[2] == '0.9' and 'loses' in more_data(points_of(lost=9), 1000, 1000).why
 
-def test_two_doublings_that_gained_are_spoken_of_where_one_is_not_shown():
-    assert more_data(points_of(won=5, quarter=910), 1000)['why'].endswith('The curve rises, though slowly: from 250 images on it gains 2.5 points (95% interval 1.6 to 3.5, p < 0.001).')
-    assert 'slowly' not in more_data(points_of(won=5, quarter=934), 1000)['why'] and 'slowly' not in more_data(points_of(won=20, quarter=910), 1000)['why']
+def test_two_doublings_that_gained_are_mentioned_where_one_is_not_shown():
+    assert said(points_of(won=5, quarter=910))[1][-6:] == ['250', '2.5', '95', '1.6', '3.5', '0.001']
+    for others in (points_of(won=5, quarter=934), points_of(won=20, quarter=910)): assert '250' not in said(others)[1]
 
-@pytest.mark.parametrize('points, why', [([], 'There is no fit to all 1,000'), (points_of()[:1], 'There is no fit to all 1,000'), (points_of()[1:], 'no fit to half of the 1,000'), (points_of(half=800), 'no fit to half'),
-    (points_of()[:1] + [dict(images=1000, status='failed', reason='NaN')], 'There is no fit to all 1,000 training images (NaN).'), ([dict(images=500, status='failed', reason='NaN')] + points_of()[1:], 'no fit to half')])
-def test_without_the_two_points_nothing_is_known(points, why):
-    said = more_data(points, 1000)
-    assert said['words'] == 'not known' and why in said['why']
+@pytest.mark.parametrize('points, missing', [
+    ([], 'all 1,000'), (points_of()[:1], 'all 1,000'), (points_of()[1:], 'half'), (points_of(half=800), 'half'),
+    (points_of()[:1] + [failed(1000)], '(NaN)'), ([failed(500)] + points_of()[1:], 'half')])
+def test_without_the_two_points_nothing_is_known(points, missing):
+    found = more_data(points, 1000, 1000)
+    assert found.words == 'not known' and missing in found.why
 
-def test_half_may_be_a_few_more_where_classes_round_up(): assert more_data(points_of(won=20, half=530), 1000)['words'] == 'likely to help'
+def test_half_may_be_a_few_more_where_classes_round_up(): assert said(points_of(won=20, half=530))[0] == 'likely to help'
 
 def test_where_nothing_is_gained_help_is_promised_no_more_often_than_the_test_allows():
-    rng, said = np.random.default_rng(0), []
-    for _ in range(300):
-        u = rng.random((2, 500)) < .9
-        said.append(more_data([dict(images=k, status='fitted', reason=None, right=r) for k, r in zip((500, 1000), u)], 1000)['words'])
-    assert 0 < said.count('likely to help') / 300 < .05 # Half of the 5% gain, half lose
+    rng = np.random.default_rng(0)
+    drawn = [rng.random((2, 500)) < .9 for _ in range(300)]
+    promised = [said([at(500, a), at(1000, b)], 500)[0] == 'likely to help' for a, b in drawn]
+    assert 0 < sum(promised) / 300 < .05 # Half of the 5% gain, half lose
 
 def test_a_real_curve_that_climbs_is_told_from_one_that_is_flat(mnist_sample):
     c = learning_curve(nested_subset(mnist_sample, .1), ['similarity', 'mlp'], (.5, 1), device='cpu')
-    assert [r['more_data']['words'] for r in c['rungs']] == ['no help shown', 'likely to help']
-
-
-# Words and pictures
+    assert words(c) == ['no help shown', 'likely to help']
 
 def test_the_most_left_open_is_three_in_n_or_the_interval(): assert (most_left_open(.1, 100), most_left_open(5., 100)) == (3, 5)
 
-@given(st.lists(st.floats(0, 1), max_size=9), st.floats(.01, .1))
-def test_labels_moved_apart_keep_their_order_and_their_distance(values, gap):
-    out = spread_out(values, gap, 0, 1)
-    ranked = sorted(range(len(values)), key=lambda i: values[i])
-    assert all(out[b] - out[a] >= gap - 1e-9 for a, b in zip(ranked, ranked[1:])) and all(-1e-9 <= v <= 1 + 1e-9 for v in out)
 
-def drawn(fig):
-    from io import BytesIO
+# Pictures
+
+def drawn(curve):
+    "The figure, its axes, and the names in its legend"
+    fig = plot_curve(curve)
     fig.savefig(BytesIO(), format='png')
-    ax, = fig.axes
-    return ax, [t.get_text() for t in ax.texts]
+    return fig, fig.axes[0], [t.get_text() for legend in fig.legends for t in legend.get_texts()]
 
 def made(rungs):
     "A curve of names and accuracies; None: it failed"
-    point = lambda k, a: dict(fraction=k / 1000, images=k, accuracy=a, interval=a and [a - .02, min(a + .01, 1)], train_seconds=a and 1., status='failed' if a is None else 'fitted', reason=None if a else 'x')
-    return dict(fractions=[.01, .1, 1], seed=1, rungs=[dict(recipe=n, points=[point(k, a) for k, a in zip((10, 100, 1000), accuracies)], more_data=dict(words='not known', why='')) for n, accuracies in rungs.items()])
+    def point(images, accuracy):
+        if accuracy is None: return failed(images)
+        interval = Interval(accuracy - .02, min(accuracy + .01, 1))
+        return CurvePoint(fraction=images / 1000, images=images, accuracy=accuracy, interval=interval, train_seconds=1., status='fitted', reason=None)
+    unknown = MoreData(words='not known', why='')
+    lines = {n: tuple(point(k, a) for k, a in zip((10, 100, 1000), accuracies)) for n, accuracies in rungs.items()}
+    return Curve(fractions=(.01, .1, 1), seed=1, rungs=tuple(CurveRung(recipe=n, points=points, more_data=unknown) for n, points in lines.items()))
 
 @pytest.mark.parametrize('n', [1, 2, 6, 8])
-def test_each_rung_has_its_name_at_its_end_and_no_name_lies_on_another(n):
-    ax, texts = drawn(plot_curve(made({f'rung{i}': [.5, .9, .97] for i in range(n)})))
-    assert texts == [f'rung{i} 0.9700' for i in range(n)]
-    boxes = [Text.get_window_extent(t) for t in ax.texts] # Without their leader lines
-    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
-    assert len({l.get_marker() for l in ax.lines} & set(curves.MARKERS)) == len({l.get_color() for l in ax.lines}) == min(n, 6)
+def test_each_rung_has_its_name_and_a_look_of_its_own(n):
+    _, ax, names = drawn(made({f'rung{i}': [.5, .9, .97] for i in range(n)}))
+    assert names == [f'rung{i} 0.9700' for i in range(n)]
+    assert len({line.get_marker() for line in ax.lines} & set(curves.MARKERS)) == len({line.get_color() for line in ax.lines}) == min(n, 6)
 
-def test_names_lie_within_the_picture():
-    fig = plot_curve(made({'a_rung_of_a_long_name': [.5, .9, .97], 'mlp': [.5, .6, .7]}))
-    ax, _ = drawn(fig)
-    assert all(Text.get_window_extent(t).x1 <= fig.bbox.x1 for t in ax.texts)
+def test_names_are_in_the_order_in_which_the_lines_end_and_within_the_picture():
+    fig, _, names = drawn(made({'a_rung_of_a_long_name': [.5, .6, .7], '$mlp^': [.5, .9, .97], 'sgd': [.5, .8, None]}))
+    assert names == ['$mlp^ 0.9700', 'sgd (to 100)', 'a_rung_of_a_long_name 0.7000']
+    assert fig.legends[0].get_window_extent().x1 <= fig.bbox.x1
 
 def test_a_failed_point_is_a_cross_with_a_name_and_a_gap_in_the_line():
-    ax, texts = drawn(plot_curve(made({'sgd': [.5, None, .97], 'mlp': [.5, None, None], 'linear': [.5, .6, .7]})))
-    assert sorted(texts) == ['linear 0.7000', 'mlp (to 10)', 'mlp failed', 'mlp failed', 'sgd 0.9700', 'sgd failed']
-    assert sum(l.get_marker() == 'x' for l in ax.lines) == 3 and any(np.isnan(l.get_ydata()).tolist() == [False, True, False] for l in ax.lines)
+    _, ax, names = drawn(made({'sgd': [.5, None, .97], 'mlp': [.5, None, None], 'linear': [.5, .6, .7]}))
+    assert names == ['sgd 0.9700', 'linear 0.7000', 'mlp (to 10)'] and [t.get_text() for t in ax.texts] == ['sgd failed', 'mlp failed']
+    assert [list(line.get_xdata()) for line in ax.lines if line.get_marker() == 'x'] == [[100], [100, 1000]]
+    assert any(np.isnan(np.asarray(line.get_ydata(), float)).tolist() == [False, True, False] for line in ax.lines)
 
-@pytest.mark.parametrize('curve', [made({'mlp': [None] * 3}), made({}), dict(fractions=[], seed=1, rungs=[dict(recipe='mlp', points=[], more_data={})])])
-def test_there_is_a_picture_even_of_nothing(curve): drawn(plot_curve(curve))
-
-def test_a_point_at_one_size_only_can_be_drawn(): drawn(plot_curve(dict(fractions=[1], seed=1, rungs=[made({'mlp': [.5, .5, .9]})['rungs'][0] | dict(points=made({'mlp': [.5, .5, .9]})['rungs'][0]['points'][-1:])])))
+@pytest.mark.parametrize('curve', [made({'mlp': [None] * 3}), made({}), made({'mlp': []}), made({'mlp': [.5]})])
+def test_there_is_a_picture_of_nothing_and_of_a_single_point(curve): drawn(curve)
 
 def test_a_real_curve_has_its_sizes_under_the_axis(curve):
-    ax, texts = drawn(plot_curve(curve))
-    assert [t.get_text() for t in ax.get_xticklabels()] == [f"{p['images']:,}" for p in curve['rungs'][0]['points']] and ax.get_xscale() == 'log'
-    assert any(t.startswith('mlp ') for t in texts)
+    _, ax, names = drawn(curve)
+    assert [t.get_text() for t in ax.get_xticklabels()] == [f'{p.images:,}' for p in curve.rungs[0].points] and ax.get_xscale() == 'log'
+    assert any(n.startswith('mlp ') for n in names)

@@ -7,7 +7,8 @@ from PIL import Image
 from safetensors.torch import load as from_safetensors, save as to_safetensors
 from fastrecipes.errors import InputError
 from fastrecipes.ladder.recipe import fit
-from fastrecipes.keep.store import _card_digest, load, read_card, save
+from fastrecipes.keep.card import digest_of
+from fastrecipes.keep.store import load, read_card, save
 from conftest import refused
 from test_cli import called, refused as ended
 from test_store import elsewhere, image_set
@@ -132,7 +133,7 @@ def test_an_entry_that_cannot_be_is_refused(kept, tmp_path, change):
     folder = copied(kept, tmp_path)
     card = json.loads((folder/CARD).read_text())
     change(card)
-    card['digest'] = _card_digest(card)
+    card['digest'] = digest_of(card)
     (folder/CARD).write_text(json.dumps(card).replace('-Infinity', '-1e999').replace('Infinity', '1e999'))
     refused_everywhere(folder, kept)
 
@@ -141,7 +142,7 @@ def test_each_entry_of_a_card_is_needed(kept, tmp_path):
     card = json.loads((folder/CARD).read_text())
     for name in card.keys() - {'threads'}: # Which older cards lack
         left = {n: v for n, v in card.items() if n != name}
-        if name != 'digest': left['digest'] = _card_digest(left)
+        if name != 'digest': left['digest'] = digest_of(left)
         (folder/CARD).write_text(json.dumps(left))
         refused_everywhere(folder, kept, CARD, {'format': 'is not the card', 'version': 'version None'}.get(name, f"'{name}' is missing"))
 
@@ -150,7 +151,7 @@ def test_a_card_from_before_threads_were_kept_is_read(kept, tmp_path):
     folder = copied(kept, tmp_path)
     card = json.loads((folder/CARD).read_text())
     del card['threads']
-    (folder/CARD).write_text(json.dumps(card | dict(digest=_card_digest(card))))
+    (folder/CARD).write_text(json.dumps(card | dict(digest=digest_of(card))))
     assert load(folder, 'cpu').recipe == card['recipe']
 
 PLAUSIBLE = {'classes in another order': lambda c: c['classes'].reverse(), 'a renamed class': put('classes', 0, 'z'), 'other stats': put('stats', 0, 0, .4), 'a better accuracy': put('metrics', 'valid', 'accuracy', 1.), 'another source': put('source', 'name', 'mnist'),
@@ -213,7 +214,7 @@ def test_weights_that_do_not_belong_to_the_card_are_refused(kept, tmp_path, what
     if signed:
         card = json.loads((folder/CARD).read_text())
         card['weights'] = hashlib.sha256((folder/WEIGHTS).read_bytes()).hexdigest()
-        (folder/CARD).write_text(json.dumps(card | {'digest': _card_digest(card)}))
+        (folder/CARD).write_text(json.dumps(card | {'digest': digest_of(card)}))
     refused_everywhere(folder, kept, WEIGHTS)
     assert not Path('ran').exists()
 
@@ -294,7 +295,7 @@ def test_what_is_asked_for_is_not_made_room_for(kept, tmp_path):
         else:
             card = json.loads((folder/CARD).read_text())
             ENTRIES[what](card)
-            (folder/CARD).write_text(json.dumps(card | {'digest': _card_digest(card)}))
+            (folder/CARD).write_text(json.dumps(card | {'digest': digest_of(card)}))
     said, mb = elsewhere(_peak, [str(f) for f in folders])
     assert all(s.startswith('refused') for s in said) and mb < 300, mb
 
@@ -330,7 +331,7 @@ def test_chance_damage_is_refused_or_makes_no_difference(kept, target, name, sig
         try:
             card = json.loads((target/CARD).read_text())
             card['weights'] = hashlib.sha256((target/WEIGHTS).read_bytes()).hexdigest()
-            (target/CARD).write_text(json.dumps(card | {'digest': _card_digest(card)}))
+            (target/CARD).write_text(json.dumps(card | {'digest': digest_of(card)}))
         except (ValueError, TypeError): pass
     try: scores = load(target, 'cpu').predict_scores(kept[1])
     except InputError as e:

@@ -21,6 +21,7 @@ from fastrecipes.ladder.settings import (
 from fastrecipes.training.precision import pick_precision
 from fastrecipes.ladder.recipe import ladder as rungs
 from fastrecipes.training.fitting import Outcome
+from reporters import Seen, Untrained
 
 LADDER = ['similarity', 'sgd', 'linear', 'simple_net', 'mlp', 'convnet', 'resnet18']
 ALL = ['similarity', 'sgd', 'logistic', 'linear', 'simple_net', 'mlp', 'convnet', 'resnet18']
@@ -378,7 +379,7 @@ def bare(name, images, cbs=(), **given):
 @pytest.mark.parametrize('n, bs', [(9, 8), (9, 4), (7, 3), (13, 4), (9, 2), (9, 1)])
 def test_a_lone_last_image_does_not_break_resnet18(n, bs):
     outcome = bare('resnet18', tiny(n), epochs=1, bs=bs)
-    assert outcome.history.train_loss.notna().all() and n % outcome.derived['bs'] != 1
+    assert outcome.history.train_loss.notna().all() and n % outcome.resolved['bs'] != 1
 
 class Stop(Callback):
     def after_batch(self): raise CancelFitException
@@ -387,7 +388,7 @@ class Stop(Callback):
 def test_resnet18_sees_about_9000_images_or_each_once(n, epochs, bs):
     outcome = bare('resnet18', tiny(n), cbs=(Stop(),))
     rate, dropout = (.004, .1) if epochs == 1 else (.003, .5)
-    assert outcome.derived == dict(epochs=epochs, lr=rate, dropout=dropout, bs=bs, precision=pick_precision('cpu'), layout='channels-last')
+    assert outcome.resolved == dict(epochs=epochs, lr=rate, dropout=dropout, bs=bs, precision=pick_precision('cpu'), layout='channels-last')
 
 
 # Recipes of one's own
@@ -429,16 +430,17 @@ def test_a_recipe_gets_the_device_the_callback_and_its_settings_by_name(ladder):
     got = {}
     @recipe
     def spy(images, run, *, share:Share=.5, wide:Switch=False):
-        got.update(device=run.device, on_epoch=run.on_epoch, cbs=run.cbs, share=share, wide=wide)
+        got.update(device=run.device, reporter=run.reporter, cbs=run.cbs, share=share, wide=wide)
         return always(images, run)
-    fit('spy', tiny(4), device='cpu', on_epoch=print, cbs=[len], wide='yes')
-    assert got == dict(device=torch.device('cpu'), on_epoch=print, cbs=(len,), share=.5, wide=True)
+    seen = Seen()
+    fit('spy', tiny(4), device='cpu', reporter=seen, cbs=[len], wide='yes')
+    assert got == dict(device=torch.device('cpu'), reporter=seen, cbs=(len,), share=.5, wide=True)
 
 @pytest.mark.parametrize('name', ['sgd', 'logistic', 'linear'])
 def test_each_epoch_is_reported(name, threes_sevens):
-    seen = []
-    f = fit(name, threes_sevens, epochs=2, device='cpu', on_epoch=seen.append)
-    assert seen == f.history.to_dict('records') and len(seen) == 2
+    seen = Seen()
+    f = fit(name, threes_sevens, epochs=2, device='cpu', reporter=seen)
+    assert seen.rows == f.history.to_dict('records') and len(seen.rows) == 2
 
 
 # Predicting
@@ -496,7 +498,7 @@ def plainly():
 
 def norm(w): return sum(t.double().square().sum().item() for k, t in w.items() if k.endswith('weight'))
 
-EFFECTS = {'epochs': (3, lambda o, base: len(o.history) == 3), 'lr': (.02, lambda o, base: o.derived['lr'] == .02), 'bs': (8, lambda o, base: o.derived['bs'] == 8),
+EFFECTS = {'epochs': (3, lambda o, base: len(o.history) == 3), 'lr': (.02, lambda o, base: o.resolved['lr'] == .02), 'bs': (8, lambda o, base: o.resolved['bs'] == 8),
            'schedule': ('one-cycle', lambda o, base: o.learner is None or len(set(o.learner.recorder.lrs)) > 2), 'clip': (1e-3, lambda o, base: True),
            'dropout': (.4, lambda o, base: .4 in [m.p for m in o.model.modules() if isinstance(m, nn.Dropout)]), 'wd': (.5, lambda o, base: norm(weights(o)) < norm(base))}
 HARD = {'patience', 'patience_counts', 'best'} # Looked at below
@@ -557,9 +559,9 @@ def test_patience_with_one_cycle_waits_for_the_peak_and_the_stop_is_told(name, d
 
 def test_a_comparison_tells_of_a_rung_that_patience_stopped(threes_sevens):
     from fastrecipes.answer.climb import compare
-    from fastrecipes.answer.comparison import trouble_text
+    from fastrecipes.answer.view import trouble_text
     c = compare(threes_sevens, 'similarity,linear', device='cpu', settings=dict(linear=dict(epochs=30, lr=30, patience=2)))
-    assert c.results['linear'].stopped and trouble_text(c) == [f"linear {c.results['linear'].stopped}"] and c.results['linear'].stopped in str(c)
+    assert trouble_text(c) == [f"linear {c['linear'].stopped}"] and c['linear'].stopped in str(c)
 
 def test_settings_that_do_nothing_are_not_said(threes_sevens):
     assert repr(fit('linear', threes_sevens, epochs=1, lr=1, bs=64, device='cpu')).startswith('Fitted linear(epochs=1, lr=1.0, bs=64, schedule=constant): accuracy ')
@@ -568,10 +570,10 @@ def test_settings_that_do_nothing_are_not_said(threes_sevens):
 @pytest.mark.parametrize('n, hidden, dropout, lr', [(19_999, (64, 64, 64), 0., .01), (20_000, (512, 256), .2, .003)])
 def test_what_auto_is_for_the_deeper_net_depends_on_the_number_of_images(n, hidden, dropout, lr):
     outcome = bare('mlp', tiny(n), cbs=(Stop(),))
-    assert outcome.derived | dict(bs=0) == dict(epochs=10, lr=lr, bs=0, hidden=hidden, dropout=dropout)
+    assert outcome.resolved | dict(bs=0) == dict(epochs=10, lr=lr, bs=0, hidden=hidden, dropout=dropout)
     assert [m.out_features for m in outcome.model if isinstance(m, nn.Linear)] == [*hidden, 1] and {m.p for m in outcome.model if isinstance(m, nn.Dropout)} == {dropout} - {0.}
     outcome = bare('mlp', tiny(n), cbs=(Stop(),), hidden='7,5', dropout=0, lr=.5)
-    assert outcome.derived | dict(bs=0) == dict(epochs=10, lr=.5, bs=0, hidden=(7, 5), dropout=0.) and not [m for m in outcome.model if isinstance(m, nn.Dropout)]
+    assert outcome.resolved | dict(bs=0) == dict(epochs=10, lr=.5, bs=0, hidden=(7, 5), dropout=0.) and not [m for m in outcome.model if isinstance(m, nn.Dropout)]
 
 
 # The test images
@@ -611,8 +613,8 @@ def test_the_figures_of_the_test_images_follow_from_their_scores(threes_sevens):
 
 @pytest.mark.parametrize('name', TRAINED[:5])
 def test_asking_for_test_images_that_are_not_there_is_refused_before_training(name):
-    with pytest.raises(InputError) as e: fit(name, tiny(4), test=True, device='cpu', on_epoch=lambda row: pytest.fail('it trained'))
-    assert str(e.value) == 'tiny: there is no test split to report; leave `test` out, or take a set that has one'
+    with pytest.raises(InputError) as e: fit(name, tiny(4), test=True, device='cpu', reporter=Untrained())
+    assert str(e.value).startswith('tiny: ') and 'no test split' in str(e.value)
 
 
 # What a recipe trains
@@ -622,7 +624,7 @@ def test_asking_for_test_images_that_are_not_there_is_refused_before_training(na
 def test_the_parts_are_the_model_that_is_trained(name, n_classes):
     images = tiny(8, n_classes)
     outcome = bare(name, images, **({} if name == 'similarity' else dict(epochs=1, bs=4)))
-    settings = recipes[name].resolve({}, {}) | outcome.derived
+    settings = recipes[name].resolve({}, {}) | outcome.resolved
     parts = recipes[name].parts(images.shape, n_classes, **settings)
     assert repr(parts.model) == repr(outcome.model) and [(k, v.shape, v.dtype) for k, v in parts.model.state_dict().items()] == [(k, v.shape, v.dtype) for k, v in outcome.model.state_dict().items()]
     assert (parts.loss is None) == (parts.opt_func is None) == (name == 'similarity')

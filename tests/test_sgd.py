@@ -18,6 +18,7 @@ from fastrecipes.lessons.sgd import (
     TunedOptim, validate_epoch,
 )
 from fastrecipes.training.fitting import fit_learner
+from reporters import Seen
 
 LN3 = math.log(3) # sigmoid(LN3) is 3/4
 
@@ -321,12 +322,21 @@ def test_validate_epoch_leaves_a_frozen_layer_in_evaluation_mode():
     validate_epoch(model, [(torch.randn(2, 4), torch.tensor([0, 1]))])
     assert [m.training for m in model] == [False, True]
 
+class Rows:
+    "A hook that keeps what it is told, and stops after the epoch `last`"
+    def __init__(self, last=None):
+        self.rows = []
+        self.last = last
+    def after_epoch(self, model, row): self.rows.append(row)
+    @property
+    def stop(self): return bool(self.rows) and self.rows[-1]['epoch'] == self.last
+
 def test_train_model_gives_a_row_an_epoch_and_reports_each():
     model, x, y = nn.Linear(4, 1), torch.randn(10, 4), torch.randint(0, 2, (10,))
-    dl, seen = list(zip(x.split(4), y.split(4))), []
-    frame = train_model(model, dl, dl, BasicOptim(model.parameters(), 1.), 3, on_epoch=seen.append)
+    dl, seen = list(zip(x.split(4), y.split(4))), Rows()
+    frame = train_model(model, dl, dl, BasicOptim(model.parameters(), 1.), 3, hooks=[seen])
     assert list(frame) == ['epoch', 'train_loss', 'valid_loss', 'accuracy', 'seconds'] and frame.epoch.tolist() == [0, 1, 2]
-    assert seen == frame.to_dict('records')
+    assert seen.rows == frame.to_dict('records')
     last, preds = frame.iloc[-1], model(x)
     assert (last.valid_loss, last.accuracy) == (pytest.approx(mnist_loss(preds, y).item()), pytest.approx(batch_accuracy(preds, y).item()))
 
@@ -335,18 +345,18 @@ def _line():
     x = torch.randn(10, 4)
     return nn.Linear(4, 1), list(zip(x.split(4), torch.randint(0, 2, (10,)).split(4)))
 
-def test_train_model_stops_where_on_epoch_says_so():
+def test_train_model_stops_where_a_hook_says_so():
     model, dl = _line()
-    frame = train_model(model, dl, dl, BasicOptim(model.parameters(), .5), 9, on_epoch=lambda row: row['epoch'] == 3)
+    frame = train_model(model, dl, dl, BasicOptim(model.parameters(), .5), 9, hooks=[Rows(), Rows(last=3)])
     assert frame.epoch.tolist() == [0, 1, 2, 3]
-    assert len(train_model(model, dl, dl, BasicOptim(model.parameters(), .5), 3, on_epoch=lambda row: None)) == 3
+    assert len(train_model(model, dl, dl, BasicOptim(model.parameters(), .5), 3, hooks=[Rows()])) == 3
 
 def test_train_model_goes_on_from_rows_as_if_it_had_not_been_interrupted():
-    (whole, dl), (pieces, _), seen = _line(), _line(), []
+    (whole, dl), (pieces, _), seen = _line(), _line(), Rows()
     wanted = train_model(whole, dl, dl, BasicOptim(whole.parameters(), .5), 5)
     rows = train_model(pieces, dl, dl, BasicOptim(pieces.parameters(), .5), 2).to_dict('records')
-    got = train_model(pieces, dl, dl, BasicOptim(pieces.parameters(), .5), 5, on_epoch=lambda row: seen.append(row['epoch']), rows=rows)
-    assert seen == [2, 3, 4] and len(rows) == 2 and torch.equal(whole.weight, pieces.weight)
+    got = train_model(pieces, dl, dl, BasicOptim(pieces.parameters(), .5), 5, hooks=[seen], rows=rows)
+    assert [row['epoch'] for row in seen.rows] == [2, 3, 4] and len(rows) == 2 and torch.equal(whole.weight, pieces.weight)
     assert got.drop(columns='seconds').equals(wanted.drop(columns='seconds'))
 
 @pytest.mark.parametrize('epochs', [2, 1, 0])
@@ -472,10 +482,10 @@ def test_accuracy_on_mnist_sample(mnist_sample, name, epochs, lr, least, seed):
 
 @pytest.mark.parametrize('name, lr', [('sgd', 1e37), ('linear', 1e37), ('mlp', 1e30), ('simple_net', 1e37), ('logistic', 1e37)])
 def test_every_way_of_training_says_in_which_epoch_the_loss_was_lost(digits, name, lr):
-    heard = []
+    heard = Seen()
     with pytest.raises(Diverged, match=rf'^{name}: the (training|validation) loss is (not a number|infinite) in epoch (\d+); take a smaller learning rate') as e:
-        fit(name, digits, device='cpu', lr=lr, epochs=30, on_epoch=heard.append)
-    assert f'in epoch {len(heard) + (name in ("sgd", "logistic"))};' in str(e.value)
+        fit(name, digits, device='cpu', lr=lr, epochs=30, reporter=heard)
+    assert f'in epoch {len(heard.rows) + (name in ("sgd", "logistic"))};' in str(e.value)
 
 def test_a_finite_history_is_left_alone_and_kinds_are_told_apart():
     check_losses(0, training=0., validation=1e300)

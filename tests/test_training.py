@@ -21,13 +21,12 @@ from fastrecipes.errors import InputError
 from fastrecipes.data.loaders import dataloaders, ImageDataset
 from fastrecipes.lessons.nets import linear
 from fastrecipes.lessons.sgd import basic_opt, batch_accuracy, ClassLoss, cross_entropy, Diverged
-from fastrecipes.ladder.fitted import Run
-from fastrecipes.ladder.rungs import _by_hand, _through_learner, Parts
 from fastrecipes.ladder.settings import Count, Whole
 from fastrecipes.training.fitting import (
-    Best, BestWeights, climbing_epochs, EarlyStop, fit_learner, History, one_cycle, Outcome, Patience,
-    plot_history, stop_text,
+    adamw, CallHooks, fit_by_hand, fit_learner, OnDevice, one_cycle, Outcome, plot_history,
 )
+from fastrecipes.training.hooks import Best, climbing_epochs, History, Patience, stop_text
+from reporters import Each, Seen
 
 COLUMNS = ['epoch', 'train_loss', 'valid_loss', 'accuracy', 'seconds']
 
@@ -72,14 +71,15 @@ def test_history_is_worked_out_by_hand_with_the_last_batch_weighed_by_its_size(d
     assert torch.allclose(learn.model[1].weight, weight, atol=1e-6)
 
 def test_history_goes_on_counting_in_a_second_fit(data):
-    learn = make(data, cbs=History())
+    history = History()
+    learn = make(data, cbs=CallHooks(history))
     quietly(learn, learn.fit, 2, .1); quietly(learn, learn.fit, 1, .1)
-    assert learn.history.frame.epoch.tolist() == [0, 1, 2] and learn.history.frame.train_loss.is_monotonic_decreasing
+    assert history.frame.epoch.tolist() == [0, 1, 2] and history.frame.train_loss.is_monotonic_decreasing
 
-def test_on_epoch_is_called_with_each_row_as_it_comes(data):
+def test_a_reporter_is_told_each_row_as_it_comes(data):
     seen = []
     learn = make(data)
-    history = fit_learner(learn, 3, .1, on_epoch=lambda row: seen.append((row['epoch'], learn.epoch, dict(row)))).history
+    history = fit_learner(learn, 3, .1, reporter=Each(lambda row: seen.append((row['epoch'], learn.epoch, dict(row))))).history
     assert [(a, b) for a, b, _ in seen] == [(0, 0), (1, 1), (2, 2)] and pd.DataFrame([row for *_, row in seen]).equals(history)
 
 def test_without_a_metric_accuracy_is_not_a_number(data):
@@ -90,13 +90,14 @@ def test_without_a_metric_accuracy_is_not_a_number(data):
 @pytest.mark.parametrize('what', ['get_preds', 'lr_find', 'predict', 'validate'])
 @pytest.mark.parametrize('fitted', [0, 2])
 def test_history_records_nothing_while_predicting_validating_or_looking_for_a_rate(data, what, fitted):
-    learn = make(data, cbs=History())
+    history = History()
+    learn = make(data, cbs=CallHooks(history))
     if fitted: quietly(learn, learn.fit, fitted, .1)
     dict(get_preds=learn.get_preds, lr_find=lambda: learn.lr_find(num_it=6, show_plot=False), validate=learn.validate,
          predict=lambda: learn.predict(data.valid.images[0]))[what]()
-    assert len(learn.history.frame) == fitted
+    assert len(history.frame) == fitted
     quietly(learn, learn.fit, 1, .1)
-    assert learn.history.frame.epoch.tolist() == list(range(fitted + 1)), 'and goes on afterwards'
+    assert history.frame.epoch.tolist() == list(range(fitted + 1)), 'and goes on afterwards'
 
 
 # fit_learner
@@ -126,8 +127,7 @@ def test_one_cycle_is_fastais_own_whether_the_optimiser_has_momentum_or_not(data
 
 def test_an_unknown_schedule_is_refused_before_anything_is_fitted(data):
     learn = make(data)
-    wanted = "schedule='cosine' is not known; there are 'constant' and 'one-cycle'"
-    with pytest.raises(InputError, match=wanted): fit_learner(learn, 1, .1, 'cosine')
+    with pytest.raises(InputError, match="schedule='cosine'.*'constant' and 'one-cycle'"): fit_learner(learn, 1, .1, 'cosine')
     assert learn.opt is None
 
 def test_the_outcome_has_model_learner_stats_and_what_was_chosen(data):
@@ -135,7 +135,7 @@ def test_the_outcome_has_model_learner_stats_and_what_was_chosen(data):
     learn.dls = dataloaders(data, None, 'cpu', stats='train')
     outcome = fit_learner(learn, 1, .1)
     assert isinstance(outcome, Outcome) and outcome.model is learn.model and outcome.learner is learn and outcome.has_probs
-    assert outcome.stats == learn.dls.stats and outcome.derived == dict(epochs=1, lr=.1, bs=8)
+    assert outcome.stats == learn.dls.stats and outcome.resolved == dict(epochs=1, lr=.1, bs=8)
 
 class Counter(Callback):
     def before_fit(self): self.batches = 0
@@ -313,16 +313,15 @@ def test_recipes_of_ones_own_need_not_have_our_settings(data, func, stops):
     assert [told in text for text in (fitted.stopped, repr(fitted), compared[func.__name__].stopped, str(compared))] == [stops] * 4
 
 def test_an_unknown_counting_is_refused(data):
-    wanted = "patience_counts='best' is not known; there are 'since-best' and 'increases'"
-    for f in (lambda: Patience(1, 'best'), lambda: EarlyStop(0, 'best'), lambda: fit_learner(make(data), 1, .1, patience_counts='best')):
-        with pytest.raises(InputError, match=wanted): f()
+    for f in (lambda: Patience(1, 'best'), lambda: fit_learner(make(data), 1, .1, patience_counts='best')):
+        with pytest.raises(InputError, match="patience_counts='best'.*'since-best' and 'increases'"): f()
 
-def test_the_callbacks_can_be_taken_alone(data):
+def test_the_hooks_can_be_used_without_fit_learner(data):
     losses = [3, 2, 1, 2, 3, 0]
     learn = scripted(data, losses)
-    stop, keep = EarlyStop(2), BestWeights()
-    quietly(learn, learn.fit, 6, .1, cbs=[History(), stop, keep])
-    assert keep.best.epoch == 2 and stop.watch.stop and len(learn.recorder.values) == 5
+    watch, keep = Patience(2), Best()
+    quietly(learn, learn.fit, 6, .1, cbs=CallHooks(watch, keep))
+    assert keep.epoch == 2 and watch.stop and len(learn.recorder.values) == 5
 
 
 # The best epoch
@@ -366,10 +365,9 @@ def test_the_first_of_the_lowest_counts(data, losses, best):
 @pytest.mark.parametrize('losses, epoch, what', [([1, NAN, 2], 1, 'not a number'), ([NAN], 0, 'not a number'), ([3, 2, INF, 1], 2, 'infinite'), ([-INF], 0, 'infinite')])
 @pytest.mark.parametrize('how', [dict(), dict(best=True, patience=2), dict(schedule='one-cycle')], ids=['plain', 'best and patience', 'one cycle'])
 def test_a_loss_that_is_no_finite_number_ends_training_in_its_epoch(data, losses, epoch, what, how):
-    told = []
-    with pytest.raises(Diverged) as e: fit_learner(scripted(data, losses), len(losses), .1, on_epoch=told.append, **how)
-    assert str(e.value) == f'the validation loss is {what} in epoch {epoch + 1}; take a smaller learning rate (lr), or shorten the gradients (clip=1)'
-    assert len(told) == epoch + 1
+    seen = Seen()
+    with pytest.raises(Diverged, match=f'validation loss.*{what} in epoch {epoch + 1};.*lr.*clip=1'): fit_learner(scripted(data, losses), len(losses), .1, reporter=seen, **how)
+    assert len(seen.rows) == epoch + 1
 
 def test_the_training_loss_is_watched_as_well_and_no_checkpoint_of_that_epoch_is_written(data, tmp_path):
     learn, point = scripted(data, [1, 1, 1]), Checkpoint(tmp_path, every=1)
@@ -387,14 +385,14 @@ def test_a_learner_without_validation_images_is_not_taken_for_one_that_diverged(
 @pytest.mark.parametrize('losses, best', [([NAN, 2, NAN, 3], 1), ([NAN, NAN], None), ([INF, INF], None), ([INF, 5], 1)])
 def test_what_is_no_number_is_never_the_best(losses, best):
     keep = Best()
-    for i, loss in enumerate(losses): keep.update(nn.Linear(1, 1), dict(epoch=i, valid_loss=loss))
+    for i, loss in enumerate(losses): keep.after_epoch(nn.Linear(1, 1), dict(epoch=i, valid_loss=loss))
     assert keep.epoch == best and (keep.weights is None) == (best is None)
 
 def test_the_best_weights_are_a_copy_and_go_on_from_their_state():
     model, best, other = nn.BatchNorm1d(2), Best(), Best()
-    best.update(model, dict(epoch=0, valid_loss=1.))
+    best.after_epoch(model, dict(epoch=0, valid_loss=1.))
     with torch.no_grad(): model.weight.fill_(5); model.running_mean.fill_(5)
-    best.update(model, dict(epoch=1, valid_loss=2.))
+    best.after_epoch(model, dict(epoch=1, valid_loss=2.))
     other.load_state_dict(best.state_dict())
     other.restore(model)
     assert other.epoch == 0 and model.weight.tolist() == [1, 1] and model.running_mean.tolist() == [0, 0]
@@ -435,24 +433,95 @@ def test_one_cycle_is_a_quarter_up_and_the_rest_down():
 @pytest.mark.parametrize('dropout', [0., .3])
 def test_the_hand_written_loop_and_the_learner_do_the_same(data, unlearnable, options, dropout):
     "With every training setting, from the same start with the same batches and the same units dropped"
-    outcomes, how = [], dict(epochs=20, lr=.5, bs=16, schedule='constant', patience=0, patience_counts='since-best', best=False, wd=0., clip=0.) | options
-    for through in (_by_hand, lambda *args, **kwargs: _through_learner(*args, dropout=dropout, **kwargs)):
+    outcomes, how = [], dict(epochs=20, lr=.5, schedule='constant', patience=0, patience_counts='since-best', best=False, wd=0., clip=0.) | options
+    images = unlearnable if 'best' in options else data
+    def by_hand(model, dls): return fit_by_hand(model, dls, cross_entropy, **how)
+    def through_learner(model, dls):
+        return fit_learner(Learner(dls, model, ClassLoss(cross_entropy), opt_func=basic_opt, metrics=batch_accuracy), **how)
+    for train in (by_hand, through_learner):
         with no_random(3):
             model = linear(64, 10, dropout)
             start = {k: v.clone() for k, v in model.state_dict().items()}
-            outcomes.append(through(unlearnable if 'best' in options else data, Run(torch.device('cpu')), Parts(model, cross_entropy, basic_opt), **how))
+            outcomes.append(train(model, dataloaders(images, 16, 'cpu')))
     a, b = outcomes
     assert a.history.drop(columns='seconds').to_numpy() == pytest.approx(b.history.drop(columns='seconds').to_numpy(), rel=1e-4, abs=1e-6)
-    assert a.best_epoch == b.best_epoch and a.derived == b.derived and not equal(start, dict(a.model.state_dict()))
+    assert a.best_epoch == b.best_epoch and a.resolved == b.resolved and not equal(start, dict(a.model.state_dict()))
     for p, q in zip(a.model.parameters(), b.model.parameters()): assert torch.allclose(p, q, rtol=1e-4, atol=1e-5)
     if 'best' in options: assert len(a.history) < 20 and a.best_epoch < len(a.history) - 1, 'patience and the best epoch had something to do'
+
+
+@pytest.mark.parametrize('start', [0, 2])
+def test_both_report_each_batch_of_the_whole_training(data, tmp_path, start):
+    def by_hand(**how): return fit_by_hand(linear(64, 10), dataloaders(data, 25, 'cpu'), cross_entropy, lr=.1, **how)
+    def through_learner(**how): return fit_learner(make(data, bs=25), lr=.1, **how)
+    for i, train in enumerate((by_hand, through_learner)):
+        def stop(row):
+            if row['epoch'] + 1 == start: raise KeyboardInterrupt
+        seen, folder = Seen(), tmp_path/str(i)
+        if start:
+            with pytest.raises(KeyboardInterrupt): train(epochs=3, checkpoint=Checkpoint(folder, every=1), reporter=Each(stop))
+        resumed = Checkpoint(folder, every=1, resume=True) if start else None
+        train(epochs=3, checkpoint=resumed, reporter=seen)
+        first = seen.batches[0][0]
+        assert seen.batches == [(n, 9) for n in range(first, 10)] and first in (1, 4, 7) and (start > 0) == (first > 1)
+
+def test_without_a_progress_of_its_own_no_reporter_is_asked_after_each_batch(data):
+    asked = []
+    class Spy(Callback):
+        def after_batch(self): asked.append([str(cb) for cb in self.learn.cbs])
+    fit_learner(make(data), 1, .1, reporter=Each(id), cbs=[Spy()])
+    assert asked and not any('ReportBatches' in names for names in asked)
+
+
+# The device and the optimiser
+
+class Moves(Callback):
+    "How often a number is moved to the CPU in the batches of an epoch"
+    order = 100
+    def before_train(self): self.n = 0
+    def before_fit(self):
+        self.real = torch.Tensor.cpu
+        def counted(t):
+            self.n += 1
+            return self.real(t)
+        torch.Tensor.cpu = counted
+    def after_batch(self):
+        if self.training: self.batches = self.n
+    def after_fit(self): torch.Tensor.cpu = self.real
+
+def test_on_the_device_the_meters_say_the_same_and_move_nothing_before_the_epoch_ends(data):
+    learners = make(data), make(data)
+    moves = Moves(), Moves()
+    histories = [fit_learner(learn, 2, .1, cbs=cbs).history for learn, cbs in zip(learners, ([moves[0]], [moves[1], OnDevice()]))]
+    plain, ours = learners
+    assert moves[0].batches > 0 and moves[1].batches == 0
+    assert histories[0].drop(columns='seconds').equals(histories[1].drop(columns='seconds'))
+    assert [list(v) for v in plain.recorder.values] == [list(v) for v in ours.recorder.values]
+    assert torch.equal(torch.stack(plain.recorder.losses), torch.stack(ours.recorder.losses))
+    assert not any('accumulate' in vars(meter) for meter in (ours.recorder.loss, ours.recorder.smooth_loss, *ours.metrics))
+
+@pytest.mark.parametrize('order', [torch.contiguous_format, torch.channels_last])
+def test_the_fused_adamw_takes_the_steps_of_the_plain_one(order):
+    def weights(make):
+        torch.manual_seed(0)
+        layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 6, 1), nn.Flatten(), nn.Linear(6 * 4 * 4, 2)
+        model = nn.Sequential(*layers).to(memory_format=order)
+        opt, x = make(list(model.parameters())), torch.randn(16, 3, 6, 6)
+        for _ in range(5):
+            model(x).square().sum().backward()
+            opt.step()
+            opt.zero_grad()
+        return [p.detach().contiguous() for p in model.parameters()]
+    how = dict(lr=.05, weight_decay=.1)
+    plain = weights(lambda params: torch.optim.AdamW(params, betas=(.9, .99), eps=1e-5, fused=False, **how))
+    for a, b in zip(weights(lambda params: adamw(params, **how)), plain): torch.testing.assert_close(a, b, atol=2e-5, rtol=1e-4)
 
 
 # Errors
 
 def test_a_refusal_in_the_middle_of_training_is_one_line(data):
     def no(row): raise InputError('so it is')
-    with pytest.raises(InputError) as e: fit_learner(make(data), 1, .1, on_epoch=no)
+    with pytest.raises(InputError) as e: fit_learner(make(data), 1, .1, reporter=Each(no))
     assert str(e.value) == 'so it is'
 
 

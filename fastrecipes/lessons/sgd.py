@@ -234,20 +234,21 @@ def train_model(
     epochs:int,
     loss_func:Callable=mnist_loss,
     metric:Callable=batch_accuracy,
-    on_epoch:Callable|None=None, # Called after each epoch with its row, a dict; where it returns something true, training stops
-    rows:Iterable[dict]=(), # Rows of earlier epochs, which this goes on from; they count among the `epochs`
-    train:Callable=train_epoch, # Trains for an epoch
-    validate:Callable=validate_epoch, # Validates
+    hooks:Iterable=(), # Each has `after_epoch(model, row)`, called after every epoch, and `stop`, which ends training when true
+    rows:Iterable[dict]=(), # Rows of earlier epochs, from which training continues; they count towards `epochs`
 ) -> pd.DataFrame: # Columns epoch, train_loss, valid_loss, accuracy, seconds
-    "Train and validate until there are `epochs` epochs (fast.ai lesson 3); raises `Diverged` in the epoch in which a loss is no finite number"
+    "Train and validate until there are `epochs` epochs (fast.ai lesson 3); raises `Diverged` in the first epoch with an infinite or NaN loss"
     rows = list(rows)
     for epoch in range(len(rows), epochs):
+        if any(hook.stop for hook in hooks): break
         start = time.perf_counter()
-        train_loss = train(model, train_dl, opt, loss_func)
-        valid_loss, accuracy = validate(model, valid_dl, loss_func, metric)
+        train_loss = train_epoch(model, train_dl, opt, loss_func)
+        valid_loss, accuracy = validate_epoch(model, valid_dl, loss_func, metric)
         check_losses(epoch, training=train_loss, validation=valid_loss)
-        rows.append(dict(epoch=epoch, train_loss=train_loss, valid_loss=valid_loss, accuracy=accuracy, seconds=time.perf_counter() - start))
-        if on_epoch is not None and on_epoch(rows[-1]): break
+        seconds = time.perf_counter() - start
+        row = dict(epoch=epoch, train_loss=train_loss, valid_loss=valid_loss, accuracy=accuracy, seconds=seconds)
+        rows.append(row)
+        for hook in hooks: hook.after_epoch(model, row)
     return pd.DataFrame(rows)
 
 # %% ../../nbs/lessons/04_sgd.ipynb #2d8e17be
@@ -283,6 +284,9 @@ class TunedOptim(BasicOptim):
             for p in trained: p.mul_(1 - self.lr * self.wd)
         super().step()
         self.done += 1
+
+    def state_dict(self) -> dict: return dict(done=self.done)
+    def load_state_dict(self, state:dict): self.done = state['done']
 
 # %% ../../nbs/lessons/04_sgd.ipynb #b0d2cf15
 class _TorchBasicOptim(torch.optim.Optimizer):
