@@ -14,6 +14,7 @@ Modules:
 - `fastrecipes.answer.report`: A comparison as one page that stands for itself: verdict first, then every figure that it rests on, and how to make it again
 - `fastrecipes.answer.results`: What is left of a fit when its model is let go, and the folder that keeps it
 - `fastrecipes.answer.rules`: Which rung to stop at: seven rules, and what they find in a comparison
+- `fastrecipes.answer.svg`: matplotlib's figures as part of a page: sharp, selectable, and in the colours of the page
 - `fastrecipes.answer.tables`: What a terminal shows: a table that grows row by row, a few short paragraphs, and the same as plain text in a file
 - `fastrecipes.answer.track`: Watch a long climb from elsewhere, epoch by epoch
 - `fastrecipes.answer.verdict`: Where to stop on the ladder, why, and what would make the answer clearer, in plain words
@@ -59,6 +60,7 @@ Modules:
 - `fastrecipes.training.checkpoint`: Stop a training at any moment and resume it later, with the same result to the last bit
 - `fastrecipes.training.cost`: What does it cost? Parameters, bytes, seconds, memory and multiply-adds, and how each is measured
 - `fastrecipes.training.fitting`: Train with a history, early stopping and the weights of the best epoch, through a `Learner` or by hand
+- `fastrecipes.training.hooks`: What a training calls after each epoch: a history, early stopping, the best weights
 - `fastrecipes.training.precision`: 16-bit numbers and the memory order that convolutions like, where they are faster
 - `fastrecipes.training.processes`: More than one process, on one machine or on many: the same training, with every batch cut into shares"""
 

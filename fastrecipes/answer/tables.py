@@ -278,7 +278,7 @@ def _text_table(columns:dict):
     for i, title in enumerate(columns):
         is_left = i == 0 or title in _left
         table.add_column(title, justify='left' if is_left else 'right', overflow='fold', vertical='bottom')
-    for row in zip(*columns.values()): table.add_row(*(Text(printable(text or '')) for text in row))
+    for row in zip(*columns.values()): table.add_row(*(Text(printable(text)) for text in row))
     return table
 
 # %% ../../nbs/answer/04_tables.ipynb #649ef0c1
@@ -325,13 +325,6 @@ def _facts(fitted) -> list:
     facts = [] if fitted.best_epoch is None else [_kept_epoch(fitted)]
     return facts + [plural(fitted.parameters, 'parameter'), f'{seconds_text(fitted.seconds)} on {fitted.device}']
 
-def _settings_text(fitted) -> str:
-    "The settings, without those that are off"
-    from fastrecipes.ladder.fitted import _quiet
-    from fastrecipes.ladder.settings import as_text
-    shown = {k: v for k, v in fitted.settings.items() if k not in _quiet or _quiet[k] != v}
-    return ', '.join(f'{k}={as_text(v)}' for k, v in shown.items())
-
 def fitted_lines(
     fitted, # A `Fitted`
 ) -> list: # Renderables
@@ -341,9 +334,8 @@ def fitted_lines(
     if fitted.test is not None:
         lines.append(f'{percent_text(fitted.test.accuracy)} of {len(fitted.test.targets):,} test images right')
     lines.append('; '.join(_facts(fitted)))
-    if fitted.stopped: lines.append(fitted.stopped)
-    settings = _settings_text(fitted)
-    if settings: lines.append(Text(f'settings: {settings}'))
+    if fitted.stopped: lines.append(Text(fitted.stopped))
+    if fitted.settings_text: lines.append(Text(f'settings: {fitted.settings_text}'))
     return lines
 
 # %% ../../nbs/answer/04_tables.ipynb #1adf2a67
