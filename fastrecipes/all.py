@@ -10,9 +10,8 @@ from .answer.chance import mcnemar, over_seeds, paired_difference, seeds_differe
 from .answer.climb import Climb, compare
 from .answer.comparison import Comparison, read_comparison
 from .answer.curves import learning_curve, nested_subset, plot_curve
-from .answer.failures import (
-    failures_of, most_confused, per_class_table, pictures_of, plot_calibration, plot_confusion, plot_images, shared_failures, worst_table
-)
+from .answer.failures import failures_of, most_confused, per_class_table, shared_failures, worst_table
+from .answer.pictures import pictures_of, plot_calibration, plot_confusion, plot_images
 from .answer.report import report_html, save_report
 from .answer.track import TensorBoard
 from .answer.costs import plot_cost
@@ -21,9 +20,10 @@ from .data.images import *
 from .data.loaders import *
 from .data.sources import *
 from .errors import InputError
-from .explore.curves_explorers import explore_network, explore_quadratic, explore_relus, explore_surface
+from .explore.curves_explorers import explore_quadratic, explore_relus
 from .explore.drawing import explore_drawing
-from .explore.live import explore_training
+from .explore.gradient_explorers import explore_network, explore_surface
+from .explore.live_explorer import explore_training
 from .ladder.fitted import *
 from .ladder.recipe import *
 from .ladder.settings import *
@@ -36,5 +36,6 @@ from .lessons.similarity import *
 from .plots import *
 from .training.checkpoint import Checkpoint, Checkpoints
 from .training.fitting import *
+from .training.hooks import *
 
 del mae, mse, sigmoid # fastai has others of these names

@@ -116,9 +116,8 @@ def run(
         click.echo(e.ctx.get_help())
         return 0, ''
     except InputError as e: return 2, _one_line(str(e))
-    except click.exceptions.Abort: return 130, 'stopped'
     except click.ClickException as e: return 2, _one_line(e.format_message())
-    except (KeyboardInterrupt, Stopped) as e: return 130, str(e) or 'stopped'
+    except (KeyboardInterrupt, Stopped, click.Abort) as e: return 130, str(e) or 'stopped'
     except Exception as e:
         if os.environ.get('FASTRECIPES_DEBUG'): raise
         return (2 if is_memory(e) else 1), '; '.join(explained(e))

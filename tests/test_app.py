@@ -37,7 +37,7 @@ def test_every_button_leads_to_an_explorer_that_exists():
 
 
 def test_an_explorer_that_cannot_be_made_says_so_in_its_place(monkeypatch):
-    broken = Opened('Network', 'curves_explorers', 'explore_<nothing>')
+    broken = Opened('Network', 'gradient_explorers', 'explore_<nothing>')
     monkeypatch.setitem(explorers_room.explorers, 'network', broken)
     async def page():
         it = explore('network')

@@ -23,7 +23,7 @@ def pixels(picture): return np.asarray(Image.open(BytesIO(bytes(picture.value)))
 # Pictures
 
 @pytest.mark.parametrize('shape', [(1, 1, 4), (7, 3, 4), (300, 500, 4)])
-def test_the_png_that_is_written_for_speed_has_every_pixel(shape):
+def test_a_png_has_every_pixel(shape):
     image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     back = Image.open(BytesIO(controls._png(image)))
     assert back.mode == 'RGB' and np.array_equal(np.asarray(back), image[..., :3])

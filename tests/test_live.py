@@ -4,12 +4,12 @@ import numpy as np, pytest, torch, torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
 from conftest import refused
 from fastrecipes.data.sources import load
-from fastrecipes.explore import live as live_room
 from fastrecipes.explore.controls import Picture
-from fastrecipes.explore.live import describe_training, LiveTraining
+from fastrecipes.explore.live import describe_training, LiveTraining, some_of_train
+from fastrecipes.explore.live_explorer import draw_curves, draw_units, explore_training
 
 SET = load('digits')
-SMALL = live_room.some_of_train(SET, 150)
+SMALL = some_of_train(SET, 150)
 
 
 def finished(images=SET, **kwargs):
@@ -109,7 +109,7 @@ def test_what_is_unknown_or_cannot_change_is_refused():
     with refused("'rely'", "'relu'"): LiveTraining(SMALL, activation='rely')
     with refused('hidden', 'lr, wd, dropout, patience'): LiveTraining(SMALL).change(hidden=5)
     for n in (0, 1438):
-        with refused(f'n={n}', '1,437'): live_room.some_of_train(SET, n)
+        with refused(f'n={n}', '1,437'): some_of_train(SET, n)
 
 def test_patience_ends_it_that_many_epochs_after_the_best_and_without_patience_it_continues():
     live = finished(SMALL, lr=1., patience=4, epochs=300)
@@ -160,26 +160,26 @@ def pixels(draw, height, **values): return bytes(Picture(draw, 5.4, height, 'alt
 def test_the_pictures_follow_what_they_are_given():
     live = finished(SMALL, epochs=3)
     histories = [(1, {}), (3, {}), (3, {(1, 'lr'): 3.})]
-    curves = {pixels(live_room.draw_curves, 4, history=live.history[:n], best=1, changes=c) for n, c in histories}
+    curves = {pixels(draw_curves, 4, history=live.history[:n], best=1, changes=c) for n, c in histories}
     larger = live.units * torch.arange(30)[:, None, None, None]
     given = [(live.units, live.dead), (larger, live.dead), (live.units, ~live.dead)]
-    units = {pixels(live_room.draw_units, 2.2, units=u, dead=d) for u, d in given}
+    units = {pixels(draw_units, 2.2, units=u, dead=d) for u, d in given}
     assert len(curves) == 3 and len(units) == 3
 
 @pytest.mark.parametrize('k', [1, 7, 31])
 def test_any_number_of_units_is_drawn(k):
-    assert pixels(live_room.draw_units, 2.2, units=torch.randn(k, 1, 8, 8), dead=torch.zeros(k).bool())
+    assert pixels(draw_units, 2.2, units=torch.randn(k, 1, 8, 8), dead=torch.zeros(k).bool())
 
 def test_a_training_that_diverged_is_drawn():
     gone = finished(SMALL, lr=1e30)
-    assert pixels(live_room.draw_curves, 4, history=gone.history, best=gone.best)
-    assert pixels(live_room.draw_units, 2.2, units=gone.units, dead=gone.dead)
+    assert pixels(draw_curves, 4, history=gone.history, best=gone.best)
+    assert pixels(draw_units, 2.2, units=gone.units, dead=gone.dead)
 
 
 # The explorer
 
 def test_the_explorer_answers_to_its_controls(strict):
-    x = live_room.explore_training(SMALL).explorer
+    x = explore_training(SMALL).explorer
     untrained = x.panel.said
     x.epoch.click()
     first = bytes(x.curves.value), bytes(x.units.value)
@@ -202,7 +202,7 @@ def test_the_explorer_answers_to_its_controls(strict):
 
 def test_it_trains_in_small_portions_lets_the_page_have_its_turn_and_can_be_paused():
     async def play():
-        x = live_room.explore_training(SET).explorer
+        x = explore_training(SET).explorer
         x.start.click()
         assert x.start.description == 'pause'
         turns = 0
@@ -221,7 +221,7 @@ def test_it_trains_in_small_portions_lets_the_page_have_its_turn_and_can_be_paus
     asyncio.run(asyncio.wait_for(play(), 60))
 
 def test_pausing_changes_nothing_about_what_is_learned(strict):
-    x = live_room.explore_training(SMALL).explorer
+    x = explore_training(SMALL).explorer
     while x.live.epoch < 6: x.tick()
     x.live.step(len(x.live.batches))
     whole = LiveTraining(SMALL)

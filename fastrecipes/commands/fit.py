@@ -7,7 +7,7 @@ that a recipe of your own has its options without a line of code."""
 
 # %% auto #0
 __all__ = ['keep_options', 'setting_option', 'EpochProgress', 'checkpoint_in', 'stoppable', 'keep_model', 'replaced_model',
-           'finished_already', 'run_fit', 'fit_command', 'FitGroup', 'fit']
+           'finished_already', 'checked_every', 'run_fit', 'fit_command', 'FitGroup', 'fit']
 
 # %% ../../nbs/commands/04_fit.ipynb #d395debb
 from contextlib import contextmanager
@@ -137,6 +137,12 @@ keep_options = options(
         'Write a checkpoint to DIR every N epochs. [default: once a minute; with several processes, every epoch]')),
     click.option('--resume', is_flag=True, help='Continue from the checkpoint in DIR, if there is one.'))
 
+def checked_every(every:str|None, resume:bool, out:str|None) -> int|None: # Epochs between two checkpoints
+    "Raise `InputError` where a checkpoint is asked for that has no place, or how often is not a number"
+    if out is None and (every is not None or resume):
+        raise InputError('a checkpoint needs a place: name a folder with --out DIR')
+    return None if every is None else _every.read(every, 'fit')
+
 def run_fit(recipe, given:dict):
     "Load, train, print, keep"
     data, given = split_options(given)
@@ -147,9 +153,7 @@ def run_fit(recipe, given:dict):
     wanted = recipe.resolve(chosen, settings)
     find_source(shared['source'])
     check_shape(data)
-    if out is None and (every is not None or resume):
-        raise InputError('a checkpoint needs a place: name a folder with --out DIR')
-    if every is not None: every = _every.read(every, 'fit')
+    every = checked_every(every, resume, out)
     with session(quiet, EpochProgress(quiet)) as progress:
         progress.begin('starting')
         with importing(): from fastrecipes.data.loaders import pick_device
@@ -157,11 +161,11 @@ def run_fit(recipe, given:dict):
         point = None if out is None else checkpoint_in(out, every, resume)
         replaced = '' if out is None else replaced_model(out)
         images = load_images(shared, data, progress)
-        if resume:
-            request = wanted | dict(recipe=recipe.name, seed=shared['seed'], threads=shared['threads'], test=test)
-            done = finished_already(point, request, images)
+        request = wanted | dict(recipe=recipe.name, seed=shared['seed'], threads=shared['threads'], test=test)
+        done = finished_already(point, request, images) if resume else ''
+        if done:
             progress.stop()
-            if done: return click.echo(done)
+            return click.echo(done)
         progress.begin(recipe.name, wanted.get('epochs'))
         with stoppable(point):
             fitted = recipe(

@@ -7,7 +7,7 @@ others are predicted, and the exit status says that something was left out."""
 
 # %% auto #0
 __all__ = ['folder_argument', 'Found', 'find_images', 'predicted', 'as_lines', 'as_json', 'as_csv', 'picture_path', 'save_figure',
-           'predict', 'export']
+           'print_records', 'draw_predictions', 'predict', 'export']
 
 # %% ../../nbs/commands/06_models.ipynb #db09e9d2
 import csv, os, sys
@@ -123,6 +123,22 @@ def save_figure(fig, path:Path):
 
 folder_argument = click.argument('folder', metavar='DIR')
 
+def print_records(records:list, form:str):
+    "Print the answers, and on standard error what could not be read"
+    for r in records:
+        if 'error' in r: click.echo(f"fastrecipes: {printable(r['image'])}: {r['error']}", err=True)
+    good = [r['classes'] for r in records if 'classes' in r]
+    if not good and form == 'lines': return
+    top = max(map(len, good), default=1)
+    text = {'json': as_json, 'csv': lambda rs: as_csv(rs, top), 'lines': as_lines}[form](records)
+    click.echo(text, color=True) # click would remove from a name what looks like a colour
+
+def draw_predictions(model, files:list, path:Path):
+    "Draw the images with their predictions"
+    from fastrecipes.keep.predict import show_predictions
+    save_figure(show_predictions(model, files), path)
+    click.echo(f'wrote {printable(str(path))}', err=True)
+
 @click.command()
 @folder_argument
 @click.argument('images', metavar='IMAGE...', nargs=-1, required=True)
@@ -142,23 +158,14 @@ def predict(folder, images, top, json_wanted, csv_wanted, show, device):
     if json_wanted and csv_wanted: raise InputError('use --json or --csv, not both')
     top = _top.read(top, 'predict')
     with session(quiet=True):
-        with importing():
-            from fastrecipes.keep.predict import show_predictions
-            from fastrecipes.keep.store import load
+        with importing(): from fastrecipes.keep.store import load
         picture = None if show is None else picture_path(show)
         model = load(folder, device)
-        top = min(top, len(model.classes))
         found = find_images(images)
-        records = predicted(model, found, top)
+        records = predicted(model, found, min(top, len(model.classes)))
+        print_records(records, 'json' if json_wanted else 'csv' if csv_wanted else 'lines')
         good = [f.file for f, r in zip(found, records) if 'classes' in r]
-        for r in records:
-            if 'error' in r: click.echo(f"fastrecipes: {printable(r['image'])}: {r['error']}", err=True)
-        if good or json_wanted or csv_wanted:
-            text = as_json(records) if json_wanted else as_csv(records, top) if csv_wanted else as_lines(records)
-            click.echo(text, color=True) # click would remove from a name what looks like a colour
-        if picture is not None and good:
-            save_figure(show_predictions(model, good), picture)
-            click.echo(f'wrote {printable(str(picture))}', err=True)
+        if picture is not None and good: draw_predictions(model, good, picture)
     return 0 if len(good) == len(records) else 1
 
 # %% ../../nbs/commands/06_models.ipynb #d64cabc2

@@ -22,6 +22,7 @@ from math import log10
 from weakref import WeakSet
 import ipywidgets as w
 import numpy as np
+from fastcore.basics import patch
 from ipywidgets.widgets.widget import CallbackDispatcher
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -49,6 +50,7 @@ _style = {
     'legend.fontsize': 9,
 }
 
+# %% ../../nbs/explore/01_controls.ipynb #b7c1e010
 def _draw(fig, draw, values):
     "Clear `fig` and draw into it, in the style of all explorers"
     with rc_context(_style):
@@ -73,9 +75,8 @@ def still(
 def _png(
     pixels:np.ndarray, # uint8 (h, w, 4); the last channel is left out
 ) -> bytes:
-    "A PNG image, written for speed"
     out = BytesIO()
-    Image.fromarray(pixels).convert('RGB').save(out, 'png', compress_level=1)
+    Image.fromarray(pixels).convert('RGB').save(out, 'png')
     return out.getvalue()
 
 # %% ../../nbs/explore/01_controls.ipynb #85b2be91
@@ -149,7 +150,7 @@ def errors_of(
         if panel: panel.recover()
 
 # %% ../../nbs/explore/01_controls.ipynb #8228f77e
-_muted = []
+_muted = [] # Widgets
 
 @contextmanager
 def muted(
@@ -161,6 +162,7 @@ def muted(
     finally:
         for widget in widgets: _muted.remove(widget)
 
+# %% ../../nbs/explore/01_controls.ipynb #b7c1e018
 def _call(f, widget, event):
     "What `watch` attaches to a widget"
     if widget in _muted: return
@@ -285,6 +287,7 @@ def slider(
     if all(isinstance(v, int) for v in (value, min, max, step or 1)): return w.IntSlider(step=step or 1, **given)
     return Slider(step=step or (max - min) / 100, readout_format='.2f', **given)
 
+# %% ../../nbs/explore/01_controls.ipynb #b7c1e016
 def log_slider(
     label:str,
     value:float,
@@ -370,27 +373,32 @@ class Panel(w.VBox):
         if label not in found: raise no_such('control', label, found)
         return found[label]
 
-    @property
-    def said(self) -> str:
-        "What the status area says"
-        return unescape(re.sub('<.*?>', '', self.status.value))
+# %% ../../nbs/explore/01_controls.ipynb #b7c1e013
+@patch
+def _show(self:Panel, text, wrong):
+    one_line = ' '.join(str(text).split())
+    self.status.value = f"<span class='{'fr-wrong' if wrong else 'fr-said'}'>{escape(one_line)}</span>"
 
-    def say(self, text:str, wrong:bool=False):
-        "Show one line in the status area; `wrong`: as an error"
-        self._before_error = None
-        self._show(text, wrong)
+@patch(as_prop=True)
+def said(self:Panel) -> str:
+    "What the status area says"
+    return unescape(re.sub('<.*?>', '', self.status.value))
 
-    def fail(self, error:Exception):
-        "Show an error, until `recover`"
-        if self._before_error is None: self._before_error = self.status.value
-        self._show(f"This failed: {type(error).__name__}: {error}", wrong=True)
+@patch
+def say(self:Panel, text:str, wrong:bool=False):
+    "Show one line in the status area; `wrong`: as an error"
+    self._before_error = None
+    self._show(text, wrong)
 
-    def recover(self):
-        "Show again what was there before an error"
-        if self._before_error is None: return
-        self.status.value = self._before_error
-        self._before_error = None
+@patch
+def fail(self:Panel, error:Exception):
+    "Show an error, until `recover`"
+    if self._before_error is None: self._before_error = self.status.value
+    self._show(f'This failed: {type(error).__name__}: {error}', wrong=True)
 
-    def _show(self, text, wrong):
-        one_line = ' '.join(str(text).split())
-        self.status.value = f"<span class='{'fr-wrong' if wrong else 'fr-said'}'>{escape(one_line)}</span>"
+@patch
+def recover(self:Panel):
+    "Show again what was there before an error"
+    if self._before_error is None: return
+    self.status.value = self._before_error
+    self._before_error = None
