@@ -93,12 +93,12 @@ def show_fit():
     progress.begin('mlp', 10)
     for r in rows: progress.epoch(r)
     progress.stop()
-    settings = dict(
-        epochs=10, lr=.01, bs=32, schedule='one-cycle', patience=0, best=True, dropout=0., wd=.01, clip=0., hidden=(64, 64, 64), activation='relu')
+    settings_text = 'epochs=10, lr=0.01, bs=32, schedule=one-cycle, hidden=64,64,64, activation=relu'
     fitted = SimpleNamespace(
         recipe='mlp', targets=torch.ones(360), predictions=(torch.arange(360) < 346).float(), accuracy=346 / 360, test=None, best_epoch=6,
         history=pd.DataFrame(rows), parameters=13_130, seconds=1.2, device='cpu', processes=1,
-        stopped='stopped after epoch 10 of 20: no better validation loss for 3 epochs', settings=settings)
+        stopped='stopped after epoch 10 of 20: no better validation loss for 3 epochs', settings=dict(best=True),
+        settings_text=settings_text)
     show(*fitted_lines(fitted))
 
 

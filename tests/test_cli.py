@@ -205,7 +205,7 @@ def test_no_arguments_print_the_help(run):
     (['compare', 'digts'], ['digts', "did you mean 'digits'", 'mnist_sample']),
     (['compare', './nowhere'], ['nowhere', 'no such folder']),
     (['compare', '--recipes', 'sgd,linaer'], ['linaer', "did you mean 'linear'"]),
-    (['compare', '--recipes', ','], ['no recipe to compare']),
+    (['compare', '--recipes', ','], ['no recipe']),
     (['compare', '--classes', '3'], ['one class only']),
     (['compare', '--classes', '3', '--out', 'runs/a/b'], ['one class only']),
     (['compare', '--classes', '3,x'], ['unknown class', 'x']),

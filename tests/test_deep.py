@@ -134,6 +134,7 @@ def test_the_mean_over_seeds_is_geometric_and_0_stays_0():
 
 def test_a_label_has_one_line_in_all_panels_on_a_logarithmic_scale():
     a, b = norms(gradient=[1e-30, 1, 1e-30, 1]), norms(gradient=[1e20, 1, 1e20, 1])
+    open_before = plt.get_fignums()
     fig = plot_gradient_norms({'one': {'A': a, 'B': b}, 'two': {'B': b}})
     one, two = fig.axes
     line_a, line_b = one.get_lines()
@@ -142,7 +143,7 @@ def test_a_label_has_one_line_in_all_panels_on_a_logarithmic_scale():
     assert_close(line_a.get_ydata().tolist(), [1e-30, 1.])
     assert [t.get_text() for t in fig.legends[0].get_texts()] == ['A', 'B']
     assert 3 <= len(one.get_yticks()) <= 7 and one.get_ylim() == two.get_ylim()
-    assert plt.get_fignums() == []
+    assert plt.get_fignums() == open_before
 
 @pytest.mark.parametrize('n, axes', [(1, 1), (4, 6)])
 def test_panels_fill_rows_of_three(n, axes):
