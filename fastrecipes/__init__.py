@@ -43,10 +43,13 @@ Modules:
 - `fastrecipes.explore.live_explorer`: Train a net while you watch, and change the learning rate, dropout or the net itself as it learns
 - `fastrecipes.explore.strokes`: From the strokes of a pen to an image like those that a net was trained on
 - `fastrecipes.keep.card`: What a kept model is, where it comes from and how good it was, in a form that a person can read and a program too
+- `fastrecipes.keep.export`: The same model without PyTorch, as ONNX
+- `fastrecipes.keep.predict`: What a kept model sees on image files
 - `fastrecipes.keep.store`: Keep a fitted model in a folder, and get the same model back
 - `fastrecipes.ladder.fitted`: What a recipe is given, and what it returns
 - `fastrecipes.ladder.recipe`: A named way from an image set to a fitted model
 - `fastrecipes.ladder.rungs`: The recipes of the ladder, a screen each, simplest first
+- `fastrecipes.ladder.settings`: What can be set for a recipe, and how it is checked
 - `fastrecipes.lessons.backprop`: Where gradients come from: every gradient of a small network by hand, and the graph that PyTorch keeps for them
 - `fastrecipes.lessons.deep`: What happens to gradients in a net of thirty layers, what helps, and what dropout and weight decay do inside a net
 - `fastrecipes.lessons.descent`: Gradient descent on curves that fit on a page: quadratics, ReLUs, a roller coaster, and the path of the parameters

@@ -18,7 +18,7 @@ def functions_of(module):
         yield name, thing
         for attribute, value in vars(thing).items() if inspect.isclass(thing) else ():
             value = getattr(value, 'fget', None) or getattr(value, 'func', None) or getattr(value, '__func__', None) or value
-            if inspect.isfunction(value): yield f'{name}.{attribute}', value
+            if inspect.isfunction(value) and value.__module__.startswith('fastrecipes'): yield f'{name}.{attribute}', value
 
 tried, failed = {}, []
 for name in sys.argv[1:]:

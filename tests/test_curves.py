@@ -1,4 +1,4 @@
-"""Accuracy against the number of training images: parts that lie within each other, points that fail, and resuming after an interruption"""
+"""Accuracy against the number of training images: nested parts, points that fail, and resuming after an interruption"""
 import json, re
 from dataclasses import replace
 from io import BytesIO
@@ -7,7 +7,8 @@ from hypothesis import given, strategies as st
 from fastrecipes.answer import curves
 from fastrecipes.answer.chance import Interval, wilson
 from fastrecipes.answer.curves import (
-    CurveRun, FRACTIONS, KeptPoint, learning_curve, more_data, most_left_open, nested_subset, part_sizes, plot_curve, point_key,
+    CurveRun, FRACTIONS, KeptPoint, learning_curve, more_data, most_left_open, nested_subset, part_sizes, plot_curve,
+    point_key,
 )
 from fastrecipes.answer.records import Curve, CurvePoint, CurveRung, MoreData
 from fastrecipes.data.images import ImageSet, Split
@@ -20,12 +21,14 @@ from conftest import Heard, refused
 
 def image_set(counts, seed=0):
     "A set of 2x2 images with as many of each class as `counts` says, mixed; the first pixels number the images"
-    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))[torch.randperm(sum(counts), generator=torch.Generator().manual_seed(seed))]
+    mixed = torch.randperm(sum(counts), generator=torch.Generator().manual_seed(seed))
+    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))[mixed]
     n = torch.arange(len(labels))
     images = torch.stack([n // 256, n % 256, n * 0, n * 0], 1).view(-1, 1, 2, 2).byte()
     return ImageSet('made', [f'c{i}' for i in range(len(counts))], Split(images, labels), Split(images[:3], labels[:3]))
 
-def numbers(images): return (images.train.images[:, 0, 0, 0].long() * 256 + images.train.images[:, 0, 0, 1].long()).tolist()
+def numbers(images):
+    return (images.train.images[:, 0, 0, 0].long() * 256 + images.train.images[:, 0, 0, 1].long()).tolist()
 def per_class(images): return images.train.labels.bincount(minlength=len(images.classes)).tolist()
 some_counts = st.lists(st.integers(1, 120), min_size=2, max_size=6)
 a_fraction = st.floats(1e-6, 1)
@@ -42,10 +45,12 @@ def test_a_smaller_part_lies_within_a_larger_one_in_the_order_of_the_set(counts,
 @given(some_counts, a_fraction)
 def test_every_class_keeps_its_share_and_two_images_where_it_has_two(counts, f):
     part = nested_subset(image_set(counts), f)
-    assert all(k >= min(n, 2) and abs(k - n * f) <= max(.5, 2 - n * f) for k, n in zip(per_class(part), counts)), (per_class(part), counts)
+    for k, n in zip(per_class(part), counts, strict=True):
+        assert k >= min(n, 2) and abs(k - n * f) <= max(.5, 2 - n * f)
     assert len(part.train) == part_sizes(image_set(counts), [f])[f]
 
-def test_by_hand_a_tenth_of_100_25_and_1_images_is_10_2_and_1(): assert per_class(nested_subset(image_set([100, 25, 1]), .1)) == [10, 2, 1]
+def test_by_hand_a_tenth_of_100_25_and_1_images_is_10_2_and_1():
+    assert per_class(nested_subset(image_set([100, 25, 1]), .1)) == [10, 2, 1]
 
 def test_labels_stay_with_their_images_and_the_validation_images_stay_what_they_are(digits):
     part = nested_subset(digits, .2)
@@ -53,7 +58,8 @@ def test_labels_stay_with_their_images_and_the_validation_images_stay_what_they_
     assert all(where[x.numpy().tobytes()] == int(y) for x, y in zip(part.train.images, part.train.labels))
     assert part.valid is digits.valid and part.classes == digits.classes and part.source == digits.source
 
-def test_the_whole_is_the_set_itself(digits): assert nested_subset(digits, 1) is digits and nested_subset(digits, 1.) is digits
+def test_the_whole_is_the_set_itself(digits):
+    assert nested_subset(digits, 1) is digits and nested_subset(digits, 1.) is digits
 
 def test_the_seed_chooses_and_the_same_seed_chooses_the_same(digits):
     a, b, c = (nested_subset(digits, .1, s).fingerprint for s in (1, 1, 2))
@@ -66,7 +72,8 @@ def test_the_order_of_a_class_does_not_depend_on_the_others():
     def chosen(images, c):
         part = nested_subset(images, .3, 7)
         return [n for n, y in zip(numbers(part), part.train.labels.tolist()) if y == c]
-    assert chosen(one, 0) == chosen(other, 0) and chosen(one, 1) == chosen(other, 1) and len(chosen(one, 2)) > len(chosen(other, 2))
+    assert chosen(one, 0) == chosen(other, 0) and chosen(one, 1) == chosen(other, 1)
+    assert len(chosen(one, 2)) > len(chosen(other, 2))
 
 def test_classes_of_one_size_are_not_chosen_in_the_same_pattern():
     labels = torch.arange(2).repeat_interleave(50)
@@ -120,7 +127,8 @@ def curve(threes_sevens, heard, done, whole):
     return learning_curve(threes_sevens, 'mlp, similarity', SIZES, **how)
 
 def again(threes_sevens, **kwargs):
-    return learning_curve(threes_sevens, 'mlp, similarity', SIZES, **dict(seed=3, device='cpu', settings=EPOCHS) | kwargs)
+    return learning_curve(
+        threes_sevens, 'mlp, similarity', SIZES, **dict(seed=3, device='cpu', settings=EPOCHS) | kwargs)
 
 def never(): return Heard(lambda told: pytest.fail('a point was begun'))
 def no_epoch(): return Heard(lambda told: told[0] == 'epoch' and pytest.fail('it was fitted'))
@@ -129,7 +137,8 @@ def words(curve): return [r.more_data.words for r in curve.rungs]
 
 def test_a_curve_is_records_that_json_can_hold(curve, threes_sevens):
     assert isinstance(curve, Curve) and Curve.model_validate_json(curve.model_dump_json()) == curve
-    assert curve.fractions == (.05, .5, 1) and curve.seed == 3 and [r.recipe for r in curve.rungs] == ['similarity', 'mlp']
+    assert curve.fractions == (.05, .5, 1) and curve.seed == 3
+    assert [r.recipe for r in curve.rungs] == ['similarity', 'mlp']
     sizes = [(f, n, 'fitted', None) for f, n in part_sizes(threes_sevens, SIZES).items()]
     for r in curve.rungs:
         assert [(p.fraction, p.images, p.status, p.reason) for p in r.points] == sizes
@@ -160,7 +169,8 @@ def test_a_rung_that_is_fitted_to_the_whole_set_is_its_last_point(curve, whole):
 def test_a_fitted_rung_that_is_not_what_the_last_point_would_be_is_refused(threes_sevens, whole, change, said):
     images = nested_subset(threes_sevens, change.pop('images')) if 'images' in change else threes_sevens
     with refused('mlp', said): again(images, whole={'mlp': whole}, reporter=never(), **change)
-    learning_curve(images, 'similarity', [.05], whole={'mlp': whole}, device='cpu') # Where it is not requested it does not matter
+    learning_curve(
+        images, 'similarity', [.05], whole={'mlp': whole}, device='cpu') # Where it is not requested it does not matter
 
 @pytest.mark.parametrize('kwargs, said', [
     (dict(names='mpl'), "'mlp'"),
@@ -173,17 +183,20 @@ def test_what_cannot_be_done_is_refused_before_anything_is_fitted(threes_sevens,
 
 def test_without_names_the_whole_ladder_is_fitted(threes_sevens):
     heard = Heard(lambda told: told[0] == 'started' and told[1].number == 1)
-    with pytest.raises(KeyboardInterrupt): learning_curve(threes_sevens, fractions=(.1, 1), device='cpu', reporter=heard)
+    with pytest.raises(KeyboardInterrupt):
+        learning_curve(threes_sevens, fractions=(.1, 1), device='cpu', reporter=heard)
     assert [(t.count, t.name) for t in heard.of('started')] == [(2 * len(ladder()), n) for n in ladder()[:2]]
 
 
 # Resuming
 
-def untimed(curve): return [[p.model_copy(update=dict(train_seconds=0.)) for p in r.points] + [r.more_data] for r in curve.rungs]
+def untimed(curve):
+    return [[p.model_copy(update=dict(train_seconds=0.)) for p in r.points] + [r.more_data] for r in curve.rungs]
 
 def test_points_that_are_there_are_not_fitted_again(curve, done, threes_sevens):
     kept = json.loads(json.dumps(done))
-    assert len(kept) == 6 and all(k.replace('-', '').replace('_', '').isalnum() for k in kept), 'keys can be names of files, values JSON'
+    assert len(kept) == 6
+    assert all(k.replace('-', '').replace('_', '').isalnum() for k in kept), 'keys can be names of files, values JSON'
     heard = no_epoch()
     assert again(threes_sevens, done=kept, reporter=heard) == curve and fitted_now(heard) == []
 
@@ -203,7 +216,8 @@ def test_a_run_says_at_any_time_what_there_is(curve, done, threes_sevens):
 
 def test_a_ctrl_c_in_the_middle_of_a_point_keeps_the_points_before_it(threes_sevens):
     kept = {}
-    with pytest.raises(KeyboardInterrupt): again(threes_sevens, done=kept, reporter=Heard(lambda told: told[0] == 'epoch'))
+    with pytest.raises(KeyboardInterrupt):
+        again(threes_sevens, done=kept, reporter=Heard(lambda told: told[0] == 'epoch'))
     assert [k.split('-')[0] for k in kept] == ['similarity']
 
 @pytest.mark.parametrize('change', [dict(seed=4), dict(settings={'mlp': {'epochs': 1}})])
@@ -211,20 +225,23 @@ def test_points_of_another_curve_are_not_used(done, curve, threes_sevens, change
     kept, heard = dict(done), Heard()
     again(threes_sevens, done=kept, reporter=heard, **change)
     now = fitted_now(heard)
-    assert {f.recipe for f in now} == ({'mlp', 'similarity'} if 'seed' in change else {'mlp'}) and len(kept) == 6 + len(now)
+    assert {f.recipe for f in now} == ({'mlp', 'similarity'} if 'seed' in change else {'mlp'})
+    assert len(kept) == 6 + len(now)
 
 def test_the_key_names_images_seed_and_settings(threes_sevens, digits):
     first = point_key(threes_sevens, 'mlp', 7, 1, {'a': 1})
     others = [
-        point_key(digits, 'mlp', 7, 1, {'a': 1}), point_key(threes_sevens, 'sgd', 7, 1, {'a': 1}), point_key(threes_sevens, 'mlp', 8, 1, {'a': 1}),
+        point_key(digits, 'mlp', 7, 1, {'a': 1}), point_key(
+            threes_sevens, 'sgd', 7, 1, {'a': 1}), point_key(threes_sevens, 'mlp', 8, 1, {'a': 1}),
         point_key(threes_sevens, 'mlp', 7, 2, {'a': 1}), point_key(threes_sevens, 'mlp', 7, 1, {'a': 2})]
-    assert len({first, *others}) == 6 and first == point_key(threes_sevens, 'mlp', 7, 1, {'a': 1}) and first.startswith('mlp-7-')
+    assert len({first, *others}) == 6 and first == point_key(threes_sevens, 'mlp', 7, 1, {'a': 1})
+    assert first.startswith('mlp-7-')
 
 def but(**values): return lambda p: p | values
 
 @pytest.mark.parametrize('damage', [
-    lambda p: None, lambda p: 'x', lambda p: {}, but(right='zz'), but(right=''), but(accuracy=.123), but(images=1), but(status='failed'),
-    but(interval=None), but(train_seconds=None), lambda p: p | dict(right='00' + p['right'])])
+    lambda p: None, lambda p: 'x', lambda p: {}, but(right='zz'), but(right=''), but(accuracy=.123), but(images=1),
+    but(status='failed'), but(interval=None), but(train_seconds=None), lambda p: p | dict(right='00' + p['right'])])
 def test_a_kept_point_that_is_damaged_is_fitted_again(done, curve, threes_sevens, damage):
     kept, heard = dict(done), Heard()
     key = next(k for k in kept if k.startswith('similarity'))
@@ -252,14 +269,17 @@ def odd_recipe():
     (InputError('odd: too few images; give more'), 'odd: too few images; give more'),
     (InputError('loss is\nNaN'), 'loss is NaN'),
     (MemoryError(), 'MemoryError'),
-    (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"), 'memory'),
+    (
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"),
+        'memory'),
     (torch.OutOfMemoryError('CUDA out of memory. Tried to allocate'), 'memory')])
 def test_a_point_that_fails_says_why_and_the_others_go_on(threes_sevens, odd_recipe, error, said):
     odd_recipe(error)
     kept, heard = {}, Heard()
     c = learning_curve(threes_sevens, 'similarity,odd', (.1, .5, 1), device='cpu', done=kept, reporter=heard)
     good, odd = (next(r.points for r in c.rungs if r.recipe == n) for n in ('similarity', 'odd'))
-    assert [p.status for p in odd] == ['failed', 'fitted', 'fitted'] and said in odd[0].reason and odd[0].reason.isprintable()
+    assert [p.status for p in odd] == ['failed', 'fitted', 'fitted'] and said in odd[0].reason
+    assert odd[0].reason.isprintable()
     assert odd[0].accuracy is odd[0].interval is odd[0].train_seconds is None and odd[0].images == 29
     assert len(heard.of('failed')) == 1 and [p.accuracy for p in odd[1:]] == [p.accuracy for p in good[1:]]
     assert len(kept) == 5, 'what failed is tried again next time'
@@ -286,7 +306,9 @@ def at(images, right):
     return KeptPoint.of(judged, fraction=images / 1000, images=images, train_seconds=1.)
 
 def failed(images):
-    return CurvePoint(fraction=images / 1000, images=images, accuracy=None, interval=None, train_seconds=None, status='failed', reason='NaN')
+    return CurvePoint(
+        fraction=images / 1000, images=images, accuracy=None, interval=None, train_seconds=None, status='failed',
+        reason='NaN')
 
 def points_of(n=1000, right=930, won=0, lost=0, quarter=None, half=500):
     "Points at (a quarter,) half and the whole of 1,000 training images"
@@ -313,7 +335,8 @@ def test_a_gain_that_is_shown_says_likely_and_about_how_much():
     assert found == 'likely to help' and numbers[:3] == ['1,000', '500', '1.5'] and numbers[-1] == '0.004'
 
 @pytest.mark.parametrize('won, lost, wanted', [
-    (6, 0, 'likely to help'), (5, 0, 'no help shown'), (15, 5, 'likely to help'), (14, 6, 'no help shown'), (0, 6, 'no help shown'), (0, 0, 'no help shown')])
+    (6, 0, 'likely to help'), (5, 0, 'no help shown'), (15, 5, 'likely to help'), (14, 6, 'no help shown'),
+    (0, 6, 'no help shown'), (0, 0, 'no help shown')])
 def test_the_line_is_that_of_the_exact_test(won, lost, wanted): assert said(points_of(won=won, lost=lost))[0] == wanted
 
 def test_where_there_is_no_half_the_gain_is_given_for_a_doubling():
@@ -326,7 +349,8 @@ def test_a_gain_that_is_not_shown_says_how_large_one_may_be():
     assert found == 'no help shown' and numbers[-2:] == ['1,000', '1.3']
     assert said(points_of())[1][-1] == '0.3', 'three images in a thousand, even where both are right on the same images'
 
-def test_a_set_without_mistakes_has_no_room_for_a_gain(): assert said(points_of(100, 98, won=2), 100) == ('no help shown', ['1,000', '100'])
+def test_a_set_without_mistakes_has_no_room_for_a_gain():
+    assert said(points_of(100, 98, won=2), 100) == ('no help shown', ['1,000', '100'])
 
 def test_more_images_that_made_it_worse_are_not_shown_to_help():
     found, numbers = said(points_of(lost=9))
@@ -343,7 +367,8 @@ def test_without_the_two_points_nothing_is_known(points, missing):
     found = more_data(points, 1000, 1000)
     assert found.words == 'not known' and missing in found.why
 
-def test_half_may_be_a_few_more_where_classes_round_up(): assert said(points_of(won=20, half=530))[0] == 'likely to help'
+def test_half_may_be_a_few_more_where_classes_round_up():
+    assert said(points_of(won=20, half=530))[0] == 'likely to help'
 
 def test_where_nothing_is_gained_help_is_promised_no_more_often_than_the_test_allows():
     rng = np.random.default_rng(0)
@@ -355,7 +380,8 @@ def test_a_real_curve_that_climbs_is_told_from_one_that_is_flat(mnist_sample):
     c = learning_curve(nested_subset(mnist_sample, .1), ['similarity', 'mlp'], (.5, 1), device='cpu')
     assert words(c) == ['no help shown', 'likely to help']
 
-def test_the_most_left_open_is_three_in_n_or_the_interval(): assert (most_left_open(.1, 100), most_left_open(5., 100)) == (3, 5)
+def test_the_most_left_open_is_three_in_n_or_the_interval():
+    assert (most_left_open(.1, 100), most_left_open(5., 100)) == (3, 5)
 
 
 # Pictures
@@ -371,16 +397,21 @@ def made(rungs):
     def point(images, accuracy):
         if accuracy is None: return failed(images)
         interval = Interval(accuracy - .02, min(accuracy + .01, 1))
-        return CurvePoint(fraction=images / 1000, images=images, accuracy=accuracy, interval=interval, train_seconds=1., status='fitted', reason=None)
+        return CurvePoint(
+            fraction=images / 1000, images=images, accuracy=accuracy, interval=interval, train_seconds=1.,
+            status='fitted', reason=None)
     unknown = MoreData(words='not known', why='')
     lines = {n: tuple(point(k, a) for k, a in zip((10, 100, 1000), accuracies)) for n, accuracies in rungs.items()}
-    return Curve(fractions=(.01, .1, 1), seed=1, rungs=tuple(CurveRung(recipe=n, points=points, more_data=unknown) for n, points in lines.items()))
+    return Curve(
+        fractions=(.01, .1, 1), seed=1,
+        rungs=tuple(CurveRung(recipe=n, points=points, more_data=unknown) for n, points in lines.items()))
 
 @pytest.mark.parametrize('n', [1, 2, 6, 8])
 def test_each_rung_has_its_name_and_a_look_of_its_own(n):
     _, ax, names = drawn(made({f'rung{i}': [.5, .9, .97] for i in range(n)}))
     assert names == [f'rung{i} 0.9700' for i in range(n)]
-    assert len({line.get_marker() for line in ax.lines} & set(curves.MARKERS)) == len({line.get_color() for line in ax.lines}) == min(n, 6)
+    markers = {line.get_marker() for line in ax.lines} & set(curves.MARKERS)
+    assert len(markers) == len({line.get_color() for line in ax.lines}) == min(n, 6)
 
 def test_names_are_in_the_order_in_which_the_lines_end_and_within_the_picture():
     fig, _, names = drawn(made({'a_rung_of_a_long_name': [.5, .6, .7], '$mlp^': [.5, .9, .97], 'sgd': [.5, .8, None]}))
@@ -389,7 +420,8 @@ def test_names_are_in_the_order_in_which_the_lines_end_and_within_the_picture():
 
 def test_a_failed_point_is_a_cross_with_a_name_and_a_gap_in_the_line():
     _, ax, names = drawn(made({'sgd': [.5, None, .97], 'mlp': [.5, None, None], 'linear': [.5, .6, .7]}))
-    assert names == ['sgd 0.9700', 'linear 0.7000', 'mlp (to 10)'] and [t.get_text() for t in ax.texts] == ['sgd failed', 'mlp failed']
+    assert names == ['sgd 0.9700', 'linear 0.7000', 'mlp (to 10)']
+    assert [t.get_text() for t in ax.texts] == ['sgd failed', 'mlp failed']
     assert [list(line.get_xdata()) for line in ax.lines if line.get_marker() == 'x'] == [[100], [100, 1000]]
     assert any(np.isnan(np.asarray(line.get_ydata(), float)).tolist() == [False, True, False] for line in ax.lines)
 
@@ -398,5 +430,6 @@ def test_there_is_a_picture_of_nothing_and_of_a_single_point(curve): drawn(curve
 
 def test_a_real_curve_has_its_sizes_under_the_axis(curve):
     _, ax, names = drawn(curve)
-    assert [t.get_text() for t in ax.get_xticklabels()] == [f'{p.images:,}' for p in curve.rungs[0].points] and ax.get_xscale() == 'log'
+    assert [t.get_text() for t in ax.get_xticklabels()] == [f'{p.images:,}' for p in curve.rungs[0].points]
+    assert ax.get_xscale() == 'log'
     assert any(n.startswith('mlp ') for n in names)

@@ -5,14 +5,17 @@ from hypothesis import given, HealthCheck, settings, strategies as st
 from pydantic import ValidationError
 from fastrecipes.answer.chance import Interval
 from fastrecipes.answer.comparison import Comparison, read_comparison
-from fastrecipes.answer.records import Counts, CurvePoint, Picture, picture_size, PNG_PREFIX, readable, Repeats, Rung, Step
+from fastrecipes.answer.records import (
+    Counts, CurvePoint, Picture, picture_size, PNG_PREFIX, readable, Repeats, Rung, Step,
+)
 from fastrecipes.errors import InputError
 from conftest import refused, REPO
 
 KEPT = REPO/'tests/fixtures/comparison-3.json'
 SCHEMA = REPO/'fastrecipes/answer/page/comparison.schema.json'
-TOP_LEVEL = ['schema_version', 'source', 'classes', 'shape', 'fingerprint', 'images', 'notes', 'majority', 'seed', 'device', 'command', 'made', 'versions',
-             'machine', 'test_asked', 'rungs', 'pairs', 'shared', 'pictures', 'curve', 'verdict']
+TOP_LEVEL = [
+    'schema_version', 'source', 'classes', 'shape', 'fingerprint', 'images', 'notes', 'majority', 'seed', 'device',
+    'command', 'made', 'versions', 'machine', 'test_asked', 'rungs', 'pairs', 'shared', 'pictures', 'curve', 'verdict']
 
 
 @pytest.fixture(scope='module')
@@ -36,10 +39,12 @@ def reads(tmp_path):
 def test_a_file_of_schema_3_is_read(kept):
     c = read_comparison(KEPT)
     assert list(kept) == TOP_LEVEL and c.schema_version == 3
-    assert [r.recipe for r in c.rungs] == ['similarity', 'sgd', 'linear', 'mlp'] and [r.right for r in c.rungs] == [324, 334, 332, 349]
+    assert [r.recipe for r in c.rungs] == ['similarity', 'sgd', 'linear', 'mlp']
+    assert [r.right for r in c.rungs] == [324, 334, 332, 349]
     assert [r.accuracy for r in c.rungs] == [.9, 334 / 360, 332 / 360, 349 / 360]
     assert [r.repeats.seeds for r in c.rungs] == [(42, 43)] * 4 and c.rungs[3].settings['hidden'] == (64, 64, 64)
-    assert [r.recipe for r in c.curve.rungs] == ['linear', 'mlp'] and len(c.pictures) == 29 and c.verdict.stop_at == 'mlp'
+    assert [r.recipe for r in c.curve.rungs] == ['linear', 'mlp'] and len(c.pictures) == 29
+    assert c.verdict.stop_at == 'mlp'
     assert json.loads(c.model_dump_json()) == kept
 
 def test_what_was_read_is_shown(tmp_path):
@@ -76,10 +81,14 @@ def test_a_folder_without_a_comparison_says_how_to_get_one(tmp_path):
     with refused('nowhere'): read_comparison(tmp_path/'nowhere')
 
 @pytest.mark.parametrize('text, said', [
-    ('', 'not JSON'), ('{"a": 1', 'not JSON'), ('[' * 100_000, 'not JSON'), ('\ufeff{}', 'not JSON'), ('{"schema_version": 3, "seed": "\\ud800"}', 'not JSON'),
-    ('[1]', 'not a comparison'), ('{}', 'not a comparison'), ('1' * 10_000, 'not '), ('"x"', 'not a comparison'), ('null', 'not a comparison'),
-    ('{"schema_version": 1}', 'older'), ('{"schema_version": 99}', 'update'), ('{"schema_version": "2"}', '"2"'), ('{"schema_version": true}', 'true'),
-    ('{"schema_version": NaN}', 'NaN'), ('{"schema_version": 1' + '0' * 400 + '}', 'update'), ('{"schema_version": 3}', 'source is missing')])
+    ('', 'not JSON'), ('{"a": 1', 'not JSON'), ('[' * 100_000, 'not JSON'), ('\ufeff{}', 'not JSON'), (
+        '{"schema_version": 3, "seed": "\\ud800"}', 'not JSON'),
+    ('[1]', 'not a comparison'), ('{}', 'not a comparison'), ('1' * 10_000, 'not '), ('"x"', 'not a comparison'), (
+        'null', 'not a comparison'),
+    ('{"schema_version": 1}', 'older'), (
+        '{"schema_version": 99}', 'update'), ('{"schema_version": "2"}', '"2"'), ('{"schema_version": true}', 'true'),
+    ('{"schema_version": NaN}', 'NaN'), ('{"schema_version": 1' + '0' * 400 + '}', 'update'),
+    ('{"schema_version": 3}', 'source is missing')])
 def test_what_is_not_a_comparison_is_refused_in_one_line(text, said, reads):
     with refused('comparison.json', said): reads(text)
 
@@ -150,7 +159,8 @@ def places(value, at=()):
 
 simple = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None), max_size=8)
 odd = st.sampled_from([10**400, -1, 1e308, '\ud800', '</script>', PNG_PREFIX])
-junk = st.recursive(simple | odd, lambda s: st.lists(s, max_size=3) | st.dictionaries(st.text(max_size=4), s, max_size=3), max_leaves=4)
+junk = st.recursive(
+    simple | odd, lambda s: st.lists(s, max_size=3) | st.dictionaries(st.text(max_size=4), s, max_size=3), max_leaves=4)
 
 def changed(values, data):
     "A copy with something put, taken away or doubled at some places"
@@ -179,7 +189,8 @@ def test_a_changed_file_is_read_or_refused_in_one_line(kept, tmp_path_factory, d
 # The parts
 
 @pytest.mark.parametrize('text, shown', [
-    ('plain', 'plain'), ('naïve 图\u200d\u00a0x', 'naïve 图\u200d\u00a0x'), ('a\tb', 'a\\tb'), ('exe\u202egpj', 'exe\\u202egpj'), ('half \ud83d', 'half \\ud83d'), ('\x00\x1b', '\\x00\\x1b')])
+    ('plain', 'plain'), ('naïve 图\u200d\u00a0x', 'naïve 图\u200d\u00a0x'), ('a\tb', 'a\\tb'),
+    ('exe\u202egpj', 'exe\\u202egpj'), ('half \ud83d', 'half \\ud83d'), ('\x00\x1b', '\\x00\\x1b')])
 def test_characters_that_cannot_be_shown_are_written_as_their_codes(text, shown):
     assert readable(text) == shown == readable(shown) and shown.encode()
 
@@ -190,7 +201,9 @@ def png(width, height):
 
 def test_the_size_of_a_picture_is_in_its_header():
     assert picture_size(png(7, 5)) == (7, 5) and picture_size(png(1024, 1024)) == (1024, 1024)
-    for uri in (png(0, 5), png(1025, 5), png(7, 5)[:-1], png(7, 5).replace('image/png', 'image/svg+xml'), PNG_PREFIX + 'AAAA', PNG_PREFIX + '"><script>', ''):
+    for uri in (
+        png(0, 5), png(1025, 5), png(7, 5)[:-1], png(7, 5).replace('image/png', 'image/svg+xml'), PNG_PREFIX + 'AAAA',
+        PNG_PREFIX + '"><script>', ''):
         assert picture_size(uri) is None
         with pytest.raises(ValidationError): Picture(uri=uri, name=None)
 
@@ -204,7 +217,8 @@ STEP = dict(recipe='mlp', gain_points=1., interval_points=Interval(0., 2.), p=.5
     lambda: Counts(train=0, valid=1),
     lambda: Rung(recipe='mlp', about='', status='fitted', settings={}),
     lambda: Repeats(seeds=(1, 2), accuracies=(.9,), mean=.9, sd=0., interval=Interval(.8, 1.), against=None),
-    lambda: CurvePoint(fraction=.5, images=3, accuracy=.5, interval=None, train_seconds=1., status='fitted', reason=None)])
+    lambda: CurvePoint(
+        fraction=.5, images=3, accuracy=.5, interval=None, train_seconds=1., status='fitted', reason=None)])
 def test_what_is_impossible_cannot_be_made(make):
     assert Step(**STEP) and Counts(train=1, valid=1)
     with pytest.raises(ValidationError): make()

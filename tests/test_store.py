@@ -1,9 +1,9 @@
 """A kept model is the same model: weights, card and folder, whatever happens while it is written"""
-import copy, json, os, pickle, random, re, signal, socket, time
+import copy, json, lzma, os, pickle, random, re, shutil, signal, socket, time
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-import pytest, torch
+import numpy as np, pytest, torch
 from fastai.learner import Learner
 from fastai.torch_core import no_random
 from fastai.vision.core import imagenet_stats
@@ -88,6 +88,19 @@ def test_a_loaded_model_is_the_one_that_was_saved(tmp_path, name, k, colour, set
     found = list(predict_files(kept, files))
     assert [g for g, _, _ in found] == files and all(why is None for *_, why in found)
     assert torch.equal(torch.stack([s for _, s, _ in found]), kept.predict_scores(files)) and torch.allclose(torch.stack([s for _, s, _ in found]), f.scores[:4], atol=1e-5)
+
+FIXTURES = Path(__file__).parent/'fixtures'/'models'
+
+@pytest.mark.parametrize('name', ALL)
+def test_a_model_kept_by_an_earlier_version_is_still_the_same_model(tmp_path, name):
+    folder = Path(shutil.copytree(FIXTURES/name, tmp_path/name))
+    for packed in folder.glob('*.xz'): packed.with_suffix('').write_bytes(lzma.decompress(packed.read_bytes()))
+    kept = load(folder, 'cpu')
+    scores = kept.predict_scores(torch.from_numpy(np.load(FIXTURES/'images.npy')))
+    wanted = torch.tensor(json.loads((folder/'scores.json').read_text()))
+    assert kept.recipe == name and torch.allclose(scores, wanted, rtol=1e-3, atol=1e-3 * wanted.abs().max())
+    assert scores.argmax(1).equal(wanted.argmax(1)) and scores.std(0).min() > 0
+    assert kept.card.version == 1 and kept.card.source.name == 'digits'
 
 def test_loading_leaves_the_callers_random_state_alone(tmp_path):
     save(fitted('mlp'), 'm'); save(fitted('resnet18'), 'r')

@@ -79,7 +79,7 @@ class Climb:
         device:str|torch.device|None=None, # 'auto': the best there is. None: that of `settings`, else 'auto'
         settings:Mapping|None=None, # Section to {name: value}, such as {'mlp': {'epochs': 3}}, or `read_settings(path)`
         *,
-        reporter:Reporter=Reporter(), # Its `finished` gets each `Fitted`, or the `Result` if that was kept
+        reporter:Reporter|None=None, # Its `finished` gets each `Fitted`, or the `Result` if that was kept
         cbs:Iterable=(), # fastai callbacks for the recipes that have a `Learner`
         test:bool=False, # Judge each rung by the test images too, once, when it is fitted; nothing is chosen by them
         repeats:int=1, # Seeds with which every rung is fitted: `seed` and the next numbers
@@ -109,7 +109,7 @@ class Climb:
             raise InputError(
                 f"{self.images.source}: there is no test split to report; leave `test` out, or use a set that has one")
         self.fractions = tuple(part_sizes(self.images, fractions)) if self.curve_of else () # All checked
-        self.reporter = reporter
+        self.reporter = reporter or Reporter()
         self.cbs = tuple(cbs)
         self.test = test
         self.command = command
@@ -188,7 +188,7 @@ def _free(self:Climb):
 
 def _write_or_warn(checkpoint:Checkpoint):
     try: checkpoint.write()
-    except InputError as e: warnings.warn(str(e))
+    except InputError as e: warnings.warn(str(e), stacklevel=2)
 
 def _explained(e:Exception) -> tuple: # What was wrong, and the cure
     "See `explained`; with FASTRECIPES_DEBUG an error that is not the user's is raised"
@@ -233,7 +233,7 @@ def _draw(self:Climb):
     try: run.run(self.reporter, first, self.count)
     except Exception as e:
         reason, cure = _explained(e)
-        warnings.warn(f"the learning curve was not finished: {reason}; {cure}")
+        warnings.warn(f"the learning curve was not finished: {reason}; {cure}", stacklevel=2)
     finally: self.curve = run.curve
 
 # %% ../../nbs/answer/07_climb.ipynb #108b84f0

@@ -32,7 +32,9 @@ from fastrecipes.answer.records import (
 from .results import Fits, Result
 from .tables import plain
 from .verdict import verdict
-from .view import comparison_html, comparison_table, comparison_text, cost_tables, detail_parts, plot_comparison
+from fastrecipes.answer.view import (
+    comparison_html, comparison_table, comparison_text, cost_tables, detail_parts, plot_comparison,
+)
 from ..data.images import ImageSet
 from ..errors import check_out, InputError, no_such, write_atomic
 from ..ladder.fitted import Fitted, Judged
@@ -232,7 +234,8 @@ class Comparison(Record):
         pairs = [(p.below, p.recipe) for p in self.pairs]
         if pairs != each_two: raise ValueError('pairs should be each two fitted rungs, in their order')
         stop_at = self.verdict.stop_at
-        if stop_at not in (None, *fitted): raise ValueError(f"verdict.stop_at is {stop_at!r}, which is not a fitted rung")
+        if stop_at not in (None, *fitted):
+            raise ValueError(f"verdict.stop_at is {stop_at!r}, which is not a fitted rung")
 
     def _check_rung(self, rung:Rung):
         "Raise `ValueError` where a rung does not fit the image set"

@@ -20,7 +20,6 @@ from pathlib import Path
 import torch
 import numpy as np
 from matplotlib.figure import Figure
-from pydantic import ValidationError
 from .chance import Difference, paired_difference, wilson
 from .records import Curve, CurvePoint, CurveRung, MoreData
 from .results import check_scores
@@ -257,12 +256,13 @@ class CurveRun:
         return CurveRung(recipe=name, points=plain, more_data=more)
 
     def run(self,
-        reporter:Reporter=Reporter(),
+        reporter:Reporter|None=None, # Its `finished` gets each `Fitted`, or a point that was kept
         first:int=0, # Number of the first point among the tasks of a larger run
         count:int|None=None, # Of all its tasks; None: the points
     ) -> Curve:
         "Fit the points that are missing; a point that fails says why, and the others are still fitted"
         count = count or len(self.points)
+        reporter = reporter or Reporter()
         for i, ((name, fraction), point) in enumerate(list(self.points.items())):
             reporter.started(Task('point', name, first + i, count, self.seed, self.sizes[fraction]))
             if point is None or not point.is_fitted: self._fit(name, fraction, reporter)
@@ -306,7 +306,7 @@ def learning_curve(
     cbs:Iterable=(), # fastai callbacks for the recipes that have a `Learner`
     whole:Mapping[str, Fitted]|None=None, # Rungs that were already fitted to all images
     done:MutableMapping|None=None, # Points that are there already, by `point_key`; new ones are added
-    reporter:Reporter=Reporter(),
+    reporter:Reporter|None=None, # See `CurveRun.run`
     threads:int|str|None=None, # As for `compare`
 ) -> Curve:
     "Accuracy of each recipe on the same validation images after training on growing parts of the training images"

@@ -162,7 +162,8 @@ class _KeptPoints(dict):
             write_atomic(self.path, json.dumps(self).encode())
         except OSError as e:
             warnings.warn(
-                f"{self.path}: cannot be written ({e.strerror or e}); the learning curve continues, and tries again")
+                f"{self.path}: cannot be written ({e.strerror or e}); the learning curve continues, and tries again",
+                stacklevel=2)
 
 # %% ../../nbs/answer/01_results.ipynb #2ae401dd
 class Shelf:
@@ -267,7 +268,7 @@ def put(self:Shelf,
     kept.offer(0, _state_of(r))
     try: kept.write()
     except InputError as e:
-        warnings.warn(f"{e}; the comparison continues, but would fit {r.recipe} again if it were stopped")
+        warnings.warn(f"{e}; the comparison continues, but would fit {r.recipe} again if it were stopped", stacklevel=2)
         return False
     self.checkpoint(r.recipe, r.seed).remove()
     return True

@@ -15,13 +15,14 @@ __all__ = ['WIDTH', 'EPOCH_HEAD', 'console', 'plain', 'show', 'set_line', 'Colum
 # %% ../../nbs/answer/04_tables.ipynb #ddadd59f
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
-from .chance import wilson
-from .records import Rung
+from typing import Any, NamedTuple, TYPE_CHECKING
+from ..errors import lazy_module
 from fastrecipes.text import (
     bytes_text, gain_cell, interval_text, loss_text, p_cell, percent_text, plural, printable, range_text, seconds_cell,
     seconds_text,
 )
+if TYPE_CHECKING: from fastrecipes.answer import chance, records
+else: chance, records = map(lazy_module, ('fastrecipes.answer.chance', 'fastrecipes.answer.records'))
 
 # %% ../../nbs/answer/04_tables.ipynb #95b69bc3
 WIDTH = 80 # Of text that is not for a terminal
@@ -87,7 +88,7 @@ class Column(NamedTuple):
     cell: Callable # Of a `Rung`, a str or a rich `Text`
     is_left: bool = False # Words stand on the left, numbers on the right
 
-def _name_cell(rung:Rung):
+def _name_cell(rung:'records.Rung'):
     from rich.text import Text
     return Text(printable(rung.recipe), 'bold')
 
@@ -205,7 +206,7 @@ def rung_head(
 
 def rung_row(
     columns:list, # See `rung_columns`
-    rung:Rung,
+    rung:'records.Rung',
 ):
     "The row of a rung"
     if not rung.is_fitted: return _failed_row(columns[0].width, rung)
@@ -213,7 +214,7 @@ def rung_row(
     grid.add_row(*(c.cell(rung) for c in columns))
     return grid
 
-def _failed_row(width:int, rung:Rung):
+def _failed_row(width:int, rung:'records.Rung'):
     from rich.text import Text
     why = '; '.join(printable(text) for text in (rung.reason, rung.cure) if text)
     return beside(_name_cell(rung), Text.assemble((rung.status, 'red'), f': {why}' if why else ''), width)
@@ -233,14 +234,14 @@ def beside(
 
 # %% ../../nbs/answer/04_tables.ipynb #e6f1000b
 def unfinished(
-    rungs:Iterable[Rung],
+    rungs:'Iterable[records.Rung]',
 ) -> list: # Renderables
     "A line that names the rungs that were not finished, if there are any"
     names = [printable(r.recipe) for r in rungs if r.status == 'stopped']
     return [f"not finished: {', '.join(names)}"] if names else []
 
 def rung_table(
-    rungs:Iterable[Rung],
+    rungs:'Iterable[records.Rung]',
     width:int=WIDTH,
 ) -> list: # Renderables
     "The whole table, without bars; rungs that were not finished are named below it"
@@ -314,7 +315,7 @@ def narrow(
 def _result_text(fitted) -> str:
     n, right = len(fitted.targets), int((fitted.predictions == fitted.targets).sum())
     got = f'{percent_text(fitted.accuracy)} of {n:,} validation images right'
-    return f'{fitted.recipe}: {got} (95% interval {interval_text(*wilson(right, n))})'
+    return f'{fitted.recipe}: {got} (95% interval {interval_text(*chance.wilson(right, n))})'
 
 def _kept_epoch(fitted) -> str:
     best, last = fitted.best_epoch + 1, len(fitted.history)

@@ -71,7 +71,8 @@ class TensorBoard(Reporter):
         except OSError as e:
             self.make = self.writer = None
             warnings.warn(
-                f"{self.folder}: cannot be written ({e.strerror or e}); the comparison continues without tracking")
+                f"{self.folder}: cannot be written ({e.strerror or e}); the comparison continues without tracking",
+                stacklevel=2)
 
     def epoch(self, row:dict):
         "The values of an epoch; epochs count from 1"

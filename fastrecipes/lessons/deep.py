@@ -57,6 +57,7 @@ class DeepLayer(nn.Module):
 
     def extra_repr(self): return f"{self.activation}{', residual' if self.residual else ''}"
 
+# %% ../../nbs/lessons/09_deep.ipynb #09000018
 def deep_net(
     n_in:int, # Numbers per example
     n_out:int, # Classes

@@ -112,36 +112,39 @@ def convnet(
     places = math.prod(math.ceil(s / 2**halvings) for s in size)
     return nn.Sequential(*layers, nn.Flatten(), *_dropout(dropout), nn.Linear(last * places, n_out))
 
-# %% ../../nbs/lessons/07_nets.ipynb #a2a3983a
+# %% ../../nbs/lessons/07_nets.ipynb #07000006
 def _taps(size:int, kernel:int, stride:int, pad:int) -> list|None:
-    "For each output along one side the taps that meet pixels, `(first, end)`; None unless every output sees all of `size` pixels"
+    "For each output along one side, the taps `(first, end)` that meet pixels; None unless all outputs see all pixels"
     starts = [o * stride - pad for o in range((size + 2*pad - kernel) // stride + 1)]
-    return [(-s, size - s) for s in starts] if all(s <= 0 and size - s <= kernel for s in starts) else None
+    all_see_all = all(start <= 0 and size - start <= kernel for start in starts)
+    return [(-start, size - start) for start in starts] if all_see_all else None
 
+# %% ../../nbs/lessons/07_nets.ipynb #a2a3983a
 class _Dense(torch.autograd.Function):
-    "Windows of a kernel as the rows of a matrix; its gradient is put together in one tensor laid out as the kernel is"
+    "Windows of a kernel as the rows of a matrix; the gradient has the memory layout of the kernel"
     @staticmethod
     def forward(ctx, weight, windows):
         ctx.save_for_backward(weight)
         ctx.windows = windows
-        return torch.stack([weight[:, :, a:b, c:d].permute(0, 2, 3, 1).flatten(1) for a, b, c, d in windows]).flatten(0, 1)
+        return torch.cat([weight[:, :, a:b, c:d].permute(0, 2, 3, 1).flatten(1) for a, b, c, d in windows])
 
     @staticmethod
     def backward(ctx, grad):
         weight, = ctx.saved_tensors
         total = torch.zeros_like(weight)
-        for (a, b, c, d), g in zip(ctx.windows, grad.chunk(len(ctx.windows))): total[:, :, a:b, c:d] += g.view(len(weight), b - a, d - c, -1).permute(0, 3, 1, 2)
+        for (a, b, c, d), rows in zip(ctx.windows, grad.chunk(len(ctx.windows))):
+            total[:, :, a:b, c:d] += rows.view(len(weight), b - a, d - c, -1).permute(0, 3, 1, 2)
         return total, None
 
 class MapConv2d(nn.Conv2d):
-    "A convolution that is computed as the dense layer it is where each of its outputs sees the whole map, and leaves out taps that meet only zeros"
+    "A convolution that is computed as a dense layer where each of its outputs sees the whole map"
     @classmethod
     def like(cls,
         conv:nn.Conv2d,
     ) -> 'MapConv2d':
         "A layer that shares the weights of `conv`"
-        bias = conv.bias is not None
-        layer = cls(conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, bias=bias, device='meta')
+        sizes = conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding
+        layer = cls(*sizes, bias=conv.bias is not None, device='meta')
         layer.weight = conv.weight
         layer.bias = conv.bias
         return layer.train(conv.training)
@@ -149,14 +152,18 @@ class MapConv2d(nn.Conv2d):
     def forward(self, x):
         down, across = map(_taps, x.shape[-2:], self.kernel_size, self.stride, self.padding)
         if not (down and across): return super().forward(x)
-        weight = _Dense.apply(self.weight, [(*rows, *cols) for rows in down for cols in across])
-        bias = None if self.bias is None else self.bias.repeat(len(down) * len(across))
-        return F.linear(x.permute(0, 2, 3, 1).flatten(1), weight, bias).unflatten(1, (len(down), len(across), -1)).permute(0, 3, 1, 2)
+        windows = [(*rows, *cols) for rows in down for cols in across]
+        weight = _Dense.apply(self.weight, windows)
+        bias = None if self.bias is None else self.bias.repeat(len(windows))
+        y = F.linear(x.permute(0, 2, 3, 1).flatten(1), weight, bias)
+        return y.unflatten(1, (len(down), len(across), -1)).permute(0, 3, 1, 2)
 
+# %% ../../nbs/lessons/07_nets.ipynb #07000011
 def _is_plain(layer:nn.Module) -> bool:
     "Whether `layer` is an ordinary convolution with a kernel larger than one pixel"
     if type(layer) is not nn.Conv2d or max(layer.kernel_size) == 1: return False
-    return layer.groups == 1 and layer.dilation == (1, 1) and layer.padding_mode == 'zeros' and not isinstance(layer.padding, str)
+    padded = layer.padding_mode == 'zeros' and not isinstance(layer.padding, str)
+    return padded and layer.groups == 1 and layer.dilation == (1, 1)
 
 def dense_on_small_maps(
     model:nn.Module, # Its layers are replaced in place
@@ -169,9 +176,9 @@ def dense_on_small_maps(
 # %% ../../nbs/lessons/07_nets.ipynb #7a91bfe6
 def resnet18(
     shape:tuple, # Channels (1 or 3), height and width of the images
-    n_out:int, # Numbers out: see `n_outputs`
-    dropout:float=.5, # Dropout: fraction of the head's units set to zero per step; half of it before the head's first layer
-    pretrained:bool=False, # Begin from ImageNet's weights, which torchvision downloads once (45 MB)
+    n_out:int, # Outputs: see `n_outputs`
+    dropout:float=.5, # Dropout: fraction of the head's last units set to zero per step; of its first units half as much
+    pretrained:bool=False, # Start from ImageNet's weights, which torchvision downloads once (45 MB)
     least:int=24, # Enlarge smaller images to this, inside the model
 ) -> nn.Sequential: # (n, c, h, w) to (n, n_out)
     "fastai's resnet18 as a `vision_learner` has it; raises `InputError` where the weights are not available"

@@ -223,7 +223,7 @@ def check_losses(
         what = 'not a number' if math.isnan(loss) else 'infinite'
         raise Diverged(
             f"the {kind} loss is {what} in epoch {epoch + 1}; "
-            "take a smaller learning rate (lr), or shorten the gradients (clip=1)")
+            "use a smaller learning rate (lr), or clip the gradients (clip=1)")
 
 # %% ../../nbs/lessons/04_sgd.ipynb #7231be8e
 def train_model(
@@ -234,10 +234,10 @@ def train_model(
     epochs:int,
     loss_func:Callable=mnist_loss,
     metric:Callable=batch_accuracy,
-    hooks:Iterable=(), # Each has `after_epoch(model, row)`, called after every epoch, and `stop`, which ends training when true
+    hooks:Iterable=(), # Each has `after_epoch(model, row)`, and `stop`, which ends the training when it is true
     rows:Iterable[dict]=(), # Rows of earlier epochs, from which training continues; they count towards `epochs`
 ) -> pd.DataFrame: # Columns epoch, train_loss, valid_loss, accuracy, seconds
-    "Train and validate until there are `epochs` epochs (fast.ai lesson 3); raises `Diverged` in the first epoch with an infinite or NaN loss"
+    "Train and validate until there are `epochs` epochs (fast.ai lesson 3); raises `Diverged` if a loss is not finite"
     rows = list(rows)
     for epoch in range(len(rows), epochs):
         if any(hook.stop for hook in hooks): break
