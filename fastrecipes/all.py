@@ -36,5 +36,6 @@ from .lessons.similarity import *
 from .plots import *
 from .training.checkpoint import Checkpoint, Checkpoints
 from .training.fitting import *
+from .training.hooks import *
 
 del mae, mse, sigmoid # fastai has others of these names

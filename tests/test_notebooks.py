@@ -6,10 +6,12 @@ from conftest import REPO, must_have
 
 NOTEBOOKS = sorted(p for p in (REPO/'nbs').rglob('*.ipynb') if not p.name.startswith('_'))
 NAMES = {'mnist_sample': 'mnist_sample', 'mnist': 'mnist', 'bitmoji': 'bitmoji_bw'} # A set, and what a cell calls it
-NOT_RUN = {'export', 'exports', 'exporti', 'notest', 'slow', 'default_exp'} # Directives of cells that define something, and of those that a test leaves out
+NOT_RUN = {'export', 'exports', 'exporti', 'notest', 'slow', 'default_exp'} # Cells that define something or are left out
 SLOW = { # More than 20 seconds of a processor
-    'backprop', 'deep', 'training', 'faces', 'processes', 'rungs', 'chance', 'curves', 'failures', 'pictures', 'rules', 'verdict',
-    'comparison', 'climb', 'store', 'report', 'live', 'live_explorer', 'strokes', 'kept_ladder', 'drawing', 'index'}
+    'backprop', 'deep', 'training', 'faces', 'processes', 'rungs', 'chance', 'curves', 'failures', 'pictures', 'rules',
+    'verdict', 'comparison', 'climb', 'store', 'report', 'live', 'live_explorer', 'strokes', 'kept_ladder', 'drawing',
+    'index',
+}
 
 
 def run_cells(notebook):
@@ -29,7 +31,8 @@ def needed(notebook):
     return [s for s, name in NAMES.items() if name in said]
 
 def case(notebook):
-    marks = [pytest.mark.data] * bool(needed(notebook)) + [pytest.mark.slow] * (re.sub(r'^\d+_', '', notebook.stem) in SLOW)
+    marks = [pytest.mark.data] if needed(notebook) else []
+    if re.sub(r'^\d+_', '', notebook.stem) in SLOW: marks.append(pytest.mark.slow)
     return pytest.param(notebook, id=notebook.stem, marks=marks)
 
 

@@ -8,7 +8,8 @@ from conftest import refused
 from fastrecipes.answer import report
 from fastrecipes.answer import svg as svg_room
 from fastrecipes.errors import InputError
-from fastrecipes.answer.report import figures_of, PAGE_BYTES, read_comparison, report_html, save_report
+from fastrecipes.answer.comparison import read_comparison
+from fastrecipes.answer.report import figures_of, PAGE_BYTES, report_html, save_report
 from fastrecipes.answer.svg import inline_svg
 from test_report_page import HOSTILE
 

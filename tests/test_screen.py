@@ -103,13 +103,13 @@ def test_each_row_is_printed_once_wherever_it_goes(monkeypatch, out, err):
 def test_a_window_that_has_become_narrow_gets_its_own_titles(monkeypatch):
     stream = Stream(True)
     for k, v in dict(TERM='dumb', COLUMNS='80', LINES='24').items(): monkeypatch.setenv(k, v)
-    from fastrecipes import cli
-    real, rows = cli._Watch._row, []
-    def row(self, recipe):
-        rows.append(recipe)
+    from fastrecipes.commands.compare import TableProgress
+    print_row, rows = TableProgress._row, []
+    def row(self):
+        rows.append(self.task.name)
         if len(rows) == 3: monkeypatch.setenv('COLUMNS', '60')
-        real(self, recipe)
-    monkeypatch.setattr(cli._Watch, '_row', row)
+        print_row(self)
+    monkeypatch.setattr(TableProgress, '_row', row)
     with redirect_stdout(stream), redirect_stderr(Stream(False)): screens.show_compare()
     table = stream.getvalue().split('\n\n')[0].splitlines()
     heads = [i for i, line in enumerate(table) if line.startswith('recipe')]

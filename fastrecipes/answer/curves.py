@@ -273,7 +273,7 @@ class CurveRun:
         n = self.sizes[fraction]
         part = nested_subset(self.images, fraction, self.seed)
         try:
-            fitted = fit(name, part, seed=self.seed, on_epoch=reporter.epoch, **self.how, **self.settings[name])
+            fitted = fit(name, part, seed=self.seed, reporter=reporter, **self.how, **self.settings[name])
             check_scores(fitted)
         except Exception as e:
             if not isinstance(e, InputError) and not is_memory(e): raise

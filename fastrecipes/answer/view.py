@@ -24,7 +24,7 @@ from ..plots import BLUE, new_figure, ORANGE, quiet_axes
 from fastrecipes.text import (
     bytes_text, gain_cell, interval_text, loss_text, p_cell, percent_text, range_text, seconds_cell, short_number,
 )
-from ..training.fitting import stop_text
+from ..training.hooks import stop_text
 
 # %% ../../nbs/answer/05_view.ipynb #b70b433a
 def value_of(
