@@ -51,6 +51,7 @@ def _around(point:tuple, half:float) -> Box:
     x, y = point
     return Box(x - half, y - half, x + half, y + half)
 
+# %% ../nbs/02_plots.ipynb #f6eda5f2
 def _area_shared(box:Box, others) -> float: # `others`: an array with a row per box
     "How much of `box` is covered by `others`, summed over them"
     left, low, right, high = others.T
@@ -69,6 +70,7 @@ def _places(x:float, y:float, width:float, height:float): # -> Iterator of `Box`
             low = y + dy * distance * .8 - height * (1 - dy) / 2
             yield Box(left, low, left + width, low + height)
 
+# %% ../nbs/02_plots.ipynb #02808df5
 def place_labels(
     points:list, # (x, y) of each
     sizes:list, # (width, height) of each label
@@ -96,6 +98,7 @@ def _boxes_along(start:tuple, end:tuple) -> list:
     shares = [k / steps for k in range(steps + 1)]
     return [_around((a + (c - a) * s, b + (d - b) * s), 1.5) for s in shares]
 
+# %% ../nbs/02_plots.ipynb #f8b8347a
 def label_points(
     ax, # matplotlib's, with everything drawn that labels should keep off
     points:list, # (x, y) of each, as plotted

@@ -42,6 +42,7 @@ class CostPoint(NamedTuple):
     x: float # Where it is drawn
     is_on_front: bool
 
+# %% ../../nbs/answer/05_costs.ipynb #d73d97e8
 def _where(costs:list) -> list:
     "Where costs are drawn: 0 at the left, equal ones a little apart"
     least = min((c for c in costs if c > 0), default=1.)
@@ -50,6 +51,7 @@ def _where(costs:list) -> list:
     def rank(i): return x[:i].count(x[i]) - (x.count(x[i]) - 1) / 2 # Of those with the same cost, around 0
     return [v * apart ** rank(i) for i, v in enumerate(x)]
 
+# %% ../../nbs/answer/05_costs.ipynb #eb2822cf
 def cost_points(
     rungs:list, # Those that were fitted
     by:str, # See `COSTS`
@@ -77,6 +79,7 @@ def _draw_points(ax, points:list) -> list:
     joined = [((a.x, a.rung.accuracy), (b.x, b.rung.accuracy)) for a, b in zip(front, front[1:])]
     return lines + joined
 
+# %% ../../nbs/answer/05_costs.ipynb #e618b777
 def _set_limits(ax, x:list):
     "Room for labels at the sides and above, and at least two numbers on the cost axis"
     from matplotlib.ticker import LogLocator, NullLocator
@@ -88,6 +91,7 @@ def _set_limits(ax, x:list):
     low, high = ax.get_ylim()
     ax.set_ylim(low, high + .06 * (high - low))
 
+# %% ../../nbs/answer/05_costs.ipynb #1b18235a
 def _amount_text(v:float, _=None) -> str:
     "A number on the cost axis"
     if v >= 1e9: return f'{v / 1e9:g} billion'
@@ -99,6 +103,7 @@ def _label_of(point:CostPoint, is_stop:bool) -> str:
     text = point.rung.recipe + (' (0)' if point.cost == 0 else '')
     return f'{text}: stop here' if is_stop else text
 
+# %% ../../nbs/answer/05_costs.ipynb #f0807dbe
 def _draw(ax, points:list, stop_at:str|None):
     ax.xaxis.set_major_formatter(_amount_text)
     lines = _draw_points(ax, points)
@@ -109,6 +114,7 @@ def _draw(ax, points:list, stop_at:str|None):
     ax.figure.legend(loc='outside upper left', ncols=3, frameon=False, fontsize=9)
     label_points(ax, at, [_label_of(p, i == stop) for i, p in enumerate(points)], lines, important=stop)
 
+# %% ../../nbs/answer/05_costs.ipynb #a40cbc9c
 def _empty(ax, text:str):
     ax.set(xticks=[], yticks=[])
     ax.text(.5, .5, text, ha='center', transform=ax.transAxes)
@@ -118,6 +124,7 @@ def _cost_title(rungs:list, by:str) -> str:
     missing = f'; not known for {listed(unknown)}' if unknown else ''
     return f'{COSTS[by]} (log scale){missing}'
 
+# %% ../../nbs/answer/05_costs.ipynb #6b0dd9bf
 def plot_cost(
     comparison, # A `Comparison`
     by:str='train_seconds', # Or 'parameters', 'predict_ms_1000', 'multiply_adds'

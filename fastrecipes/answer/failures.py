@@ -39,6 +39,7 @@ def _check(judged:Judged, classes:tuple):
         diverged = f"the scores of {bad:,} of {n:,} images are NaN or infinite: the training has diverged"
         raise InputError(f"{diverged}; use a smaller learning rate")
 
+# %% ../../nbs/answer/03_failures.ipynb #e60c373d
 def _judged(judged:Judged|Fitted, classes:Iterable|None) -> tuple[Judged, tuple]:
     "The scores and the names of the classes, checked"
     if isinstance(judged, Fitted):
@@ -72,6 +73,7 @@ def _confidences(judged:Judged) -> torch.Tensor:
     "The probability of the answer for each image, float64 (n,)"
     return class_probs(judged.scores.double()).gather(1, judged.predictions[:, None])[:, 0]
 
+# %% ../../nbs/answer/03_failures.ipynb #b81540e4
 def _image_losses(judged:Judged) -> torch.Tensor:
     "Cross entropy of each image in nats, float64 (n,)"
     return cross_entropy(judged.scores.double(), judged.targets, reduction='none')
@@ -91,6 +93,7 @@ def _worst_first(judged:Judged) -> torch.Tensor:
     is_wrong = judged.predictions != judged.targets
     return order[is_wrong[order]]
 
+# %% ../../nbs/answer/03_failures.ipynb #47a70316
 def _worst(judged:Judged, classes:tuple, most:int) -> tuple: # Of `WorstImage`s
     "The first `most` of `_worst_first`"
     order = _worst_first(judged)[:most]
@@ -115,6 +118,7 @@ def _bin(number:int, confidence:np.ndarray, right:np.ndarray) -> Bin:
         accuracy=float(right.mean()),
         images=len(right))
 
+# %% ../../nbs/answer/03_failures.ipynb #b955c3db
 def reliability(
     confidence:Iterable[float], # The probability of the answer, one per image
     right:Iterable[bool], # Whether it was right
@@ -151,6 +155,7 @@ def per_class_table(
     table = pd.DataFrame(map(dict, failures.per_class)).set_index('name').rename_axis('class')
     return table.astype({c: float for c in ('precision', 'recall', 'f1')})
 
+# %% ../../nbs/answer/03_failures.ipynb #624aef0f
 def worst_table(
     failures:Failures,
 ) -> pd.DataFrame: # true, predicted, probability, loss; NaN where the rung gives none
@@ -182,6 +187,7 @@ def _all_judged(judged:dict, classes:Iterable|None) -> tuple[dict, tuple]: # Nam
             raise InputError(f"{name} and {first} were judged by different images; give rungs of one image set")
     return {name: j for name, (j, _) in checked.items()}, names
 
+# %% ../../nbs/answer/03_failures.ipynb #b5e2347a
 def _group(judged:dict, order:torch.Tensor, classes:tuple, most:int, recipe:str|None=None) -> ImageGroup:
     "How many images there are in `order`; of the first `most` the true class and the answer of each rung"
     targets = next(iter(judged.values())).targets
@@ -200,6 +206,7 @@ def _surest_first(judged:Judged) -> torch.Tensor:
     else: lead = -scores.topk(2).values.diff()[:, 0]
     return lead.argsort(descending=True, stable=True)
 
+# %% ../../nbs/answer/03_failures.ipynb #fc4fd361
 def shared_failures(
     judged:dict[str, Judged|Fitted], # Rung to its scores for the same images, the top rung last
     classes:Iterable[str]|None=None, # Names of the classes; None: those of the `Fitted`s

@@ -33,6 +33,7 @@ _scale = PowerNorm(.5, vmin=0, vmax=1)
 _blues = LinearSegmentedColormap.from_list('blues', ['#eef3f8', BLUE])
 _oranges = LinearSegmentedColormap.from_list('oranges', ['#fbf1e9', ORANGE])
 
+# %% ../../nbs/answer/03_pictures.ipynb #1f5dccaa
 def _is_dark(colour:tuple) -> bool:
     "Whether white is easier to read on it than black: relative luminance (WCAG) under 0.179"
     def linear(v): return v / 12.92 if v <= .04045 else ((v + .055) / 1.055)**2.4
@@ -44,6 +45,7 @@ def _size_of_names(n:int) -> float:
     if n <= 12: return 9
     return 8 if n <= 25 else 6.5
 
+# %% ../../nbs/answer/03_pictures.ipynb #8d2d7635
 def _name_axes(ax, names:list, most:int):
     "Class names along both axes: shortened, turned where they are wide, every nth where there are too many"
     step = -(-len(names) // most)
@@ -55,6 +57,7 @@ def _name_axes(ax, names:list, most:int):
         for label in axis.get_ticklabels(): label.set_parse_math(False)
     ax.tick_params(length=0)
 
+# %% ../../nbs/answer/03_pictures.ipynb #2d1d3e35
 def _write_counts(ax, counts:np.ndarray, images:tuple):
     "Each count above 0 in its cell, readable on its shade; `images`: those of right and of wrong answers"
     size = 10 if len(counts) <= 10 else 7
@@ -64,6 +67,7 @@ def _write_counts(ax, counts:np.ndarray, images:tuple):
         colour = 'white' if _is_dark(shade) else 'black'
         ax.text(j, i, f'{counts[i, j]:,}', ha='center', va='center', fontsize=size, color=colour)
 
+# %% ../../nbs/answer/03_pictures.ipynb #cd4e0fcd
 def _add_colour_bars(fig, ax, images:tuple):
     for image, name in zip(images[::-1], ('wrong', 'right')):
         bar = fig.colorbar(image, ax=ax, shrink=.45, pad=.02, format=PercentFormatter(1, 0), ticks=[0, .1, .5, 1])
@@ -105,6 +109,7 @@ def _interval(b:Bin) -> Interval:
     "95% interval of the accuracy in a bin"
     return wilson(round(b.accuracy * b.images), b.images)
 
+# %% ../../nbs/answer/03_pictures.ipynb #cc9a000a
 def _draw_curve(upper, lower, name:str, calibration:Calibration, style:tuple):
     "One rung's points with intervals above, and its confidences below"
     colour, marker, dash = style
@@ -134,6 +139,7 @@ def _dress(upper, lower, bins:list):
     lower.yaxis.set_major_formatter(PercentFormatter(1, 0))
     for ax in (upper, lower): quiet_axes(ax)
 
+# %% ../../nbs/answer/03_pictures.ipynb #8dc8cfd0
 def _add_legend(fig, handles:list, title:str|None):
     if not handles: return
     look = dict(ncols=2, frameon=False, fontsize=9, title_fontsize=11)
@@ -141,6 +147,7 @@ def _add_legend(fig, handles:list, title:str|None):
     legend = fig.legend(handles=handles, loc='outside upper center', title=title, **look)
     for text in (legend.get_title(), *legend.get_texts()): text.set_parse_math(False)
 
+# %% ../../nbs/answer/03_pictures.ipynb #8b902426
 def plot_calibration(
     calibrations:dict[str, Calibration|None], # By rung; rungs without one are named and not drawn
     title:str|None=None,
@@ -173,12 +180,14 @@ def _reduced(im:Image.Image, most:int) -> Image.Image:
     size = [max(1, round(n * k)) for n in im.size]
     return im.resize(size, Image.Resampling.BOX if k < .5 else Image.Resampling.LANCZOS)
 
+# %% ../../nbs/answer/03_pictures.ipynb #3465b250
 def _enlarged(im:Image.Image, least:int, most:int) -> Image.Image:
     "By the smallest whole factor that makes the longer side `least`, or a smaller one to stay within `most`"
     longer = max(im.size)
     k = max(1, min(-(-least // longer), most // longer))
     return im.resize([n * k for n in im.size], Image.Resampling.NEAREST)
 
+# %% ../../nbs/answer/03_pictures.ipynb #12f50a69
 def _smaller_and_smaller(im:Image.Image, least:int, most:int) -> Iterator[bytes]:
     "PNGs of an image, each usually smaller in bytes than the one before"
     for side in [m for m in (most, 128, 112, 96, least) if m <= most]:
@@ -203,6 +212,7 @@ def picture_of(
         if len(png) <= allowance: break
     return PNG_PREFIX + b64encode(png).decode()
 
+# %% ../../nbs/answer/03_pictures.ipynb #8e5f7867
 def pictures_of(
     split:Split, # The images that were judged
     *lists:Iterable[WorstImage|SharedImage], # Such as `worst` of a `Failures`, or `images` of an `ImageGroup`
@@ -222,6 +232,7 @@ def _answers(entry:SharedImage, most:int) -> str:
     by_count = sorted(dict.fromkeys(wrong), key=wrong.count, reverse=True)
     return ' or '.join(shortened(answer, most) for answer in by_count)
 
+# %% ../../nbs/answer/03_pictures.ipynb #daea68a1
 def caption(
     entry:WorstImage|SharedImage,
     most:int=16, # Characters of a class name
@@ -237,6 +248,7 @@ def _pixels(uri:str) -> np.ndarray:
     png = b64decode(uri.removeprefix(PNG_PREFIX))
     return np.asarray(Image.open(BytesIO(png), formats=['PNG']).convert('RGB'))
 
+# %% ../../nbs/answer/03_pictures.ipynb #4437c6f7
 def plot_images(
     entries:Iterable[WorstImage|SharedImage],
     pictures:dict[int, Picture], # See `pictures_of`

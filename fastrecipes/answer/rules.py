@@ -47,6 +47,7 @@ def _over_seeds(below:Rung, this:Rung, n:int) -> tuple[int, Difference|None]:
     if len(shared) < 2: return len(shared), None
     return len(shared), seeds_difference([first[s] for s in shared], [second[s] for s in shared], n)
 
+# %% ../../nbs/answer/05_rules.ipynb #619cfcf3
 class Ladder:
     "The rungs of a comparison that were fitted, as the rules see them"
     def __init__(self, comparison):
@@ -84,6 +85,7 @@ def shown_better(
     if step.seeds >= SEEDS: return step.over_seeds.words == 'better'
     return step.over_seeds.words != 'worse'
 
+# %% ../../nbs/answer/05_rules.ipynb #f57182c4
 def simplest(
     ladder:Ladder,
     among:list, # Rungs in the order of the ladder
@@ -120,6 +122,7 @@ def luck_not_ruled_out(
     "A step that is shown, but with a p that one of several tests could well have by chance"
     return step.words == 'better' and step.pair.p > .05 / step.tests
 
+# %% ../../nbs/answer/05_rules.ipynb #9857af50
 def seeds_would_tell(
     step:StepUp,
 ) -> bool:
@@ -136,6 +139,7 @@ class HardClass:
     others: tuple # Names
     others_recall: float
 
+# %% ../../nbs/answer/05_rules.ipynb #614dd968
 def hard_class(
     per_class:Iterable[ClassScores],
 ) -> HardClass|None:
@@ -188,12 +192,14 @@ def _closest(ladder:Ladder, stop:Rung) -> StepUp|None:
     steps = [ladder.step(stop, r) for r in ladder.above(stop)]
     return max(steps, key=lambda s: (s.words == 'better', s.this.accuracy), default=None)
 
+# %% ../../nbs/answer/05_rules.ipynb #83843c15
 def _gain(ladder:Ladder, stop:Rung) -> StepUp|None:
     "Rule 4: the step from where the ladder would stop if it ended below"
     below = simplest(ladder, ladder.below(stop))
     step = below and ladder.step(below, stop)
     return step if step and shown_better(step) else None
 
+# %% ../../nbs/answer/05_rules.ipynb #d6451484
 def _instead(ladder:Ladder, open_:list) -> tuple[Rung|None, list]:
     "Why not to stop at one of `open_`: a rung that beats the first of them, and which others it beats"
     if not open_: return None, []
@@ -201,6 +207,7 @@ def _instead(ladder:Ladder, open_:list) -> tuple[Rung|None, list]:
     lower = [r for r in open_ if better in ladder.above(r)]
     return better, [r for r in lower if shown_better(ladder.step(r, better))]
 
+# %% ../../nbs/answer/05_rules.ipynb #41323541
 def findings(
     comparison, # A `Comparison`
 ) -> Findings|None: # None where there is no rung to stop at

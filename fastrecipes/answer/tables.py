@@ -40,6 +40,7 @@ def console(
     if width is None and not is_terminal: width = WIDTH
     return Console(file=file, width=width, **_as_it_is)
 
+# %% ../../nbs/answer/04_tables.ipynb #f3ba18ac
 def plain(
     *parts, # Renderables and strings
     width:int=WIDTH,
@@ -52,6 +53,7 @@ def plain(
     for part in parts: paper.print(part)
     return '\n'.join(line.rstrip() for line in out.getvalue().splitlines())
 
+# %% ../../nbs/answer/04_tables.ipynb #9155b8d8
 def show(
     *parts, # Renderables and strings
     file=None, # Text stream; None: standard output
@@ -72,6 +74,7 @@ def _set_line(images, n_names:int) -> str:
     counts = ', '.join(f'{len(s):,} {name}' for name, s in images.splits.items())
     return printable(f'{images.source}: {classes}, {pixels}, {counts}')
 
+# %% ../../nbs/answer/04_tables.ipynb #58f1494d
 def set_line(
     images, # An `ImageSet`
     width:int=WIDTH-1,
@@ -88,10 +91,12 @@ class Column(NamedTuple):
     cell: Callable # Of a `Rung`, a str or a rich `Text`
     is_left: bool = False # Words stand on the left, numbers on the right
 
-def _name_cell(rung:'records.Rung'):
+# %% ../../nbs/answer/04_tables.ipynb #91b7df76
+def _name_cell(rung:Rung):
     from rich.text import Text
     return Text(printable(rung.recipe), 'bold')
 
+# %% ../../nbs/answer/04_tables.ipynb #d1d84679
 def _value(name:str, form:Callable) -> Callable:
     "A cell of a rung's own field"
     def cell(rung):
@@ -111,6 +116,7 @@ def _step(form:Callable) -> Callable:
     def cell(rung): return form(rung.against) if rung.against else ''
     return cell
 
+# %% ../../nbs/answer/04_tables.ipynb #984183ed
 _step_styles = {'better': 'green', 'worse': 'red', 'no clear gain': 'dim'}
 
 def _words_cell(step):
@@ -145,6 +151,7 @@ def bar_text(
     if share > 0: eighths = max(eighths, 1)
     return '\u2588' * (eighths // 8) + _parts_of_a_block[eighths % 8].strip()
 
+# %% ../../nbs/answer/04_tables.ipynb #cfc451fa
 def _mistakes_column(width:int, worst:float) -> Column:
     def cell(rung):
         from rich.text import Text
@@ -168,6 +175,7 @@ def _that_fit(columns:dict, matters:list, width:int) -> dict:
         chosen = more
     return chosen
 
+# %% ../../nbs/answer/04_tables.ipynb #d8af0dc3
 def rung_columns(
     names:Iterable[str], # Of all recipes that the table will have
     width:int, # Columns of the terminal
@@ -198,6 +206,7 @@ def _grid(columns:Iterable[Column], has_head:bool):
         grid.add_column(c.title, width=c.width, justify=side, overflow='fold', no_wrap=not c.is_left)
     return grid
 
+# %% ../../nbs/answer/04_tables.ipynb #738f41c2
 def rung_head(
     columns:Iterable[Column], # See `rung_columns`
 ):
@@ -206,7 +215,7 @@ def rung_head(
 
 def rung_row(
     columns:list, # See `rung_columns`
-    rung:'records.Rung',
+    rung:Rung,
 ):
     "The row of a rung"
     if not rung.is_fitted: return _failed_row(columns[0].width, rung)
@@ -214,11 +223,12 @@ def rung_row(
     grid.add_row(*(c.cell(rung) for c in columns))
     return grid
 
-def _failed_row(width:int, rung:'records.Rung'):
+def _failed_row(width:int, rung:Rung):
     from rich.text import Text
     why = '; '.join(printable(text) for text in (rung.reason, rung.cure) if text)
     return beside(_name_cell(rung), Text.assemble((rung.status, 'red'), f': {why}' if why else ''), width)
 
+# %% ../../nbs/answer/04_tables.ipynb #4fcbef55
 def beside(
     name, # Text on the left
     text, # Wraps on its right
@@ -240,8 +250,9 @@ def unfinished(
     names = [printable(r.recipe) for r in rungs if r.status == 'stopped']
     return [f"not finished: {', '.join(names)}"] if names else []
 
+# %% ../../nbs/answer/04_tables.ipynb #aafe8f84
 def rung_table(
-    rungs:'Iterable[records.Rung]',
+    rungs:Iterable[Rung],
     width:int=WIDTH,
 ) -> list: # Renderables
     "The whole table, without bars; rungs that were not finished are named below it"
@@ -257,6 +268,7 @@ def _text_width(title:str, columns:dict) -> int:
     from rich.cells import cell_len
     return max(cell_len(text) for text in [*title.split('\n'), *columns[title]])
 
+# %% ../../nbs/answer/04_tables.ipynb #9f39ca49
 def text_tables(
     columns:dict, # Title, which may have several lines, to the text of each row; the first names the rows
     width:int=WIDTH,
@@ -272,6 +284,7 @@ def text_tables(
     tables = [_text_table({title: columns[title] for title in [first, *part]}) for part in parts]
     return [tables[0], *(line for table in tables[1:] for line in ('', table))]
 
+# %% ../../nbs/answer/04_tables.ipynb #718f5730
 def _text_table(columns:dict):
     from rich.table import Table
     from rich.text import Text
@@ -304,6 +317,7 @@ def epoch_text(
     accuracy, seconds = percent_text(row['accuracy']), seconds_cell(row['seconds'])
     return f"{row['epoch'] + 1:>7}  {train_loss:>10}  {valid_loss:>10}  {accuracy:>8}  {seconds:>7}"
 
+# %% ../../nbs/answer/04_tables.ipynb #cd9de864
 def narrow(
     line:str, # Of a table, with two spaces or more between its columns
     width:int, # Columns of the terminal
@@ -326,6 +340,7 @@ def _facts(fitted) -> list:
     facts = [] if fitted.best_epoch is None else [_kept_epoch(fitted)]
     return facts + [plural(fitted.parameters, 'parameter'), f'{seconds_text(fitted.seconds)} on {fitted.device}']
 
+# %% ../../nbs/answer/04_tables.ipynb #359ad02e
 def fitted_lines(
     fitted, # A `Fitted`
 ) -> list: # Renderables

@@ -30,6 +30,7 @@ def _mistakes_text(step:StepUp, n:int) -> str:
     more_or_fewer = 'fewer mistake' if step.fewer > 0 else 'more mistake'
     return f'{plural(abs(step.fewer), more_or_fewer)} in {n:,} than {name}'
 
+# %% ../../nbs/answer/05_verdict.ipynb #86a82a3a
 def _points_of(step:StepUp) -> str:
     "'0.4 points', of the gain or of the loss"
     return f'{points_text(step.pair.gain_points)} points'
@@ -58,6 +59,7 @@ def _ratio_text(name:str, ratio:float) -> str:
     if _is_same(ratio): return f'about the same {name}'
     return f'less {name}' if ratio < 1 else f'{times_text(ratio)} the {name}'
 
+# %% ../../nbs/answer/05_verdict.ipynb #3f234656
 def price_text(
     step:StepUp,
 ) -> str:
@@ -88,6 +90,7 @@ def _accuracy_text(f:Findings, majority) -> str:
 def _majority_text(majority) -> str:
     return f'Always saying {majority.name!r} would get {percent_text(majority.share, 1)}'
 
+# %% ../../nbs/answer/05_verdict.ipynb #c5bce4e8
 def _better_than_text(f:Findings) -> str:
     if not f.better_than: return ''
     text = f'It is shown to be better than {_names(f.better_than)}.'
@@ -102,6 +105,7 @@ def _instead_text(f:Findings) -> str:
     if f.instead is None: return ''
     return f'{f.instead.recipe} is shown to be better than {_names(f.instead_beats)}, but not than {f.stop.recipe}.'
 
+# %% ../../nbs/answer/05_verdict.ipynb #5392f438
 def _nothing_learned_text(f:Findings) -> str:
     if not f.nothing_learned: return ''
     got = listed(percent_text(r.accuracy, 1) for r in f.nothing_learned)
@@ -114,6 +118,7 @@ def _cost_text(f:Findings) -> str:
     predict = f'{seconds_text(prediction)} to predict 1,000 images'
     return f'{f.stop.recipe} takes {seconds_text(training)} to train and {predict}.'
 
+# %% ../../nbs/answer/05_verdict.ipynb #d93c76dc
 _outcomes = {
     'worse': ': it is shown to be worse',
     'better': '; other seeds do not confirm it',
@@ -132,6 +137,7 @@ def _closest_text(f:Findings) -> str:
     if f.closest is None or f.closest.this is f.next.this: return ''
     return _step_text(f'The closest of the {len(f.above)} rungs above', f.closest, f.n)
 
+# %% ../../nbs/answer/05_verdict.ipynb #6ccccff1
 def _none_better_text(f:Findings) -> str:
     "Where the headline has not said it"
     if f.alone: return ''
@@ -154,6 +160,7 @@ def _few_apart_text(f:Findings) -> str:
     only = f'Only {apart} of the {f.n:,} validation images can tell {both} apart'
     return f'{only}, and at least 6 are needed to show a difference.'
 
+# %% ../../nbs/answer/05_verdict.ipynb #3f637404
 def _images_needed_text(f:Findings) -> str:
     "Rule 5"
     if f.closest is None or f.closest.words != 'no clear gain' or f.closest.fewer <= 0: return ''
@@ -176,6 +183,7 @@ def _seeds_text(step:StepUp) -> str:
     better = f'{step.this.recipe} is better than {step.below.recipe} on these validation images'
     return f'{start} {better} ({interval}), but they are too few to show it for others.'
 
+# %% ../../nbs/answer/05_verdict.ipynb #4d8bfc49
 def _one_seed_text(step:StepUp) -> str:
     "Rule 6, of a step that was fitted with one seed"
     if luck_not_ruled_out(step):
@@ -213,6 +221,7 @@ def _test_text(f:Findings, comparison) -> str:
     is_lower = rung.test_interval.high < rung.interval.low
     return f'{text} That is clearly lower than on the validation images: trust the test.' if is_lower else text
 
+# %% ../../nbs/answer/05_verdict.ipynb #73960025
 def _hard_class_text(f:Findings) -> str:
     hard = hard_class(f.stop.failures.per_class) if f.stop.failures else None
     if hard is None: return ''
@@ -220,6 +229,7 @@ def _hard_class_text(f:Findings) -> str:
     shares = f'{percent_text(hard.recall, 1)} of its images, against {percent_text(hard.others_recall, 1)}'
     return f'{f.stop.recipe} recognises {hard.name!r} much less well than {others}: {shares}.'
 
+# %% ../../nbs/answer/05_verdict.ipynb #b901646a
 def _confidence_text(f:Findings) -> str:
     off = confidence_off(f.stop, f.n)
     if off is None: return ''
@@ -248,6 +258,7 @@ def _verdict(stop_at:str|None, headline:str, *paragraphs) -> Verdict:
     texts = (' '.join(filter(None, sentences)) for sentences in paragraphs)
     return Verdict(stop_at=stop_at, headline=headline, paragraphs=tuple(filter(None, texts)))
 
+# %% ../../nbs/answer/05_verdict.ipynb #d50eb9a7
 def _no_stop(comparison, is_long:bool) -> Verdict:
     "Where no rung was fitted, or none is shown to have learned anything"
     missing = [_not_fitted_text(comparison)] if is_long else []
@@ -260,6 +271,7 @@ def _no_stop(comparison, is_long:bool) -> Verdict:
     hint = '`fastrecipes check` looks for problems in the images; more images may help.'
     return _verdict(None, headline, [interval, hint] if is_long else [hint], missing)
 
+# %% ../../nbs/answer/05_verdict.ipynb #963f92a9
 def verdict(
     comparison, # A `Comparison`
 ) -> Verdict: # Up to five paragraphs
