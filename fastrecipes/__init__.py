@@ -27,6 +27,8 @@ Modules:
 - `fastrecipes.commands.session`: What the verbs of the command share: options, the image set, warnings, Ctrl-C
 - `fastrecipes.data.cache`: Decode each image once
 - `fastrecipes.data.check`: Are these images fit to learn from?
+- `fastrecipes.data.checkup`: From what was seen of a set to what is wrong with it
+- `fastrecipes.data.decode`: Many image files as one array
 - `fastrecipes.data.folders`: Which files of a folder are images
 - `fastrecipes.data.imagefile`: One image file as one array of bytes
 - `fastrecipes.data.images`: Splits and image sets: the one shape of data that every rung of the ladder reads

@@ -16,6 +16,7 @@ from .answer.report import report_html, save_report
 from .answer.track import TensorBoard
 from .answer.costs import plot_cost
 from .data.check import *
+from .data.checkup import Checkup, Sighting
 from .data.images import *
 from .data.loaders import *
 from .data.sources import *

@@ -4,7 +4,7 @@ from pathlib import Path
 from threading import Event, Thread
 import numpy as np, pytest
 from PIL import Image
-from fastrecipes.data import cache as cache_room
+from fastrecipes.data import cache as cache_room, decode
 from fastrecipes.data.cache import cache_dir, cache_entries, clear_cache, clear_models, decode_files, model_entries, models_dir
 from fastrecipes.data.folders import image_files
 from fastrecipes.data.sources import load
@@ -21,12 +21,12 @@ def cache(tmp_path, monkeypatch):
 @pytest.fixture
 def decoded(monkeypatch):
     "The names of the files whose pixels are read here and are good"
-    names, real = [], cache_room._read_path
+    names, real = [], decode._read_path
     def read(path, i):
         x = real(path, i)
         names.append(Path(path).name)
         return x
-    monkeypatch.setattr(cache_room, '_read_path', read)
+    monkeypatch.setattr(decode, '_read_path', read)
     return names
 
 class Seen(Reporter):

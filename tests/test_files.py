@@ -6,8 +6,9 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image
 from conftest import refused
 from fastrecipes.errors import explained, InputError, is_memory
-from fastrecipes.data import cache
-from fastrecipes.data.cache import decode_files, read_many, Unreadable
+from fastrecipes.data import decode
+from fastrecipes.data.cache import decode_files
+from fastrecipes.data.decode import read_many, Unreadable
 from fastrecipes.data.folders import image_file, image_files, ImageFile, Listing, natural, subfolders
 from fastrecipes.data.imagefile import fit_image, Header, image_channels, image_size, probe, read_image, size_text
 from fastrecipes.reporter import Reporter
@@ -229,7 +230,7 @@ def test_an_error_in_the_callback_ends_it_and_no_more_files_are_begun(tmp_path):
 def test_ctrl_c_stops_at_the_file_in_hand(tmp_path):
     many(tmp_path/'set', 300)
     code = """import sys, time
-from fastrecipes.data.folders import image_files; from fastrecipes.data.cache import read_many
+from fastrecipes.data.folders import image_files; from fastrecipes.data.decode import read_many
 begun = []
 def slow(path, i):
     begun.append(i)
@@ -281,26 +282,26 @@ def test_the_shape_is_what_most_of_the_first_files_have(tmp_path, kind, size, ch
 def test_a_sample_of_headers_is_read_where_they_agree_and_all_where_not(tmp_path, monkeypatch):
     files, probed = many(tmp_path/'set', 640), []
     def probe(path): probed.append(path); return Header((4, 6), 'L', False)
-    monkeypatch.setattr(cache, 'probe', probe)
-    assert cache._guess_shape(Listing.of(files), 640, None, None) == (1, 4, 6) and len(probed) == 64
-    monkeypatch.setattr(cache, 'probe', lambda path: probe(path)._replace(coloured=path < files[90].path))
+    monkeypatch.setattr(decode, 'probe', probe)
+    assert decode._guess_shape(Listing.of(files), 640, None, None) == (1, 4, 6) and len(probed) == 64
+    monkeypatch.setattr(decode, 'probe', lambda path: probe(path)._replace(coloured=path < files[90].path))
     del probed[:]
-    assert cache._guess_shape(Listing.of(files), 640, None, None) == (1, 4, 6) and len(probed) == 64 + 640
-    assert cache._guess_shape(Listing.of(files), 640, None, 3) == (3, 4, 6) and len(probed) == 64 + 640 + 64
+    assert decode._guess_shape(Listing.of(files), 640, None, None) == (1, 4, 6) and len(probed) == 64 + 640
+    assert decode._guess_shape(Listing.of(files), 640, None, 3) == (3, 4, 6) and len(probed) == 64 + 640 + 64
 
 @pytest.mark.parametrize('guess', [(1, 4, 6), (3, 2, 2)], ids=['right', 'wrong'])
 def test_a_guess_that_was_wrong_costs_a_second_pass_and_nothing_else(tmp_path, monkeypatch, guess):
     files, seen = many(tmp_path/'set', 40), Seen()
     (tmp_path/'set'/'0007.png').write_text('x')
-    monkeypatch.setattr(cache, '_guess_shape', lambda *args: guess)
+    monkeypatch.setattr(decode, '_guess_shape', lambda *args: guess)
     got = decode_files(image_files(tmp_path/'set'), str(tmp_path/'set'), skip_bad=True, reporter=seen)
     assert got.bad == {7: 'not an image'} and got.images.shape == (39, 1, 4, 6)
     assert np.array_equal(got.images[:, 0], [picture(4, 6, i) for i in range(40) if i != 7])
     assert seen.done.count((40, 40)) == (1 if guess == (1, 4, 6) else 2)
 
 def test_more_images_than_a_block_are_decoded_in_order(tmp_path, monkeypatch):
-    files, prod = many(tmp_path/'set', 300), cache.math.prod
-    monkeypatch.setattr(cache.math, 'prod', lambda shape: 2**24 // 64 if len(shape) == 3 else prod(shape)) # Blocks of 64
+    files, prod = many(tmp_path/'set', 300), decode.math.prod
+    monkeypatch.setattr(decode.math, 'prod', lambda shape: 2**24 // 64 if len(shape) == 3 else prod(shape)) # Blocks of 64
     got = decode_files(files, str(tmp_path/'set'))
     for i, x in enumerate(got.images): assert np.array_equal(x[0], picture(4, 6, i))
 

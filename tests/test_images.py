@@ -433,7 +433,7 @@ def test_colour_sets_become_grey_by_luma():
     assert grey.shape == (1, 2, 2) and {n: s.images.flatten(1).tolist() for n, s in grey.splits.items()} == {n: [[100] * 4, [101] * 4] for n in images.splits}
 
 def test_a_set_that_would_be_huge_is_refused_unless_its_size_is_asked_for(image_folder, monkeypatch):
-    monkeypatch.setattr('fastrecipes.data.cache._large', 6 * 80 - 1)
+    monkeypatch.setattr('fastrecipes.data.decode._large', 6 * 80 - 1)
     path = image_folder({'a': 3, 'b': 3})
     with refused('6 images of 8x10 pixels', 'GB', 'size=224'): load(path)
     assert load(path, size='8x10').shape == (1, 8, 10)

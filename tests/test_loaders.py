@@ -137,7 +137,7 @@ def test_a_batch_larger_than_the_set_is_the_set():
 def test_drop_last_leaves_the_smaller_batch_out_and_refuses_to_leave_nothing():
     dl = dataloaders(numbered(10), 4, 'cpu').train.new(drop_last=True)
     assert len(dl) == 2 and [len(b) for b in seen(dl)] == [4, 4]
-    with refused('10 images', 'bs=11', 'take a smaller bs'): dl.new(bs=11).one_batch()
+    with refused('10 images', 'bs=11', 'smaller bs'): dl.new(bs=11).one_batch()
 
 def test_a_loader_of_the_first_n_images_is_one(): # fastai's `n`
     assert seen(dataloaders(numbered(10, 9), 4, 'cpu').valid.new(n=6, bs=4)) == [[0, 1, 2, 3], [4, 5]]

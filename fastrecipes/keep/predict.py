@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 import torch
 from matplotlib.figure import Figure
-from ..data.cache import read_many, Unreadable
+from ..data.decode import read_many, Unreadable
 from ..data.folders import image_file, ImageFile
 from ..data.imagefile import fit_image, read_image
 from ..errors import InputError
