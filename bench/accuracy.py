@@ -32,7 +32,7 @@ MUST = [('mnist_sample', 'sgd', dict(epochs=20, lr=1., bs=256), 5, 'valid', .965
 
 
 class Mirror(Callback):
-    "Half of the training images of a batch, turned left to right: for the faces, as in nbs/14_faces.ipynb"
+    "Half of the training images of a batch, turned left to right: for the faces, as in nbs/lessons/10_faces.ipynb"
     def before_batch(self):
         if self.training: self.learn.xb = tuple(torch.where(torch.rand(len(x), 1, 1, 1, device=x.device) < .5, x.flip(-1), x) for x in self.xb)
 

@@ -4,25 +4,34 @@ Modules:
 
 - `fastrecipes.all`: The public names, for notebooks: `from fastrecipes.all import *`
 - `fastrecipes.answer.chance`: Is it luck? How sure an accuracy is, and whether one rung is really better than another
-- `fastrecipes.answer.climb`: The ladder on one image set, side by side: what did each step buy, and what did it cost?
+- `fastrecipes.answer.climb`: Fit the ladder to one image set: what did each step buy, and what did it cost?
 - `fastrecipes.answer.comparison`: Fitted recipes on one image set, side by side
 - `fastrecipes.answer.costs`: Accuracy against cost: which rungs are worth their price, in one picture
 - `fastrecipes.answer.curves`: How much data do I need? Accuracy against the number of training images, and whether more of them are likely to help
-- `fastrecipes.answer.failures`: Where it fails: which classes are taken for which, which images, and whether the probabilities can be believed
+- `fastrecipes.answer.failures`: Where it fails: which classes are mistaken for which, on which images, and whether the probabilities can be trusted
+- `fastrecipes.answer.pictures`: Failures to look at: the confusion matrix, the reliability curve, and galleries of the worst images
 - `fastrecipes.answer.records`: What an answer is made of: plain values with names and types, the same in memory and in `comparison.json`
 - `fastrecipes.answer.report`: A comparison as one page that stands for itself: verdict first, then every figure that it rests on, and how to make it again
 - `fastrecipes.answer.results`: What is left of a fit when its model is let go, and the folder that keeps it
+- `fastrecipes.answer.rules`: Which rung to stop at: seven rules, and what they find in a comparison
+- `fastrecipes.answer.svg`: matplotlib's figures as part of a page: sharp, selectable, and in the colours of the page
 - `fastrecipes.answer.tables`: What a terminal shows: a table that grows row by row, a few short paragraphs, and the same as plain text in a file
 - `fastrecipes.answer.track`: Watch a long climb from elsewhere, epoch by epoch
-- `fastrecipes.answer.verdict`: Where to stop on the ladder, why, and what would make the answer clearer: a few rules, put into words
+- `fastrecipes.answer.verdict`: Where to stop on the ladder, why, and what would make the answer clearer, in plain words
 - `fastrecipes.answer.view`: A whole comparison for people: as a table, as text for a terminal or a notebook, and as a picture
 - `fastrecipes.cli`: The `fastrecipes` command: it reads what you typed, calls the library, and prints
+- `fastrecipes.commands.compare`: The verbs `compare` and `report`: the ladder on one image set, and its page
+- `fastrecipes.commands.fit`: The verb `fit`: one recipe, epoch by epoch, and a model to keep
+- `fastrecipes.commands.models`: The verbs that use a kept model: `predict` and `export`
+- `fastrecipes.commands.progress`: What the command shows while it works: one line that moves on a terminal, whole lines in a pipe
+- `fastrecipes.commands.session`: What the verbs of the command share: options, the image set, warnings, Ctrl-C
 - `fastrecipes.data.cache`: Decode each image once
 - `fastrecipes.data.check`: Are these images fit to learn from?
 - `fastrecipes.data.folders`: Which files of a folder are images
 - `fastrecipes.data.imagefile`: One image file as one array of bytes
 - `fastrecipes.data.images`: Splits and image sets: the one shape of data that every rung of the ladder reads
 - `fastrecipes.data.loaders`: Whole batches, cut from tensors on the device: a fastai `DataLoader` without Python per image
+- `fastrecipes.errors`: One clear line for what went wrong, and files that are never half written
 - `fastrecipes.explore.app`: The explorers in a browser: a small server on this machine, a page, and nothing else
 - `fastrecipes.explore.controls`: What the explorers are made of: pictures that follow sliders, callbacks that show their errors, and one layout
 - `fastrecipes.explore.curves_explorers`: Two explorers: fit a curve by hand, with a parabola and with ReLUs, and then let the gradient do it
@@ -33,29 +42,52 @@ Modules:
 - `fastrecipes.explore.live`: A training that can be watched, paused, changed and resumed after any batch
 - `fastrecipes.explore.live_explorer`: Train a net while you watch, and change the learning rate, dropout or the net itself as it learns
 - `fastrecipes.explore.strokes`: From the strokes of a pen to an image like those that a net was trained on
-- `fastrecipes.keep.store`: Keep a fitted model in a folder, get the same model back, and let it speak about images that it has never seen
+- `fastrecipes.keep.card`: What a kept model is, where it comes from and how good it was, in a form that a person can read and a program too
+- `fastrecipes.keep.store`: Keep a fitted model in a folder, and get the same model back
 - `fastrecipes.ladder.fitted`: What a recipe is given, and what it returns
 - `fastrecipes.ladder.recipe`: A named way from an image set to a fitted model
 - `fastrecipes.ladder.rungs`: The recipes of the ladder, a screen each, simplest first
 - `fastrecipes.lessons.backprop`: Where gradients come from: every gradient of a small network by hand, and the graph that PyTorch keeps for them
 - `fastrecipes.lessons.deep`: What happens to gradients in a net of thirty layers, what helps, and what dropout and weight decay do inside a net
 - `fastrecipes.lessons.descent`: Gradient descent on curves that fit on a page: quadratics, ReLUs, a roller coaster, and the path of the parameters
-- `fastrecipes.lessons.logistic`: Logistic regression on ten classes: why accuracy cannot be the loss, what softmax and cross entropy do, and a test set that stays untouched
-- `fastrecipes.lessons.nets`: The models of the ladder: a straight line, a bend in it, more bends, and a residual network
+- `fastrecipes.lessons.logistic`: Logistic regression on ten classes: why accuracy cannot be the loss, and a test set that stays untouched
+- `fastrecipes.lessons.nets`: The models of the ladder: linear, one hidden layer, several hidden layers, convolutions, and a residual network
 - `fastrecipes.lessons.sgd`: Stochastic gradient descent by hand: seven small steps that train a classifier of images
 - `fastrecipes.lessons.similarity`: The baseline that needs no learning: which average image is this one closest to?
 - `fastrecipes.plots`: What all figures share: size, colours, a quiet frame, and labels that cover nothing
 - `fastrecipes.reporter`: What a long run says about itself, through one small object
 - `fastrecipes.text`: Numbers, units and names, written for people
 - `fastrecipes.training.checkpoint`: Stop a training at any moment and resume it later, with the same result to the last bit
-- `fastrecipes.training.cost`: What does it cost? Parameters, bytes, seconds, memory, and multiply-adds, and how each is measured
+- `fastrecipes.training.cost`: What does it cost? Parameters, bytes, seconds, memory and multiply-adds, and how each is measured
 - `fastrecipes.training.fitting`: Train with a history, early stopping and the weights of the best epoch, through a `Learner` or by hand
+- `fastrecipes.training.hooks`: What a training calls after each epoch: a history, early stopping, the best weights
 - `fastrecipes.training.precision`: 16-bit numbers and the memory order that convolutions like, where they are faster
 - `fastrecipes.training.processes`: More than one process, on one machine or on many: the same training, with every batch cut into shares"""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 import warnings as _warnings
+from importlib import import_module as _import_module
 
-# fastai calls `torch.jit.script` as it is imported. PyTorch warns whoever imports it, and nobody but fastai can act on it
+# fastai calls `torch.jit.script` when it is imported. PyTorch warns about it, and only fastai can act on that
 _warnings.filterwarnings('ignore', message='`torch.jit.script` is', category=FutureWarning, module=r'torch\.jit\._script')
+
+_homes = {
+    'load': 'data.sources',
+    'check': 'data.check',
+    'recipe': 'ladder.recipe',
+    'fit': 'ladder.recipe',
+    'compare': 'answer.climb',
+}
+__all__ = list(_homes)
+
+
+def __getattr__(name):
+    "Import one of the five functions when it is first asked for: `import fastrecipes` alone stays light"
+    if name not in _homes: raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    value = getattr(_import_module(f'{__name__}.{_homes[name]}'), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__(): return [*globals(), *_homes]

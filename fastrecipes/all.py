@@ -10,9 +10,8 @@ from .answer.chance import mcnemar, over_seeds, paired_difference, seeds_differe
 from .answer.climb import Climb, compare
 from .answer.comparison import Comparison, read_comparison
 from .answer.curves import learning_curve, nested_subset, plot_curve
-from .answer.failures import (
-    failures_of, most_confused, per_class_table, pictures_of, plot_calibration, plot_confusion, plot_images, shared_failures, worst_table
-)
+from .answer.failures import failures_of, most_confused, per_class_table, shared_failures, worst_table
+from .answer.pictures import pictures_of, plot_calibration, plot_confusion, plot_images
 from .answer.report import report_html, save_report
 from .answer.track import TensorBoard
 from .answer.costs import plot_cost
@@ -37,5 +36,6 @@ from .lessons.similarity import *
 from .plots import *
 from .training.checkpoint import Checkpoint, Checkpoints
 from .training.fitting import *
+from .training.hooks import *
 
 del mae, mse, sigmoid # fastai has others of these names

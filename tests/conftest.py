@@ -1,7 +1,8 @@
 """Where the tests find real data, and how they run the command.
 
-Nothing here is downloaded. MNIST_SAMPLE, MNIST and the bitmoji faces are looked for in fastai's data folder, and as archives in the folder that
-the variable FASTRECIPES_TEST_DATA names; where there are none, the tests that need them are skipped and say so."""
+Nothing here is downloaded. MNIST_SAMPLE, MNIST and the bitmoji faces are looked for in fastai's data folder, and as archives
+in the folder that the variable FASTRECIPES_TEST_DATA names; if there are none, the tests that need them are skipped, with the
+reason."""
 import gc, gzip, os, shutil, signal, tarfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,10 +16,14 @@ settings.load_profile('here')
 REPO = Path(__file__).resolve().parent.parent
 ARCHIVES = Path(os.environ['FASTRECIPES_TEST_DATA']).resolve() if os.environ.get('FASTRECIPES_TEST_DATA') else None
 USER_HOME = Path(os.environ.get('FASTAI_HOME', '~/.fastai')).expanduser()
-SETS = {'mnist_sample': 'mnist_sample', 'mnist': 'MNIST/raw', 'bitmoji': 'bitmoji_bw'} # A fixture, and the folder under fastai's `data`
+SETS = { # A fixture, and the folder under fastai's `data`
+    'mnist_sample': 'mnist_sample',
+    'mnist': 'MNIST/raw',
+    'bitmoji': 'bitmoji_bw',
+}
 _PROXIES = ['http_proxy', 'https_proxy', 'all_proxy']
 OFFLINE = dict.fromkeys(_PROXIES + [p.upper() for p in _PROXIES], 'http://127.0.0.1:9') # Nothing listens there
-LONG = {'saw', 'on_digits', 'narrow'} # Fixtures that take long to make: several processes, a server without data, a second page
+LONG = {'saw', 'on_digits', 'narrow'} # Slow fixtures: several processes, a server without data, a second page
 
 
 def pytest_configure(config):
@@ -80,11 +85,13 @@ def found(tmp_path_factory):
 
 @pytest.fixture(scope='session', autouse=True)
 def aside(found, tmp_path_factory):
-    """Every test, and every process that it starts, sees this fastai home and no other, and no network; no settings.ini is near; and torch
-    has one thread, here and there, since on a busy machine two threads wait for each other for longer than they work: a
-    notebook beside another took seven times the processor time. What is compiled to bytecode is kept for the next process"""
+    """Give every test, and every process that it starts, this fastai home, no network, no settings.ini, and one thread
+
+    On a busy machine two threads wait for each other for longer than they work: a notebook beside another took seven times
+    the processor time. Bytecode is kept for the next process."""
     import torch
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN: signal.signal(signal.SIGINT, signal.default_int_handler) # A shell's background job ignores Ctrl-C and would hand that on
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN: # As in a background job of a shell; children would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.update(OFFLINE, no_proxy='127.0.0.1,localhost', NO_PROXY='127.0.0.1,localhost')
     os.environ['FASTAI_HOME'] = str(found[0])
     os.environ['FASTRECIPES_CACHE'] = str(once(tmp_path_factory, 'cache', lambda folder: None))
@@ -98,8 +105,9 @@ def aside(found, tmp_path_factory):
 
 @pytest.fixture(scope='module', autouse=True)
 def _settled():
-    """What lives when a module of tests begins, half a million objects of imported packages, is looked at once and not again by
-    each garbage collection: every measured fit makes one, and it took five times as long as a short fit itself"""
+    """Freeze what is imported, half a million objects, so that no garbage collection goes through it again
+
+    Every measured fit collects garbage, which took five times as long as a short fit itself."""
     gc.collect()
     gc.freeze()
     yield
@@ -149,7 +157,8 @@ class Heard:
 def must_have(found, *names):
     "Skip the test where one of the sets is missing"
     missing = [n for n in names if not found[1][n]]
-    if missing: pytest.skip(f"needs {' and '.join(missing)}, neither in fastai's data folder nor in the folder that FASTRECIPES_TEST_DATA names")
+    where = "neither in fastai's data folder nor in the folder that FASTRECIPES_TEST_DATA names"
+    if missing: pytest.skip(f"needs {' and '.join(missing)}, {where}")
 
 def _set(name, found):
     must_have(found, name)
@@ -195,7 +204,9 @@ def image_folder(tmp_path):
         rng = np.random.default_rng(0)
         for i, (folder, n) in enumerate(counts.items()):
             (tmp_path/name/folder).mkdir(parents=True)
-            for j in range(n): Image.fromarray((rng.integers(0, 60, size) + 40 * (i % 4)).astype(np.uint8)).save(tmp_path/name/folder/f'{j}.png')
+            for j in range(n):
+                pixels = rng.integers(0, 60, size) + 40 * (i % 4)
+                Image.fromarray(pixels.astype(np.uint8)).save(tmp_path/name/folder/f'{j}.png')
         (tmp_path/name).mkdir(exist_ok=True)
         return tmp_path/name
     return make
@@ -223,7 +234,9 @@ def ladder_values(threes_sevens):
     from fastrecipes.answer.climb import compare
     quick = {'sgd': {'epochs': 3}, 'logistic': {'lr': 1e37, 'epochs': 2}, 'linear': {'epochs': 3}, 'mlp': {'epochs': 3}}
     names = ['similarity', *quick]
-    return compare(threes_sevens, names, device='cpu', settings=quick, repeats=2, curve='linear', fractions=(.2, .5, 1), command='fastrecipes compare threes --repeats 2')
+    return compare(
+        threes_sevens, names, device='cpu', settings=quick, repeats=2, curve='linear', fractions=(.2, .5, 1),
+        command='fastrecipes compare threes --repeats 2')
 
 @pytest.fixture(scope='session')
 def pair_values(threes_sevens):

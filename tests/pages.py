@@ -5,8 +5,12 @@ from urllib.parse import urlsplit
 import psutil, pytest
 from conftest import needs_posix
 
-CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'))), None)
-FLAGS = ['--no-sandbox', '--headless=new', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
+NAMES = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable')
+CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
+FLAGS = [
+    '--no-sandbox', '--headless=new', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+    '--disable-component-update', '--disable-sync',
+]
 FIRST = 90_000 # Milliseconds to wait for a page on a busy machine
 LAST = 60 # Seconds in which a server must have ended
 
@@ -16,7 +20,10 @@ def command(*options):
     return [sys.executable, '-m', 'fastrecipes', 'explore', '--port', '0', '--no-browser', *options]
 
 
-def kernels(server): return [p for p in psutil.Process(server.pid).children(recursive=True) if 'ipykernel_launcher' in ' '.join(p.cmdline())]
+def kernels(server):
+    "The processes behind the pages of a server"
+    children = psutil.Process(server.pid).children(recursive=True)
+    return [p for p in children if 'ipykernel_launcher' in ' '.join(p.cmdline())]
 
 def kernel_of(page, server):
     "The process behind a page"
@@ -84,7 +91,8 @@ class App:
         page = context.new_page()
         page.set_default_timeout(30_000)
         def asked(url):
-            if urlsplit(url).scheme not in ('data', 'blob') and urlsplit(url).hostname != '127.0.0.1': wrong.append(f'request to {url}')
+            parts = urlsplit(url)
+            if parts.scheme not in ('data', 'blob') and parts.hostname != '127.0.0.1': wrong.append(f'request to {url}')
         page.on('request', lambda r: asked(r.url))
         page.on('websocket', lambda s: asked(s.url))
         page.on('pageerror', lambda e: wrong.append(f'error: {e}'))
@@ -96,7 +104,8 @@ class App:
             yield page
             assert not wrong, wrong
         finally:
-            with suppress(PlaywrightError): page.goto('about:blank')  # A page that is left ends its process, one that is killed does not; the test may have closed it
+            # A page that is left ends its process, one that is killed does not
+            with suppress(PlaywrightError): page.goto('about:blank') # The test may have closed it
             context.close()
 
 
@@ -104,12 +113,22 @@ def after(page, act, picture='img.fr-picture', timeout=10_000):
     "Do `act`, and wait until the (first) picture is another one and is shown"
     before = page.locator(picture).first.get_attribute('src')
     act()
-    page.wait_for_function("([q, old]) => { const i = document.querySelector(q); return i && i.src !== old && i.complete && i.naturalWidth > 0 }", arg=[picture, before], timeout=timeout)
+    shown = """([query, old]) => {
+        const image = document.querySelector(query);
+        return image && image.src !== old && image.complete && image.naturalWidth > 0;
+    }"""
+    page.wait_for_function(shown, arg=[picture, before], timeout=timeout)
 
 
 def too_wide(page):
     "What is wider than the window or cut off by it: (tag, class, text, left, right)"
-    return page.evaluate("""() => [...document.querySelectorAll('#rendered_cells *')].map(e => [e, e.getBoundingClientRect()])
-        .filter(([e, r]) => r.width && r.height && getComputedStyle(e).visibility !== 'hidden' && (r.right > innerWidth + 1 || r.left < -1))
-        .map(([e, r]) => [e.tagName, String(e.className), e.textContent.slice(0, 30), r.left, r.right])
-        .concat(document.documentElement.scrollWidth > innerWidth ? [['html', '', '', 0, document.documentElement.scrollWidth]] : [])""")
+    return page.evaluate("""() => {
+        const shown = (e, r) => r.width && r.height && getComputedStyle(e).visibility !== 'hidden';
+        const outside = r => r.right > innerWidth + 1 || r.left < -1;
+        const found = [...document.querySelectorAll('#rendered_cells *')]
+            .map(e => [e, e.getBoundingClientRect()])
+            .filter(([e, r]) => shown(e, r) && outside(r))
+            .map(([e, r]) => [e.tagName, String(e.className), e.textContent.slice(0, 30), r.left, r.right]);
+        const width = document.documentElement.scrollWidth;
+        return width > innerWidth ? [...found, ['html', '', '', 0, width]] : found;
+    }""")

@@ -1,7 +1,7 @@
 """A process that ends itself at a place that is known beforehand: inside a write, or at a call of a function
 
-It sends itself a real SIGKILL, or another signal. No moment is drawn and no clock is read, so the same test stops at the same place on
-every machine."""
+It sends itself a real SIGKILL, or another signal. No moment is drawn and no clock is read, so the same test stops at the same
+place on every machine."""
 import os, signal, sys
 
 KILL = getattr(signal, 'SIGKILL', signal.SIGTERM) # Windows has one way to end a process
@@ -11,8 +11,10 @@ PLACES = 'half', 'flushed', 'renamed'
 def strike(sig=KILL): os.kill(os.getpid(), sig)
 
 def in_write(place, when=lambda: True):
-    """Let the first file that is written while `when()` end this process: when half of it is there, when all of it is on the disk under its temporary
-    name, or when it has just been given its own name"""
+    """Let the first file that is written while `when()` end this process
+
+    It ends when half of the file is there, when all of it is on the disk under its temporary name, or when it has just been
+    given its own name."""
     assert place in PLACES
     flush, replace = os.fsync, os.replace
     def fsync(file):

@@ -21,12 +21,12 @@ def cache(tmp_path, monkeypatch):
 @pytest.fixture
 def decoded(monkeypatch):
     "The names of the files whose pixels are read here and are good"
-    names, real = [], cache_room.read_image
-    def read(path):
-        x = real(path)
+    names, real = [], cache_room._read_path
+    def read(path, i):
+        x = real(path, i)
         names.append(Path(path).name)
         return x
-    monkeypatch.setattr(cache_room, 'read_image', read)
+    monkeypatch.setattr(cache_room, '_read_path', read)
     return names
 
 class Seen(Reporter):

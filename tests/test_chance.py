@@ -41,8 +41,8 @@ def test_an_interval_holds_the_accuracy_lies_in_0_to_1_and_says_something_when_a
 
 def test_counts_come_as_numpy_and_torch_have_them(): assert wilson(np.int64(9), 10) == wilson(torch.tensor(9), torch.tensor(10)) == wilson(9, 10)
 
-@pytest.mark.parametrize('args, wanted', [((11, 10), '11 right of 10'), ((-1, 10), '-1 right of 10'), ((0, 0), '0 right of 0'), ((.9, 10), 'right=0.9 is no whole number'),
-                                          ((9, 10.), 'n=10.0 is no whole number'), ((9, 10, 95), 'level=95'), ((9, 10, 0), 'level=0')])
+@pytest.mark.parametrize('args, wanted', [((11, 10), '11 right of 10'), ((-1, 10), '-1 right of 10'), ((0, 0), '0 right of 0'), ((.9, 10), 'right=0.9 is not a whole number'),
+                                          ((9, 10.), 'n=10.0 is not a whole number'), ((9, 10, 95), 'level=95'), ((9, 10, 0), 'level=0')])
 def test_what_is_no_accuracy_is_refused(args, wanted):
     with refused(wanted): wilson(*args)
 
@@ -109,7 +109,7 @@ def test_right_and_wrong_come_as_lists_arrays_and_tensors(kind):
     assert paired_difference(kind(below), kind(this)) == paired_difference(below, this) and mcnemar(kind(below), this) == mcnemar(below, this)
 
 @pytest.mark.parametrize('below, this, wanted', [
-    ([], [], 'below: give one True'), ([1], [], 'this: give one True'), ([1, 0], [1, 0, 1], '2 images for the rung below and 3'), (True, False, 'below: give one'), ([[1, 0]], [[1, 0]], 'below: give one'),
+    ([], [], 'below: give one True'), ([1], [], 'this: give one True'), ([1, 0], [1, 0, 1], '2 images for the rung below'), (True, False, 'below: give one'), ([[1, 0]], [[1, 0]], 'below: give one'),
     ([[1], [1, 0]], [1, 0], 'below: give one'), ([.97, .98], [1, 0], 'below: there are other values'), ([1, 0], [2, 1], 'this: there are other values'), (['a', 'b'], [1, 0], 'below: there are other values'),
     ([math.nan, 1], [1, 0], 'below: there are other values'), ([None, 1], [1, 0], 'below: there are other values')])
 @pytest.mark.parametrize('test', [mcnemar, paired_difference])
@@ -162,15 +162,15 @@ def test_steps_are_found_in_accuracies_as_they_are_counted():
     counts = np.array([1969, 1971, 1970]) # Of 2,038, MNIST_SAMPLE's validation images
     assert seeds_difference(counts / 2038, (counts + 32) / 2038) == pytest.approx(seeds_difference(counts / 2038, (counts + 32) / 2038, 2038))
 
-@pytest.mark.parametrize('values, wanted', [([], 'two runs or more, and there are 0'), ([.9], 'two runs or more, and there is 1'), ([.9, 1.1], '1.1 is no accuracy'), ([97, 98], '97 is no accuracy'),
-                                            ([.9, math.nan], 'nan is no accuracy'), ([.9, -.1], '-0.1 is no accuracy')])
+@pytest.mark.parametrize('values, wanted', [([], 'two runs or more, and there are 0'), ([.9], 'two runs or more, and there is 1'), ([.9, 1.1], '1.1 is not an accuracy'), ([97, 98], '97 is not an accuracy'),
+                                            ([.9, math.nan], 'nan is not an accuracy'), ([.9, -.1], '-0.1 is not an accuracy')])
 def test_a_spread_is_never_told_from_one_run_or_from_what_is_no_accuracy(values, wanted):
     with refused('accuracies: ', wanted): over_seeds(values)
     for below, this, name in ((values, [.9, .8], 'below'), ([.9, .8], values, 'this')):
         with refused(name, wanted): seeds_difference(below, this)
 
 def test_unequal_numbers_of_seeds_are_refused():
-    with refused('2 seeds for the rung below and 3 for this one'): seeds_difference([.9, .8], [.9, .8, .7])
+    with refused('2 seeds', '3 for this'): seeds_difference([.9, .8], [.9, .8, .7])
 
 
 # Simulation: 1,000 sets for each setting; the intervals hold the truth in 93 to 97% of them

@@ -261,7 +261,7 @@ def test_a_checkpoint_with_one_bit_turned_is_refused(kept, tmp_path_factory, whe
     with refused(f"{folder/'checkpoint.safetensors'}: ", 'remove it'): go_on(folder)
 
 @pytest.mark.parametrize('make, wanted', [
-    (lambda f: save_file({'w': torch.zeros(2)}, f), 'is not a checkpoint of this version (it names no format)'),
+    (lambda f: save_file({'w': torch.zeros(2)}, f), 'is not a checkpoint of this version (no format'),
     (lambda f: save_file({'w': torch.zeros(2)}, f, {'format': 'pt'}), 'is not a checkpoint of this version (pt'),
     (lambda f: save_file({}, f, {'format': Checkpoint.format}), 'cannot be read as a checkpoint (KeyError'),
     (lambda f: save_file({}, f, dict(format=Checkpoint.format, run='{', state='{}', epoch='1', digest='')), 'is damaged'),

@@ -1,14 +1,11 @@
 "The command as users have it: installed from a wheel, run as a process, in a folder that is not the checkout"
-import csv, json, multiprocessing, os, re, shlex, shutil, signal, subprocess, sys
+import csv, json, os, re, shlex, shutil, signal, subprocess, sys
 from contextlib import redirect_stderr, redirect_stdout
-from functools import cache
-from io import BytesIO, StringIO, TextIOWrapper
+from io import BytesIO, StringIO
 from pathlib import Path
-from threading import Timer
 from types import SimpleNamespace
 from urllib.request import urlopen
 import pytest
-import forks
 from conftest import REPO, needs_posix, once
 from strikes import KILL
 
@@ -36,20 +33,14 @@ def env(installed):
     "One thread, as in this process: sums of another number of threads differ in their last bits"
     return os.environ | {'PYTHONPATH': str(installed), 'COLUMNS': '100', 'OMP_NUM_THREADS': '1'}
 
-def _runner(start, installed, env, folder):
-    def call(*args, **kwargs):
-        return start([sys.executable, installed/'bin/fastrecipes', *map(str, args)], cwd=folder, env=env | kwargs.pop('env', {}), capture_output=True, timeout=300, **{'text': True, **kwargs})
-    return call
-
 @pytest.fixture
 def run(installed, env, tmp_path):
     "Run the installed console script; returns the finished process"
-    return _runner(subprocess.run, installed, env, tmp_path)
-
-@pytest.fixture
-def quick_run(installed, env, tmp_path):
-    "The same in a process that has imported PyTorch already, see forks.py: where a verb that fits is not started for the first time"
-    return _runner(forks.run, installed, env, tmp_path)
+    def call(*args, **kwargs):
+        command = [sys.executable, installed/'bin/fastrecipes', *map(str, args)]
+        how = {'text': True, **kwargs, 'env': env | kwargs.get('env', {})}
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=300, **how)
+    return call
 
 
 def called(*args, stdin=b''):
@@ -63,60 +54,13 @@ def called(*args, stdin=b''):
     return SimpleNamespace(returncode=e.value.code, stdout=out.getvalue(), stderr=err.getvalue())
 
 
-@cache
-def _forks():
-    "What starts processes in which torch is already imported"
-    context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['fastrecipes.cli', 'fastrecipes.answer.climb', 'fastrecipes.keep.store', 'fastrecipes.lessons.similarity', 'sklearn.datasets', 'fastai.vision.learner', 'PIL.Image'])
-    return context
-
-def process(f, *args):
-    "A new process, begun, that runs `f`, with torch already imported"
+def struck(folder, *args, until=None, sent=signal.SIGINT, after=0, strike=None):
+    "The command in a process that gets a signal at a moment: see struck.py; `strike` is recipe, epoch, and 'fit' or 'repeat'"
     needs_posix()
-    p = _forks().Process(target=f, args=args)
-    p.start()
-    return p
-
-class _Watched(TextIOWrapper):
-    "Standard error that sends its own process a signal when it has been told something, at once or a little later"
-    def watch(self, until, sent, after): self.watched = until, sent, after
-    def write(self, text):
-        n = super().write(text)
-        until, sent, after = self.watched
-        if until and re.search(until, text, re.M):
-            self.flush()
-            Timer(after, os.kill, (os.getpid(), sent)).start() if after else os.kill(os.getpid(), sent)
-        return n
-
-def _strike_at(recipe, epoch, sent, what='rung'):
-    "A real signal to this process, from within itself, when the rung (or its repeat) has told of the epoch"
-    from fastrecipes.cli import _Watch
-    step, told, at = _Watch.step, _Watch.epoch, []
-    def on_step(self, s): at[:] = [s.recipe, s.what]; step(self, s)
-    def on_epoch(self, row):
-        told(self, row)
-        if at == [recipe, what] and row['epoch'] == epoch: os.kill(os.getpid(), sent)
-    _Watch.step, _Watch.epoch = on_step, on_epoch
-
-def _main(args, out, err, strike, *watched):
-    if strike: _strike_at(*strike)
-    import gc, torch
-    gc.freeze() # What was imported before the fork
-    torch.set_num_threads(1)
-    from fastrecipes.cli import main
-    for file, fd in ((out, 1), (err, 2)): os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), fd)
-    sys.stdout, sys.stderr = os.fdopen(1, 'w'), _Watched(os.fdopen(2, 'wb'), write_through=True)
-    sys.stderr.watch(*watched)
-    main(args)
-
-def forked(folder, *args, until=None, sent=signal.SIGINT, after=0, strike=None):
-    "The command in a process of its own, which gets a signal (`after` seconds later) when `until` is said on its standard error, or at the epoch `strike`: recipe, epoch, signal"
-    out, err = files = folder/'.out', folder/'.err'
-    p = process(_main, list(map(str, args)), str(out), str(err), strike, until, sent, after)
-    p.join(120)
-    said = [f.read_text() for f in files]
-    for f in files: f.unlink()
-    return SimpleNamespace(returncode=p.exitcode, stdout=said[0], stderr=said[1])
+    how = json.dumps([list(map(str, args)), strike, until, sent, after])
+    env = os.environ | {'OMP_NUM_THREADS': '1'}
+    command = [sys.executable, REPO/'tests'/'struck.py', how]
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=120)
 
 
 def refused(r, *words):
@@ -143,19 +87,19 @@ def test_compare_prints_one_table_with_a_row_per_rung(run):
     assert not re.search('[\x1b\r]', r.stdout + r.stderr) and max(map(len, r.stdout.splitlines())) <= 80, 'whatever COLUMNS says: this is no terminal'
 
 
-def test_json_is_one_object_and_nothing_else(quick_run):
-    r = quick_run('compare', '--classes', '3,7', '-r', FAST, '--json', '--seed', 1, '--device', 'cpu')
+def test_json_is_one_object_and_nothing_else(run):
+    r = run('compare', '--classes', '3,7', '-r', FAST, '--json', '--seed', 1, '--device', 'cpu')
     d = json.loads(r.stdout)
     assert r.stdout.count('\n') == 1
-    assert (d['schema_version'], d['source'], d['classes'], d['device'], d['seed']) == (2, 'digits', ['3', '7'], 'cpu', 1) and 'pictures' not in d
+    assert (d['schema_version'], d['source'], d['classes'], d['device'], d['seed']) == (3, 'digits', ['3', '7'], 'cpu', 1) and 'pictures' not in d
     assert [g['recipe'] for g in d['rungs']] == FAST.split(',') and d['command'] == f'fastrecipes compare --classes 3,7 -r {FAST} --json --seed 1 --device cpu'
     similarity, sgd, _ = d['rungs']
     assert similarity['loss'] is None and similarity['against'] is None and similarity['settings'] == {'distance': 'l2'}
     assert sgd['against']['gain_points'] == pytest.approx(100 * (sgd['accuracy'] - similarity['accuracy'])) and sgd['cost']['parameters'] == 65
 
 
-def test_out_writes_page_table_json_and_pictures(quick_run, tmp_path):
-    r = quick_run('compare', '-r', 'similarity,sgd', '--out', 'runs/first', '--quiet')
+def test_out_writes_page_table_json_and_pictures(run, tmp_path):
+    r = run('compare', '-r', 'similarity,sgd', '--out', 'runs/first', '--quiet')
     assert r.returncode == 0 and r.stderr == ''
     folder = tmp_path/'runs/first'
     assert sorted(p.name for p in folder.iterdir()) == KEPT
@@ -165,13 +109,13 @@ def test_out_writes_page_table_json_and_pictures(quick_run, tmp_path):
     assert (folder/'comparison.png').read_bytes().startswith(b'\x89PNG')
 
 
-def test_the_same_seed_gives_the_same_figures(quick_run):
-    a, b = (json.loads(r('compare', '-r', 'sgd', '--json').stdout)['rungs'][0] for r in (quick_run, called))
+def test_the_same_seed_gives_the_same_figures(run):
+    a, b = (json.loads(r('compare', '-r', 'sgd', '--json').stdout)['rungs'][0] for r in (run, called))
     assert (a['accuracy'], a['loss']) == (b['accuracy'], b['loss'])
 
 
-def test_fit_prints_its_epochs_and_a_result(quick_run):
-    r = quick_run('fit', 'mlp', 'digits', '--epochs', 3, '--hidden', '16,8', '--batch-size', 64)
+def test_fit_prints_its_epochs_and_a_result(run):
+    r = run('fit', 'mlp', 'digits', '--epochs', 3, '--hidden', '16,8', '--batch-size', 64)
     assert r.returncode == 0, r.stderr
     assert r.stdout.startswith('mlp: ') and 'settings: epochs=3, lr=0.01, bs=64, schedule=one-cycle, wd=0.01, hidden=16,8' in r.stdout and '% of 360 validation images' in r.stdout
     epochs = [line.split() for line in r.stderr.splitlines() if re.match(r' +\d', line)]
@@ -331,15 +275,15 @@ def test_an_unknown_name_in_settings_ini_gets_one_line(tmp_path):
     refused(called('compare'), 'settings.ini [mlp]', "did you mean 'epochs'")
 
 
-def test_mnist_sample_without_network_or_copy_says_how_to_go_on(quick_run, tmp_path):
-    r = quick_run('compare', 'mnist_sample', env={'FASTAI_HOME': str(tmp_path/'empty')}, text=False)
+def test_mnist_sample_without_network_or_copy_says_how_to_go_on(run, tmp_path):
+    r = run('compare', 'mnist_sample', env={'FASTAI_HOME': str(tmp_path/'empty')}, text=False)
     assert r.returncode == 2 and r.stdout == b'' and b'\r' not in r.stderr and r.stderr.count(b'\n') == 1, r.stderr
     for word in (b'fastrecipes: mnist_sample: could not get https://', b'no copy in', b'digits'): assert word in r.stderr
 
 
-def test_a_part_of_mnist_sample_is_not_taken_for_the_whole(quick_run, image_folder, tmp_path):
+def test_a_part_of_mnist_sample_is_not_taken_for_the_whole(run, image_folder, tmp_path):
     image_folder({f'{s}/{c}': 2 for s in ('train', 'valid') for c in '37'}, name='home/data/mnist_sample')
-    refused(quick_run('compare', 'mnist_sample', env={'FASTAI_HOME': str(tmp_path/'home')}), 'instead of', '12396', 'remove that folder')
+    refused(run('compare', 'mnist_sample', env={'FASTAI_HOME': str(tmp_path/'home')}), 'instead of', '12396', 'remove that folder')
 
 
 # On a terminal
@@ -350,7 +294,7 @@ def test_a_terminal_gets_a_moving_line_and_it_is_taken_away(installed, env, tmp_
     import pty, select
     if more: assert called('fit', 'linear', '--epochs', '4', *more).returncode == 0
     main, sub = pty.openpty()
-    p = (forks if more else subprocess).Popen([sys.executable, installed/'bin/fastrecipes', 'fit', 'linear', '--epochs', '4', *more], cwd=tmp_path, env=env | {'TERM': 'xterm'}, stdout=sub, stderr=sub, stdin=sub)
+    p = subprocess.Popen([sys.executable, installed/'bin/fastrecipes', 'fit', 'linear', '--epochs', '4', *more], cwd=tmp_path, env=env | {'TERM': 'xterm'}, stdout=sub, stderr=sub, stdin=sub)
     os.close(sub)
     seen = b''
     while select.select([main], [], [], 120)[0]:
@@ -513,11 +457,11 @@ def goes_on_where_it_stopped(stop, go_on, args, weights, tmp_path):
     assert (tmp_path/'kept/model.safetensors').read_bytes() == weights and names('kept') == MODEL and names('.') == ['kept']
 
 @pytest.mark.slow
-def test_ctrl_c_keeps_a_checkpoint_and_resume_ends_with_the_same_weights(installed, env, quick_run, straight, tmp_path):
+def test_ctrl_c_keeps_a_checkpoint_and_resume_ends_with_the_same_weights(installed, env, run, straight, tmp_path):
     needs_posix()
     args, weights = straight['mlp']
     def stop(*args):
-        p = forks.Popen([sys.executable, installed/'bin/fastrecipes', *args], cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        p = subprocess.Popen([sys.executable, installed/'bin/fastrecipes', *args], cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         seen = ''
         for line in p.stderr:
             seen += line
@@ -525,23 +469,23 @@ def test_ctrl_c_keeps_a_checkpoint_and_resume_ends_with_the_same_weights(install
         p.send_signal(signal.SIGINT)
         out, err = p.communicate(timeout=60)
         return SimpleNamespace(returncode=p.returncode, stdout=out, stderr=seen + err)
-    goes_on_where_it_stopped(stop, quick_run, args, weights, tmp_path)
+    goes_on_where_it_stopped(stop, run, args, weights, tmp_path)
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', ['mlp', 'sgd'])
 @pytest.mark.parametrize('sent, epoch, after', [(signal.SIGTERM, 2, 0), (signal.SIGINT, 2, .01), (signal.SIGTERM, 9, .003)], ids=['term 2', 'int 2', 'term 9'])
 def test_a_request_to_end_does_the_same(straight, tmp_path, name, sent, epoch, after):
-    goes_on_where_it_stopped(lambda *a: forked(tmp_path, *a, until=rf'^ +{epoch} ', sent=sent, after=after), called, *straight[name], tmp_path)
+    goes_on_where_it_stopped(lambda *a: struck(tmp_path, *a, until=rf'^ +{epoch} ', sent=sent, after=after), called, *straight[name], tmp_path)
 
 @pytest.mark.slow
 def test_stopping_twice_is_as_good_as_not_at_all(straight, tmp_path):
     args, weights = straight['sgd']
-    for after, more in ((3, []), (9, ['--resume'])): assert forked(tmp_path, *args, '-o', 'kept', *more, until=rf'^ +{after} ').returncode == 130
+    for after, more in ((3, []), (9, ['--resume'])): assert struck(tmp_path, *args, '-o', 'kept', *more, until=rf'^ +{after} ').returncode == 130
     assert called(*args, '-o', 'kept', '--resume').returncode == 0 and (tmp_path/'kept/model.safetensors').read_bytes() == weights
 
 def test_a_process_that_is_killed_goes_on_from_its_last_checkpoint(straight, tmp_path):
     args, weights = straight['mlp']
-    r = forked(tmp_path, *args, '-o', 'kept', '--checkpoint-every', 4, until=r'^ +10 ', sent=signal.SIGKILL)
+    r = struck(tmp_path, *args, '-o', 'kept', '--checkpoint-every', 4, until=r'^ +10 ', sent=signal.SIGKILL)
     assert r.returncode == -signal.SIGKILL and names('kept')[-1] == 'checkpoint.safetensors'
     r = called(*args, '-o', 'kept', '--resume')
     first = int(re.findall(r'^ +(\d+) ', r.stderr, re.M)[0])
@@ -550,17 +494,17 @@ def test_a_process_that_is_killed_goes_on_from_its_last_checkpoint(straight, tmp
 def test_an_old_model_stays_in_use_until_the_new_one_is_there(straight, tmp_path):
     args, weights = straight['sgd']
     assert called(*args, '-q', '-o', 'kept').returncode == 0
-    assert forked(tmp_path, *args[:2], '--epochs', '30', '-o', 'kept', until='^ +5 ').returncode == 130
+    assert struck(tmp_path, *args[:2], '--epochs', '30', '-o', 'kept', until='^ +5 ').returncode == 130
     assert names('kept') == sorted([*MODEL, 'checkpoint.safetensors']) and (tmp_path/'kept/model.safetensors').read_bytes() == weights
     assert called(*args[:2], '--epochs', '30', '-o', 'kept', '--resume').returncode == 0
     assert names('kept') == MODEL and json.loads((tmp_path/'kept/card.json').read_text())['settings']['epochs'] == 30
 
 def test_before_the_first_epoch_is_over_there_is_nothing_to_keep(tmp_path):
-    r = forked(tmp_path, 'fit', 'mlp', '-o', 'kept', '--epochs', '100000', until='^digits: 10 classes')
+    r = struck(tmp_path, 'fit', 'mlp', '-o', 'kept', '--epochs', '100000', until='^digits: 10 classes')
     assert r.returncode == 130 and (names('.') == [] and r.stderr.endswith('fastrecipes: stopped\n') or names('kept') == ['checkpoint.safetensors'])
 
 def test_without_a_folder_stopping_keeps_nothing(tmp_path):
-    r = forked(tmp_path, 'fit', 'mlp', '--epochs', '100000', until='^ +2 ', sent=signal.SIGTERM)
+    r = struck(tmp_path, 'fit', 'mlp', '--epochs', '100000', until='^ +2 ', sent=signal.SIGTERM)
     assert r.returncode == 130 and r.stderr.endswith('fastrecipes: stopped\n') and names('.') == []
 
 def test_nothing_to_resume_is_a_beginning_and_a_finished_training_is_left_alone():
@@ -634,7 +578,7 @@ def ini(tmp_path): (tmp_path/'settings.ini').write_text(INI)
 @pytest.mark.slow
 @pytest.mark.parametrize('sent, recipe, epoch, done', [(signal.SIGINT, 'simple_net', 2, 2), (signal.SIGTERM, 'sgd', 0, 1), (KILL, 'simple_net', 1, 2)], ids=['int', 'term', 'kill'])
 def test_a_ladder_that_is_stopped_goes_on_and_ends_the_same(ini, never_stopped, tmp_path, sent, recipe, epoch, done):
-    r = forked(tmp_path, *LADDER, strike=(recipe, epoch, sent))
+    r = struck(tmp_path, *LADDER, strike=(recipe, epoch, 'fit'), sent=sent)
     if sent == KILL: assert r.returncode == -sent and names(ROOM) == ['rungs'] and [l.split()[0] for l in r.stdout.splitlines()] == ['recipe', 'similarity', 'sgd']
     else:
         assert r.returncode == 130 and 'Traceback' not in r.stderr
@@ -650,16 +594,16 @@ def test_a_ladder_that_is_stopped_goes_on_and_ends_the_same(ini, never_stopped, 
     assert not (ROOM/'rungs/unfinished').exists() and not [*ROOM.rglob('checkpoint*')]
 
 def test_stopped_among_the_repeats_it_says_so(ini, tmp_path):
-    r = forked(tmp_path, *LADDER[:5], 'sgd', '--repeats', '2', '-q', '-o', ROOM, strike=('sgd', 1, signal.SIGINT, 'repeat'))
+    r = struck(tmp_path, *LADDER[:5], 'sgd', '--repeats', '2', '-q', '-o', ROOM, strike=('sgd', 1, 'repeat'), sent=signal.SIGINT)
     assert r.returncode == 130 and r.stderr.splitlines()[-1] == 'fastrecipes: stopped; all rungs, but not all that was asked of them, are finished; continue with the same command and --resume', r.stderr
     assert {g['status'] for g in told()['rungs']} == {'fitted'} and 'sgd' in r.stdout
 
 def test_stopped_before_anything_is_finished_it_has_nothing_to_tell(ini, tmp_path):
-    r = forked(tmp_path, *LADDER[:4], '-r', 'sgd', '-o', 'out', strike=('sgd', 3, signal.SIGINT))
+    r = struck(tmp_path, *LADDER[:4], '-r', 'sgd', '-o', 'out', strike=('sgd', 3, 'fit'), sent=signal.SIGINT)
     assert (r.returncode, r.stdout) == (130, '') and r.stderr.endswith('fastrecipes: stopped; 0 of 1 rungs are finished; continue with the same command and --resume\n') and names('out') == ['rungs']
-    r = forked(tmp_path, *LADDER[:4], '-r', 'sgd', strike=('sgd', 3, signal.SIGINT))
+    r = struck(tmp_path, *LADDER[:4], '-r', 'sgd', strike=('sgd', 3, 'fit'), sent=signal.SIGINT)
     assert (r.returncode, r.stdout) == (130, '') and r.stderr.endswith('fastrecipes: stopped\n')
-    r = forked(tmp_path, *LADDER[:4], '-r', 'similarity,sgd', '-q', '--json', strike=('sgd', 3, signal.SIGINT))
+    r = struck(tmp_path, *LADDER[:4], '-r', 'similarity,sgd', '-q', '--json', strike=('sgd', 3, 'fit'), sent=signal.SIGINT)
     assert r.returncode == 130 and [g['status'] for g in json.loads(r.stdout)['rungs']] == ['fitted', 'stopped'] and r.stderr == 'fastrecipes: stopped; 1 of 2 rungs were finished\n'
 
 @pytest.mark.slow
@@ -717,7 +661,7 @@ def test_a_terminal_is_shown_the_rung_its_epochs_and_the_table_as_it_grows(insta
     import pty, select
     (tmp_path/'settings.ini').write_text('[fastrecipes]\n[sgd]\nepochs = 400\n[simple_net]\nepochs = 100\n') # For some seconds: it is drawn ten times in one
     main, sub = pty.openpty()
-    p = forks.Popen([sys.executable, installed/'bin/fastrecipes', *LADDER[:6]], cwd=tmp_path, env=env | {'TERM': 'xterm', 'COLUMNS': '120'}, stdout=sub, stderr=sub, stdin=sub)
+    p = subprocess.Popen([sys.executable, installed/'bin/fastrecipes', *LADDER[:6]], cwd=tmp_path, env=env | {'TERM': 'xterm', 'COLUMNS': '120'}, stdout=sub, stderr=sub, stdin=sub)
     os.close(sub)
     seen = b''
     while select.select([main], [], [], 120)[0]:
@@ -733,12 +677,12 @@ def test_a_terminal_is_shown_the_rung_its_epochs_and_the_table_as_it_grows(insta
     assert text.count('\x1b[?25l') == text.count('\x1b[?25h')
 
 def test_the_bar_says_the_epoch_and_the_time_left(monkeypatch):
-    from fastrecipes.progress import Progress
+    from fastrecipes.commands.progress import Progress
     monkeypatch.setenv('FORCE_COLOR', '1') # A terminal
     with redirect_stderr(StringIO()):
         p = Progress()
         try:
-            p.start('2 of 3  sgd', 4)
+            p.begin('2 of 3  sgd', 4)
             p.bar.tasks[0].start_time -= 60 # As if it had begun a minute ago
             p.epoch(dict(epoch=0))
             (task,) = p.bar.tasks
@@ -748,11 +692,11 @@ def test_the_bar_says_the_epoch_and_the_time_left(monkeypatch):
             p.epoch(dict(epoch=2))
             assert task.description == '2 of 3  sgd  epoch 3 of 4' and (task.total, task.completed) == (1, .75)
             assert re.fullmatch(r'about 0:01:\d\d left', task.fields['left'])
-            p.start('2 of 3  sgd', 4) # Resumed: two epochs were done before
+            p.begin('2 of 3  sgd', 4) # Resumed: two epochs were done before
             p.bar.tasks[0].start_time -= 60
             p.epoch(dict(epoch=2))
             assert re.fullmatch(r'about 0:01:\d\d left', p.bar.tasks[0].fields['left'])
-            p.start('3 of 3  mlp', 4)
+            p.begin('3 of 3  mlp', 4)
             (task,) = p.bar.tasks
             assert task.description == '3 of 3  mlp' and task.total is None and task.fields['left'] == ''
         finally: p.stop()
@@ -798,7 +742,7 @@ def test_check_takes_a_source_and_refuses_what_is_none():
 
 def test_the_cache_is_shown_filled_and_cleared(image_folder, tmp_path, monkeypatch):
     monkeypatch.setenv('FASTRECIPES_CACHE', str(tmp_path/'cache'))
-    assert called('cache').stdout == f"no image sets, 0.0 MB, in {tmp_path/'cache'}\n" and not (tmp_path/'cache').exists()
+    assert called('cache').stdout == f"0 image sets, 0.0 MB, in {tmp_path/'cache'}\n" and not (tmp_path/'cache').exists()
     folder = image_folder({'a': 4, 'b': 4})
     first = called('fit', 'similarity', folder, '-q').stdout
     r = called('cache')
@@ -806,7 +750,7 @@ def test_the_cache_is_shown_filled_and_cleared(image_folder, tmp_path, monkeypat
     (tmp_path/'cache/mine.txt').write_text('mine')
     r = called('cache', '--clear')
     assert r.returncode == 0 and r.stdout.startswith('removed 1 image set, ') and names(tmp_path/'cache') == ['mine.txt']
-    assert called('cache').stdout.startswith('no image sets') and called('fit', 'similarity', folder, '-q').stdout.splitlines()[0] == first.splitlines()[0]
+    assert called('cache').stdout.startswith('0 image sets') and called('fit', 'similarity', folder, '-q').stdout.splitlines()[0] == first.splitlines()[0]
 
 
 @pytest.mark.parametrize('args, words', [(['--port', 'x'], ["'x'", 'valid integer']), (['--port', '70000'], ['70000', '65535']), (['--prot', '1'], ['--prot'])])
@@ -829,12 +773,12 @@ def test_the_models_behind_the_drawn_digit_are_shown_and_cleared_too(tmp_path, m
     home.mkdir(parents=True)
     (home/'model.safetensors').write_bytes(bytes(200_000))
     lines = called('cache').stdout.splitlines()
-    assert re.match(r' +model +0\.2 MB  ', lines[0]) and lines[1].startswith('no image sets, 0.0 MB and 1 model, 0.2 MB, in ')
+    assert re.match(r' +model +0\.2 MB  ', lines[0]) and lines[1].startswith('0 image sets, 0.0 MB and 1 model, 0.2 MB, in ')
     assert called('cache', '--clear').stdout.startswith('removed 0 image sets, 0.0 MB and 1 model, 0.2 MB, from ') and not home.exists()
 
 def test_the_garbage_collector_is_left_as_it_was_by_imports_even_failed_ones():
     import gc
-    from fastrecipes.cli import _importing
+    from fastrecipes.commands.session import importing as _importing
     frozen = gc.get_freeze_count()
     with pytest.raises(ImportError), _importing():
         assert not gc.isenabled()

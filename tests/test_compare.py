@@ -17,7 +17,7 @@ from fastrecipes.errors import InputError, write_atomic
 from fastrecipes.ladder.fitted import Judged
 from fastrecipes.ladder.recipe import fit, ladder, recipe
 from fastrecipes.ladder.settings import Count, recipes
-from fastrecipes.text import p_cell, short_number
+from fastrecipes.text import p_cell, range_text, short_number
 from fastrecipes.training.cost import Cost
 from fastrecipes.training.fitting import Outcome
 from conftest import Heard, refused, REPO
@@ -235,7 +235,7 @@ def test_the_rest_is_in_costs_and_details(three):
     for line, row in zip(table.splitlines()[1:], three.table.itertuples(), strict=True):
         seen = [row.recipe, f'{100 * row.accuracy:.2f}%']
         if row.recipe != 'similarity':
-            gain_range = [f'{row.gain_low:+.1f}', 'to', f'{row.gain_high:+.1f}']
+            gain_range = range_text(row.gain_low, row.gain_high).split()
             seen += [f'{row.loss:.4f}', f'{row.gain_points:+.2f}', *gain_range, p_cell(row.p), *row.words.split()]
         assert line.split() == seen
     assert ' '.join(prose).split() == str(three.verdict).split()

@@ -51,7 +51,8 @@ def test_every_import_works(page):
             if not isinstance(node, ast.ImportFrom): continue
             module = importlib.import_module(node.module)
             for name in node.names:
-                assert name.name == '*' or hasattr(module, name.name) or importlib.import_module(f'{node.module}.{name.name}')
+                if name.name == '*' or hasattr(module, name.name): continue
+                importlib.import_module(f'{node.module}.{name.name}')
 
 
 @by_page

@@ -5,8 +5,8 @@ import pytest
 from conftest import REPO
 
 GROUND = ['text', 'errors', 'plots', 'reporter']
-WINGS = ['data', 'lessons', 'training', 'ladder', 'keep', 'answer', 'explore']
-TOP = ['progress', 'cli']
+WINGS = ['data', 'lessons', 'training', 'ladder', 'keep', 'answer', 'explore', 'commands']
+TOP = ['cli']
 NOTEBOOKS = sorted((REPO/'nbs').rglob('[0-9]*.ipynb'))
 
 

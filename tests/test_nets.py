@@ -1,7 +1,8 @@
 """The models of the ladder: their parameters counted by hand, their shapes, and what each layer is there for"""
-import copy, os, re, sys
+import copy, os, re, subprocess, sys
 from ast import literal_eval
-import forks, pytest, torch
+from functools import partial
+import pytest, torch
 from fastai.learner import Learner
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -21,13 +22,18 @@ def kinds(model): return [type(m).__name__ for m in model]
 
 
 @pytest.mark.parametrize('n_classes, n', [(2, 1), (3, 3), (10, 10)])
-def test_two_classes_need_one_number_and_more_need_one_each(n_classes, n): assert n_outputs(n_classes) == n
+def test_two_classes_need_one_number_and_more_need_one_each(n_classes, n):
+    assert n_outputs(n_classes) == n
 
 @pytest.mark.parametrize('model, n', [
-    (linear(64, 10), 64 * 10 + 10), (linear(784, 1), 785),
-    (simple_net(784, 1), (784 * 30 + 30) + (30 + 1)), (simple_net(64, 10, hidden=5), (64 * 5 + 5) + (5 * 10 + 10)),
-    (mlp(64, 10), (64 * 64 + 64) * 3 + 64 * 10 + 10), (mlp(12, 3, (7, 4), dropout=.5), (12 * 7 + 7) + (7 * 4 + 4) + (4 * 3 + 3)),
-    (mlp(12, 3, ()), 12 * 3 + 3), (mlp(12, 1, iter([2])), 12 * 2 + 2 + 2 + 1),
+    (linear(64, 10), 64 * 10 + 10),
+    (linear(784, 1), 785),
+    (simple_net(784, 1), (784 * 30 + 30) + (30 + 1)),
+    (simple_net(64, 10, hidden=5), (64 * 5 + 5) + (5 * 10 + 10)),
+    (mlp(64, 10), (64 * 64 + 64) * 3 + 64 * 10 + 10),
+    (mlp(12, 3, (7, 4), dropout=.5), (12 * 7 + 7) + (7 * 4 + 4) + (4 * 3 + 3)),
+    (mlp(12, 3, ()), 12 * 3 + 3),
+    (mlp(12, 1, iter([2])), 12 * 2 + 2 + 2 + 1),
 ])
 def test_parameters_are_weights_and_biases(model, n): assert n_parameters(model) == n
 
@@ -50,20 +56,27 @@ def test_a_linear_model_is_a_sum_over_all_pixels():
 
 def test_two_linear_layers_collapse_into_one_and_the_relu_between_prevents_it():
     torch.manual_seed(0)
-    net, x = simple_net(64, 10), torch.rand(20, 1, 8, 8)
+    net = simple_net(64, 10)
+    x = torch.rand(20, 1, 8, 8)
     first, second, one = net[1], net[3], linear(64, 10)
-    with torch.no_grad(): one[1].weight.copy_(second.weight @ first.weight), one[1].bias.copy_(second.weight @ first.bias + second.bias)
-    assert torch.allclose(second(first(x.flatten(1))), one(x), atol=1e-6) and not torch.allclose(net(x), one(x), atol=1e-2)
+    with torch.no_grad():
+        one[1].weight.copy_(second.weight @ first.weight)
+        one[1].bias.copy_(second.weight @ first.bias + second.bias)
+    assert torch.allclose(second(first(x.flatten(1))), one(x), atol=1e-6)
+    assert not torch.allclose(net(x), one(x), atol=1e-2)
 
 def test_every_hidden_layer_of_an_mlp_is_followed_by_the_activation_and_dropout():
     assert kinds(mlp(64, 10, (5, 6))) == ['Flatten', 'Linear', 'ReLU', 'Linear', 'ReLU', 'Linear']
     model = mlp(64, 10, (5, 6), 'leaky_relu', .25)
     assert kinds(model) == ['Flatten'] + ['Linear', 'LeakyReLU', 'Dropout'] * 2 + ['Linear']
-    assert {m.p for m in model if isinstance(m, nn.Dropout)} == {.25} and len(set(map(id, model))) == len(model)
+    assert {m.p for m in model if isinstance(m, nn.Dropout)} == {.25}
+    assert len(set(map(id, model))) == len(model)
 
 @pytest.mark.parametrize('make, kinds_of', [
-    (lambda d: linear(64, 10, d), ['Flatten', 'Dropout', 'Linear']), (lambda d: simple_net(64, 10, 30, d), ['Flatten', 'Linear', 'ReLU', 'Dropout', 'Linear']),
-    (lambda d: mlp(64, 10, (9,), dropout=d), ['Flatten', 'Linear', 'ReLU', 'Dropout', 'Linear'])], ids=['linear', 'simple_net', 'mlp'])
+    (partial(linear, 64, 10), ['Flatten', 'Dropout', 'Linear']),
+    (partial(simple_net, 64, 10, 30), ['Flatten', 'Linear', 'ReLU', 'Dropout', 'Linear']),
+    (partial(mlp, 64, 10, (9,), 'relu'), ['Flatten', 'Linear', 'ReLU', 'Dropout', 'Linear']),
+], ids=['linear', 'simple_net', 'mlp'])
 def test_dropout_acts_in_training_only_and_is_no_layer_where_it_is_none(make, kinds_of):
     torch.manual_seed(0)
     model, x = make(.5), torch.rand(4, 1, 8, 8)
@@ -73,10 +86,12 @@ def test_dropout_acts_in_training_only_and_is_no_layer_where_it_is_none(make, ki
     plain.load_state_dict(dict(zip(plain.state_dict(), model.state_dict().values())))
     assert torch.equal(plain.train()(x), model.eval()(x))
 
-@pytest.mark.parametrize('make', [lambda d: linear(4, 1, d), lambda d: simple_net(4, 1, 3, d), lambda d: mlp(4, 1, (3,), dropout=d)], ids=['linear', 'simple_net', 'mlp'])
+@pytest.mark.parametrize('make', [
+    partial(linear, 4, 1), partial(simple_net, 4, 1, 3), partial(mlp, 4, 1, (3,), 'relu'),
+], ids=['linear', 'simple_net', 'mlp'])
 @pytest.mark.parametrize('share', [1, 1., -.1, float('nan')])
-def test_a_share_that_cannot_be_is_refused(make, share):
-    with refused(f'dropout={share}', 'not a share from 0 up to, but not including, 1'): make(share)
+def test_a_dropout_that_cannot_be_is_refused(make, share):
+    with refused(f'dropout={share}'): make(share)
 
 @pytest.mark.parametrize('share', [0., .2, .5])
 def test_the_head_of_resnet18_drops_half_the_share_and_then_the_share(share):
@@ -165,7 +180,7 @@ try: resnet18((1, 8, 8), 1, pretrained=True)
 except InputError as e: print('REFUSED', ascii(str(e)))"""
     proxies = {k: 'http://127.0.0.1:9' for p in ('http', 'https', 'all') for k in (f'{p}_proxy', f'{p}_proxy'.upper())}
     env = os.environ | proxies | dict(TORCH_HOME=str(tmp_path), no_proxy='', NO_PROXY='')
-    run = forks.run([sys.executable, '-c', code], env=env, capture_output=True, text=True, timeout=120)
+    run = subprocess.run([sys.executable, '-c', code], env=env, capture_output=True, text=True, timeout=120)
     messages = [literal_eval(m) for m in re.findall('REFUSED (.*)', run.stdout)]
     assert len(messages) == 1, run.stderr
     assert messages[0].startswith('resnet18: could not get the pretrained weights (') and 'without `pretrained`' in messages[0]

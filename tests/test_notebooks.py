@@ -1,13 +1,17 @@
 "Every notebook runs from top to bottom: its cells hold the asserts that belong to the explanations"
-import ast, json, os, re, sys
+import ast, json, os, re, subprocess, sys
 from pathlib import Path
-import forks, pytest
+import pytest
 from conftest import REPO, must_have
 
 NOTEBOOKS = sorted(p for p in (REPO/'nbs').rglob('*.ipynb') if not p.name.startswith('_'))
 NAMES = {'mnist_sample': 'mnist_sample', 'mnist': 'mnist', 'bitmoji': 'bitmoji_bw'} # A set, and what a cell calls it
-NOT_RUN = {'export', 'exports', 'exporti', 'notest', 'slow', 'default_exp'} # Directives of cells that define something, and of those that a test leaves out
-SLOW = {'03_backprop', '09_deep', '05_processes', '04_rungs', '01_chance', '02_curves', '03_failures', '07_climb', '06_comparison', '01_store', '10_report', '04_live', '05_live_explorer', '06_strokes', '07_kept_ladder', '08_drawing', '10_faces', 'index'} # More than 20 seconds of a processor
+NOT_RUN = {'export', 'exports', 'exporti', 'notest', 'slow', 'default_exp'} # Cells that define something or are left out
+SLOW = { # More than 20 seconds of a processor
+    'backprop', 'deep', 'training', 'faces', 'processes', 'rungs', 'chance', 'curves', 'failures', 'pictures', 'rules',
+    'verdict', 'comparison', 'climb', 'store', 'report', 'live', 'live_explorer', 'strokes', 'kept_ladder', 'drawing',
+    'index',
+}
 
 
 def run_cells(notebook):
@@ -27,7 +31,8 @@ def needed(notebook):
     return [s for s, name in NAMES.items() if name in said]
 
 def case(notebook):
-    marks = [pytest.mark.data] * bool(needed(notebook)) + [pytest.mark.slow] * (notebook.stem in SLOW)
+    marks = [pytest.mark.data] if needed(notebook) else []
+    if re.sub(r'^\d+_', '', notebook.stem) in SLOW: marks.append(pytest.mark.slow)
     return pytest.param(notebook, id=notebook.stem, marks=marks)
 
 
@@ -38,5 +43,6 @@ def test_there_are_notebooks(): assert len(NOTEBOOKS) >= 10
 def test_runs(notebook, found):
     must_have(found, *needed(notebook))
     command = [sys.executable, Path(sys.executable).with_name('nbdev-test'), notebook, '--n-workers', '0']
-    r = forks.run(command, cwd=REPO, env=os.environ | {'MPLBACKEND': 'agg'}, capture_output=True, text=True, timeout=1200)
+    env = os.environ | {'MPLBACKEND': 'agg'}
+    r = subprocess.run(command, cwd=REPO, env=env, capture_output=True, text=True, timeout=1200)
     assert r.returncode == 0, r.stdout[-4000:] + r.stderr[-4000:]

@@ -1,5 +1,5 @@
 "What is meant for others says nothing of the machine that made it: no host, no user, no place on its disk"
-import json, os, platform, sys
+import json, platform, sys
 from pathlib import Path
 import pytest
 from fastrecipes.text import command_without_paths, folder_name, without_paths
@@ -40,7 +40,8 @@ def place(image_folder, tmp_path, monkeypatch):
     for name, value in env.items(): monkeypatch.setenv(name, value)
     def command(*args):
         import subprocess
-        return subprocess.run([sys.executable, '-W', 'ignore', tmp_path/'run.py', *map(str, args)], cwd=home, capture_output=True, text=True)
+        command = [sys.executable, '-W', 'ignore', tmp_path/'run.py', *map(str, args)]
+        return subprocess.run(command, cwd=home, capture_output=True, text=True)
     command.home = home
     return command
 
@@ -56,19 +57,21 @@ def told(folder) -> dict:
 
 def private(data:bytes, place) -> list:
     "What of this machine is said in it"
-    marks = [HOST, USER, 'disk of somebody', platform.node(), str(place.home), str(Path(sys.prefix).parent), str(Path(__file__).parent)]
+    folders = [place.home, Path(sys.prefix).parent, Path(__file__).parent]
+    marks = [HOST, USER, 'disk of somebody', platform.node(), *map(str, folders)]
     return [m for m in marks if len(m) > 3 and m.encode() in data]
 
 
 @pytest.mark.slow
 def test_a_comparison_names_nothing_of_the_machine(place):
     out = place.home/'out'
-    r = place('compare', place.home/'pictures', '--skip-bad', '-r', 'similarity,breaking,refusing,linear', '--learning-curve', 'linear', f'--out={out}', '--device', 'cpu')
+    options = ['--skip-bad', '-r', 'similarity,breaking,refusing,linear', '--learning-curve', 'linear']
+    r = place('compare', place.home/'pictures', *options, f'--out={out}', '--device', 'cpu')
     assert r.returncode == 2, r.stderr # Some rungs failed
     assert private((r.stdout + r.stderr).encode(), place), 'the terminal may say where'
     comparison = json.loads((out/'comparison.json').read_text(encoding='utf-8'))
     assert comparison['source'] == 'pictures'
-    assert comparison['command'] == 'fastrecipes compare pictures --skip-bad -r similarity,breaking,refusing,linear --learning-curve linear --out=out --device cpu'
+    assert comparison['command'] == f"fastrecipes compare pictures {' '.join(options)} --out=out --device cpu"
     reasons = {r['recipe']: r['reason'] for r in comparison['rungs'] if r['status'] == 'failed'}
     assert 'no such file.txt' in reasons['breaking'] and reasons['refusing'] == 'weights.bin: is damaged'
     assert any('damaged.png' in note for note in comparison['notes'])
@@ -98,21 +101,28 @@ def test_the_name_of_the_folder_we_are_in(tmp_path, monkeypatch):
     assert folder_name('.') == tmp_path.name
 
 @pytest.mark.parametrize('text, wanted', [
-    ("[Errno 2] No such file or directory: '/data/some body/my set/3.png'", "[Errno 2] No such file or directory: '3.png'"),
+    ("[Errno 2] No such file or directory: '/data/some body/my set/3.png'",
+     "[Errno 2] No such file or directory: '3.png'"),
     ('/data/me/3.png: is empty; take another than /data/me/3.png', '3.png: is empty; take another than 3.png'),
-    ('in (/a/b/c) and [/a/d], file:///a/e.html', 'in (c) and [d], e.html'), (r"no 'C:\Users\me\x.png', C:\Users\me\y.png", "no 'x.png', y.png"),
-    ('/Volumes/Jane Doe/set/3.png: is empty: see /a/b', '3.png: is empty: see b'), (r'D:\Jane Doe\set\3.png: is empty', '3.png: is empty'),
+    ('in (/a/b/c) and [/a/d], file:///a/e.html', 'in (c) and [d], e.html'),
+    (r"no 'C:\Users\me\x.png', C:\Users\me\y.png", "no 'x.png', y.png"),
+    ('/Volumes/Jane Doe/set/3.png: is empty: see /a/b', '3.png: is empty: see b'),
+    (r'D:\Jane Doe\set\3.png: is empty', '3.png: is empty'),
     ('3/7, and/or, a/b, 1 / 2, https://docs.fast.ai/data', None), ('', None)])
-def test_of_absolute_paths_the_last_part_stays(text, wanted): assert without_paths(text) == (text if wanted is None else wanted)
+def test_of_absolute_paths_the_last_part_stays(text, wanted):
+    assert without_paths(text) == (text if wanted is None else wanted)
 
 def test_the_home_folder_may_have_spaces(monkeypatch):
     monkeypatch.setenv('HOME', '/people/some body')
     assert without_paths('/people/some body/set/3.png: is empty') == '3.png: is empty'
 
 @pytest.mark.parametrize('command, wanted', [
-    ("fastrecipes compare '/a b/set' -o /a/out --seed 3", 'fastrecipes compare set -o out --seed 3'), ('fastrecipes compare path/to/set --out=/a/out', 'fastrecipes compare path/to/set --out=out'),
-    ('fastrecipes compare -o/abs/out -qo/abs/out -o=/abs/out --out=/a=b/out', 'fastrecipes compare -oout -qoout -o=out --out=out'),
+    ("fastrecipes compare '/a b/set' -o /a/out --seed 3", 'fastrecipes compare set -o out --seed 3'),
+    ('fastrecipes compare path/to/set --out=/a/out', 'fastrecipes compare path/to/set --out=out'),
+    ('fastrecipes compare -o/abs/out -qo/abs/out -o=/abs/out --out=/a=b/out',
+     'fastrecipes compare -oout -qoout -o=out --out=out'),
     ('fastrecipes compare -opath/to/out -q -r similarity,mlp', None),
     ("fastrecipes compare '-o/Volumes/Jane Doe/out'", 'fastrecipes compare -oout'),
     ("fastrecipes compare '/a/b", "fastrecipes compare 'b")])
-def test_of_absolute_paths_in_a_command_the_last_part_stays(command, wanted): assert command_without_paths(command) == (wanted or command)
+def test_of_absolute_paths_in_a_command_the_last_part_stays(command, wanted):
+    assert command_without_paths(command) == (wanted or command)

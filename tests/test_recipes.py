@@ -559,9 +559,9 @@ def test_patience_with_one_cycle_waits_for_the_peak_and_the_stop_is_told(name, d
 
 def test_a_comparison_tells_of_a_rung_that_patience_stopped(threes_sevens):
     from fastrecipes.answer.climb import compare
-    from fastrecipes.answer.comparison import trouble_text
+    from fastrecipes.answer.view import trouble_text
     c = compare(threes_sevens, 'similarity,linear', device='cpu', settings=dict(linear=dict(epochs=30, lr=30, patience=2)))
-    assert c.results['linear'].stopped and trouble_text(c) == [f"linear {c.results['linear'].stopped}"] and c.results['linear'].stopped in str(c)
+    assert trouble_text(c) == [f"linear {c['linear'].stopped}"] and c['linear'].stopped in str(c)
 
 def test_settings_that_do_nothing_are_not_said(threes_sevens):
     assert repr(fit('linear', threes_sevens, epochs=1, lr=1, bs=64, device='cpu')).startswith('Fitted linear(epochs=1, lr=1.0, bs=64, schedule=constant): accuracy ')

@@ -8,7 +8,8 @@ from conftest import refused
 from fastrecipes.answer import report
 from fastrecipes.answer import svg as svg_room
 from fastrecipes.errors import InputError
-from fastrecipes.answer.report import figures_of, PAGE_BYTES, read_comparison, report_html, save_report
+from fastrecipes.answer.comparison import read_comparison
+from fastrecipes.answer.report import figures_of, PAGE_BYTES, report_html, save_report
 from fastrecipes.answer.svg import inline_svg
 from test_report_page import HOSTILE
 
@@ -297,7 +298,7 @@ def test_names_are_text_in_the_figures_too(small, names):
     drawn = ''
     for figure in figures_of(c).values():
         root = ElementTree.fromstring(inline_svg(figure, 'p-', names[0]))
-        assert root.get('aria-label') == names[0] and not {e.tag for e in root.iter()} - svg_room._svg_parts
+        assert root.get('aria-label') == names[0] and not {e.tag for e in root.iter()} - svg_room._page_elements
         assert not any(k.startswith('on') for e in root.iter() for k in e.attrib)
         drawn += ' '.join(''.join(e.itertext()) for e in root.iter('text'))
     assert [n for n in names if n[:5] not in drawn] == []

@@ -62,13 +62,17 @@ def distribution(module):
 @pytest.mark.parametrize('module', MODULES, ids=lambda m: m.stem)
 def test_what_a_module_imports_is_a_dependency_or_of_an_extra_and_imported_when_called(module):
     always = names(PROJECT['dependencies'])
-    extras = {n for extra, requirements in PROJECT['optional-dependencies'].items() if extra != 'dev' for n in names(requirements)}
+    optional = PROJECT['optional-dependencies']
+    extras = {n for extra in optional if extra != 'dev' for n in names(optional[extra])}
     for imported, in_function in imports(ast.parse(module.read_text())):
         name = distribution(imported)
-        assert name in always or (in_function and name in extras), f'{module.name} imports {imported}, of {name}, which is not declared'
+        declared = name in always or (in_function and name in extras)
+        assert declared, f'{module.name} imports {imported}, of {name}, which is not declared'
 
 
-@pytest.mark.parametrize('file', sorted([*(REPO/'fastrecipes').rglob('*.py'), *(REPO/'tests').glob('*.py'), *(REPO/'tools').glob('*.py'), *(REPO/'bench').glob('*.py')]), ids=lambda f: f'{f.parent.name}-{f.stem}')
+FILES = sorted(f for folder in ('fastrecipes', 'tests', 'tools', 'bench') for f in (REPO/folder).rglob('*.py'))
+
+@pytest.mark.parametrize('file', FILES, ids=lambda f: f'{f.parent.name}-{f.stem}')
 def test_every_file_is_of_the_oldest_python_that_is_promised(file):
     oldest = tuple(map(int, re.fullmatch(r'>=(3)\.(\d+)', PROJECT['requires-python']).groups()))
     assert f'Programming Language :: Python :: {oldest[0]}.{oldest[1]}' in PROJECT['classifiers']
@@ -77,11 +81,15 @@ def test_every_file_is_of_the_oldest_python_that_is_promised(file):
 
 def test_stored_outputs_hold_no_paths_or_addresses():
     for nb in (REPO/'nbs').rglob('*.ipynb'):
-        found = re.findall(r'(?:/home/|/Users/|/tmp/|site-packages|ipykernel_|0x[0-9a-f]{8,}|FutureWarning)[^"]{0,60}', nb.read_text())
+        marks = '/home/|/Users/|/tmp/|site-packages|ipykernel_|0x[0-9a-f]{8,}|FutureWarning'
+        found = re.findall(rf'(?:{marks})[^"]{{0,60}}', nb.read_text())
         assert not found, f"{nb.name}: {found[:3]}"
 
 
 def test_star_import_brings_the_public_names():
-    code = ("from fastrecipes.all import *; print([n for n in 'load ImageSet dataloaders is_3 mnist_loss BasicOptim train_model fit_learner "
-            "fit recipe compare nets'.split() if n not in globals()])")
-    assert subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True, text=True, check=True).stdout.strip() == '[]'
+    code = """
+from fastrecipes.all import *
+names = 'load ImageSet dataloaders is_3 mnist_loss BasicOptim train_model fit_learner fit recipe compare nets'
+print([n for n in names.split() if n not in globals()])"""
+    r = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True, text=True, check=True)
+    assert r.stdout.strip() == '[]'

@@ -252,7 +252,7 @@ def test_a_callback_of_ones_own_goes_on_where_it_was(images, tmp_path):
 
 def test_other_callbacks_are_refused_in_one_line(images, tmp_path):
     point = interrupted(images, 'adam', tmp_path)
-    with refused('checkpoint.safetensors: was written with', 'epoch_hooks', 'counting'):
+    with refused('checkpoint.safetensors: was written with', 'call_hooks', 'counting'):
         fitted(images, *QUICK['adam'], point, cbs=[Counting()])
 
 @pytest.mark.parametrize('kind', QUICK)

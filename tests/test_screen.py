@@ -103,29 +103,17 @@ def test_each_row_is_printed_once_wherever_it_goes(monkeypatch, out, err):
 def test_a_window_that_has_become_narrow_gets_its_own_titles(monkeypatch):
     stream = Stream(True)
     for k, v in dict(TERM='dumb', COLUMNS='80', LINES='24').items(): monkeypatch.setenv(k, v)
-    from fastrecipes import cli
-    real, rows = cli._Watch._row, []
-    def row(self, recipe):
-        rows.append(recipe)
+    from fastrecipes.commands.compare import TableProgress
+    print_row, rows = TableProgress._row, []
+    def row(self):
+        rows.append(self.task.name)
         if len(rows) == 3: monkeypatch.setenv('COLUMNS', '60')
-        real(self, recipe)
-    monkeypatch.setattr(cli._Watch, '_row', row)
+        print_row(self)
+    monkeypatch.setattr(TableProgress, '_row', row)
     with redirect_stdout(stream), redirect_stderr(Stream(False)): screens.show_compare()
     table = stream.getvalue().split('\n\n')[0].splitlines()
     heads = [i for i, line in enumerate(table) if line.startswith('recipe')]
     assert heads == [0, 3] and all(len(line.rstrip()) <= 60 for line in table[3:])
-
-
-@pytest.mark.parametrize('width', [*range(21, 60, 3), 79, 80, 81, 99, 100, 139, 140, 200])
-@pytest.mark.parametrize('name', ['mlp', 'a_recipe_of_my_own_with_a_rather_long_name', '\u6df1\u3044\u7db2'])
-def test_the_table_fits_any_width(width, name):
-    from fastrecipes.answer.tables import plain, rung_columns, rung_head, rung_row
-    entries = [dict(e, recipe=name if e['recipe'] == 'sgd' else e['recipe']) for e in screens.comparison(('similarity', 'sgd', 'logistic', 'mlp')).entries]
-    columns = rung_columns([e['recipe'] for e in entries], width, worst=.1)
-    lines = plain(rung_head(columns), *(rung_row(columns, e) for e in entries), width=width).splitlines()
-    assert max(map(cell_len, lines)) <= width and name[:11] in ''.join(lines)
-    words = set(' '.join(lines).split())
-    assert {'recipe', 'accuracy', 'similarity', '90.00%'} <= words, 'no word is broken'
 
 
 # A real terminal

@@ -120,7 +120,7 @@ def test_no_other_function_reads_the_file_either(loud, monkeypatch):
     assert (c.seed, c.images.source, c['similarity'].settings) == (42, 'digits', {'distance': 'l2'})
     curve = learning_curve('digits', 'similarity', (.5, 1), device='cpu')
     assert curve['seed'] == 42
-    rungs = digits.Rungs('digits', ['similarity'])
+    rungs = digits.KeptLadder('digits', ['similarity'])
     assert (rungs.seed, rungs.settings['similarity']) == (42, {'distance': 'l2'})
 
 def test_settings_that_were_read_are_heeded_and_an_argument_overrules_them(loud):
@@ -137,7 +137,7 @@ def test_settings_that_were_read_are_heeded_and_an_argument_overrules_them(loud)
 def test_all_functions_take_the_same_settings(loud):
     from fastrecipes.answer.climb import compare
     from fastrecipes.answer.curves import learning_curve
-    from fastrecipes.explore.kept_ladder import Rungs
+    from fastrecipes.explore.kept_ladder import KeptLadder
     settings = read_settings(loud)
     plain = {section: dict(values) for section, values in settings.items() if section in ('fastrecipes', 'linear')}
     for given in (settings, plain):
@@ -146,7 +146,7 @@ def test_all_functions_take_the_same_settings(loud):
         fitted = []
         assert learning_curve(None, 'linear', (1,), settings=given, on_fitted=fitted.append)['seed'] == 5
         assert [f.threads for f in fitted] == [c['linear'].threads] == [2]
-    assert (Rungs('digits', ['similarity'], settings).seed, Rungs('digits', ['similarity'], settings, seed=1).seed) == (5, 1)
+    assert (KeptLadder('digits', ['similarity'], settings).seed, KeptLadder('digits', ['similarity'], settings, seed=1).seed) == (5, 1)
 
 @pytest.mark.parametrize('settings, wanted', [
     ({'mpl': {}}, "settings: unknown section 'mpl': did you mean 'mlp'?"), ({'mlp': {'epoch': 3}}, "mlp: unknown setting 'epoch'"),

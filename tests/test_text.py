@@ -2,8 +2,8 @@
 import pytest
 from hypothesis import given, strategies as st
 from fastrecipes.text import (
-    about_text, confidence_text, p_cell, p_text, percent_text, plural, points_text, range_text, seconds_text, short_number,
-    times_text,
+    about_text, confidence_text, p_cell, p_text, percent_text, plural, points_text, printable, range_text, seconds_text,
+    short_number, shortened, times_text,
 )
 
 @pytest.mark.parametrize('f, values, texts', [
@@ -37,3 +37,8 @@ def test_points_are_short_and_never_minus_zero(a, b):
 def test_a_p_value_is_on_the_side_of_one_in_twenty_where_it_reads(p): assert (float(p_cell(p)) < .05) == (p < .05)
 
 def test_one_and_many(): assert [plural(n, 'mistake') for n in (0, 1, 1200)] == ['0 mistakes', '1 mistake', '1,200 mistakes']
+
+@given(st.text(max_size=40), st.integers(6, 20))
+def test_a_shortened_name_is_one_line_of_that_length(name, most):
+    short = shortened(name, most)
+    assert len(short) <= most and short.isprintable() and (short == printable(name)) == (len(printable(name)) <= most)

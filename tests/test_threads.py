@@ -3,6 +3,7 @@ import json
 from pathlib import Path
 import pytest, torch
 from conftest import refused
+from reporters import Each
 from fastrecipes.training import cost
 from fastrecipes.training.checkpoint import Checkpoint
 from fastrecipes.answer.climb import Climb, compare
@@ -24,7 +25,7 @@ def all_large(monkeypatch): monkeypatch.setattr(cost, 'LARGE_STEP', 1)
 
 def seen_by(name, images, **kwargs) -> tuple: # The fitted recipe, and the numbers while it trained
     numbers = []
-    fitted = fit(name, images, device='cpu', epochs=1, on_epoch=lambda row: numbers.append(torch.get_num_threads()), **kwargs)
+    fitted = fit(name, images, device='cpu', epochs=1, reporter=Each(lambda row: numbers.append(torch.get_num_threads())), **kwargs)
     return fitted, numbers
 
 
@@ -116,7 +117,7 @@ def test_predictions_are_made_on_the_same_number(threes_sevens, monkeypatch):
 @pytest.mark.parametrize('name', ['sgd', 'mlp'])
 def test_the_callers_number_comes_back_when_a_training_ends_early(name, error, threes_sevens):
     def fail(row): raise error('in an epoch')
-    with pytest.raises(error): fit(name, threes_sevens, device='cpu', on_epoch=fail)
+    with pytest.raises(error): fit(name, threes_sevens, device='cpu', reporter=Each(fail))
     assert torch.get_num_threads() == 2
 
 def _own_net(images):
@@ -129,9 +130,9 @@ def _own_net(images):
 @pytest.fixture
 def own():
     "Recipes of a user's own: through `fit_learner`, and with a loop that chooses for itself, or does not"
-    from fastrecipes.training.fitting import fit_learner, Outcome
+    from fastrecipes.training.fitting import Outcome
     @recipe(rung=False)
-    def learned(images, run): return fit_learner(_own_net(images), 1, .1, on_epoch=run.on_epoch)
+    def learned(images, run): return run.fit(_own_net(images), 1, .1)
     @recipe(rung=False)
     def looped(images, run):
         learn = _own_net(images)
@@ -151,7 +152,7 @@ def test_recipes_of_ones_own(own, threes_sevens):
 def test_fit_learner_alone_changes_nothing(threes_sevens):
     from fastrecipes.training.fitting import fit_learner
     numbers = []
-    fit_learner(_own_net(threes_sevens), 1, .1, on_epoch=lambda row: numbers.append(torch.get_num_threads()))
+    fit_learner(_own_net(threes_sevens), 1, .1, reporter=Each(lambda row: numbers.append(torch.get_num_threads())))
     assert numbers == [2]
 
 def test_a_training_to_watch_has_one_thread(threes_sevens, monkeypatch):
@@ -206,10 +207,11 @@ def test_the_command_takes_it_from_settings_ini(verb):
 # Kept
 
 def test_the_number_is_in_the_card_the_comparison_and_the_report(threes_sevens, tmp_path):
-    from fastrecipes.answer.report import _device_text, read_comparison
+    from fastrecipes.answer.comparison import read_comparison
+    from fastrecipes.answer.report import _device_text
     from fastrecipes.keep.store import load, read_card, save
     f = fit('linear', threes_sevens, device='cpu', epochs=1)
-    assert read_card(save(f, tmp_path/'m'))['threads'] == 1 and load(tmp_path/'m', 'cpu').card['threads'] == 1
+    assert read_card(save(f, tmp_path/'m')).threads == 1 and load(tmp_path/'m', 'cpu').card.threads == 1
     c = compare(threes_sevens, 'similarity,linear', device='cpu', settings=dict(linear=dict(epochs=1)))
     c.save(tmp_path/'c')
     d = read_comparison(tmp_path/'c')
@@ -236,7 +238,7 @@ def stopped(threes_sevens, tmp_path):
     def make(name, **how):
         def stop(row):
             if row['epoch'] == 2: raise KeyboardInterrupt
-        with pytest.raises(KeyboardInterrupt): fit(name, threes_sevens, device='cpu', epochs=4, on_epoch=stop, checkpoint=Checkpoint(tmp_path, every=1), **how)
+        with pytest.raises(KeyboardInterrupt): fit(name, threes_sevens, device='cpu', epochs=4, reporter=Each(stop), checkpoint=Checkpoint(tmp_path, every=1), **how)
         return Checkpoint(tmp_path, every=1, resume=True)
     return make
 
@@ -249,13 +251,13 @@ def test_a_checkpoint_keeps_its_number(name, stopped, threes_sevens):
 
 def test_a_checkpoint_of_another_number_is_refused(stopped, threes_sevens):
     point = stopped('sgd')
-    with refused('checkpoint.safetensors: is of a run with threads 1, not 2; resume with the same'):
+    with refused('checkpoint.safetensors: ', 'threads 1, not 2'):
         fit('sgd', threes_sevens, device='cpu', epochs=4, checkpoint=point, threads=2)
     assert fit('sgd', threes_sevens, device='cpu', epochs=4, checkpoint=point, threads=1).threads == 1
 
 def test_a_comparison_goes_on_with_the_numbers_that_it_has(threes_sevens, tmp_path):
     how = dict(names='similarity,linear', device='cpu', settings=dict(linear=dict(epochs=1)), out=tmp_path)
     Climb(threes_sevens, **how, threads=2).run()
-    with refused('is of a run with threads 2, not 1'): Climb(threes_sevens, **how, threads=1, resume=True).run()
+    with refused('threads 2, not 1'): Climb(threes_sevens, **how, threads=1, resume=True).run()
     again = Climb(threes_sevens, **how, resume=True, on_step=None).run()
     assert [r.threads for r in again.results.values()] == [2, 2] and not again.fitted

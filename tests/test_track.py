@@ -15,9 +15,18 @@ SHORT = {'sgd': {'epochs': 3}, 'simple_net': {'epochs': 3, 'hidden': 7}}
 
 def climb(images, folder, names='similarity,sgd,simple_net', settings=SHORT, board=None, **kwargs):
     board = board or TensorBoard(folder)
-    how = dict(on_step=board.step, on_epoch=board.epoch, on_result=board.result)
-    try: return compare(images, names, seed=3, device='cpu', settings=settings, **how | kwargs)
+    try: return compare(images, names, seed=3, device='cpu', settings=settings, reporter=board, **kwargs)
     finally: board.close()
+
+class Watched(TensorBoard):
+    "Calls `look` with each row after it is logged"
+    def __init__(self, folder, look):
+        super().__init__(folder)
+        self.look = look
+
+    def epoch(self, row):
+        super().epoch(row)
+        self.look(row)
 
 def logged(folder, name):
     "What TensorBoard reads of a rung: tag to steps and values"
@@ -49,20 +58,17 @@ def test_every_rung_has_its_epochs_and_its_accuracy(threes_sevens, tmp_path):
 
 def test_further_seeds_and_the_points_of_a_curve_have_folders_of_their_own(threes_sevens, tmp_path):
     c = climb(threes_sevens, tmp_path, 'sgd', {'sgd': {'epochs': 2}}, repeats=2, curve='all', fractions=(.5, 1))
-    half, n = (p['images'] for p in c.curve['rungs'][0]['points'])
+    half, n = (p.images for p in c.curve.rungs[0].points)
     assert names(tmp_path) == ['sgd', f'sgd-{half}-images', 'sgd-seed-4']
-    assert [logged(tmp_path, f)[0] for f in ('sgd', 'sgd-seed-4')] == [wanted(r) for r in c.rungs[0].results]
+    assert [logged(tmp_path, f)[0] for f in ('sgd', 'sgd-seed-4')] == [wanted(r) for r in c._fits[0].results]
     assert [s for s, _ in logged(tmp_path, f'sgd-{half}-images')[0]['loss/validation']] == [1, 2]
 
 def test_no_file_is_named_after_the_machine(threes_sevens, tmp_path, monkeypatch):
     def host(): return 'host-of-somebody'
     monkeypatch.setattr(socket, 'gethostname', host)
     seen = []
-    board = TensorBoard(tmp_path)
-    def look(row):
-        board.epoch(row)
-        seen.extend(p.name for p in tmp_path.rglob('*tfevents*'))
-    c = climb(threes_sevens, tmp_path, 'sgd', {'sgd': {'epochs': 2}}, board, on_epoch=look)
+    def look(row): seen.extend(p.name for p in tmp_path.rglob('*tfevents*'))
+    c = climb(threes_sevens, tmp_path, 'sgd', {'sgd': {'epochs': 2}}, Watched(tmp_path, look))
     files = [p for p in tmp_path.rglob('*') if p.is_file()]
     assert seen and {p.name for p in files} == set(seen), 'a name is the same from the beginning, so that a kill leaves no other'
     assert not any(host() in p.name or host().encode() in p.read_bytes() for p in files)
@@ -73,20 +79,17 @@ def test_a_rung_that_fails_takes_no_other_with_it(threes_sevens, tmp_path):
     assert c.rungs[1].status == 'failed' and names(tmp_path) == ['similarity', 'simple_net'] and logged(tmp_path, 'simple_net')[0] == wanted(c.results['simple_net'])
 
 def test_what_is_logged_is_there_while_the_climb_goes_on(threes_sevens, tmp_path):
-    board, seen = TensorBoard(tmp_path), []
-    def look(row):
-        board.epoch(row)
-        seen.append(len(logged(tmp_path, 'sgd')[0]['loss/training']))
-    climb(threes_sevens, tmp_path, 'sgd', {'sgd': {'epochs': 3}}, board, on_epoch=look)
+    seen = []
+    def look(row): seen.append(len(logged(tmp_path, 'sgd')[0]['loss/training']))
+    climb(threes_sevens, tmp_path, 'sgd', {'sgd': {'epochs': 3}}, Watched(tmp_path, look))
     assert seen == [1, 2, 3]
 
 @pytest.mark.parametrize('name', ['sgd', 'simple_net'])
 def test_going_on_adds_only_what_is_new(threes_sevens, tmp_path, name):
-    board, how = TensorBoard(tmp_path), dict(names=f'similarity,{name}', settings={name: SHORT[name]}, out=tmp_path/'out')
+    how = dict(names=f'similarity,{name}', settings={name: SHORT[name]}, out=tmp_path/'out')
     def stop(row):
-        board.epoch(row)
         if row['epoch'] == 1: raise KeyboardInterrupt
-    with pytest.raises(KeyboardInterrupt): climb(threes_sevens, tmp_path, board=board, on_epoch=stop, **how)
+    with pytest.raises(KeyboardInterrupt): climb(threes_sevens, tmp_path, board=Watched(tmp_path, stop), **how)
     files = {p: p.read_bytes() for p in tmp_path.rglob('events*')}
     another_second()
     c = climb(threes_sevens, tmp_path, resume=True, **how)
@@ -111,17 +114,17 @@ def test_what_was_fitted_before_it_was_tracked_is_logged_too(threes_sevens, tmp_
 def test_a_missing_package_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'tensorboard', None)
     monkeypatch.setitem(sys.modules, 'torch.utils.tensorboard', None)
-    with refused('needs the package tensorboard', 'pip install'): TensorBoard(tmp_path)
+    with refused('tensorboard', 'pip install'): TensorBoard(tmp_path)
 
 def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path):
     (tmp_path/'tensorboard').write_text('mine')
-    with refused('tensorboard: cannot write there', 'choose another folder'): TensorBoard(tmp_path)
+    with refused('tensorboard', 'choose another folder'): TensorBoard(tmp_path)
     assert (tmp_path/'tensorboard').read_text() == 'mine'
 
 def test_a_place_that_cannot_be_written_later_costs_no_rung(threes_sevens, tmp_path):
     (tmp_path/'tensorboard').mkdir()
     (tmp_path/'tensorboard/sgd').write_text('mine')
-    with pytest.warns(UserWarning, match='tensorboard: cannot be written .* continues without tracking') as heard: c = climb(threes_sevens, tmp_path)
+    with pytest.warns(UserWarning, match='without tracking') as heard: c = climb(threes_sevens, tmp_path)
     assert list(c.results) == ['similarity', 'sgd', 'simple_net'] and names(tmp_path) == ['sgd', 'similarity'] and (tmp_path/'tensorboard/sgd').read_text() == 'mine'
     assert len([w for w in heard if 'tracking' in str(w.message)]) == 1
 

@@ -23,9 +23,9 @@ from fastrecipes.lessons.nets import linear
 from fastrecipes.lessons.sgd import basic_opt, batch_accuracy, ClassLoss, cross_entropy, Diverged
 from fastrecipes.ladder.settings import Count, Whole
 from fastrecipes.training.fitting import (
-    adamw, Best, climbing_epochs, EpochHooks, fit_by_hand, fit_learner, History, Hook, OnDevice, one_cycle, Outcome,
-    Patience, plot_history, stop_text,
+    adamw, CallHooks, fit_by_hand, fit_learner, OnDevice, one_cycle, Outcome, plot_history,
 )
+from fastrecipes.training.hooks import Best, climbing_epochs, History, Patience, stop_text
 from reporters import Each, Seen
 
 COLUMNS = ['epoch', 'train_loss', 'valid_loss', 'accuracy', 'seconds']
@@ -72,7 +72,7 @@ def test_history_is_worked_out_by_hand_with_the_last_batch_weighed_by_its_size(d
 
 def test_history_goes_on_counting_in_a_second_fit(data):
     history = History()
-    learn = make(data, cbs=EpochHooks(history))
+    learn = make(data, cbs=CallHooks(history))
     quietly(learn, learn.fit, 2, .1); quietly(learn, learn.fit, 1, .1)
     assert history.frame.epoch.tolist() == [0, 1, 2] and history.frame.train_loss.is_monotonic_decreasing
 
@@ -91,7 +91,7 @@ def test_without_a_metric_accuracy_is_not_a_number(data):
 @pytest.mark.parametrize('fitted', [0, 2])
 def test_history_records_nothing_while_predicting_validating_or_looking_for_a_rate(data, what, fitted):
     history = History()
-    learn = make(data, cbs=EpochHooks(history))
+    learn = make(data, cbs=CallHooks(history))
     if fitted: quietly(learn, learn.fit, fitted, .1)
     dict(get_preds=learn.get_preds, lr_find=lambda: learn.lr_find(num_it=6, show_plot=False), validate=learn.validate,
          predict=lambda: learn.predict(data.valid.images[0]))[what]()
@@ -320,7 +320,7 @@ def test_the_hooks_can_be_used_without_fit_learner(data):
     losses = [3, 2, 1, 2, 3, 0]
     learn = scripted(data, losses)
     watch, keep = Patience(2), Best()
-    quietly(learn, learn.fit, 6, .1, cbs=EpochHooks(watch, keep))
+    quietly(learn, learn.fit, 6, .1, cbs=CallHooks(watch, keep))
     assert keep.epoch == 2 and watch.stop and len(learn.recorder.values) == 5
 
 
@@ -448,6 +448,73 @@ def test_the_hand_written_loop_and_the_learner_do_the_same(data, unlearnable, op
     assert a.best_epoch == b.best_epoch and a.resolved == b.resolved and not equal(start, dict(a.model.state_dict()))
     for p, q in zip(a.model.parameters(), b.model.parameters()): assert torch.allclose(p, q, rtol=1e-4, atol=1e-5)
     if 'best' in options: assert len(a.history) < 20 and a.best_epoch < len(a.history) - 1, 'patience and the best epoch had something to do'
+
+
+@pytest.mark.parametrize('start', [0, 2])
+def test_both_report_each_batch_of_the_whole_training(data, tmp_path, start):
+    def by_hand(**how): return fit_by_hand(linear(64, 10), dataloaders(data, 25, 'cpu'), cross_entropy, lr=.1, **how)
+    def through_learner(**how): return fit_learner(make(data, bs=25), lr=.1, **how)
+    for i, train in enumerate((by_hand, through_learner)):
+        def stop(row):
+            if row['epoch'] + 1 == start: raise KeyboardInterrupt
+        seen, folder = Seen(), tmp_path/str(i)
+        if start:
+            with pytest.raises(KeyboardInterrupt): train(epochs=3, checkpoint=Checkpoint(folder, every=1), reporter=Each(stop))
+        resumed = Checkpoint(folder, every=1, resume=True) if start else None
+        train(epochs=3, checkpoint=resumed, reporter=seen)
+        first = seen.batches[0][0]
+        assert seen.batches == [(n, 9) for n in range(first, 10)] and first in (1, 4, 7) and (start > 0) == (first > 1)
+
+def test_without_a_progress_of_its_own_no_reporter_is_asked_after_each_batch(data):
+    asked = []
+    class Spy(Callback):
+        def after_batch(self): asked.append([str(cb) for cb in self.learn.cbs])
+    fit_learner(make(data), 1, .1, reporter=Each(id), cbs=[Spy()])
+    assert asked and not any('ReportBatches' in names for names in asked)
+
+
+# The device and the optimiser
+
+class Moves(Callback):
+    "How often a number is moved to the CPU in the batches of an epoch"
+    order = 100
+    def before_train(self): self.n = 0
+    def before_fit(self):
+        self.real = torch.Tensor.cpu
+        def counted(t):
+            self.n += 1
+            return self.real(t)
+        torch.Tensor.cpu = counted
+    def after_batch(self):
+        if self.training: self.batches = self.n
+    def after_fit(self): torch.Tensor.cpu = self.real
+
+def test_on_the_device_the_meters_say_the_same_and_move_nothing_before_the_epoch_ends(data):
+    learners = make(data), make(data)
+    moves = Moves(), Moves()
+    histories = [fit_learner(learn, 2, .1, cbs=cbs).history for learn, cbs in zip(learners, ([moves[0]], [moves[1], OnDevice()]))]
+    plain, ours = learners
+    assert moves[0].batches > 0 and moves[1].batches == 0
+    assert histories[0].drop(columns='seconds').equals(histories[1].drop(columns='seconds'))
+    assert [list(v) for v in plain.recorder.values] == [list(v) for v in ours.recorder.values]
+    assert torch.equal(torch.stack(plain.recorder.losses), torch.stack(ours.recorder.losses))
+    assert not any('accumulate' in vars(meter) for meter in (ours.recorder.loss, ours.recorder.smooth_loss, *ours.metrics))
+
+@pytest.mark.parametrize('order', [torch.contiguous_format, torch.channels_last])
+def test_the_fused_adamw_takes_the_steps_of_the_plain_one(order):
+    def weights(make):
+        torch.manual_seed(0)
+        layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 6, 1), nn.Flatten(), nn.Linear(6 * 4 * 4, 2)
+        model = nn.Sequential(*layers).to(memory_format=order)
+        opt, x = make(list(model.parameters())), torch.randn(16, 3, 6, 6)
+        for _ in range(5):
+            model(x).square().sum().backward()
+            opt.step()
+            opt.zero_grad()
+        return [p.detach().contiguous() for p in model.parameters()]
+    how = dict(lr=.05, weight_decay=.1)
+    plain = weights(lambda params: torch.optim.AdamW(params, betas=(.9, .99), eps=1e-5, fused=False, **how))
+    for a, b in zip(weights(lambda params: adamw(params, **how)), plain): torch.testing.assert_close(a, b, atol=2e-5, rtol=1e-4)
 
 
 # Errors

@@ -8,10 +8,10 @@ from scipy.stats import binomtest
 from fastrecipes.answer.chance import Interval, wilson
 from fastrecipes.answer.climb import compare
 from fastrecipes.answer.records import ClassScores, Majority, Verdict
-from fastrecipes.answer.verdict import (
-    brief, confidence_off, far_dearer, findings, hard_class, images_needed, Ladder, luck_not_ruled_out, price_text,
-    seeds_would_tell, verdict,
+from fastrecipes.answer.rules import (
+    confidence_off, far_dearer, findings, hard_class, images_needed, Ladder, luck_not_ruled_out, seeds_would_tell,
 )
+from fastrecipes.answer.verdict import brief, price_text, verdict
 from conftest import REPO
 from made import ALIKE, BASE, BETTER, but, calibrated, curve, failed, first, made, recalls, rung, seeded
 

@@ -16,5 +16,8 @@ def test_nothing_is_said_on_standard_error(entry):
     assert stderr(*ENTRIES[entry]) == ''
 
 def test_other_warnings_are_shown_as_ever():
-    said = stderr('-c', "import fastrecipes, warnings; warnings.warn('`torch.jit.trace` is deprecated', FutureWarning); warnings.warn('`torch.jit.script` is slow')")
+    said = stderr('-c', '''
+import fastrecipes, warnings
+warnings.warn('`torch.jit.trace` is deprecated', FutureWarning)
+warnings.warn('`torch.jit.script` is slow')''')
     assert 'torch.jit.trace' in said and 'torch.jit.script' in said

@@ -1,8 +1,8 @@
 """Make README.md from nbs/index.ipynb: `python tools/readme.py`, or with `--check` say whether it is up to date.
 
-nbdev-readme needs Quarto; this needs nbconvert, which comes with Jupyter. Cells marked `#| hide` are left out, the input of those
-marked `#| hide-input`, and lines with directives too. Pictures go to nbs/index_files; `#| fig-alt:` says what one shows. A directive
-may also be an entry of `nbdev` in a cell's metadata, where no reader sees it."""
+nbdev-readme needs Quarto; this needs nbconvert, which comes with Jupyter. Cells marked `#| hide` are left out, and so are the
+input of those marked `#| hide-input` and lines with directives. Pictures go to nbs/index_files; `#| fig-alt:` says what one
+shows. A directive can also be an entry of `nbdev` in a cell's metadata, where no reader sees it."""
 import re, sys
 from pathlib import Path
 import nbformat
@@ -49,12 +49,14 @@ def main():
     stale = [p for p, data in wanted.items() if not p.exists() or p.read_bytes() != data]
     stale += [p for p in (REPO/FILES).glob('*') if p not in wanted]
     if '--check' in sys.argv:
-        if stale: sys.exit(f"not up to date: {', '.join(str(p.relative_to(REPO)) for p in stale)}; run python tools/readme.py")
+        names = ', '.join(str(p.relative_to(REPO)) for p in stale)
+        if stale: sys.exit(f'not up to date: {names}; run python tools/readme.py')
         return
     for p in stale:
-        if p not in wanted: p.unlink(); continue
-        p.parent.mkdir(exist_ok=True)
-        p.write_bytes(wanted[p])
+        if p in wanted:
+            p.parent.mkdir(exist_ok=True)
+            p.write_bytes(wanted[p])
+        else: p.unlink()
 
 
 if __name__ == '__main__': main()

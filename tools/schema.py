@@ -1,4 +1,4 @@
-"""Write the JSON Schema of comparison.json: `python tools/schema.py`, or with `--check` say whether the file is up to date.
+"""Write the JSON Schema of comparison.json: `python tools/schema.py`, or with `--check` say whether it is up to date.
 
 Each version of the schema is described by the records in nbs/answer/01_records.ipynb and the class Comparison."""
 import json, sys
@@ -15,4 +15,5 @@ def schema():
 
 if __name__ == '__main__':
     if '--check' not in sys.argv: FILE.write_text(schema(), encoding='utf-8')
-    elif FILE.read_text(encoding='utf-8') != schema(): sys.exit(f'{FILE.name} is not up to date: run python tools/schema.py')
+    elif FILE.read_text(encoding='utf-8') != schema():
+        sys.exit(f'{FILE.name} is not up to date: run python tools/schema.py')

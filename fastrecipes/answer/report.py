@@ -23,8 +23,8 @@ from matplotlib.figure import Figure
 from .comparison import Comparison
 from .records import PNG_PREFIX, Rung
 from .curves import plot_curve
-from .failures import plot_calibration, plot_confusion, plot_images
-from .svg import _inline, svg_of
+from .pictures import plot_calibration, plot_confusion, plot_images
+from .svg import page_svg, svg_of
 from .costs import plot_cost
 from ..errors import check_out, InputError, write_atomic
 from ..plots import BLUE, GREY, new_figure, ORANGE
@@ -282,7 +282,7 @@ def _plots(comparison:Comparison, c:dict, id:str, svgs:dict) -> dict:
     draw, slugs, fitted = _drawers(comparison), _slugs(r['recipe'] for r in c['rungs']), _fitted(c)
     def plot(name, title, label, caption=''):
         if name not in svgs: svgs[name] = svg_of(_drawn(name, draw[name]))
-        return dict(svg=Markup(_inline(svgs[name], f'{id}-{name}-', label)), name=title, caption=caption)
+        return dict(svg=Markup(page_svg(svgs[name], f'{id}-{name}-', label)), name=title, caption=caption)
     known = {r['recipe']: r['failures']['calibration'] for r in fitted if r['failures'] and r['failures']['calibration']}
     return dict(cost=[plot('accuracy-cost', 'Accuracy against training time', _describe_cost(c, 'training time', lambda cost: seconds_text(cost['train_seconds']))),
                       plot('accuracy-prediction', 'Accuracy against prediction time', _describe_cost(c, 'the time to predict 1,000 images', lambda cost: _milliseconds(cost['predict_ms_1000'])))] if fitted else [],

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple, TYPE_CHECKING
 from .folders import image_file, ImageFile, Listing
@@ -49,13 +50,15 @@ def _attempt(read:Callable, file:ImageFile, i:int):
     except MemoryError: raise
     except Exception as e: return _why(e)
 
-def _read_path(path, i:int) -> 'numpy.ndarray': return read_image(path)
+def _read_path(path, i:int) -> 'numpy.ndarray':
+    "An image file as bytes; read in one go, since each read passes Python's lock to another thread"
+    with open(path, 'rb', buffering=0) as f: return read_image(BytesIO(f.read()))
 
 def read_many(
     files:Iterable, # `ImageFile`s or paths
     read:Callable=_read_path, # Called in threads with a path and its position
     progress:Callable|None=None, # Called in this thread with (files done, files in all), again and again
-    threads:int|None=None, # None: a few more than there are processors, at most eight
+    threads:int|None=None, # None: as many as there are processors, at most eight
 ) -> list: # What `read` gave, in order; an `Unreadable` for each file that could not be read
     "Read many image files, in threads"
     import warnings
@@ -63,7 +66,7 @@ def read_many(
     from threading import Event
     from PIL import Image
     files = [f if isinstance(f, ImageFile) else image_file(f) for f in files]
-    threads = threads or min(8, (os.cpu_count() or 1) + 2)
+    threads = threads or min(8, os.cpu_count() or 1)
     group = max(1, min(32, len(files) // (4 * threads)))
     stop = Event()
     def read_group(start):
@@ -134,7 +137,7 @@ def _decode_blocks(files:Listing, shape:tuple, seen:_Seen, bad:dict, progress:Ca
         some = [files[i] for i in range(start, min(start + step, n))]
         rows = np.empty((len(some), *shape), np.uint8)
         def read_row(path, k):
-            im = read_image(path)
+            im = _read_path(path, k)
             rows[k] = fit_image(im, shape)
             return im.shape
         found = read_many(some, read_row, lambda done, _: progress(start + done, n))

@@ -31,15 +31,21 @@ def image_bytes(
     16 bits are scaled to 8 (32-bit whole numbers too, unless none is above 255), floats up to 1 to 255, and
     transparency is laid on black"""
     import numpy as np
-    from PIL import Image, ImageOps
-    if im.getexif().get(_orientation, 1) != 1: im = ImageOps.exif_transpose(im)
+    if im.getexif().get(_orientation, 1) != 1:
+        from PIL import ImageOps
+        im = ImageOps.exif_transpose(im)
     if im.mode in _deep: return _from_deep(np.asarray(im).astype(np.int64), im.mode)
     if im.mode == 'F': return _from_floats(np.asarray(im))
     mode = 'L' if im.mode in _grey else 'RGB'
-    if 'transparency' in im.info or not {'A', 'a'}.isdisjoint(im.getbands()):
-        im = im.convert('RGBA')
-        im = Image.alpha_composite(Image.new('RGBA', im.size, (0, 0, 0, 255)), im)
+    bands = im.getbands()
+    if 'A' in bands or 'a' in bands or 'transparency' in im.info: im = _on_black(im)
     return np.asarray(im if im.mode == mode else im.convert(mode))
+
+def _on_black(im:'PIL.Image.Image') -> 'PIL.Image.Image':
+    "A transparent image laid on black"
+    from PIL import Image
+    im = im.convert('RGBA')
+    return Image.alpha_composite(Image.new('RGBA', im.size, (0, 0, 0, 255)), im)
 
 def _from_deep(x:'numpy.ndarray', mode:str) -> 'numpy.ndarray':
     "Whole numbers as bytes"

@@ -34,18 +34,21 @@ def pick_device(
     "CUDA, then MPS, then the CPU; raises `InputError` for a device that is not there"
     name = 'auto' if device is None else str(device)
     has = {'cuda': torch.cuda.is_available(), 'mps': torch.backends.mps.is_available(), 'cpu': True}
-    if name == 'auto': name = next(d for d, there in has.items() if there)
+    if name == 'auto': name = next(kind for kind, there in has.items() if there)
     kind, _, index = name.partition(':')
-    if kind not in has or not (index.isdecimal() or not index): raise InputError(f"unknown device {name!r}: there are auto, {', '.join(has)}")
+    if kind not in has or index and not index.isdecimal():
+        raise InputError(f"unknown device {name!r}: there are auto, {', '.join(has)}")
     n = torch.cuda.device_count() if kind == 'cuda' else 1
-    if not has[kind] or int(index or 0) >= n: raise InputError(f"device {name!r} is not on this machine; leave it out for the best there is ({pick_device()})")
+    if not has[kind] or int(index or 0) >= n:
+        raise InputError(f"device {name!r} is not on this machine; leave it out for the best there is ({pick_device()})")
     if kind == 'cpu': return torch.device('cpu')
-    return torch.device(kind, int(index) if index else torch.cuda.current_device() if kind == 'cuda' else 0)
+    if kind == 'cuda' and not index: return torch.device('cuda', torch.cuda.current_device())
+    return torch.device(kind, int(index or 0))
 
 # %% ../../nbs/data/06_loaders.ipynb #8f6bcd15
 def to_floats(
     x:torch.Tensor, # uint8 (n, c, h, w)
-    stats:tuple|None=None, # Means and standard deviations a channel, of pixels in [0, 1]; None: leave them there
+    stats:tuple|None=None, # Means and standard deviations per channel, of pixels in [0, 1]; None: leave them there
 ) -> torch.Tensor: # float32 (n, c, h, w)
     "Pixels divided by 255, then centred and scaled by `stats`"
     x = x.float().div_(255)
@@ -73,27 +76,40 @@ def channel_stats(
 # %% ../../nbs/data/06_loaders.ipynb #37bd63c7
 class ImageDataset:
     "A `Split` with class names; without labels (`split.labels` is None) it is a test set of images alone"
+    n_inp = 1 # As fastai wants to know: how many parts of a batch are input
+
     def __init__(self,
         split:Split,
         classes:tuple,
         split_idx:int=1, # 0: training images, which fastai's augmentations may change; 1: others
-    ): self.split, self.vocab, self.c, self.n_inp, self.split_idx = split, CategoryMap(list(classes), sort=False), len(classes), 1, split_idx
+    ):
+        self.split = split
+        self.split_idx = split_idx
+        self.vocab = CategoryMap(list(classes), sort=False)
+        self.c = len(classes)
 
     @property
     def labelled(self) -> bool: return self.split.labels is not None
+
     @property
     def items(self) -> list: return [self[i] for i in range(len(self))]
+
     def __len__(self): return len(self.split)
-    def __getitem__(self, i): return self.split[i] if self.labelled else (self.split.batch(torch.tensor([i]))[0],)
+
+    def __getitem__(self, i):
+        if self.labelled: return self.split[i]
+        return (self.split.batch(torch.tensor([i]))[0],)
 
     def new_empty(self):
         "The same without images, for `Learner.export`"
-        return ImageDataset(Split(self.split.stored[:0], self.split.labels[:0] if self.labelled else None), tuple(self.vocab), self.split_idx)
+        none = Split(self.split.stored[:0], self.split.labels[:0] if self.labelled else None)
+        return ImageDataset(none, tuple(self.vocab), self.split_idx)
 
     @contextmanager
     def set_split_idx(self, i):
         "Be of another split for a while, as `Learner.tta` wants"
-        old, self.split_idx = self.split_idx, i
+        old = self.split_idx
+        self.split_idx = i
         try: yield self
         finally: self.split_idx = old
 
@@ -106,42 +122,68 @@ def _one_image(o, shape:tuple) -> torch.Tensor:
     "One image of any form as uint8 `shape`"
     if isinstance(o, (str, Path)):
         try: o = read_image(o)
-        except OSError as e: raise InputError(f"{o}: cannot be read as an image ({e.strerror or str(e).splitlines()[0]}); check the file") from e
+        except OSError as e:
+            why = e.strerror or str(e).splitlines()[0]
+            raise InputError(f"{o}: cannot be read as an image ({why}); check the file") from e
     if isinstance(o, Image.Image): o = image_bytes(o)
-    if isinstance(o, np.ndarray): o = torch.tensor(fit_image(o, shape) if o.dtype == np.uint8 and (o.ndim == 2 or o.shape[-1] == 3) else o)
-    if not isinstance(o, torch.Tensor) or o.dtype != torch.uint8: raise InputError(f"an image must be a file, a Pillow image, or a uint8 array or tensor with values 0-255, not {getattr(o, 'dtype', type(o).__name__)}")
+    if isinstance(o, np.ndarray):
+        flat = o.ndim == 2 or o.shape[-1] == 3 # As a file gives it
+        o = torch.tensor(fit_image(o, shape) if flat and o.dtype == np.uint8 else o)
+    if not isinstance(o, torch.Tensor) or o.dtype != torch.uint8:
+        raise InputError("an image must be a file, a Pillow image, or a uint8 array or tensor with values 0-255, "
+                         f"not {getattr(o, 'dtype', type(o).__name__)}")
     if o.ndim == 2: o = o[None]
-    if tuple(o.shape) != shape: raise InputError(f"an image is {tuple(o.shape)}, but the training images are {shape} (channels, height, width); resize it")
+    _check_shape(o.shape, shape, 'an image is')
     return o.as_subclass(torch.Tensor)
 
+def _check_shape(found, shape:tuple, what:str):
+    "Raise `InputError` unless `found` is `shape`"
+    if tuple(found) == shape: return
+    raise InputError(f"{what} {tuple(found)}, but the training images are {shape} (channels, height, width); resize it")
+
+# %% ../../nbs/data/06_loaders.ipynb #10ade005
 def _label(y, classes:tuple|None) -> int:
     "A class's number or name as its number"
     if isinstance(y, str):
-        if y not in (classes or ()): raise InputError(f"label {y!r} is not a class; there are {', '.join(classes or ()) or 'numbers only'}")
-        return classes.index(y)
-    if classes and not 0 <= int(y) < len(classes): raise InputError(f"label {int(y)} is not a class; {len(classes)} classes are numbered from 0")
+        if y in (classes or ()): return classes.index(y)
+        raise InputError(f"label {y!r} is not a class; there are {', '.join(classes or ()) or 'numbers only'}")
+    if classes and not 0 <= int(y) < len(classes):
+        raise InputError(f"label {int(y)} is not a class; {len(classes)} classes are numbered from 0")
     return int(y)
+
+def _is_one(items, shape:tuple) -> bool:
+    "Whether `items` is one image and not several"
+    if isinstance(items, (str, Path, Image.Image)): return True
+    if not isinstance(items, (np.ndarray, torch.Tensor)): return False
+    if items.ndim == 2 or tuple(items.shape) == shape: return True
+    return isinstance(items, np.ndarray) and items.ndim == 3 and items.shape[-1] == 3
 
 def as_split(
     items, # A `Split`, a uint8 tensor (n, c, h, w), one image as a file, Pillow image, array or tensor, or a list of images or of (image, label) pairs
     shape:tuple, # Channels, height and width that the images must get
     classes:tuple|None=None, # Class names, so that a label may be a name
 ) -> Split: # Its `labels` are None where there are none
-    "Images of any form as a `Split`; raises `InputError` for what cannot become `shape`, and for labels that are no class"
+    "Images of any form as a `Split`; raises `InputError` for what cannot become `shape`, and for labels that are not a class"
     if isinstance(items, ImageDataset): items = items.split
     if isinstance(items, Split):
-        if items.shape[1:] != shape: raise InputError(f"images are {items.shape[1:]}, but the training images are {shape} (channels, height, width); resize them")
+        _check_shape(items.shape[1:], shape, 'each image is')
         return items
-    if isinstance(items, torch.Tensor) and len(items) and items.dtype == torch.uint8 and tuple(items.shape[1:]) == shape: return Split(items, None)
-    one = isinstance(items, (str, Path, Image.Image)) or isinstance(items, (np.ndarray, torch.Tensor)) and (items.ndim == 2 or tuple(items.shape) == shape)
-    if one or isinstance(items, np.ndarray) and items.ndim == 3 and items.shape[-1] == 3: items = [items]
+    if isinstance(items, torch.Tensor) and items.dtype == torch.uint8 and len(items) and tuple(items.shape[1:]) == shape:
+        return Split(items, None)
+    if _is_one(items, shape): items = [items]
     pairs = [o if isinstance(o, (tuple, list)) else (o,) for o in items]
     if not pairs: raise InputError("there are no images to predict; give at least one")
-    if len({len(p) for p in pairs}) > 1: raise InputError("some images have labels and some have none; give all of them one, or none")
+    if len({len(p) for p in pairs}) > 1:
+        raise InputError("some images have labels and some have none; give all of them one, or none")
     images = torch.stack([_one_image(p[0], shape) for p in pairs])
-    return Split(images, torch.tensor([_label(p[1], classes) for p in pairs]) if len(pairs[0]) > 1 else None)
+    labels = torch.tensor([_label(p[1], classes) for p in pairs]) if len(pairs[0]) > 1 else None
+    return Split(images, labels)
 
 # %% ../../nbs/data/06_loaders.ipynb #92facdb8
+def _typed_image(x:torch.Tensor) -> torch.Tensor:
+    "A batch of images of the type that fastai's transforms and pictures look for"
+    return (TensorImageBW if x.shape[1] == 1 else TensorImage)(x)
+
 class ImageDL(TfmdDL):
     "A fastai `DataLoader` that cuts whole batches out of tensors on the device: float32 `(bs, c, h, w)`, int64 `(bs,)`"
     def __init__(self,
@@ -158,13 +200,16 @@ class ImageDL(TfmdDL):
         self.stats = stats
         super().__init__(dataset, bs=bs, shuffle=shuffle, drop_last=drop_last, num_workers=0, device=device, **kwargs)
         self.to(device)
-        self._n_inp, self._types = 1, {tuple: [TensorBase] * (2 if dataset.labelled else 1)}
+        self._n_inp = 1
+        self._types = {tuple: [TensorBase] * (2 if dataset.labelled else 1)}
 
     def to(self, device):
         "Put the images, still bytes, and the labels on `device`"
         super().to(device)
-        self._split = self.dataset.split.to(self.device or 'cpu')
-        self._stats = self.stats and tuple(torch.tensor(s, dtype=torch.float32, device=self.device or 'cpu') for s in self.stats) # There, so that no batch waits for them
+        where = self.device or torch.device('cpu')
+        self._split = self.dataset.split.to(where)
+        self._stats = None
+        if self.stats: self._stats = tuple(torch.tensor(s, dtype=torch.float32, device=where) for s in self.stats)
 
     def get_idxs(self):
         "The order of the images in this epoch, int64 `(n,)`, drawn from the loader's own generator"
@@ -174,10 +219,10 @@ class ImageDL(TfmdDL):
     def __iter__(self):
         self.randomize()
         self.before_iter()
-        idxs = self.get_idxs()
-        if not hasattr(idxs, '__len__'): idxs = list(islice(idxs, self.n)) # An endless one, from show_batch(unique=True)
-        idxs = torch.as_tensor(idxs).to(self._split.stored.device)
-        for rows in idxs.split(self.bs)[:len(self)]: yield self._batch(self._sent(self._split.batch(rows)), rows)
+        order = self.get_idxs()
+        if not hasattr(order, '__len__'): order = list(islice(order, self.n)) # Endless, from show_batch(unique=True)
+        order = torch.as_tensor(order).to(self._split.stored.device)
+        for rows in order.split(self.bs)[:len(self)]: yield self._batch(self._sent(self._split.batch(rows)), rows)
         self.after_iter()
 
     def _sent(self, x):
@@ -187,21 +232,25 @@ class ImageDL(TfmdDL):
         return x.pin_memory().to(self.device, non_blocking=True) # From other memory the host would wait for the last batch
 
     def _batch(self, x, rows):
+        "Images and labels as a model wants them, or as fastai's batch transforms do"
         x = to_floats(x, self._stats)
         labels = self._split.labels
         if labels is not None: labels = labels.index_select(0, rows.to(labels.device))
         if not self.after_batch.fs: return (x,) if labels is None else (x, labels)
-        x = (TensorImageBW if x.shape[1] == 1 else TensorImage)(x)
+        x = _typed_image(x)
         return self.after_batch((x,) if labels is None else (x, TensorCategory(labels)))
 
     def one_batch(self):
-        if not len(self): raise InputError(f"no batch: {self.n} images with bs={self.bs} and drop_last={self.drop_last}; take a smaller bs")
+        if not len(self):
+            raise InputError(f"no batch: {self.n} images with bs={self.bs} and drop_last={self.drop_last}; take a smaller bs")
         return next(iter(self))
 
     def new(self, dataset=None, cls=None, **kwargs):
         "A loader like this one over `dataset`, which may be images of any form"
         if dataset is None: dataset = self.dataset
-        if not isinstance(dataset, ImageDataset): dataset = ImageDataset(as_split(dataset, self._split.shape[1:], tuple(self.dataset.vocab)), tuple(self.dataset.vocab))
+        if not isinstance(dataset, ImageDataset):
+            classes = tuple(self.dataset.vocab)
+            dataset = ImageDataset(as_split(dataset, self._split.shape[1:], classes), classes)
         return super().new(dataset, cls, **{'stats': self.stats, **kwargs})
 
     def _pre_show_batch(self, b, max_n=9):
@@ -212,14 +261,16 @@ class ImageDL(TfmdDL):
         "A batch as images in [0, 1] and labels, on the CPU, of the types that fastai draws"
         x, *y = self.after_batch.decode(tuple(b)) if self.after_batch.fs else b
         x = x.detach().cpu().as_subclass(torch.Tensor)
-        if self.stats is not None: x = x * torch.tensor(self.stats[1]).view(1, -1, 1, 1) + torch.tensor(self.stats[0]).view(1, -1, 1, 1)
-        return ((TensorImageBW if x.shape[1] == 1 else TensorImage)(x.clamp(0, 1)), *(TensorCategory(o.cpu()) for o in y))
+        if self.stats is not None:
+            mean, std = (torch.tensor(s).view(1, -1, 1, 1) for s in self.stats)
+            x = x * std + mean
+        return (_typed_image(x.clamp(0, 1)), *(TensorCategory(o.cpu()) for o in y))
 
 # %% ../../nbs/data/06_loaders.ipynb #abfcc991
 def default_bs(
     n:int, # Training images
     most:int=256, # Never more than this
-    steps:int=48, # Wanted steps an epoch
+    steps:int=48, # Wanted steps per epoch
 ) -> int: # A power of two, at least 8
     "The power of two, up to `most`, that comes nearest to `steps` batches in `n` images"
     return max(8, min(most, 2 ** round(np.log2(max(n / steps, 1)))))
@@ -229,13 +280,15 @@ def dataloaders(
     images:ImageSet,
     bs:int|None=None, # Batch size; None: `default_bs`. Validation takes up to four times as many, where they are small
     device:str|torch.device|None=None, # None or 'auto': the best there is
-    stats:tuple|str|None=None, # Means and standard deviations a channel; 'train': those of the training images; None: pixels in [0, 1]
+    stats:tuple|str|None=None, # Means and standard deviations per channel; 'train': those of the training images; None: pixels in [0, 1]
     shuffle:bool=True, # Whether training images come in a new order each epoch
 ) -> DataLoaders:
     "Training and validation loaders; the order of the images follows Python's `random` at the time of this call"
     if stats == 'train': stats = channel_stats(images.train)
-    elif isinstance(stats, str): raise InputError(f"stats={stats!r} is not known; give 'train', or means and standard deviations a channel")
-    train, valid = (ImageDataset(s, images.classes, i) for i, s in enumerate((images.train, images.valid)))
-    bs = default_bs(len(train)) if bs is None else bs
-    some = max(bs, min(4 * bs, 2**20 // math.prod(images.shape))) # Nothing is learnt from them, so only their time counts
-    return DataLoaders(ImageDL(train, bs, shuffle, stats=stats), ImageDL(valid, some, stats=stats), device=pick_device(device))
+    elif isinstance(stats, str):
+        raise InputError(f"stats={stats!r} is not known; give 'train', or means and standard deviations per channel")
+    if bs is None: bs = default_bs(len(images.train))
+    valid_bs = max(bs, min(4 * bs, 2**20 // math.prod(images.shape))) # Nothing is learnt from it, so only its time counts
+    train = ImageDL(ImageDataset(images.train, images.classes, 0), bs, shuffle, stats=stats)
+    valid = ImageDL(ImageDataset(images.valid, images.classes, 1), valid_bs, stats=stats)
+    return DataLoaders(train, valid, device=pick_device(device))

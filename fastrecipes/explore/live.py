@@ -23,7 +23,7 @@ from ..ladder.recipe import get_recipe
 from ..lessons.nets import n_outputs, simple_net
 from ..lessons.sgd import calc_grad, cross_entropy, TunedOptim, validate_epoch
 from ..training.cost import on_threads
-from ..training.fitting import Patience
+from ..training.hooks import Patience
 
 # %% ../../nbs/explore/04_live.ipynb #d3f16002
 class OwnRandom:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import fastai.learner, pandas, torch
     from fastrecipes.data import loaders
     from fastrecipes.lessons import nets, sgd
-    from fastrecipes.training import checkpoint as checkpoints, fitting
+    from fastrecipes.training import checkpoint as checkpoints, fitting, hooks
 else:
     fastai, pandas, torch = map(lazy_module, ('fastai', 'pandas', 'torch'))
     loaders = lazy_module('fastrecipes.data.loaders')
@@ -30,12 +30,12 @@ else:
     sgd = lazy_module('fastrecipes.lessons.sgd')
     checkpoints = lazy_module('fastrecipes.training.checkpoint')
     fitting = lazy_module('fastrecipes.training.fitting')
+    hooks = lazy_module('fastrecipes.training.hooks')
 
 # %% ../../nbs/ladder/02_fitted.ipynb #19298567
 def launched_alone() -> str: # TODO: until the command asks `processes`
     from fastrecipes.training import processes
     return processes.launched_alone()
-def _several(): return None # TODO: until `answer` asks `processes`
 
 # %% ../../nbs/ladder/02_fitted.ipynb #5603a3f5
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class Classifier:
         images, # See `predict_scores`
     ) -> 'torch.Tensor': # float32 (n, k), rows add up to 1
         "The probability of every class for each image; raises `InputError` for a recipe that gives none"
-        if not self.has_probs: raise InputError(f"{self.recipe} gives no probabilities; use `predict` or `predict_scores`")
+        if not self.has_probs: raise InputError(f"{self.recipe} gives no probabilities; use `predict`")
         return sgd.class_probs(self.predict_scores(images))
 
 # %% ../../nbs/ladder/02_fitted.ipynb #a6083bdd
@@ -188,7 +188,7 @@ class Fitted(Classifier):
     seconds: float # Training: the epochs, each with its validation; the whole recipe if it has no epochs
     ms_per_1000: float # Prediction: see `predict_ms_per_1000`
     ms_1: float # Prediction of a single image, the median of 25 times
-    peak_memory: int|None # Bytes that the fit used at its peak: see `cost.peak_memory`; after a resume, of the part since then
+    peak_memory: int|None # Bytes, of the fit: see `cost.peak_memory`; after a resume, of the part since then
     peak_gpu_memory: int|None # The same on a CUDA GPU; None elsewhere
     seed: int
     images: ImageSet # What it was fitted to
@@ -198,19 +198,19 @@ class Fitted(Classifier):
 
     @property
     def scores(self) -> 'torch.Tensor':
-        "The model's scores for the validation images, float32 (n, k) or (n, 1)"
+        "The model's scores for the validation images"
         return self.valid.scores
     @property
     def targets(self) -> 'torch.Tensor':
-        "Labels of the validation images, int64 (n,)"
+        "Labels of the validation images"
         return self.valid.targets
     @property
     def predictions(self) -> 'torch.Tensor':
-        "Predicted label of every validation image, int64 (n,)"
+        "Predicted label of every validation image"
         return self.valid.predictions
     @property
     def probs(self) -> 'torch.Tensor|None':
-        "Probability of every class for every validation image, float32 (n, k); None if the recipe gives none"
+        "Probability of every class for every validation image; None if the recipe gives none"
         return self.valid.probs
     @property
     def accuracy(self) -> float:
@@ -224,7 +224,7 @@ class Fitted(Classifier):
     @property
     def stopped(self) -> str:
         "After which epoch `patience` ended the training, and why; empty if it did not"
-        return fitting.stop_text(self.history, self.settings)
+        return hooks.stop_text(self.history, self.settings)
 
     @cached_property
     def cost(self) -> Cost:
@@ -242,7 +242,8 @@ class Fitted(Classifier):
 
     def __repr__(self):
         result = f"accuracy {self.accuracy:.4f} on {len(self.targets):,} validation images"
-        if self.best_epoch not in (None, len(self.history if self.history is not None else ()) - 1): result += f" (of epoch {self.best_epoch + 1})"
+        if self.best_epoch is not None and self.best_epoch < len(self.history) - 1:
+            result += f" (of epoch {self.best_epoch + 1})"
         facts = [result, f"{self.parameters:,} parameters", f"{self.seconds:.1f} s on {self.device}"]
         if self.test is not None: facts.insert(1, f"{self.test.accuracy:.4f} on {len(self.test.targets):,} test images")
         if self.processes > 1: facts.append(f"{self.processes} processes")

@@ -37,24 +37,47 @@ else:
 @dataclass(frozen=True)
 class Job:
     "A recipe that is ready to be fitted"
+    recipe: 'Recipe'
     images: ImageSet
     settings: dict # As requested; None: auto
     seed: int
     run: Run
-    threads: int|None # As requested; None: auto
-    test: bool # Whether the test images are judged too
+    threads: int|None = None # As requested; None: auto
+    test: bool = False # Whether the test images are judged too
 
-@dataclass(frozen=True)
-class Trained:
-    "What training left behind, and what it took"
-    outcome: Any # A `fitting.Outcome`
-    seconds: float
-    peak_memory: int|None # Bytes
-    peak_gpu_memory: int|None
+def _prepare(recipe:'Recipe', shared:dict, settings:dict, run:Run, test:bool) -> Job:
+    "Load the images, and check what can be checked before training"
+    images = load(shared['source'], seed=shared['seed'])
+    if test and images.test is None:
+        raise InputError(f"{images.source}: has no test split; leave out `test`, or use a set that has one")
+    return Job(
+        recipe=recipe,
+        images=images,
+        settings=settings,
+        seed=shared['seed'],
+        run=run,
+        threads=None if shared['threads'] == 'auto' else shared['threads'],
+        test=test,
+    )
 
-# %% ../../nbs/ladder/03_recipe.ipynb #d1138534
-def _thread_chooser(job:Job) -> Callable:
-    "How `choose_threads` chooses during this job: the number requested, or the checkpoint's, or what the model is worth"
+# %% ../../nbs/ladder/03_recipe.ipynb #d1138535
+def _begin_checkpoint(job:Job):
+    point = job.run.checkpoint
+    if point is None: return
+    processes.all_see(point.path)
+    point.begin(
+        recipe=job.recipe.name,
+        settings=job.settings,
+        seed=job.seed,
+        device=job.run.device.type,
+        threads=job.threads,
+        images=job.images.fingerprint,
+        classes=job.images.classes,
+    )
+
+# %% ../../nbs/ladder/03_recipe.ipynb #d1138538
+def _thread_chooser(job:Job) -> Callable: # From a model and a batch size to a number of threads
+    "How `choose_threads` chooses in this job: the number requested, the checkpoint's, or what the model is worth"
     most = most_threads()
     point = job.run.checkpoint
     def choose(model, bs:int) -> int:
@@ -64,12 +87,53 @@ def _thread_chooser(job:Job) -> Callable:
         return n
     return choose
 
+# %% ../../nbs/ladder/03_recipe.ipynb #d1138541
+@dataclass(frozen=True)
+class Trained:
+    "What training left behind, and what it took"
+    outcome: Any # A `fitting.Outcome`
+    seconds: float
+    peak_memory: int|None # Bytes
+    peak_gpu_memory: int|None
+
+def _train(job:Job) -> Trained:
+    "Call the recipe's function, with the seed set and the test images out of its sight"
+    import fastrecipes.lessons.nets, fastrecipes.lessons.similarity # So that no recipe's time includes their import
+    from fastai.torch_core import no_random
+    from fastrecipes.lessons.sgd import Diverged
+    from fastrecipes.training.fitting import Outcome
+    name = job.recipe.name
+    images = replace(job.images, test=None)
+    with no_random(job.seed), torch.enable_grad(), peak_memory(job.run.device) as memory:
+        start = time.perf_counter()
+        try: outcome = job.recipe.func(images, job.run, **job.settings)
+        except Diverged as e: raise Diverged(f"{name}: {e}") from e
+        seconds = time.perf_counter() - start
+    if not isinstance(outcome, Outcome):
+        raise TypeError(f"the recipe {name} must return an Outcome (run.fit does), not {type(outcome).__name__}")
+    if outcome.history is not None: seconds = float(outcome.history.seconds.sum())
+    return Trained(outcome, seconds, peak_memory=memory.cpu_bytes, peak_gpu_memory=memory.gpu_bytes)
+
+# %% ../../nbs/ladder/03_recipe.ipynb #d1138544
+def _judge(outcome, split:Split, device:'torch.device') -> Judged:
+    "The model's scores for a split"
+    scores = predict_scores(outcome.model, split.images, outcome.stats, device)
+    return Judged(scores, split.labels, outcome.has_probs)
+
+def _measure(outcome, images:'torch.Tensor', device:'torch.device') -> dict:
+    "How long predicting takes"
+    def predict(some): return predict_scores(outcome.model, some, outcome.stats, device)
+    return dict(
+        ms_per_1000=predict_ms_per_1000(outcome.model, images, outcome.stats, device),
+        ms_1=predict_ms(predict, images, 1, repeats=25),
+    )
+
 # %% ../../nbs/ladder/03_recipe.ipynb #1bff2b1b
 class Recipe:
     "A function of an image set, a `Run` and keyword settings, with a name, checked settings, and a seed"
     def __init__(self,
         func:Callable, # Of (images, run, *, settings...); if it ends in `**training`, it has `training_settings` too
-        parts:Callable|None=None, # Of (shape, number of classes, settings...): the `Parts` from which a kept model is built again
+        parts:Callable|None=None, # Of (shape, number of classes, settings...): the `Parts` of a kept model
         rung:bool=True, # Whether it is a rung of the ladder
         defaults:dict|None=None, # Defaults of `training_settings` that differ
     ):
@@ -90,7 +154,8 @@ class Recipe:
         if self._settings is None:
             parameters = inspect.signature(self.func).parameters.values()
             takes_training = any(p.kind is p.VAR_KEYWORD for p in parameters)
-            shared = {n: self._adapted(s) for n, s in settings_of(training_settings).items()} if takes_training else {}
+            shared = settings_of(training_settings) if takes_training else {}
+            shared = {name: self._adapted(s) for name, s in shared.items()}
             self._check_defaults(shared)
             self._settings = shared | settings_of(self.func, but=shared)
         return self._settings
@@ -99,12 +164,13 @@ class Recipe:
         "Raise `TypeError` for defaults that would have no effect"
         parameters = inspect.signature(self.func).parameters
         there = ', '.join(shared) or 'it has none: its function does not end in **training'
-        for n in self.defaults:
-            if n not in shared: raise TypeError(f"{self.name}: {n!r} is not among the training settings ({there})")
-        for n in shared:
-            if n not in parameters or parameters[n].default is inspect.Parameter.empty: continue
-            cure = f"@recipe({n}={parameters[n].default!r})"
-            raise TypeError(f"{self.name}: give the default of {n!r}, a training setting, to the decorator: {cure}")
+        for name in self.defaults:
+            if name in shared: continue
+            raise TypeError(f"{self.name}: {name!r} is not among the training settings ({there})")
+        for name in shared:
+            if name not in parameters or parameters[name].default is inspect.Parameter.empty: continue
+            cure = f"@recipe({name}={parameters[name].default!r})"
+            raise TypeError(f"{self.name}: give the default of {name!r}, a training setting, to the decorator: {cure}")
 
     def _adapted(self, s:Setting) -> Setting:
         "A training setting with this recipe's default, and its help text if the function has one beside the name"
@@ -116,31 +182,35 @@ class Recipe:
         given:dict, # Arguments
         settings:Mapping|None=None, # Section to {name: value}, or from `read_settings`
     ) -> dict: # All settings
-        "Function default < batch size of the section fastrecipes < the recipe's section < argument; raises `InputError` for an unknown name or an unreadable value"
-        for name in given:
-            if name in self.settings: continue
-            problem = no_such('setting', name, self.settings) if self.settings else f'has no settings, so none is called {name!r}'
-            raise InputError(f"{self.name}: {problem}")
+        """Argument, else the recipe's section, else the batch size of the section fastrecipes, else the default;
+        raises `InputError` for an unknown name or an unreadable value"""
+        self._check_names(given)
         sections = Sections.of(settings)
         found = {'bs': sections.get('fastrecipes', {}).get('bs')}
-        found |= {n: v for n, v in sections.get(self.name, {}).items() if v is not None} # None: auto
+        found |= {name: v for name, v in sections.get(self.name, {}).items() if v is not None} # None: auto
         values = {}
-        for n, s in self.settings.items():
-            values[n] = s.default if found.get(n) is None else found[n]
-            if n in given: values[n] = s.read(given[n], self.name)
+        for name, s in self.settings.items():
+            values[name] = s.default if found.get(name) is None else found[name]
+            if name in given: values[name] = s.read(given[name], self.name)
         return values
 
+    def _check_names(self, given:dict):
+        for name in given:
+            if name in self.settings: continue
+            if not self.settings: raise InputError(f"{self.name}: has no settings, so none is called {name!r}")
+            raise InputError(f"{self.name}: {no_such('setting', name, self.settings)}")
+
     def __call__(self,
-        images:ImageSet|str|Path|None=None, # An image set, or what `load` takes; None: as `settings` say, else the digits
-        seed:int|None=None, # Makes the run repeatable; the caller's random state is not changed. None: as `settings` say, else 42
-        device:'str|torch.device|None'=None, # 'auto': the best there is. None: as `settings` say, else that
+        images:ImageSet|str|Path|None=None, # An image set, or what `load` takes; None: see `settings`, else the digits
+        seed:int|None=None, # Makes the run repeatable; the caller's random state stays. None: see `settings`, else 42
+        device:'str|torch.device|None'=None, # 'auto': the best there is. None: see `settings`, else that
         reporter:Reporter|None=None, # Is told about each epoch
         cbs:Iterable=(), # fastai callbacks for the `Learner`, if the recipe has one
         test:bool=False, # Judge the test images too, once, when everything is done
         checkpoint:'checkpoints.Checkpoint|None'=None, # Written during training, and read to resume
         on_epoch:Callable|None=None, # TODO: until all callers have a reporter
-        settings:Mapping|None=None, # Section to {name: value}, such as {'fastrecipes': {'seed': 1}, 'mlp': {'epochs': 3}}, or `read_settings(path)`; arguments override it
-        threads:int|str|None=None, # 'auto': one for a small model, all for a large one. None: as `settings` say, else that
+        settings:Mapping|None=None, # Section to {name: value}, or `read_settings(path)`; arguments override it
+        threads:int|str|None=None, # 'auto': one for a small model, all for a large one. None: see `settings`, else that
         **given # The recipe's own settings: see the property `settings`
     ) -> Fitted:
         "Fit the recipe; raises `InputError` for what cannot be done"
@@ -152,91 +222,45 @@ class Recipe:
         requested = self.resolve(given, sections)
         shared = global_settings(sections, source=images, seed=seed, device=device, threads=threads)
         run = Run(processes.start(shared['device']), reporter or Reporter(), tuple(cbs), checkpoint)
-        job = self._prepare(shared, settings=requested, run=run, test=test)
+        job = _prepare(self, shared, requested, run, test)
+        _begin_checkpoint(job)
         with choosing_threads(_thread_chooser(job), job.threads):
-            trained = self._train(job)
-            outcome = trained.outcome
-            valid = self._judge(job, outcome, job.images.valid)
-            return Fitted(
-                recipe=self.name,
-                settings=requested | outcome.resolved,
-                model=outcome.model,
-                classes=job.images.classes,
-                shape=job.images.shape,
-                stats=outcome.stats,
-                has_probs=outcome.has_probs,
-                device=run.device,
-                learner=outcome.learner,
-                history=outcome.history,
-                best_epoch=outcome.best_epoch,
-                valid=valid,
-                test=self._judge(job, outcome, job.images.test) if test else None,
-                seconds=trained.seconds,
-                **self._measure(job, outcome),
-                peak_memory=trained.peak_memory,
-                peak_gpu_memory=trained.peak_gpu_memory,
-                seed=job.seed,
-                images=job.images,
-                asked=requested,
-                processes=processes.n_processes(),
-                threads=torch.get_num_threads(),
-            )
-
-    def _prepare(self, shared:dict, settings:dict, run:Run, test:bool) -> Job:
-        "Load the images and check what can be checked before training"
-        images = load(shared['source'], seed=shared['seed'])
-        if test and images.test is None:
-            raise InputError(f"{images.source}: has no test split; leave out `test`, or use a set that has one")
-        threads = None if shared['threads'] == 'auto' else shared['threads']
-        job = Job(images=images, settings=settings, seed=shared['seed'], run=run, threads=threads, test=test)
-        if run.checkpoint is not None: self._begin(run.checkpoint, job)
-        return job
-
-    def _begin(self, checkpoint:'checkpoints.Checkpoint', job:Job):
-        "Tell a checkpoint what it belongs to"
-        processes.all_see(checkpoint.path)
-        checkpoint.begin(
-            recipe=self.name,
-            settings=job.settings,
-            seed=job.seed,
-            device=job.run.device.type,
-            threads=job.threads,
-            images=job.images.fingerprint,
-            classes=job.images.classes,
-        )
-
-    def _train(self, job:Job) -> Trained:
-        "Call the recipe's function, with the seed set and the test images out of its sight"
-        import fastrecipes.lessons.nets, fastrecipes.lessons.similarity # So that no recipe's time includes their import
-        from fastai.torch_core import no_random
-        from fastrecipes.lessons.sgd import Diverged
-        from fastrecipes.training.fitting import Outcome
-        images = replace(job.images, test=None)
-        with no_random(job.seed), torch.enable_grad(), peak_memory(job.run.device) as memory: # A Ctrl-C at a bad moment leaves gradients off
-            start = time.perf_counter()
-            try: outcome = self.func(images, job.run, **job.settings)
-            except Diverged as e: raise Diverged(f"{self.name}: {e}") from e
-            seconds = time.perf_counter() - start
-        if not isinstance(outcome, Outcome):
-            raise TypeError(f"the recipe {self.name} must return an Outcome (run.fit does), not {type(outcome).__name__}")
-        if outcome.history is not None: seconds = float(outcome.history.seconds.sum())
-        return Trained(outcome=outcome, seconds=seconds, peak_memory=memory.cpu_bytes, peak_gpu_memory=memory.gpu_bytes)
-
-    def _judge(self, job:Job, outcome, split:Split) -> Judged:
-        "The model's scores for a split"
-        scores = predict_scores(outcome.model, split.images, outcome.stats, job.run.device)
-        return Judged(scores, split.labels, outcome.has_probs)
-
-    def _measure(self, job:Job, outcome) -> dict:
-        "How long predicting takes"
-        images = job.images.valid.images
-        def predict(some): return predict_scores(outcome.model, some, outcome.stats, job.run.device)
-        per_1000 = predict_ms_per_1000(outcome.model, images, outcome.stats, job.run.device)
-        return dict(ms_per_1000=per_1000, ms_1=predict_ms(predict, images, 1, repeats=25))
+            trained = _train(job)
+            return _fitted(job, trained)
 
     def __repr__(self):
-        settings = ', '.join(f'{n}={s.default_text}' for n, s in self.settings.items())
+        settings = ', '.join(f'{name}={s.default_text}' for name, s in self.settings.items())
         return f"Recipe {self.name}({settings}): {self.about}"
+
+def _fitted(job:Job, trained:Trained) -> Fitted:
+    "Judge and measure what was trained"
+    images = job.images
+    outcome = trained.outcome
+    device = job.run.device
+    return Fitted(
+        recipe=job.recipe.name,
+        settings=job.settings | outcome.resolved,
+        model=outcome.model,
+        classes=images.classes,
+        shape=images.shape,
+        stats=outcome.stats,
+        has_probs=outcome.has_probs,
+        device=device,
+        learner=outcome.learner,
+        history=outcome.history,
+        best_epoch=outcome.best_epoch,
+        valid=_judge(outcome, images.valid, device),
+        test=_judge(outcome, images.test, device) if job.test else None,
+        seconds=trained.seconds,
+        peak_memory=trained.peak_memory,
+        peak_gpu_memory=trained.peak_gpu_memory,
+        seed=job.seed,
+        images=images,
+        asked=job.settings,
+        processes=processes.n_processes(),
+        threads=torch.get_num_threads(),
+        **_measure(outcome, images.valid.images, device),
+    )
 
 # %% ../../nbs/ladder/03_recipe.ipynb #5bb38058
 def recipe(
@@ -274,7 +298,7 @@ def get_recipe(
 def fit(
     name:str, # Of a recipe
     images:ImageSet|str|Path|None=None, # An image set, or what `load` takes; None: as `settings` say, else the digits
-    **kwargs # `seed`, `device`, `threads`, `reporter`, `cbs`, `test`, `checkpoint`, `settings` and the recipe's own settings: see `Recipe.__call__`
+    **kwargs # See `Recipe.__call__`, which has the recipe's own settings among them
 ) -> Fitted:
     "Fit the recipe called `name`"
     return get_recipe(name)(images, **kwargs)

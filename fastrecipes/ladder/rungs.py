@@ -45,11 +45,13 @@ class Parts(NamedTuple):
 def make_learner(
     parts:Parts,
     dls:'fastai.learner.DataLoaders',
+    **kwargs # For `Learner`, instead of these
 ) -> 'fastai.learner.Learner':
     "A plain fastai `Learner` that trains `parts`"
     from fastai.learner import Learner
-    split = {'splitter': parts.splitter} if parts.splitter else {}
-    return Learner(dls, parts.model, loss_func=sgd_lesson.ClassLoss(parts.loss), opt_func=parts.opt_func, metrics=sgd_lesson.batch_accuracy, **split)
+    own = dict(loss_func=sgd_lesson.ClassLoss(parts.loss), opt_func=parts.opt_func, metrics=sgd_lesson.batch_accuracy)
+    if parts.splitter: own['splitter'] = parts.splitter
+    return Learner(dls, parts.model, **own | kwargs)
 
 # %% ../../nbs/ladder/04_rungs.ipynb #c36aa224
 def _similarity_parts(shape, n_classes, *, distance, **_):
@@ -99,8 +101,8 @@ def _linear_parts(shape, n_classes, *, dropout, **_):
 
 @recipe(parts=_linear_parts, epochs=20)
 def sgd(images, run, *,
-    std:Rate=None, # Standard deviation of the initial parameters; auto: 0.01 for dark images like MNIST's, smaller for large or bright ones
-    lr, # Learning rate, with one-cycle the highest; auto: 1 for dark images like MNIST's, smaller for large or bright ones
+    std:Rate=None, # Standard deviation of the initial parameters; auto: 0.01, or less for large or bright images
+    lr, # Learning rate, with one-cycle the highest; auto: 1, or less for large or bright images
     bs, dropout, **training
 ):
     "Linear model, trained by the hand-written loop"
@@ -115,7 +117,7 @@ def sgd(images, run, *,
 # %% ../../nbs/ladder/04_rungs.ipynb #9b30b54d
 @recipe(parts=_linear_parts, epochs=20)
 def linear(images, run, *,
-    lr, # Learning rate, with one-cycle the highest; auto: 1 for dark images like MNIST's, smaller for large or bright ones
+    lr, # Learning rate, with one-cycle the highest; auto: 1, or less for large or bright images
     bs, dropout, **training
 ):
     "Linear model, the same steps through fastai's Learner"
@@ -133,7 +135,7 @@ def _simple_net_parts(shape, n_classes, *, hidden, dropout, **_):
 @recipe(parts=_simple_net_parts, epochs=40)
 def simple_net(images, run, *,
     hidden:Count=30, # Units of the hidden layer
-    lr, # Learning rate, with one-cycle the highest; auto: 0.1 for dark images like MNIST's, smaller for large or bright ones
+    lr, # Learning rate, with one-cycle the highest; auto: 0.1, or less for large or bright images
     bs, dropout, **training
 ):
     "One hidden layer: linear, ReLU, linear"
@@ -181,7 +183,8 @@ def _fit_fast(learn, run, precision, layout, **training):
     return outcome.with_settings(precision=precision, layout=layout)
 
 # %% ../../nbs/ladder/04_rungs.ipynb #1cc88f31
-Three = Annotated[tuple, Kind('three whole numbers with commas between, such as 16,32,64', _widths, lambda v: len(v) == 3 and 1 <= min(v) and max(v) < 2**15)]
+def _three_channels(v:tuple) -> bool: return len(v) == 3 and 1 <= min(v) and max(v) < 2**15
+Three = Annotated[tuple, Kind('three whole numbers with commas between, such as 16,32,64', _widths, _three_channels)]
 
 def _convnet_parts(shape, n_classes, *, filters, dropout, **_):
     model = nets.convnet(shape, nets.n_outputs(n_classes), filters, dropout)
@@ -192,8 +195,8 @@ def convnet(images, run, *,
     filters:Three=(16, 32, 64), # Channels of the first map, of those between, and of the last
     precision:Literal['fp32', 'bf16', 'fp16']=None, # Number format in training; auto: the fastest on the device
     layout:Literal['channels-first', 'channels-last']=None, # Memory layout; auto: the fastest on the device
-    epochs, # Passes over the training images; auto: 2, or more for a small set (about 50,000 images in all, at most 15 passes)
-    lr, # Highest learning rate of AdamW; auto: 0.015 for batches of 256, less for smaller ones, with the root of the batch size
+    epochs, # Passes over the training images; auto: 2, or more (up to 15) until 50,000 images have been seen
+    lr, # Highest learning rate of AdamW; auto: 0.015 for batches of 256, less for smaller ones
     bs, dropout, **training
 ):
     "Small convolutional net: three convolutions, AdamW, one cycle"
@@ -214,10 +217,10 @@ def _resnet18_parts(shape, n_classes, *, dropout, pretrained=False, **_):
 
 @recipe(parts=_resnet18_parts, epochs=None, schedule='one-cycle', dropout=None, wd=.01)
 def resnet18(images, run, *,
-    pretrained:Switch=False, # Start from ImageNet weights, which torchvision downloads once (45 MB) and reads with PyTorch's own loader
+    pretrained:Switch=False, # Start from ImageNet weights, which torchvision downloads once (45 MB)
     precision:Literal['fp32', 'bf16', 'fp16']=None, # Number format in training; auto: the fastest on the device
     layout:Literal['channels-first', 'channels-last']=None, # Memory layout; auto: the fastest on the device
-    epochs, # Passes over the training images; auto: 1, or more for a small set (about 9,000 images in all)
+    epochs, # Passes over the training images; auto: 1, or more until 9,000 images have been seen
     bs, # Batch size; auto: about 100 steps in all, from 32 to 128
     lr, # Highest learning rate of AdamW; auto: 0.004 for a single pass, 0.003 for more
     dropout, # Dropout of the head, half of it before its first layer; auto: 0.1 for a single epoch, 0.5 for more

@@ -115,6 +115,49 @@ def lay_like_parameters(
             like = value.shape == weight.shape
             kept[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value) if like else value.to(weight.device)
 
+# %% ../../nbs/training/03_checkpoint.ipynb #ab4b14b6
+def _digest(header:dict, tensors:dict) -> str:
+    "A checksum of everything in a checkpoint"
+    said = [header[name] for name in ('format', 'run', 'state', 'epoch')]
+    h = hashlib.blake2b(repr(said).encode(), digest_size=16)
+    for name, t in sorted(tensors.items()):
+        h.update(f'{name} {t.dtype} {tuple(t.shape)}'.encode())
+        h.update(t.reshape(-1).view(torch.uint8).numpy())
+    return h.hexdigest()
+
+def _sweep(path:Path):
+    "Delete what processes left behind that were killed while they wrote `path`"
+    for f in path.parent.glob(f'.{path.name}.*'):
+        if not alive(f.suffix[1:]): f.unlink(missing_ok=True)
+
+def _write_file(path:Path, header:dict, tensors:dict):
+    "Write a checkpoint in one move"
+    header = header | dict(digest=_digest(header, tensors))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
+        write_atomic(path, to_safetensors(tensors, metadata=header))
+    except OSError as e:
+        problem = f"cannot write the checkpoint ({e.strerror or e})"
+        raise InputError(f"{path}: {problem}; make room, or choose another folder") from e
+
+# %% ../../nbs/training/03_checkpoint.ipynb #ab4b14b8
+def _read_file(path:Path, format:str) -> tuple: # The header, with its JSON read, and the tensors
+    "Read a checkpoint; raises `InputError` for one that is damaged or of another version"
+    def refused(problem): return InputError(f"{path}: {problem}; remove it to start again")
+    try:
+        with safe_open(path, 'pt') as f:
+            header = f.metadata() or {}
+            tensors = {k: f.get_tensor(k).clone() for k in f.keys()} # Out of the file, which will be replaced
+        found = header.get('format', 'no format')
+        if found != format: raise refused(f"is not a checkpoint of this version ({found} instead of {format})")
+        if header['digest'] != _digest(header, tensors): raise refused("is damaged (it is not what was written)")
+        return {n: json.loads(header[n]) for n in ('run', 'state', 'epoch')}, tensors
+    except InputError: raise
+    except (SafetensorError, OSError, KeyError, ValueError) as e:
+        why = f"{type(e).__name__}: {str(e).splitlines()[0]}"
+        raise refused(f"cannot be read as a checkpoint ({why})") from e
+
 # %% ../../nbs/training/03_checkpoint.ipynb #bca384e9
 class Checkpoint:
     "A file with the state of a training, from which the training can resume"
@@ -126,7 +169,7 @@ class Checkpoint:
         resume:bool=False, # Continue from the file if there is one; if False, an old file is overwritten
     ):
         if every is not None and (not isinstance(every, int) or every < 1):
-            raise InputError(f"every={every!r} is not a whole number of epochs, 1 or more; leave it out for a checkpoint per minute")
+            raise InputError(f"every={every!r} is not a whole number of epochs; leave it out to write every minute")
         self.path = Path(folder)/self.file_name
         self.every = every
         self.resume = resume
@@ -152,7 +195,7 @@ class Checkpoint:
         epoch:int, # The one that has just ended, from 0
         state:dict, # See `pack`
     ):
-        "Write the state if it is due, and hold it in memory otherwise; warns if the disk is full, since that is no reason to stop training"
+        "Write the state if it is due, else hold it in memory; only warns if the disk is full"
         self._held = (epoch, *pack(state))
         if not self.due(epoch): return
         try: self.write()
@@ -162,26 +205,17 @@ class Checkpoint:
         "Write what is held, if anything is; raises `InputError` if that fails"
         if self._held is None: return
         epoch, packed, tensors = self._held
-        if not _not_first(): self._write(epoch, packed, tensors)
+        if not _not_first():
+            header = dict(format=self.format, run=json.dumps(self.run), state=json.dumps(packed), epoch=str(epoch))
+            _write_file(self.path, header, tensors)
         self.saved = epoch
         self._held = None
-
-    def _write(self, epoch:int, packed, tensors:dict):
-        header = dict(format=self.format, run=json.dumps(self.run), state=json.dumps(packed), epoch=str(epoch))
-        header['digest'] = _digest(header, tensors)
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._sweep()
-            write_atomic(self.path, to_safetensors(tensors, metadata=header))
-        except OSError as e:
-            why = e.strerror or e
-            raise InputError(f"{self.path}: cannot write the checkpoint ({why}); make room, or choose another folder") from e
         self._last = time.monotonic()
 
     def load(self) -> dict|None: # The state; None where there is nothing to resume from
-        "Read the file, if `resume` is set and there is one; raises `InputError` if it is damaged or belongs to another run"
+        "Read the file, if `resume` is set and there is one; raises `InputError` for one of another run"
         if not (self.resume and self.path.exists()): return None
-        header, tensors = self._read()
+        header, tensors = _read_file(self.path, self.format)
         for name, wanted in self.run.items():
             if wanted is None: self.run[name] = header['run'].get(name)
             else: self._check(name, header['run'].get(name), wanted)
@@ -198,49 +232,15 @@ class Checkpoint:
         problem = f"belongs to a run with {name} {_short(found)}, not {_short(wanted)}"
         raise InputError(f"{self.path}: {problem}; resume with the same, or choose another folder")
 
-    def _read(self) -> tuple:
-        "The header, its JSON parsed, and the tensors"
-        try:
-            with safe_open(self.path, 'pt') as f:
-                header = f.metadata() or {}
-                tensors = {k: f.get_tensor(k).clone() for k in f.keys()} # Out of the file, which will be replaced
-            self._check_format(header)
-            if header['digest'] != _digest(header, tensors):
-                raise InputError(f"{self.path}: is damaged (it is not what was written); remove it to start again")
-            return {n: json.loads(header[n]) for n in ('run', 'state', 'epoch')}, tensors
-        except InputError: raise
-        except (SafetensorError, OSError, KeyError, ValueError) as e:
-            why = f"{type(e).__name__}: {str(e).splitlines()[0]}"
-            raise InputError(f"{self.path}: cannot be read as a checkpoint ({why}); remove it to start again") from e
-
-    def _check_format(self, header:dict):
-        found = header.get('format')
-        if found == self.format: return
-        version = f"{found} instead of {self.format}" if found else 'it names no format'
-        raise InputError(f"{self.path}: is not a checkpoint of this version ({version}); remove it to start again")
-
     def remove(self):
         "Delete the file: the training is over and its result kept"
         if _not_first(): return
         self.path.unlink(missing_ok=True)
-        self._sweep()
-
-    def _sweep(self):
-        "Delete what processes left behind that were killed while they wrote"
-        for f in self.path.parent.glob(f'.{self.file_name}.*'):
-            if not alive(f.suffix[1:]): f.unlink(missing_ok=True)
+        _sweep(self.path)
 
 def _not_first() -> bool:
     "Whether another of several processes does the writing"
     return num_distrib() > 1 and rank_distrib() > 0
-
-def _digest(header:dict, tensors:dict) -> str:
-    "A checksum of everything in a checkpoint"
-    h = hashlib.blake2b(repr([header[n] for n in ('format', 'run', 'state', 'epoch')]).encode(), digest_size=16)
-    for name, t in sorted(tensors.items()):
-        h.update(f'{name} {t.dtype} {tuple(t.shape)}'.encode())
-        h.update(t.reshape(-1).view(torch.uint8).numpy())
-    return h.hexdigest()
 
 def _short(value) -> str:
     text = json.dumps(value)
@@ -304,7 +304,7 @@ class _CallbackStates:
 def _names(callbacks) -> str: return ', '.join(n.split(' ', 1)[1] for n in callbacks) or 'none'
 
 class Checkpoints(Callback):
-    "Write a `Checkpoint` while a `Learner` trains, and resume from it at the epoch `start`, which is `fit`'s `start_epoch`"
+    "Write a `Checkpoint` while a `Learner` trains, and resume from it: `fit`'s `start_epoch` is `start`"
     order = 71 # After every callback that counts epochs
     def __init__(self, checkpoint:Checkpoint):
         self.checkpoint = checkpoint
@@ -321,7 +321,8 @@ class Checkpoints(Callback):
     def before_fit(self):
         for cb in self.learn.cbs:
             if isinstance(cb, (TrackerCallback, MixedPrecision)):
-                raise InputError(f"{type(cb).__name__} cannot save its state, so training could not resume; leave out the callback or the checkpoint")
+                problem = f"{type(cb).__name__} cannot save its state, so training could not resume"
+                raise InputError(f"{problem}; leave out the callback or the checkpoint")
         if self.state is None: return
         self._check_callbacks()
         self.learn.train_iter = self.state['train_iter']
@@ -331,7 +332,8 @@ class Checkpoints(Callback):
         found = _CallbackStates(self.learn.cbs).cbs
         wanted = self.state['callbacks']
         if list(found) == list(wanted): return
-        raise InputError(f"{self.checkpoint.path}: was written with the callbacks {_names(wanted)}, not {_names(found)}; resume with the same")
+        problem = f"was written with the callbacks {_names(wanted)}, not {_names(found)}"
+        raise InputError(f"{self.checkpoint.path}: {problem}; resume with the same")
 
     def after_epoch(self):
         if not hasattr(self.learn, 'epoch'): return # `learn.validate`

@@ -44,7 +44,7 @@ def pick_precision(
     if precision not in ('fp32', 'bf16', 'fp16'):
         raise InputError(f"precision={precision!r} is unknown; there are auto, fp32, bf16 and fp16")
     if precision == 'fp16' and device.type != 'cuda':
-        raise InputError(f"precision='fp16' needs a CUDA GPU, and this is the device {device.type!r}; use bf16, fp32 or auto")
+        raise InputError(f"precision='fp16' needs a CUDA GPU, not the device {device.type!r}; use bf16, fp32 or auto")
     return precision
 
 # %% ../../nbs/training/04_precision.ipynb #38dd103d
