@@ -92,7 +92,7 @@ def test_accuracy_under_a_shift_is_the_mean_of_four_ways():
     # One to the right it is in the other half; two to the left or up, out of the picture
     assert accuracy.loc['left'].tolist() == [1., .75, .25]
     ax, = still(room.draw_shifts, 5.4, 3, accuracy=accuracy).axes
-    assert ax.lines[0].get_ydata().tolist() == [1., .75, .25] and ax.texts[0].get_text() == 'left'
+    assert ax.lines[0].get_ydata().tolist() == [1., .75, .25] and ax.lines[0].get_label() == 'left'
 
 
 # The explorer

@@ -37,7 +37,7 @@ def test_an_unknown_source_is_refused():
 def test_the_source_is_mnist_where_its_files_are(tmp_path, monkeypatch):
     from fastai.data import external
     home = external.Config(tmp_path, 'config.ini', create=dict(data='data'))
-    monkeypatch.setattr(room, 'fastai_cfg', lambda: home)
+    monkeypatch.setattr(external, 'fastai_cfg', lambda: home)
     assert room.drawing_source() == 'digits', 'an empty home'
     raw = tmp_path/'data/MNIST/raw'
     raw.mkdir(parents=True)

@@ -208,7 +208,7 @@ class _Relus:
     "The state behind `explore_relus`: all lines, of which the sliders show one"
     text = ('A rectified line is a straight line, cut off below 0. Fit the points with one, then two, by hand: '
             'slope and intercept say where its corner is, height how much it counts. Then take more, and let '
-            'gradient descent place them all.')
+            'gradient descent place them all. Blue is the sum, brown the line under the sliders.')
     def __init__(self):
         self.curve = choice('fit', list(relu_curves()))
         self.count = slider('how many', 1, 1, 10)

@@ -22,7 +22,6 @@ from tempfile import TemporaryDirectory
 from threading import Thread
 from typing import TextIO
 import torch
-from fastai.data.external import fastai_cfg
 from fastcore.basics import patch
 from .. import __version__
 from ..data.cache import discard_model, models_dir
@@ -38,6 +37,7 @@ from ..reporter import Reporter, Task
 # %% ../../nbs/explore/07_kept_ladder.ipynb #bfd947c5
 def drawing_source() -> str:
     "'mnist' where its files are in fastai's data folder, else 'digits', which need no file"
+    from fastai.data.external import fastai_cfg
     raw = fastai_cfg().path('data')/'MNIST/raw'
     names = [f'{part}-{kind}-ubyte' for part in ('train', 't10k') for kind in ('images-idx3', 'labels-idx1')]
     return 'mnist' if all((raw/name).is_file() for name in names) else 'digits'

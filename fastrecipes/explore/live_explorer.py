@@ -66,7 +66,7 @@ def draw_curves(
     last = max(10, len(history) - 1)
     _log_axis(loss, history[['train_loss', 'valid_loss']].to_numpy())
     _mark_changes(loss, changes or {}, last)
-    loss.legend(loc='lower left', frameon=True, framealpha=.8, edgecolor='none')
+    loss.legend(loc='upper right', frameon=True, framealpha=.8, edgecolor='none')
     accuracy.set(ylim=(0, 1.02), ylabel='accuracy', xlabel='epoch', xlim=(0, last))
     accuracy.xaxis.get_major_locator().set_params(integer=True)
     if best:
@@ -155,7 +155,7 @@ class TrainingExplorer:
     "What `explore_training` shows, with its parts: `controls` by name, `runner`, `live`, `panel`"
     text = ('A net with one hidden layer learns to read small digits, here and now. Start it, and then move the '
             'learning rate: how large may it become before training breaks, how small before it crawls? Take 100 '
-            'images and 300 units, and see it learn them by heart; then see what dropout and patience do about that.')
+            'images and 300 units, and see it memorize them; then see what dropout and patience do about that.')
     def __init__(self, images:ImageSet, seed:int=42):
         self.images = images
         self.seed = seed
@@ -169,7 +169,7 @@ class TrainingExplorer:
         units = dict(units=self.live.units, dead=self.live.dead)
         self.curves = Picture(draw_curves, 5.4, 4, _curves_alt, **history)
         self.units = Picture(draw_units, 5.4, 2.2, _units_alt, **units)
-        parts = [row(self.start, self.epoch, self.reset), w.HTML('<b>At any time</b>'), *during.values(),
+        parts = [row(self.start, self.epoch, self.reset), w.HTML('<b>Takes effect at once</b>'), *during.values(),
                  w.HTML('<b>Restarts the training</b>'), *restarting.values()]
         self.panel = Panel('Train a net while you watch', self.text, parts, self.curves, self.units)
         self.panel.explorer = self
