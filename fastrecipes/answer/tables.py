@@ -92,7 +92,7 @@ class Column(NamedTuple):
     is_left: bool = False # Words stand on the left, numbers on the right
 
 # %% ../../nbs/answer/04_tables.ipynb #91b7df76
-def _name_cell(rung:Rung):
+def _name_cell(rung:'records.Rung'):
     from rich.text import Text
     return Text(printable(rung.recipe), 'bold')
 
@@ -215,7 +215,7 @@ def rung_head(
 
 def rung_row(
     columns:list, # See `rung_columns`
-    rung:Rung,
+    rung:'records.Rung',
 ):
     "The row of a rung"
     if not rung.is_fitted: return _failed_row(columns[0].width, rung)
@@ -223,7 +223,7 @@ def rung_row(
     grid.add_row(*(c.cell(rung) for c in columns))
     return grid
 
-def _failed_row(width:int, rung:Rung):
+def _failed_row(width:int, rung:'records.Rung'):
     from rich.text import Text
     why = '; '.join(printable(text) for text in (rung.reason, rung.cure) if text)
     return beside(_name_cell(rung), Text.assemble((rung.status, 'red'), f': {why}' if why else ''), width)
@@ -252,7 +252,7 @@ def unfinished(
 
 # %% ../../nbs/answer/04_tables.ipynb #aafe8f84
 def rung_table(
-    rungs:Iterable[Rung],
+    rungs:'Iterable[records.Rung]',
     width:int=WIDTH,
 ) -> list: # Renderables
     "The whole table, without bars; rungs that were not finished are named below it"
