@@ -1,7 +1,7 @@
 """The checkpoint: a state comes back as it went in, nothing is pickled, and a file is whole, of this training, or refused in one line"""
 import json, os, pickle, shutil, struct, subprocess, sys
 from types import SimpleNamespace
-import forks, numpy as np, pytest, random, torch
+import numpy as np, pytest, random, torch
 from fastai.callback.core import Callback
 from fastcore.foundation import L
 from hypothesis import given, settings, strategies as st
@@ -207,7 +207,7 @@ print(os.listdir(folder) == ['checkpoint.safetensors'])"""
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='processes are forked, which this system cannot')
 def test_a_process_killed_while_it_writes_leaves_the_old_checkpoint_or_the_new_one_whole(tmp_path):
     env = os.environ | {'PYTHONPATH': os.path.dirname(__file__)}
-    run = forks.run([sys.executable, '-c', KILLED, tmp_path/'run'], env=env, capture_output=True, text=True, timeout=120)
+    run = subprocess.run([sys.executable, '-c', KILLED, tmp_path/'run'], env=env, capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines() == ['half True None', 'half True 100', 'flushed True 100', 'flushed True 100', 'renamed False 4', 'renamed False 5', 'True']
 

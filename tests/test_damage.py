@@ -1,5 +1,5 @@
 """A folder that came by mail: whatever was done to it, it is refused in one line, and nothing in it is run"""
-import hashlib, json, os, pickle, shutil, struct, sys
+import hashlib, json, os, pickle, shutil, struct, sys, tempfile
 from pathlib import Path
 import pytest, torch
 from hypothesis import given, settings, strategies as st
@@ -11,7 +11,7 @@ from fastrecipes.keep.card import digest_of
 from fastrecipes.keep.store import load, read_card, save
 from conftest import refused
 from test_cli import called, refused as ended
-from test_store import elsewhere, image_set
+from test_store import as_nobody, elsewhere, image_set, message_of
 
 CARD, WEIGHTS = 'card.json', 'model.safetensors'
 
@@ -60,7 +60,8 @@ def refused_by_load(folder, *words):
 def copied(kept, tmp_path, name='mlp'): return Path(shutil.copytree(kept[0]/name, tmp_path/'model'))
 
 def test_what_nobody_has_touched_is_loaded(kept, tmp_path):
-    assert torch.equal(load(copied(kept, tmp_path), 'cpu').predict_scores(kept[1]), kept[2]) and called('predict', tmp_path/'model', kept[0]/'image.png').returncode == 0
+    assert torch.equal(load(copied(kept, tmp_path), 'cpu').predict_scores(kept[1]), kept[2])
+    assert called('predict', tmp_path/'model', kept[0]/'image.png').returncode == 0
 
 
 # The card as a file
@@ -268,27 +269,19 @@ def test_something_else_in_the_place_of_the_folder_is_refused(kept, tmp_path, ma
     make(tmp_path/'model')
     refused_by_load(tmp_path/'model', '--out DIR')
 
-def _load_as_nobody(folder):
-    import torch
-    from fastrecipes.keep.store import load
-    load(folder, 'cpu') # Nobody may not read the package either, where it lies in somebody's home
-    os.setegid(65534); os.seteuid(65534)
-    try: return repr(load(folder, 'cpu'))
-    except Exception as e: return f'{type(e).__name__}: {e}'
-
 @pytest.mark.skipif(os.name != 'posix' or os.geteuid() != 0, reason='only root can become nobody')
 @pytest.mark.parametrize('closed', [CARD, WEIGHTS, ''], ids=['card', 'weights', 'folder'])
 def test_what_may_not_be_read_is_refused(kept, closed, request):
-    import tempfile
     top = Path(tempfile.mkdtemp()) # Below pytest's own nobody else may look
     request.addfinalizer(lambda: shutil.rmtree(top))
     top.chmod(0o755)
     folder = copied(kept, top)
     folder.chmod(0o755)
-    assert elsewhere(_load_as_nobody, str(folder)).startswith('Kept mlp')
+    load(folder, 'cpu') # Nobody may not read the package either, where it lies in somebody's home
+    with as_nobody(): assert message_of(load, folder, 'cpu').startswith('Kept mlp')
     (folder/closed).chmod(0)
-    said = elsewhere(_load_as_nobody, str(folder))
-    assert said.startswith('InputError: ') and str(folder) in said and '\n' not in said
+    with as_nobody(): message = message_of(load, folder, 'cpu')
+    assert message.startswith('InputError: ') and str(folder) in message and '\n' not in message
 
 def test_other_files_beside_a_model_do_not_matter_to_who_reads(kept, tmp_path):
     folder = copied(kept, tmp_path)

@@ -1,7 +1,7 @@
 """`fastrecipes predict`: any image, from anywhere, in any number, and an answer for people or for programs"""
 import csv, io, json, os, re, subprocess, sys
 from pathlib import Path
-import forks, numpy as np, pytest, torch
+import numpy as np, pytest, torch
 from PIL import Image
 from fastrecipes.data.imagefile import fit_image, read_image
 from fastrecipes.data.images import ImageSet
@@ -11,7 +11,7 @@ from fastrecipes.keep.predict import predict_files, ranked, show_predictions
 from fastrecipes.keep.store import load, save
 from conftest import refused
 from test_cli import called, refused as ended
-from test_store import elsewhere, image_set
+from test_store import image_set, little_room
 
 ENV = os.environ | {'COLUMNS': '100'}
 
@@ -113,16 +113,19 @@ def test_names_of_all_kinds_in_all_forms(models, photos):
     r = called('predict', ten, '--', *given)
     assert len(lines := r.stdout.splitlines()) == len(names) and all(l.isprintable() for l in lines) and [l.split()[-2] for l in lines] == classes
 
-def test_names_that_are_no_text_do_not_stop_a_strict_terminal(models, photos):
-    Path('bytes\udcff.png').write_bytes(Path(photos[0]).read_bytes())
-    r = subprocess.run([sys.executable, '-m', 'fastrecipes', 'predict', models['ten'], 'bytes\udcff.png', 'no\udcff.png', '--json'], capture_output=True, env=ENV | {'PYTHONIOENCODING': 'utf-8:strict'})
-    assert r.returncode == 1 and json.loads(r.stdout)[0]['image'] == 'bytes\udcff.png' and r.stderr.count(b'\n') == 1 and b'no such file' in r.stderr, r.stderr
+@pytest.mark.slow
+def test_a_process_reads_standard_input_and_writes_names_that_are_no_text_to_a_strict_terminal(models, photos):
+    data = Path(photos[4]).read_bytes()
+    Path('bytes\udcff.png').write_bytes(data)
+    command = [sys.executable, '-m', 'fastrecipes', 'predict', models['ten'], '-', 'bytes\udcff.png', 'no\udcff.png', '--json']
+    r = subprocess.run(command, input=data, capture_output=True, env=ENV | {'PYTHONIOENCODING': 'utf-8:strict'})
+    read, same, missing = json.loads(r.stdout)
+    assert r.returncode == 1 and read['class'] == same['class'] and same['image'] == 'bytes\udcff.png' and 'error' in missing, r.stderr
+    assert r.stderr.count(b'\n') == 1
 
 def test_one_image_may_come_from_standard_input(models, photos):
     data = Path(photos[4]).read_bytes()
     kept = load(models['ten'], 'cpu')
-    r = forks.run([sys.executable, '-m', 'fastrecipes', 'predict', models['ten'], '-', '--json'], input=data, capture_output=True, env=ENV)
-    assert r.returncode == 0 and r.stderr == b'' and answers(r) == [('-', wanted(kept, photos[4:5])[0][1])]
     r = called('predict', models['ten'], photos[0], '-', photos[1], '--json', stdin=data)
     assert answers(r) == [(n, wanted(kept, [f])[0][1]) for n, f in ((photos[0], photos[0]), ('-', photos[4]), (photos[1], photos[1]))]
     r = called('predict', models['ten'], '-', '--show', 'out.png', stdin=data)
@@ -130,8 +133,9 @@ def test_one_image_may_come_from_standard_input(models, photos):
     r = called('predict', models['ten'], '-', stdin=b'no image')
     assert (r.returncode, r.stdout, r.stderr) == (1, '', 'fastrecipes: -: not an image\n')
 
+@pytest.mark.slow
 def test_a_pipe_that_is_closed_early_is_no_error_of_ours(models, photos):
-    code = 'import sys, fastrecipes.cli as c; c._as_lines = lambda records: "x" * 10**6; c.main(sys.argv[1:])'
+    code = 'import sys, fastrecipes.commands.models as m; from fastrecipes.cli import main; m.as_lines = lambda records: "x" * 10**6; main(sys.argv[1:])'
     p = subprocess.Popen([sys.executable, '-c', code, 'predict', models['ten'], photos[0]], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENV)
     p.stdout.read(5)
     p.stdout.close()
@@ -224,10 +228,10 @@ def test_probabilities_that_are_no_numbers_are_null(tmp_path, digits):
     assert r.returncode == 0 and json.loads(r.stdout, parse_constant=lambda c: pytest.fail(c))[0]['probability'] is None
 
 @pytest.mark.parametrize('args, words', [(['--json', '--csv'], ['--json or --csv']), (['--top', '0'], ['top', '1 or more']), (['--top', 'x'], ['top', "'x'"]), (['--top', '1.5'], ['top']), (['--device', 'tpu'], ['tpu', 'auto, cuda']),
-                                         (['--show', 'out'], ['what kind of picture', '.png']), (['--show', 'out.gif'], ['what kind of picture']), (['--show', 'photos/0.png/x.png'], ['cannot write']), (['--show', 'dir.png'], ['is a folder']), (['--show', '~nobody-of-this-name/x.png'], ['choose another']), (['--colour'], ['--colour'])], ids=' '.join)
+                                         (['--show', 'out'], ['picture', '.png']), (['--show', 'out.gif'], ['picture']), (['--show', 'photos/0.png/x.png'], ['cannot write']), (['--show', 'dir.png'], ['is a folder']), (['--show', '~nobody-of-this-name/x.png'], ['choose another']), (['--colour'], ['--colour'])], ids=' '.join)
 def test_a_wrong_option_is_refused_before_anything_is_predicted(models, photos, monkeypatch, args, words):
-    import fastrecipes.keep.store
-    monkeypatch.setattr(fastrecipes.keep.store, 'predict_files', lambda *a: pytest.fail('predicted'))
+    import fastrecipes.keep.predict
+    monkeypatch.setattr(fastrecipes.keep.predict, 'predict_files', lambda *a: pytest.fail('predicted'))
     os.mkdir('dir.png')
     ended(called('predict', models['ten'], photos[0], *args), *words)
     assert sorted(os.listdir()) == ['dir.png', 'photos']
@@ -269,15 +273,8 @@ def test_nothing_to_draw_is_refused(models):
     with refused('no image to draw'): show_predictions(load(models['ten'], 'cpu'), [])
 
 def test_a_picture_that_cannot_be_written_gets_one_line_and_the_answer_is_not_lost(models, photos, tmp_path):
-    code, out, err = elsewhere(_show_with_little_room, str(tmp_path), str(models['ten']), photos[0])
-    assert code == 2 and out.startswith('photos/0.png ') and re.fullmatch(r'fastrecipes: out\.png: cannot write it \(File too large\); choose another place\n', err), (code, err)
-    assert os.listdir() == ['photos']
-
-def _show_with_little_room(folder, model, photo):
-    import resource
-    os.chdir(folder)
-    called('predict', model, photo, '--show', 'warm.png') # Whatever caches matplotlib writes
+    called('predict', models['ten'], photos[0], '--show', 'warm.png') # Writes what matplotlib caches
     os.remove('warm.png')
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
-    r = called('predict', model, photo, '--show', 'out.png')
-    return r.returncode, r.stdout, r.stderr
+    with little_room(100): r = called('predict', models['ten'], photos[0], '--show', 'out.png')
+    assert r.returncode == 2 and r.stdout.startswith('photos/0.png ') and r.stderr.count('\n') == 1 and 'out.png' in r.stderr and 'File too large' in r.stderr
+    assert os.listdir() == ['photos']

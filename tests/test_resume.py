@@ -3,10 +3,10 @@
 For each kind of recipe a helper process (this file, run as a program) imports everything once, and forks a child for each attempt: a
 real process, which gets a real SIGKILL or SIGINT. It comes inside the write of a checkpoint, or at some call of a Python function in an
 epoch; these calls are drawn with a fixed seed."""
-import json, os, random, signal, sys
+import json, os, random, signal, subprocess, sys
 from pathlib import Path
 from types import SimpleNamespace
-import forks, pytest, strikes, torch
+import pytest, strikes, torch
 from fastai.callback.core import Callback
 from fastai.callback.tracker import EarlyStoppingCallback, SaveModelCallback
 from conftest import refused
@@ -133,7 +133,7 @@ needs_fork = pytest.mark.skipif(not hasattr(os, 'fork'), reason='processes are f
 
 def stopped_and_resumed(kind, folder, sig):
     "How each attempt ended, when the training came out as if never stopped"
-    run = forks.run([sys.executable, __file__, kind, folder, str(int(sig))], cwd=folder, env=os.environ | {'OMP_NUM_THREADS': '1'}, capture_output=True, text=True, timeout=600)
+    run = subprocess.run([sys.executable, __file__, kind, folder, str(int(sig))], cwd=folder, env=os.environ | {'OMP_NUM_THREADS': '1'}, capture_output=True, text=True, timeout=600)
     assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-4000:]
     said = json.loads(run.stdout.splitlines()[-1])
     parts = {'model', 'random', 'opt', 'history', 'patience', 'best'} if kind in ('sgd', 'logistic') else {'model', 'random', 'opt', 'callbacks', 'recorder', 'epoch', 'train_iter'}

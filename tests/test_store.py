@@ -1,7 +1,8 @@
 """A kept model is the same model: weights, card and folder, whatever happens while it is written"""
-import copy, json, lzma, os, pickle, random, re, shutil, signal, socket, time
+import copy, json, lzma, multiprocessing, os, pickle, random, re, shutil, signal, socket, subprocess, sys, tempfile
 from dataclasses import replace
-from functools import lru_cache
+from contextlib import contextmanager
+from functools import cache, lru_cache
 from pathlib import Path
 import numpy as np, pytest, torch
 from fastai.learner import Learner
@@ -23,8 +24,7 @@ from fastrecipes.lessons.sgd import batch_accuracy, ClassLoss
 from fastrecipes.keep.predict import predict_files, ranked
 from fastrecipes.keep.card import card_of, digest_of, FORMAT
 from fastrecipes.keep.store import check_model_folder, FILES, load, read_card, save
-from conftest import refused
-from test_cli import process
+from conftest import needs_posix, refused
 
 ALL = ['similarity', 'sgd', 'logistic', 'linear', 'simple_net', 'mlp', 'convnet', 'resnet18']
 SHAPES = {'grey': (1, 7, 9), 'RGB': (3, 11, 5)}
@@ -63,7 +63,7 @@ def test_every_recipe_is_tried_here(): assert sorted(ALL) == sorted(n for n, r i
 VARIANTS = {'similarity': [dict(distance='l1')], 'sgd': [dict(dropout=.3, std=.1)], 'logistic': [dict(dropout=.3, lr=.01)], 'linear': [dict(dropout=.3, wd=.1, best=False)],
             'simple_net': [dict(hidden=1), dict(hidden=17, dropout=.5, clip=.1)], 'mlp': [dict(hidden=(5,), activation='leaky_relu'), dict(hidden=(8, 3, 7, 2), dropout=.5, schedule='constant')],
             'convnet': [dict(filters=(2, 3, 4), dropout=.2, precision='fp32')], 'resnet18': [dict(dropout=.3, bs=8, layout='channels-first')]}
-CASES = [(n, k, c, {}) for n in ALL for k in (2, 10) for c in SHAPES] + [(n, k, c, v) for n in ALL for v in VARIANTS[n] for k, c in ((2, 'grey'), (10, 'RGB')) if (n, k) != ('resnet18', 10)]
+CASES = [(n, k, c, {}) for n in ALL for k, c in ((2, 'grey'), (10, 'RGB'))] + [(n, 2, 'grey', v) for n in ALL for v in VARIANTS[n]]
 
 @pytest.mark.parametrize('name, k, colour, settings', CASES, ids=lambda v: ','.join(f'{a}={b}' for a, b in v.items()) if isinstance(v, dict) else str(v))
 def test_a_loaded_model_is_the_one_that_was_saved(tmp_path, name, k, colour, settings):
@@ -359,7 +359,7 @@ def test_a_link_to_a_folder_stays_a_link(tmp_path):
 
 def test_what_holds_no_model_is_refused_with_the_cure(tmp_path):
     (tmp_path/'file').write_text('x'); (tmp_path/'empty').mkdir()
-    for folder, said in (('nowhere', 'no such folder'), ('empty', 'model.safetensors is missing'), ('file', 'is a file'), ('x' * 300, 'no such folder'), ('~nobody-of-this-name/m', 'no such folder')):
+    for folder, said in (('nowhere', 'no such folder'), ('empty', 'model.safetensors is missing'), ('file', 'file'), ('x' * 300, 'no such folder'), ('~nobody-of-this-name/m', 'no such folder')):
         for f in (load, read_card):
             with refused(folder, said, '--out DIR'): f(folder)
     assert names('.') == ['empty', 'file']
@@ -367,61 +367,81 @@ def test_what_holds_no_model_is_refused_with_the_cure(tmp_path):
 
 # Whatever happens while it is written
 
-def _say(conn, f, *args):
+@cache
+def _context():
+    "Starts processes in which torch is already imported"
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload(['fastrecipes.keep.store', 'fastrecipes.ladder.rungs', 'fastrecipes.lessons.similarity', 'fastrecipes.lessons.nets'])
+    return context
+
+def process(f, *args):
+    "A new process that runs `f`"
+    needs_posix()
+    p = _context().Process(target=f, args=args)
+    p.start()
+    return p
+
+def _send(conn, f, *args):
     try: conn.send(f(*args))
     except Exception as e: conn.send(f'{type(e).__name__}: {e}')
 
 def elsewhere(f, *args):
     "What `f` returns, or its error, in a process of its own"
-    from multiprocessing import Pipe
-    here, there = Pipe()
-    p = process(_say, there, f, *args)
+    here, there = multiprocessing.Pipe()
+    p = process(_send, there, f, *args)
     there.close()
     try: return here.recv()
     except EOFError: return None
     finally: p.join(60)
 
-def _save_with_little_room(folder, most):
-    from fastrecipes.keep.store import save
+@contextmanager
+def little_room(most):
+    "No file may become larger than `most` bytes"
+    needs_posix()
     import resource
-    f = fitted('mlp')
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
-    return str(save(f, folder))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    try: yield
+    finally: resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+@contextmanager
+def as_nobody():
+    "Without the rights of root"
+    os.setegid(65534)
+    os.seteuid(65534)
+    try: yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+
+def message_of(f, *args):
+    "What `f` returns, as text, or its error"
+    try: return str(f(*args))
+    except Exception as e: return f'{type(e).__name__}: {e}'
 
 @pytest.mark.parametrize('most', [0, 100, 5000, 20000])
 @pytest.mark.parametrize('old', [True, False])
-@pytest.mark.slow
 def test_a_write_that_fails_leaves_the_old_model_and_nothing_else(tmp_path, most, old):
     if old: save(fitted('linear'), 'm')
     before = contents('.')
-    said = elsewhere(_save_with_little_room, str(tmp_path/'m'), most)
-    assert said == f"InputError: {tmp_path/'m'}: cannot keep the model there (File too large); make room, or choose another folder"
+    f = fitted('mlp')
+    with refused(tmp_path/'m', 'File too large'), little_room(most): save(f, 'm')
     assert contents('.') == before and names('.') == ['m'] * old
     if old: assert load('m').recipe == 'linear'
-
-def _save_as_nobody(folder):
-    from fastrecipes.keep.store import check_model_folder, read_card, save
-    f = fitted('linear')
-    os.setegid(65534); os.seteuid(65534)
-    out = []
-    for try_ in (lambda: check_model_folder(folder), lambda: save(f, folder), lambda: read_card(folder)):
-        try: out.append(str(try_()))
-        except Exception as e: out.append(f'{type(e).__name__}: {e}')
-    return out
 
 @pytest.mark.skipif(os.name != 'posix' or os.geteuid() != 0, reason='only root can become nobody')
 @pytest.mark.parametrize('closed', ['above', 'itself', 'card', 'all'])
 def test_a_folder_of_somebody_else_is_refused(tmp_path, closed, request):
-    import shutil, tempfile
     top = Path(tempfile.mkdtemp()) # Below pytest's own nobody else may look
     request.addfinalizer(lambda: shutil.rmtree(top))
     folder = save(fitted('mlp'), top/'m')
     top.chmod(dict(all=0o700).get(closed, 0o755 if closed == 'above' else 0o777)); folder.chmod(0o755 if closed != 'all' else 0o700)
     if closed == 'card': (folder/'card.json').chmod(0o600)
     before = contents(top)
-    check, saved, read = elsewhere(_save_as_nobody, str(folder))
+    f = fitted('linear')
+    with as_nobody(): check, saved, read = (message_of(*call) for call in ((check_model_folder, folder), (save, f, folder), (read_card, folder)))
     for said in (check, saved): assert said.startswith('InputError: ') and str(top) in said and 'choose another' in said and '\n' not in said
-    if closed == 'card': assert read == f'InputError: {folder}/card.json: cannot be read (Permission denied); check its permissions'
+    if closed == 'card': assert read.startswith(f'InputError: {folder}/card.json: ') and 'Permission denied' in read
     elif closed == 'all': assert read.startswith('InputError: ') and '\n' not in read
     else: assert 'mlp' in read
     assert contents(top) == before and names(top) == ['m']
@@ -444,8 +464,6 @@ def _save_for_ever(folder, conn):
 
 def _save_until(folder, step):
     "Save, and be killed at the given step of what is asked of the system about this place"
-    import sys
-    from fastrecipes.keep.store import save
     f, left = _two()[1], [step]
     def hook(event, args):
         if event.split('.')[0] in ('os', 'shutil', 'open') and any(isinstance(a, (str, os.PathLike)) and os.path.dirname(folder) in str(a) for a in args):
@@ -458,7 +476,7 @@ def _save_until(folder, step):
 def test_a_crash_at_any_step_leaves_the_old_model_or_the_new(tmp_path):
     found, leftovers = [], set()
     for step in range(200):
-        for p in names('.'): __import__('shutil').rmtree(p)
+        for p in names('.'): shutil.rmtree(p)
         save(fitted('similarity'), 'm')
         p = process(_save_until, str(tmp_path/'m'), step)
         p.join(60)
@@ -474,8 +492,7 @@ def test_a_crash_at_any_step_leaves_the_old_model_or_the_new(tmp_path):
     assert found == sorted(found, reverse=True) and set(found) == {'similarity', 'linear'}, 'first always the old one, then always the new'
 
 def test_who_reads_while_another_process_saves_gets_one_of_the_two_and_disturbs_nobody(tmp_path):
-    from multiprocessing import Pipe
-    here, there = Pipe()
+    here, there = multiprocessing.Pipe()
     p = process(_save_for_ever, str(tmp_path/'m'), there)
     there.close()
     here.recv()
@@ -513,9 +530,14 @@ def test_a_checkpoint_that_was_begun_after_a_crash_comes_along_with_the_old_mode
     (tmp_path/'m/checkpoint.safetensors').write_text('x')
     assert load('m').recipe == 'linear' and check_model_folder('m') and names('.') == ['m'] and names('m') == sorted([*FULL, 'checkpoint.safetensors'])
 
+def ended_process():
+    "A process whose number nobody has any more"
+    p = subprocess.Popen([sys.executable, '-c', ''])
+    p.wait()
+    return p
+
 def test_a_folder_of_ones_own_with_a_name_like_ours_is_left_alone(tmp_path):
-    dead = process(os.getpid)
-    dead.join()
+    dead = ended_process()
     mine = ['.m.fastrecipes-old', f'.m.fastrecipes-new-{dead.pid}']
     for n in mine: (tmp_path/n).mkdir(); (tmp_path/n/'mine.txt').write_text('mine')
     save(fitted('linear'), 'm')
@@ -545,11 +567,12 @@ def test_what_a_file_manager_leaves_is_no_obstacle(tmp_path):
     assert load(save(fitted('mlp'), 'm')).recipe == 'mlp' and names('m') == FULL
 
 def test_only_what_was_abandoned_is_taken_away(tmp_path):
-    p = process(time.sleep, 60)
+    p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])
+    dead = ended_process()
     try:
-        dead = process(os.getpid)
-        dead.join()
         for n in (f'.m.fastrecipes-new-{dead.pid}', f'.m.fastrecipes-new-{p.pid}', '.m.fastrecipes-new-mine', '.other.fastrecipes-new-1', '.mm.fastrecipes-old'): (tmp_path/n).mkdir(); (tmp_path/n/'model.safetensors').write_text('x')
         save(fitted('linear'), 'm')
         assert names('.') == sorted([f'.m.fastrecipes-new-{p.pid}', '.m.fastrecipes-new-mine', '.other.fastrecipes-new-1', '.mm.fastrecipes-old', 'm'])
-    finally: p.kill()
+    finally:
+        p.kill()
+        p.wait()

@@ -123,14 +123,12 @@ def save_figure(fig, path:Path):
 
 folder_argument = click.argument('folder', metavar='DIR')
 
-def print_records(records:list, form:str):
+def print_records(records:list, form:str, top:int):
     "Print the answers, and on standard error what could not be read"
     for r in records:
         if 'error' in r: click.echo(f"fastrecipes: {printable(r['image'])}: {r['error']}", err=True)
-    good = [r['classes'] for r in records if 'classes' in r]
-    if not good and form == 'lines': return
-    top = max(map(len, good), default=1)
-    text = {'json': as_json, 'csv': lambda rs: as_csv(rs, top), 'lines': as_lines}[form](records)
+    if form == 'lines' and not any('classes' in r for r in records): return
+    text = as_csv(records, top) if form == 'csv' else as_json(records) if form == 'json' else as_lines(records)
     click.echo(text, color=True) # click would remove from a name what looks like a colour
 
 def draw_predictions(model, files:list, path:Path):
@@ -162,8 +160,9 @@ def predict(folder, images, top, json_wanted, csv_wanted, show, device):
         picture = None if show is None else picture_path(show)
         model = load(folder, device)
         found = find_images(images)
-        records = predicted(model, found, min(top, len(model.classes)))
-        print_records(records, 'json' if json_wanted else 'csv' if csv_wanted else 'lines')
+        top = min(top, len(model.classes))
+        records = predicted(model, found, top)
+        print_records(records, 'json' if json_wanted else 'csv' if csv_wanted else 'lines', top)
         good = [f.file for f, r in zip(found, records) if 'classes' in r]
         if picture is not None and good: draw_predictions(model, good, picture)
     return 0 if len(good) == len(records) else 1
