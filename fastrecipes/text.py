@@ -146,8 +146,8 @@ def times_text(
     ratio:float, # Above 0
 ) -> str:
     "'about 1.5x', 'about 20x', 'about 1,500x'"
-    size = 10 ** math.floor(math.log10(ratio))
     if ratio >= 1e9: return 'over a billion times'
+    size = 10 ** math.floor(math.log10(ratio))
     rounded = min((step * size for step in _ratios), key=lambda r: abs(math.log(ratio / r)))
     return f'about {rounded:,.3g}x' if rounded < 10 else f'about {rounded:,.0f}x'
 
