@@ -37,7 +37,7 @@ else:
 @dataclass(frozen=True)
 class Job:
     "A recipe that is ready to be fitted"
-    recipe: 'Recipe'
+    recipe: object # A `Recipe`
     images: ImageSet
     settings: dict # As requested; None: auto
     seed: int
