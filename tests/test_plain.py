@@ -79,11 +79,11 @@ def test_what_needs_an_extra_says_so_in_one_line(work, args, package):
     assert r.returncode == 2 and r.stdout == '' and 'Traceback' not in r.stderr and len(said) == 1, r.stdout + r.stderr
     assert 'pip install' in said[0] and package in said[0]
 
-def test_several_processes_without_accelerate_say_so_in_one_line(work):
-    r = subprocess.run([BIN/'torchrun', '--nproc-per-node', '2', '--no-python', 'fastrecipes', 'fit', 'linear', 'images'],
-                       cwd=work, env=environ(work), capture_output=True, text=True, timeout=600)
-    said = [line for line in r.stderr.splitlines() if line.startswith('fastrecipes: ')]
-    assert r.returncode and len(said) == 1 and 'pip install' in said[0] and 'accelerate' in said[0], r.stdout + r.stderr
+def test_several_processes_need_nothing_but_torchrun(work):
+    command = [BIN/'torchrun', '--nproc-per-node', '2', '--no-python', 'fastrecipes', 'fit', 'linear', 'images']
+    r = subprocess.run(command, cwd=work, env=environ(work), capture_output=True, text=True, timeout=600)
+    assert r.returncode == 0 and 'Traceback' not in r.stderr, r.stdout + r.stderr
+    assert r.stdout.count('linear:') == 1 and r.stderr.count('epoch') == 1 # One of the processes speaks
 
 
 @pytest.fixture(scope='module')
