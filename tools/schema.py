@@ -1,6 +1,6 @@
 """Write the JSON Schema of comparison.json: `python tools/schema.py`, or with `--check` say whether it is up to date.
 
-Each version of the schema is described by the records in nbs/answer/01_records.ipynb and the class Comparison."""
+Each version of the schema is described by the records in nbs/answer/02_records.ipynb and the class Comparison."""
 import json, sys
 from pathlib import Path
 from fastrecipes.answer.comparison import Comparison
