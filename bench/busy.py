@@ -8,7 +8,7 @@ Needs MNIST_SAMPLE in fastai's data folder. Takes about ten minutes on two idle 
 import argparse, json, os, platform, statistics, subprocess, sys, time
 from contextlib import contextmanager
 from pathlib import Path
-import fastrecipes # Before torch and fastai: without their warnings
+import fastrecipes # noqa: F401 - before torch and fastai: without their warnings
 import tables, torch
 from fastrecipes.training.cost import LARGE_STEP, multiply_adds, on_threads
 from fastrecipes.data.sources import load
@@ -35,7 +35,10 @@ def neighbours(n:int):
         for p in running: p.wait()
 
 
-def fits(name:str, images, turns:int) -> dict: # By way: the median seconds of training, and the number of threads; and the median of the ratios turn by turn
+def fits(name:str, images,
+         # By way: the median seconds of training, and the number of threads; and the median of the ratios turn by
+         # turn
+         turns:int) -> dict:
     "Fit the recipe in every way, turn by turn"
     settings = dict(epochs=1) if name in LARGE else {}
     seconds = {way: [] for way in WAYS}
@@ -59,10 +62,14 @@ def measured(name:str, images, turns:int) -> dict:
 
 
 STEPS = { # Name: how to make the model, its image side, the batch size
-    'linear': (lambda side: linear(side**2, 2), 28, 256), 'simple_net': (lambda side: simple_net(side**2, 2), 28, 256), 'mlp': (lambda side: mlp(side**2, 2), 28, 256),
-    'mlp, 512 and 256 units': (lambda side: mlp(side**2, 10, (512, 256)), 28, 256), 'convnet': (lambda side: convnet((1, side, side), 2), 28, 256),
-    'convnet, 64 x 64': (lambda side: convnet((1, side, side), 2), 64, 128), 'convnet, 224 x 224': (lambda side: convnet((1, side, side), 2), 224, 32),
-    'resnet18, 8 x 8': (lambda side: resnet18((1, side, side), 2), 8, 32), 'resnet18': (lambda side: resnet18((1, side, side), 2), 28, 128)}
+    'linear': (lambda side: linear(side**2, 2), 28, 256), 'simple_net': (lambda side: simple_net(side**2, 2), 28, 256),
+    'mlp': (lambda side: mlp(side**2, 2), 28, 256),
+    'mlp, 512 and 256 units': (lambda side: mlp(side**2, 10, (512, 256)), 28, 256),
+    'convnet': (lambda side: convnet((1, side, side), 2), 28, 256),
+    'convnet, 64 x 64': (lambda side: convnet((1, side, side), 2), 64, 128),
+    'convnet, 224 x 224': (lambda side: convnet((1, side, side), 2), 224, 32),
+    'resnet18, 8 x 8': (lambda side: resnet18((1, side, side), 2), 8, 32),
+    'resnet18': (lambda side: resnet18((1, side, side), 2), 28, 128)}
 
 def step_of(model, side:int, bs:int):
     "A training step on images that do not change"
@@ -75,7 +82,8 @@ def step_of(model, side:int, bs:int):
         opt.zero_grad()
     return step
 
-def steps(seconds:float=3.) -> dict: # By name: multiply-adds of a step, and how many times as quick it is on all threads
+def steps(
+    seconds:float=3.) -> dict: # By name: multiply-adds of a step, and how many times as quick it is on all threads
     "Single steps on one thread and on all, in turns"
     found = {}
     for name, (make, side, bs) in STEPS.items():
@@ -90,7 +98,8 @@ def steps(seconds:float=3.) -> dict: # By name: multiply-adds of a step, and how
                     step()
                     times[n].append(time.perf_counter() - start)
         one, many = (statistics.median(t[1:]) for t in times.values())
-        found[name] = dict(multiply_adds=multiply_adds(model, (1, side, side)) * bs, one_ms=1000 * one, all_ms=1000 * many, gain=one / many)
+        found[name] = dict(multiply_adds=multiply_adds(model, (1, side, side)) * bs, one_ms=1000 * one,
+                           all_ms=1000 * many, gain=one / many)
     return found
 
 
@@ -108,7 +117,8 @@ def line(name:str, found:dict) -> tuple:
 
 def step_line(name:str, found:dict) -> tuple:
     side = 'large' if found['multiply_adds'] >= LARGE_STEP else 'small'
-    return (name, f"{found['multiply_adds'] / 1e6:,.1f} million", side, f"{found['one_ms']:.3g} ms", f"{found['all_ms']:.3g} ms", f"{found['gain']:.2f}x")
+    return (name, f"{found['multiply_adds'] / 1e6:,.1f} million", side, f"{found['one_ms']:.3g} ms",
+            f"{found['all_ms']:.3g} ms", f"{found['gain']:.2f}x")
 
 
 def main():
@@ -121,18 +131,22 @@ def main():
     if ALL == 1: sys.exit('PyTorch has one thread here (OMP_NUM_THREADS?), so there is nothing to compare')
     file = HERE/'busy.json'
     kept = json.loads(file.read_text(encoding='utf-8')) if file.exists() else dict(recipes={})
-    machine = dict(machine=platform.machine(), cores=os.cpu_count(), threads=ALL, python=platform.python_version(), torch=torch.__version__, load_before=os.getloadavg()[0])
+    machine = dict(machine=platform.machine(), cores=os.cpu_count(), threads=ALL, python=platform.python_version(),
+                   torch=torch.__version__, load_before=os.getloadavg()[0])
     images, missed = load('mnist_sample'), []
     kept['steps'] = steps() | dict(machine=machine)
     for name in given.recipes:
         kept['recipes'][name] = measured(name, images, 1 if name in LARGE else given.turns) | dict(machine=machine)
-        print(*line(name, kept['recipes'][name]), '' if met(name, kept['recipes'][name]) else 'MISSED', sep=' | ', flush=True)
+        print(*line(name, kept['recipes'][name]), '' if met(name, kept['recipes'][name]) else 'MISSED', sep=' | ',
+              flush=True)
         if not met(name, kept['recipes'][name]): missed.append(name)
     kept['recipes'] = {n: kept['recipes'][n] for n in (*SMALL, *LARGE) if n in kept['recipes']}
     file.write_text(json.dumps(kept, indent=1) + '\n', encoding='utf-8')
     heads = [f'{when}: {way}' for when in ('idle', 'busy') for way in ('1 thread', f'{ALL} threads', 'auto')]
-    tables.put('busy', ['recipe', *heads, 'auto chose', 'busy: auto against 1 thread', 'must'], [line(n, f) for n, f in kept['recipes'].items()])
-    tables.put('steps', ['training step', 'multiply-adds', 'counts as', '1 thread', f'{ALL} threads', 'gain'], [step_line(n, kept['steps'][n]) for n in STEPS])
+    tables.put('busy', ['recipe', *heads, 'auto chose', 'busy: auto against 1 thread', 'must'],
+               [line(n, f) for n, f in kept['recipes'].items()])
+    tables.put('steps', ['training step', 'multiply-adds', 'counts as', '1 thread', f'{ALL} threads', 'gain'],
+               [step_line(n, kept['steps'][n]) for n in STEPS])
     sys.exit(1 if missed else 0)
 
 

@@ -11,7 +11,7 @@ Writes convnet.json beside this file and the tables in README.md, and exits with
 import argparse, json, platform, statistics, sys, time
 from functools import partial
 from pathlib import Path
-import fastrecipes # Before torch and fastai: without their warnings
+import fastrecipes # noqa: F401 - before torch and fastai: without their warnings
 import pandas as pd, tables, torch
 from fastai.callback.core import Callback
 from fastai.data.core import DataLoaders
@@ -34,7 +34,8 @@ def conv(a, b, kernel, pool=None, norm=True):
     "A convolution that halves by its step or, with `pool`, by the largest of four: 'before' or 'after' the norm and the ReLU"
     rest = [*([nn.BatchNorm2d(b)] if norm else []), nn.ReLU(inplace=True)]
     halve = [nn.MaxPool2d(2, ceil_mode=True)] if pool else []
-    return [nn.Conv2d(a, b, kernel, 1 if pool else 2, padding=kernel // 2, bias=not norm), *(halve + rest if pool != 'after' else rest + halve)]
+    return [nn.Conv2d(a, b, kernel, 1 if pool else 2, padding=kernel // 2, bias=not norm),
+            *(halve + rest if pool != 'after' else rest + halve)]
 
 def net(pool=None, norms=(False, True, True), widths=(16, 32, 64), first=5):
     layers = [l for a, b, k, n in zip((1, *widths), widths, (first, 3, 3), norms) for l in conv(a, b, k, pool, n)]
@@ -59,7 +60,9 @@ class Average(Callback):
         now = [t.detach().double() for t in self.model.state_dict().values()]
         self.n, self.sums = self.n + 1, now if self.sums is None else [a + b for a, b in zip(self.sums, now)]
     def before_validate(self):
-        if self.n: self.model.load_state_dict({k: (s / self.n).to(t.dtype) for (k, t), s in zip(self.model.state_dict().items(), self.sums)})
+        if self.n:
+            self.model.load_state_dict({k: (s / self.n).to(t.dtype)
+                                        for (k, t), s in zip(self.model.state_dict().items(), self.sums)})
 
 
 WAYS = {'convnet as it is': {},
@@ -67,19 +70,26 @@ WAYS = {'convnet as it is': {},
         'batches of 64': dict(bs=64, lr=.0075), 'batches of 1,024': dict(bs=1024, lr=.02),
         'constant rate': dict(schedule='constant', lr=.003), 'one epoch': dict(epochs=1), 'four epochs': dict(epochs=4),
         "fastai's Adam": dict(opt='adam'),
-        'fp32': dict(precision='fp32'), 'channels first': dict(layout='channels-first'), 'fp32, channels first': dict(precision='fp32', layout='channels-first'),
-        'pool after the non-linearity': dict(model=lambda: net('after')), 'pool before the non-linearity': dict(model=lambda: net('before')),
-        'no batch norm': dict(model=lambda: net(norms=(False,) * 3)), 'batch norm after every convolution': dict(model=lambda: net(norms=(True,) * 3)),
-        'first kernel of 3x3': dict(model=lambda: net(first=3)), 'no weight decay': dict(wd=0.), 'pixels as they are, from 0 to 1': dict(plain=True),
-        'half the channels': dict(model=lambda: net(widths=(8, 16, 32))), 'twice the channels': dict(model=lambda: net(widths=(32, 64, 128))),
-        'orthogonal initial weights': dict(model=lambda: orthogonal(net())), 'label smoothing of 0.1': dict(smoothing=.1),
+        'fp32': dict(precision='fp32'), 'channels first': dict(layout='channels-first'),
+        'fp32, channels first': dict(precision='fp32', layout='channels-first'),
+        'pool after the non-linearity': dict(model=lambda: net('after')),
+        'pool before the non-linearity': dict(model=lambda: net('before')),
+        'no batch norm': dict(model=lambda: net(norms=(False,) * 3)),
+        'batch norm after every convolution': dict(model=lambda: net(norms=(True,) * 3)),
+        'first kernel of 3x3': dict(model=lambda: net(first=3)), 'no weight decay': dict(wd=0.),
+        'pixels as they are, from 0 to 1': dict(plain=True),
+        'half the channels': dict(model=lambda: net(widths=(8, 16, 32))),
+        'twice the channels': dict(model=lambda: net(widths=(32, 64, 128))),
+        'orthogonal initial weights': dict(model=lambda: orthogonal(net())),
+        'label smoothing of 0.1': dict(smoothing=.1),
         'mean of the last 50 steps': dict(cbs=(Average,)), 'shifts by up to a pixel': dict(cbs=(Shift,))}
 
 
 def smoothed(scores, targets, reduction='mean', smoothing=0.):
     return nn.functional.cross_entropy(scores, targets, reduction=reduction, label_smoothing=smoothing)
 
-def train(images, seed, device, model=None, pairs=False, precision=None, layout=None, smoothing=0., cbs=(), opt=None, plain=False, wd=.01, bs=256, **settings):
+def train(images, seed, device, model=None, pairs=False, precision=None, layout=None, smoothing=0., cbs=(), opt=None,
+          plain=False, wd=.01, bs=256, **settings):
     "Accuracy on the validation images, processor seconds and seconds on the clock of training"
     from fastai.optimizer import Adam
     settings = {n: v for n, v in KNOWN.items() if n != 'bs'} | settings
@@ -87,10 +97,12 @@ def train(images, seed, device, model=None, pairs=False, precision=None, layout=
         dls = dataloaders(images, bs, device, None if plain else 'train')
         if pairs:
             stats = channel_stats(images.train.images)
-            dls = DataLoaders(*(DataLoader(list(zip(to_floats(s.images, stats), s.labels)), bs=bs, shuffle=i == 0) for i, s in enumerate((images.train, images.valid))), device=device)
+            dls = DataLoaders(*(DataLoader(list(zip(to_floats(s.images, stats), s.labels)), bs=bs, shuffle=i == 0)
+                                for i, s in enumerate((images.train, images.valid))), device=device)
         loss = partial(smoothed, smoothing=smoothing) if smoothing else cross_entropy
         net = convnet(images.shape, 10) if model is None else model()
-        learn = Learner(dls, net.to(device), loss_func=ClassLoss(loss), opt_func=Adam if opt else adamw, metrics=batch_accuracy)
+        learn = Learner(dls, net.to(device), loss_func=ClassLoss(loss), opt_func=Adam if opt else adamw,
+                        metrics=batch_accuracy)
         precision = pick_precision(device, precision)
         with computing_in(learn, precision, pick_layout(device, layout, precision)):
             start, clock = time.process_time(), time.perf_counter()
@@ -105,24 +117,31 @@ def ablation(images, seeds, device):
             found[name].append(train(images, seed, device, **way))
             print(seed, name, *(round(v, 4) for v in found[name][-1]), flush=True)
     base = [cpu for _, cpu, _ in found['convnet as it is']]
-    mean = lambda rows: statistics.mean(a for a, _, _ in rows)
-    return [dict(way=name, accuracy=mean(rows), gain_points=100 * (mean(rows) - mean(found['convnet as it is'])), accuracies=[a for a, _, _ in rows],
-                 time_ratio=statistics.median(cpu / b for (_, cpu, _), b in zip(rows, base)), processor_seconds=statistics.median(cpu for _, cpu, _ in rows))
+    def mean(rows):
+        return statistics.mean(a for a, _, _ in rows)
+    return [dict(way=name, accuracy=mean(rows), gain_points=100 * (mean(rows) - mean(found['convnet as it is'])),
+                 accuracies=[a for a, _, _ in rows],
+                 time_ratio=statistics.median(cpu / b for (_, cpu, _), b in zip(rows, base)),
+                 processor_seconds=statistics.median(cpu for _, cpu, _ in rows))
             for name, rows in found.items()]
 
 
 def reached(images, seeds):
     fits = [fit('convnet', images, seed=seed) for seed in range(seeds)]
     accuracies, seconds = [f.history.accuracy.iloc[-1] for f in fits], [f.seconds for f in fits]
-    return dict(seeds=seeds, mean=statistics.mean(accuracies), min=min(accuracies), accuracies=accuracies, seconds=statistics.median(seconds), seconds_range=[min(seconds), max(seconds)],
-                parameters=fits[0].parameters, settings=fits[0].settings | dict(filters=list(fits[0].settings['filters'])), device=str(fits[0].device))
+    return dict(seeds=seeds, mean=statistics.mean(accuracies), min=min(accuracies), accuracies=accuracies,
+                seconds=statistics.median(seconds), seconds_range=[min(seconds), max(seconds)],
+                parameters=fits[0].parameters,
+                settings=fits[0].settings | dict(filters=list(fits[0].settings['filters'])), device=str(fits[0].device))
 
 
 def against_resnet18(seeds):
     "On 3 vs 7, seed by seed: both as they come, and convnet with half of its passes"
-    ways, images = {'resnet18': ('resnet18', {}), 'convnet': ('convnet', {}), 'convnet, 2 epochs': ('convnet', dict(epochs=2))}, load('mnist_sample')
+    ways, images = {'resnet18': ('resnet18', {}), 'convnet': ('convnet', {}),
+                    'convnet, 2 epochs': ('convnet', dict(epochs=2))}, load('mnist_sample')
     fits = [{way: fit(name, images, seed=seed, **kw) for way, (name, kw) in ways.items()} for seed in range(seeds)]
-    return [dict(way=way, accuracies=[f[way].accuracy for f in fits], seconds=statistics.median(f[way].seconds for f in fits),
+    return [dict(way=way, accuracies=[f[way].accuracy for f in fits],
+                 seconds=statistics.median(f[way].seconds for f in fits),
                  share_of_time=[f[way].seconds / f['resnet18'].seconds for f in fits]) for way in ways]
 
 
@@ -131,9 +150,12 @@ def main():
     parser.add_argument('--seeds', type=int, default=10)
     parser.add_argument('--ablation', type=int, default=3)
     given, path, device = parser.parse_args(), Path(__file__).with_suffix('.json'), pick_device()
-    assert str(net()) == str(nn.Sequential(*list(convnet((1, 28, 28), 10))[1:])), 'the net that is taken apart here is no longer the recipe\'s'
+    assert str(net()) == str(
+        nn.Sequential(
+            *list(convnet((1, 28, 28), 10))[1:])), 'the net that is taken apart here is no longer the recipe\'s'
     images, kept = load('mnist', valid='test'), json.loads(path.read_text()) if path.exists() else {}
-    kept['machine'] = dict(machine=platform.machine(), threads=torch.get_num_threads(), torch=torch.__version__, cuda=torch.cuda.get_device_name() if torch.cuda.is_available() else None)
+    kept['machine'] = dict(machine=platform.machine(), threads=torch.get_num_threads(), torch=torch.__version__,
+                           cuda=torch.cuda.get_device_name() if torch.cuda.is_available() else None)
     if given.seeds:
         fit('convnet', images, epochs=1) # Warm up
         kept['reached'] = reached(images, given.seeds)
@@ -147,13 +169,20 @@ def main():
         print(pd.DataFrame(kept['ablation']).drop(columns='accuracies').round(4).to_string(index=False))
     path.write_text(json.dumps(kept, indent=1) + '\n')
     if 'reached' in kept:
-        r, missed = kept['reached'], kept['reached']['mean'] < .99 or kept['reached']['seconds'] > (1 if device.type == 'cuda' else 5)
+        r, missed = kept['reached'], kept['reached']['mean'] < .99 or kept['reached']['seconds'] > (1
+            if device.type == 'cuda' else 5)
         tables.put('convnet', ['seeds', 'accuracy on the test images', 'must', 'seconds of training', 'must', 'aim'],
-                   [(r['seeds'], f"{r['mean']:.4f} ({r['min']:.4f} to {max(r['accuracies']):.4f})", '0.99', tables.spread(r['seconds'], r['seconds_range'], 2), 'under 5', '2.5')])
-        tables.put('against_resnet18', ['on 3 vs 7', 'mean accuracy (range)', 'seconds of training', 'share of resnet18\'s time (range)'],
-                   [(w['way'], tables.spread(statistics.mean(w['accuracies']), w['accuracies'], 4), f"{w['seconds']:.2f}", tables.spread(statistics.median(w['share_of_time']), w['share_of_time'], 2)) for w in kept['against_resnet18']])
+                   [(r['seeds'], f"{r['mean']:.4f} ({r['min']:.4f} to {max(r['accuracies']):.4f})", '0.99',
+                     tables.spread(r['seconds'], r['seconds_range'], 2), 'under 5', '2.5')])
+        tables.put('against_resnet18',
+                   ['on 3 vs 7', 'mean accuracy (range)', 'seconds of training', 'share of resnet18\'s time (range)'],
+                   [(w['way'], tables.spread(statistics.mean(w['accuracies']), w['accuracies'], 4),
+                     f"{w['seconds']:.2f}",
+                     tables.spread(statistics.median(w['share_of_time']), w['share_of_time'], 2))
+                     for w in kept['against_resnet18']])
     if 'ablation' in kept: tables.put('ablation', ['changed', 'accuracy', 'gain, points', 'processor time'],
-                                      [(r['way'], f"{r['accuracy']:.4f}", f"{r['gain_points']:+.2f}", f"{r['time_ratio']:.2f}x") for r in kept['ablation']])
+                                      [(r['way'], f"{r['accuracy']:.4f}", f"{r['gain_points']:+.2f}",
+                                        f"{r['time_ratio']:.2f}x") for r in kept['ablation']])
     sys.exit(given.seeds > 0 and missed)
 
 

@@ -26,7 +26,8 @@ for name, data, settings in (('resnet18', few, dict(epochs=1, bs=64)), ('mlp', i
     out[name] = dict(seconds=float(last.seconds), accuracy=fitted.accuracy, valid_loss=float(last.valid_loss))
 if rank() == 0: print(json.dumps(out))
 '''
-WAYS = {'1 process, 1 thread': (1, 1), '1 process, 2 threads': (1, 2), '2 processes, 1 thread each': (2, 1)} # Processes and threads
+WAYS = {'1 process, 1 thread': (1, 1), '1 process, 2 threads': (1, 2),
+        '2 processes, 1 thread each': (2, 1)} # Processes and threads
 ONE, THREADS, PROCESSES = WAYS
 RATIOS = { # Name: the seconds of the first way over those of the second
     'two threads against one': (ONE, THREADS),
@@ -36,8 +37,10 @@ RATIOS = { # Name: the seconds of the first way over those of the second
 
 def once(processes:int, threads:int) -> dict:
     "What a way finds, by recipe"
-    launch = [] if processes == 1 else ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', str(processes)]
-    env = dict(os.environ, OMP_NUM_THREADS=str(threads), PYTHONPATH=os.pathsep.join([str(HERE.parent), os.environ.get('PYTHONPATH', '')]))
+    launch = [] if processes == 1 else ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node',
+                                        str(processes)]
+    env = dict(os.environ, OMP_NUM_THREADS=str(threads),
+               PYTHONPATH=os.pathsep.join([str(HERE.parent), os.environ.get('PYTHONPATH', '')]))
     script = HERE/'.distributed_run.py'
     script.write_text(RUN)
     try: done = subprocess.run([sys.executable, *launch, script, str(threads)], env=env, capture_output=True, text=True)
@@ -57,11 +60,15 @@ def main(turns=5):
     seen = []
     for turn in range(turns):
         seen.append({way: once(*how) for way, how in WAYS.items()})
-        print(turn + 1, {way: {n: round(v['seconds'], 3) for n, v in found.items()} for way, found in seen[-1].items()}, flush=True)
+        print(turn + 1,
+            {way: {n: round(v['seconds'], 3) for n, v in found.items()} for way, found in seen[-1].items()}, flush=True)
     result = {name: summary(name, seen) for name in seen[0][ONE]}
-    machine = dict(cores=os.cpu_count(), machine=platform.machine(), python=platform.python_version(), torch=torch.__version__, load=os.getloadavg())
-    (HERE/'distributed.json').write_text(json.dumps(dict(machine=machine, turns=turns, result=result), indent=1) + '\n', encoding='utf-8')
-    rows = [(name, *(tables.spread(statistics.median(r), r, 2, 'x') for r in found['ratios'].values())) for name, found in result.items()]
+    machine = dict(cores=os.cpu_count(), machine=platform.machine(), python=platform.python_version(),
+                   torch=torch.__version__, load=os.getloadavg())
+    (HERE/'distributed.json').write_text(json.dumps(dict(machine=machine, turns=turns, result=result), indent=1)
+                                         + '\n', encoding='utf-8')
+    rows = [(name, *(tables.spread(statistics.median(r), r, 2, 'x') for r in found['ratios'].values()))
+            for name, found in result.items()]
     tables.put('distributed', ['recipe', *RATIOS], rows)
 
 if __name__ == '__main__': main(*map(int, sys.argv[1:]))

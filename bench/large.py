@@ -37,7 +37,8 @@ def child(folder, from_disk):
     from fastrecipes.data import images as images_room
     from fastrecipes.data.sources import load
     from fastrecipes.ladder.recipe import fit
-    for rung, settings in RUNGS.items(): fit(rung, 'digits', device='cpu', **settings) # Imports, and what each loads when it is used first
+    for rung, settings in RUNGS.items():
+        fit(rung, 'digits', device='cpu', **settings) # Imports, and what each loads when it is used first
     before, said, times, cpu = memory('VmRSS'), [], {}, {}
     if from_disk: images_room._in_memory = 0
     with open('/proc/self/clear_refs', 'w') as f: f.write('5') # The high-water mark begins here
@@ -53,16 +54,23 @@ def child(folder, from_disk):
         marks, start = [], time.thread_time()
         fitted = fit(rung, images, device='cpu', on_epoch=lambda row: marks.append(time.thread_time()), **settings)
         cpu[rung] = statistics.median(b - a for a, b in zip(marks, marks[1:])) if marks else time.thread_time() - start
-        times[rung] = fitted.seconds / settings.get('epochs', 1) if fitted.history is None else statistics.median(fitted.history.seconds)
+        times[rung] = fitted.seconds / settings.get('epochs',
+            1) if fitted.history is None else statistics.median(fitted.history.seconds)
         peak[rung] = memory('VmHWM') - before
     from resource import RUSAGE_CHILDREN, getrusage
-    print(json.dumps(dict(images=n, largest_helper_mb=getrusage(RUSAGE_CHILDREN).ru_maxrss >> 10, seconds={k: round(v, 4) for k, v in times.items()}, microseconds_an_image={k: round(v / n * 1e6, 3) for k, v in times.items()},
-                          main_thread_microseconds_an_image={k: round(v / n * 1e6, 3) for k, v in cpu.items()}, peak_mb_above_imports={k: round(v) for k, v in peak.items()}, said=[s.split(' of ')[0] for s in said])))
+    print(
+        json.dumps(dict(images=n, largest_helper_mb=getrusage(RUSAGE_CHILDREN).ru_maxrss >> 10,
+                        seconds={k: round(v, 4) for k, v in times.items()},
+                        microseconds_an_image={k: round(v / n * 1e6, 3) for k, v in times.items()},
+                          main_thread_microseconds_an_image={k: round(v / n * 1e6, 3) for k, v in cpu.items()},
+                          peak_mb_above_imports={k: round(v) for k, v in peak.items()},
+                          said=[s.split(' of ')[0] for s in said])))
 
 
 def measured(folder, cache, *flags):
     shutil.rmtree(cache, ignore_errors=True)
-    run = subprocess.run([sys.executable, __file__, '--child', str(folder), *flags], env=os.environ | dict(FASTRECIPES_CACHE=str(cache)), capture_output=True, text=True)
+    run = subprocess.run([sys.executable, __file__, '--child', str(folder), *flags],
+                         env=os.environ | dict(FASTRECIPES_CACHE=str(cache)), capture_output=True, text=True)
     if run.returncode: sys.exit(run.stderr)
     return json.loads(run.stdout.splitlines()[-1])
 
@@ -91,22 +99,40 @@ def main():
                 one = measured(d/'1', d/'cache', *flags)
                 rows.append((one, one if times == 1 else measured(d/str(times), d/'cache', *flags)))
             if times > 1: shutil.rmtree(d/str(times))
-            def against(what): return {k: [round(b[what][k] / a[what][k], 3) for a, b in rows] for k in rows[0][0][what]}
+            def against(what):
+                return {k: [round(b[what][k] / a[what][k], 3) for a, b in rows] for k in rows[0][0][what]}
             ratio, busy = against('microseconds_an_image'), against('main_thread_microseconds_an_image')
             name = f'{times}x' + ', from the disk' * args.from_disk
-            result[name] = rows[-1][1] | dict(repeats=args.repeats, machine=dict(machine=platform.machine(), threads=int(os.environ.get('OMP_NUM_THREADS', 0)) or None, processors=os.cpu_count()),
-                                                     decoded_a_second=round(rows[-1][1]['images'] / statistics.median(b['seconds']['decode'] for _, b in rows)),
-                                                     microseconds_an_image={k: round(statistics.median(b['microseconds_an_image'][k] for _, b in rows), 3) for k in rows[0][1]['microseconds_an_image']},
-                                                     peak_mb_above_imports={k: max(b['peak_mb_above_imports'][k] for _, b in rows) for k in rows[0][1]['peak_mb_above_imports']},
-                                                     an_image_against_1x={k: statistics.median(v) for k, v in ratio.items()},
+            result[name] = rows[-1][1] | dict(repeats=args.repeats,
+                                              machine=dict(machine=platform.machine(),
+                                                           threads=int(os.environ.get('OMP_NUM_THREADS', 0)) or None,
+                                                           processors=os.cpu_count()),
+                                                     decoded_a_second=round(rows[-1][1]['images']
+                                                         / statistics.median(b['seconds']['decode'] for _, b in rows)),
+                                                     microseconds_an_image={
+                                                         k: round(statistics.median(b['microseconds_an_image'][k]
+                                                             for _, b in rows), 3)
+                                                             for k in rows[0][1]['microseconds_an_image']},
+                                                     peak_mb_above_imports={k: max(b['peak_mb_above_imports'][k]
+                                                         for _, b in rows)
+                                                         for k in rows[0][1]['peak_mb_above_imports']},
+                                                     an_image_against_1x={k: statistics.median(v)
+                                                         for k, v in ratio.items()},
                                                      range_against_1x={k: [min(v), max(v)] for k, v in ratio.items()},
-                                                     main_thread_against_1x={k: statistics.median(v) for k, v in busy.items()})
+                                                     main_thread_against_1x={k: statistics.median(v)
+                                                         for k, v in busy.items()})
             print(name, json.dumps(result[name], indent=1), flush=True)
-    result = {k: result[k] for k in sorted((k for k in result if k != 'machine'), key=lambda k: ('disk' in k, int(k.split('x')[0])))}
+    result = {k: result[k]
+              for k in sorted((k for k in result if k != 'machine'), key=lambda k: ('disk' in k, int(k.split('x')[0])))}
     OUT.write_text(json.dumps(result, indent=1) + '\n')
-    def cell(r, what): return f"{r['microseconds_an_image'][what]:.3g} µs, " + tables.spread(r['an_image_against_1x'][what], r['range_against_1x'][what], 2, 'x')
-    tables.put('large', ['images', 'read and decoded', 'had again', *(f'{w}, an image' for w in RUNGS), 'peak memory', 'turns'],
-               [(f"{r['images']:,}{', all sizes from the disk' * ('disk' in name)}", *(cell(r, w) for w in ('decode', 'load', *RUNGS)), f"{max(r['peak_mb_above_imports'].values())} MB", r['repeats']) for name, r in result.items()])
+    def cell(r, what):
+        return f"{r['microseconds_an_image'][what]:.3g} µs, " + tables.spread(r['an_image_against_1x'][what],
+            r['range_against_1x'][what], 2, 'x')
+    tables.put('large',
+               ['images', 'read and decoded', 'had again', *(f'{w}, an image' for w in RUNGS), 'peak memory', 'turns'],
+               [(f"{r['images']:,}{', all sizes from the disk' * ('disk' in name)}",
+                 *(cell(r, w) for w in ('decode', 'load', *RUNGS)), f"{max(r['peak_mb_above_imports'].values())} MB",
+                 r['repeats']) for name, r in result.items()])
 
 
 if __name__ == '__main__': main()

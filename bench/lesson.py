@@ -3,7 +3,8 @@ optimisers. Nothing in here uses fastrecipes."""
 from pathlib import Path
 import torch
 import torch.nn.functional as F
-from fastai.vision.all import (DataLoader, DataLoaders, ImageDataLoaders, Learner, SGD, accuracy, nn, resnet18, tensor, untar_data, URLs,
+from fastai.vision.all import (DataLoader, DataLoaders, ImageDataLoaders, Learner, SGD, accuracy, nn, resnet18, tensor,
+                               untar_data, URLs,
                                vision_learner)
 from PIL import Image
 
@@ -27,7 +28,8 @@ def tensors(path:Path):
 
 def pair_loaders(train_x, train_y, valid_x, valid_y, bs=256):
     "A list of pairs in a `DataLoader`, for training and for validation"
-    return DataLoader(list(zip(train_x, train_y)), batch_size=bs, shuffle=True), DataLoader(list(zip(valid_x, valid_y)), batch_size=bs)
+    return DataLoader(list(zip(train_x, train_y)), batch_size=bs,
+                      shuffle=True), DataLoader(list(zip(valid_x, valid_y)), batch_size=bs)
 
 
 def mnist_loss(predictions, targets):
@@ -65,7 +67,8 @@ def validate_epoch(model, dl):
 
 
 def linear_learner(train_dl, valid_dl):
-    return Learner(DataLoaders(train_dl, valid_dl), nn.Linear(28*28, 1), opt_func=SGD, loss_func=mnist_loss, metrics=batch_accuracy)
+    return Learner(DataLoaders(train_dl, valid_dl), nn.Linear(28*28, 1), opt_func=SGD, loss_func=mnist_loss,
+                   metrics=batch_accuracy)
 
 
 def simple_net_learner(train_dl, valid_dl):
@@ -91,8 +94,11 @@ def ladder(path):
     dls = pair_loaders(*data)
     found = dict(similarity=similarity(*data))
     model = Linear()
-    for _ in range(20): train_epoch(model, dls[0], 1., model.params); found['sgd'] = validate_epoch(model, dls[1])
-    for name, learn, epochs, lr in (('linear', linear_learner(*dls), 20, 1.), ('simple_net', simple_net_learner(*dls), 40, .1)):
+    for _ in range(20):
+        train_epoch(model, dls[0], 1., model.params)
+        found['sgd'] = validate_epoch(model, dls[1])
+    for name, learn, epochs, lr in (('linear', linear_learner(*dls), 20, 1.),
+                                    ('simple_net', simple_net_learner(*dls), 40, .1)):
         with learn.no_bar(), learn.no_logging(): learn.fit(epochs, lr=lr)
         found[name] = learn.recorder.values[-1][-1]
     learn = resnet_learner(path)

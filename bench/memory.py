@@ -32,8 +32,10 @@ def main(turns=5):
         for way in WAYS: found[way].append(seconds(way))
         print(turn + 1, {way: round(s[-1], 1) for way, s in found.items()}, flush=True)
     gains = [back / kept for back, kept in zip(*found.values())]
-    machine = dict(cores=os.cpu_count(), machine=platform.machine(), python=platform.python_version(), load=os.getloadavg())
-    (HERE/'memory.json').write_text(json.dumps(dict(machine=machine, seconds=found, gains=gains), indent=1) + '\n', encoding='utf-8')
+    machine = dict(cores=os.cpu_count(), machine=platform.machine(), python=platform.python_version(),
+                   load=os.getloadavg())
+    (HERE/'memory.json').write_text(json.dumps(dict(machine=machine, seconds=found, gains=gains), indent=1) + '\n',
+                                    encoding='utf-8')
     cells = [f'{statistics.median(s):.1f} s' for s in found.values()]
     gain = tables.spread(statistics.median(gains), gains, 2, 'x')
     tables.put('memory', ['processor time of resnet18, one epoch', *WAYS, 'gain'], [('', *cells, gain)])

@@ -3,12 +3,13 @@
 This is how the defaults for large sets were chosen. The test images are not looked at. Writes mnist_mlp.json beside this file."""
 import json
 from pathlib import Path
-import fastrecipes # Before torch and fastai: without their warnings
+import fastrecipes # noqa: F401 - before torch and fastai: without their warnings
 import pandas as pd
 from fastrecipes.data.sources import load
 from fastrecipes.ladder.recipe import fit
 
-TRIED = [((64, 64, 64), .01, 0.), ((256, 128), .003, 0.), ((256, 256), .003, .1), ((512, 256), .003, 0.), ((512, 256), .003, .1),
+TRIED = [((64, 64, 64), .01, 0.), ((256, 128), .003, 0.), ((256, 256), .003, .1), ((512, 256), .003, 0.),
+         ((512, 256), .003, .1),
          ((512, 256), .003, .2), ((512, 256), .002, .2)]
 SEEDS = 3
 
@@ -17,8 +18,10 @@ def main():
     rows = []
     for hidden, lr, dropout in TRIED:
         fits = [fit('mlp', load('mnist', seed=s), seed=s, hidden=hidden, lr=lr, dropout=dropout) for s in range(SEEDS)]
-        mean = lambda values: sum(values) / SEEDS
-        rows.append(dict(hidden=','.join(map(str, hidden)), lr=lr, dropout=dropout, accuracy=mean([f.accuracy for f in fits]), lowest=min(f.accuracy for f in fits),
+        def mean(values):
+            return sum(values) / SEEDS
+        rows.append(dict(hidden=','.join(map(str, hidden)), lr=lr, dropout=dropout,
+                         accuracy=mean([f.accuracy for f in fits]), lowest=min(f.accuracy for f in fits),
                          loss=mean([f.loss for f in fits]), seconds=mean([f.seconds for f in fits])))
         print(rows[-1], flush=True)
     Path(__file__).with_suffix('.json').write_text(json.dumps(rows, indent=1) + '\n')

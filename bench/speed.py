@@ -8,7 +8,7 @@ small models stay on the CPU, as in the lesson), other bounds hold, and what it 
 import json, os, platform, statistics, subprocess, sys, tempfile, time
 from functools import partial
 from pathlib import Path
-import fastrecipes # Before torch and fastai: without their warnings
+import fastrecipes # noqa: F401 - before torch and fastai: without their warnings
 import torch
 import lesson, tables
 from fastai.torch_core import set_seed
@@ -47,7 +47,8 @@ def turns(ways:dict, n:int) -> dict: # Seconds of each turn, by name
 def ratios(seconds:dict, **more) -> dict:
     "The lesson's seconds as a multiple of ours, turn by turn"
     each = [a / b for a, b in zip(seconds['lesson'], seconds['ours'])]
-    return dict(lesson_s=statistics.median(seconds['lesson']), ours_s=statistics.median(seconds['ours']), ratio=statistics.median(each),
+    return dict(lesson_s=statistics.median(seconds['lesson']), ours_s=statistics.median(seconds['ours']),
+                ratio=statistics.median(each),
                 ratio_range=[min(each), max(each)], turns=len(each), **more)
 
 
@@ -83,14 +84,16 @@ def learner(images, model):
 
 def through_learner():
     "`Learner`, one epoch of the same model, its recorder and metric on"
-    theirs, ours = lesson.linear_learner(*lesson.pair_loaders(*lesson.tensors(lesson.folder()))), learner(load('mnist_sample'), linear(28*28, 1))
+    theirs, ours = lesson.linear_learner(*lesson.pair_loaders(*lesson.tensors(lesson.folder()))), learner(
+        load('mnist_sample'), linear(28*28, 1))
     return ratios(epochs(theirs, ours, 1.), accuracy=float(ours.recorder.values[-1][-1]))
 
 
 def hidden():
     "`simple_net`, one epoch of its forty"
     images = load('mnist_sample')
-    theirs, ours = lesson.simple_net_learner(*lesson.pair_loaders(*lesson.tensors(lesson.folder()))), learner(images, simple_net(28*28, 1))
+    theirs, ours = lesson.simple_net_learner(*lesson.pair_loaders(*lesson.tensors(lesson.folder()))), learner(images,
+        simple_net(28*28, 1))
     return ratios(epochs(theirs, ours, .1), accuracy=fit('simple_net', images, device=str(ON)).accuracy)
 
 
@@ -107,7 +110,8 @@ def resnet():
         fits.append(fit('resnet18', images, seed=next(seeds), epochs=1, device=str(ON)))
         return fits[-1].seconds
     found = ratios(turns(dict(lesson=their_epoch, ours=our_epoch), 5))
-    return found | dict(accuracy=statistics.mean(f.accuracy for f in fits), accuracies=[f.accuracy for f in fits], peak_memory_bytes=max(f.peak_memory for f in fits), peak_gpu_memory_bytes=fits[0].peak_gpu_memory)
+    return found | dict(accuracy=statistics.mean(f.accuracy for f in fits), accuracies=[f.accuracy for f in fits],
+        peak_memory_bytes=max(f.peak_memory for f in fits), peak_gpu_memory_bytes=fits[0].peak_gpu_memory)
 
 
 def _process(*args, **env):
@@ -121,17 +125,21 @@ def ladder():
     found = []
     def ours():
         with tempfile.TemporaryDirectory() as d:
-            said = subprocess.run([sys.executable, '-m', 'fastrecipes', 'compare', 'mnist_sample', '--quiet', '--json'], check=True, capture_output=True, cwd=d,
+            said = subprocess.run([sys.executable, '-m', 'fastrecipes', 'compare', 'mnist_sample', '--quiet',
+                                   '--json'], check=True, capture_output=True, cwd=d,
                                   env=os.environ | dict(FASTRECIPES_CACHE=f'{d}/cache')).stdout
         found.append({r['recipe']: r['accuracy'] for r in json.loads(said)['rungs']})
     seconds = turns(dict(lesson=lambda: _process(sys.executable, HERE/'lesson.py'), ours=ours), 5)
-    return ratios(seconds, accuracies=found[-1], least_margin=min(f[name] - least for f in found for name, least in LEAST.items()), ours_alone_s=_repeats_of_ladder())
+    return ratios(seconds, accuracies=found[-1],
+                  least_margin=min(f[name] - least for f in found for name, least in LEAST.items()),
+                  ours_alone_s=_repeats_of_ladder())
 
 
 def _repeats_of_ladder():
     "Seconds of the same ladder when the folder has been read before"
     with tempfile.TemporaryDirectory() as d:
-        run = partial(_process, sys.executable, '-m', 'fastrecipes', 'compare', 'mnist_sample', '--quiet', '--json', FASTRECIPES_CACHE=f'{d}/cache')
+        run = partial(_process, sys.executable, '-m', 'fastrecipes', 'compare', 'mnist_sample', '--quiet', '--json',
+                      FASTRECIPES_CACHE=f'{d}/cache')
         return statistics.median(turns(dict(ours=run), 3)['ours'])
 
 
@@ -147,19 +155,24 @@ print(time.perf_counter() - start)
 def second_run():
     "From the command to the first batch, above the bare imports, when the folder has been read before; the lesson reads it again"
     code = "import time, lesson\nstart = time.perf_counter()\nnext(iter(lesson.pair_loaders(*lesson.tensors(lesson.folder()))[0]))\nprint(time.perf_counter() - start)"
-    def seconds(code): return float(subprocess.run([sys.executable, '-c', code], check=True, capture_output=True, text=True, cwd=HERE).stdout.split()[-1])
+    def seconds(code):
+        return float(subprocess.run([sys.executable, '-c', code], check=True, capture_output=True, text=True,
+                                    cwd=HERE).stdout.split()[-1])
     rows = [(seconds(code), seconds(_first_batch)) for _ in range(6)][1:]
     return ratios(dict(lesson=[a for a, _ in rows], ours=[b for _, b in rows]))
 
 
 def start():
     "`fastrecipes --help` and `fastrecipes list`, a fresh process each; the bare interpreter beside them"
-    ways = dict(python=[sys.executable, '-c', 'pass'], help=[sys.executable, '-m', 'fastrecipes', '--help'], list=[sys.executable, '-m', 'fastrecipes', 'list'])
+    ways = dict(python=[sys.executable, '-c', 'pass'], help=[sys.executable, '-m', 'fastrecipes', '--help'],
+                list=[sys.executable, '-m', 'fastrecipes', 'list'])
     seconds = turns({name: partial(_process, *args) for name, args in ways.items()}, 9)
-    return {f'{name}_s': statistics.median(s) for name, s in seconds.items()} | dict(longest_s={name: max(s) for name, s in seconds.items()})
+    return {f'{name}_s': statistics.median(s)
+            for name, s in seconds.items()} | dict(longest_s={name: max(s) for name, s in seconds.items()})
 
 
-# Name: what it says in the table, how to measure it, the ratio or the seconds that it must reach and aims at, the accuracy that it must
+# Name: what it says in the table, how to measure it, the ratio or the seconds that it must reach and aims at, the
+# accuracy that it must
 ITEMS = dict(
     hand=('hand-written SGD, one epoch of the linear model, bs 256', hand, 4, 5, .965),
     learner=('`Learner`, one epoch of the same, recorder and metric on', through_learner, 1.5, 1.72, .965),
@@ -173,7 +186,8 @@ ITEMS = dict(
 
 def line(name:str, found:dict) -> tuple: # The cells of its row in the table, and whether the bound is met
     what, _, must, aim, least = ITEMS[name]
-    seconds = lambda s: f'{1000*s:.3g} ms' if s < 1 else f'{s:.3g} s'
+    def seconds(s):
+        return f'{1000*s:.3g} ms' if s < 1 else f'{s:.3g} s'
     if name == 'start':
         text, met = f"{seconds(found['help_s'])}, {seconds(found['list_s'])} (bare Python {seconds(found['python_s'])})", max(found['help_s'], found['list_s']) < must
         return (what, '', text, '', f'under {must} s', f'{aim} s', ''), met
@@ -181,11 +195,13 @@ def line(name:str, found:dict) -> tuple: # The cells of its row in the table, an
     met = found['ours_s'] < must if name == 'second_run' else found['ratio'] >= must
     bounds = (f'under {must} s', f'{aim} s') if name == 'second_run' else (f'{must}x', f'{aim}x')
     accuracy = 'every rung reaches its own' if name == 'ladder' else '' if least is None else f"{found['accuracy']:.4f} (must {least})"
-    return (what, seconds(found['lesson_s']), seconds(found['ours_s']), speed, *bounds, accuracy), met and (least is None or found['accuracy'] >= least) and found.get('least_margin', 0) >= 0
+    return (what, seconds(found['lesson_s']), seconds(found['ours_s']), speed, *bounds,
+            accuracy), met and (least is None or found['accuracy'] >= least) and found.get('least_margin', 0) >= 0
 
 
 def machine() -> dict:
-    return dict(machine=platform.machine(), cores=os.cpu_count(), threads=torch.get_num_threads(), python=platform.python_version(), torch=torch.__version__,
+    return dict(machine=platform.machine(), cores=os.cpu_count(), threads=torch.get_num_threads(),
+                python=platform.python_version(), torch=torch.__version__,
                 device=torch.cuda.get_device_name() if ON.type == 'cuda' else 'cpu')
 
 
@@ -202,7 +218,9 @@ def main():
         print(*row, '' if met else 'MISSED', sep=' | ', flush=True)
         if not met: missed.append(name)
     file.write_text(json.dumps(results, indent=1) + '\n', encoding='utf-8')
-    if ON.type == 'cpu': tables.put('speed', ['what', 'lesson', 'here', 'ratio (range)', 'must', 'aim', 'accuracy'], [line(name, results[name])[0] for name in ITEMS if name in results])
+    if ON.type == 'cpu':
+        tables.put('speed', ['what', 'lesson', 'here', 'ratio (range)', 'must', 'aim', 'accuracy'],
+                   [line(name, results[name])[0] for name in ITEMS if name in results])
     sys.exit(1 if missed else 0)
 
 

@@ -11,8 +11,10 @@ def put(
     "Replace a table of README.md"
     text, begin, end = README.read_text(encoding='utf-8'), f'<!-- {name} -->\n', f'<!-- end of {name} -->'
     before, rest = text.split(begin)[0], text.split(end)[1]
-    line = lambda cells: '| ' + ' | '.join(map(str, cells)) + ' |\n'
-    README.write_text(before + begin + line(columns) + '|' + '---|' * len(columns) + '\n' + ''.join(map(line, rows)) + end + rest, encoding='utf-8')
+    def line(cells):
+        return '| ' + ' | '.join(map(str, cells)) + ' |\n'
+    README.write_text(before + begin + line(columns) + '|' + '---|' * len(columns) + '\n' + ''.join(map(line, rows))
+                      + end + rest, encoding='utf-8')
 
 def spread(middle:float, values, digits:int=1, unit:str='') -> str: # Such as '3.4x (3.3 to 3.7)'
     "A median with the range of what it is the median of"

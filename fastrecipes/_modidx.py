@@ -2612,6 +2612,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'fastrecipes.plots._area_shared': ('plots.html#_area_shared', 'fastrecipes/plots.py'),
                                    'fastrecipes.plots._around': ('plots.html#_around', 'fastrecipes/plots.py'),
                                    'fastrecipes.plots._boxes_along': ('plots.html#_boxes_along', 'fastrecipes/plots.py'),
+                                   'fastrecipes.plots._cost': ('plots.html#_cost', 'fastrecipes/plots.py'),
                                    'fastrecipes.plots._places': ('plots.html#_places', 'fastrecipes/plots.py'),
                                    'fastrecipes.plots.label_points': ('plots.html#label_points', 'fastrecipes/plots.py'),
                                    'fastrecipes.plots.new_figure': ('plots.html#new_figure', 'fastrecipes/plots.py'),

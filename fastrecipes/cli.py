@@ -63,7 +63,8 @@ def _show_version(context, option, wanted):
 # %% ../nbs/10_cli.ipynb #a3654a85
 @click.group(cls=Verbs, context_settings=dict(help_option_names=['-h', '--help'], max_content_width=100))
 @click.option('--version', is_flag=True, expose_value=False, callback=_show_version, help='Show the version and exit.')
-@click.option('--json', 'as_json', is_flag=True, is_eager=True, help='With --version: versions and kind of computer as JSON.')
+@click.option('--json', 'as_json', is_flag=True, is_eager=True,
+              help='With --version: versions and kind of computer as JSON.')
 def cli(as_json):
     """What does each step of deep learning buy me?
 
@@ -85,7 +86,8 @@ def cli(as_json):
 
 # %% ../nbs/10_cli.ipynb #96ec95f7
 @click.command()
-@click.option('--port', metavar='N', type=click.IntRange(0, 65535), help='Port; 0 is any free one. [default: 8866, or the next free one]')
+@click.option('--port', metavar='N', type=click.IntRange(0, 65535),
+              help='Port; 0 is any free one. [default: 8866, or the next free one]')
 @click.option('--no-browser', is_flag=True, help='Only print the address.')
 def explore(port, no_browser):
     """Play with curves, gradients and nets in a browser.
@@ -110,7 +112,8 @@ def run(
     "Run `cli` and turn what it raises into a status and a line"
     typed = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        status = cli.main(arguments, prog_name='fastrecipes', standalone_mode=False, obj=typed, terminal_width=_help_width())
+        status = cli.main(arguments, prog_name='fastrecipes', standalone_mode=False, obj=typed,
+                          terminal_width=_help_width())
         return status or 0, ''
     except click.exceptions.NoArgsIsHelpError as e:
         click.echo(e.ctx.get_help())
@@ -138,8 +141,12 @@ def main(
     rank, n = launched()
     if rank: sys.stdout = sys.stderr = open(os.devnull, 'w')
     status, line = run(args)
-    if rank and status == 1: print(f'fastrecipes: process {rank}: {line}', file=sys.__stderr__) # What the first process does not know
+    if rank and status == 1:
+        print(f'fastrecipes: process {rank}: {line}', file=sys.__stderr__) # What the first process does not know
     elif line: say_why(f'fastrecipes: {line}')
     if n == 1: sys.exit(status)
     for stream in (sys.stdout, sys.stderr): stream.flush()
-    os._exit(status) # One of several does not wait for the others to close what they share: where one fails, the launcher ends the rest
+    os._exit(
+        # One of several does not wait for the others to close what they share: where one fails, the launcher ends the
+        # rest
+        status)

@@ -10,6 +10,7 @@ __all__ = ['BLUE', 'ORANGE', 'GREEN', 'GREY', 'new_figure', 'quiet_axes', 'Box',
 
 # %% ../nbs/02_plots.ipynb #8c83606d
 import math
+from functools import partial
 from typing import NamedTuple, TYPE_CHECKING
 from .errors import lazy_module
 if TYPE_CHECKING: import matplotlib.figure, numpy as np
@@ -71,6 +72,11 @@ def _places(x:float, y:float, width:float, height:float): # -> Iterator of `Box`
             yield Box(left, low, left + width, low + height)
 
 # %% ../nbs/02_plots.ipynb #02808df5
+def _cost(box:Box, area:float, inside:Box, taken:np.ndarray) -> float:
+    "How much a label of that area covers there, and ten times how much of it lies outside"
+    outside = area - _area_shared(box, np.array([inside]))
+    return round(_area_shared(box, taken) + 10 * outside, 3) # Rounded, so that nothing is nothing
+
 def place_labels(
     points:list, # (x, y) of each
     sizes:list, # (width, height) of each label
@@ -81,10 +87,7 @@ def place_labels(
     taken = [*taken, *(_around(point, 5) for point in points)]
     out = []
     for (x, y), (width, height) in zip(points, sizes):
-        others = np.array(taken)
-        def cost(box): # Rounded, so that nothing is nothing
-            outside = width * height - _area_shared(box, np.array([inside]))
-            return round(_area_shared(box, others) + 10 * outside, 3)
+        cost = partial(_cost, area=width * height, inside=inside, taken=np.array(taken))
         best = min(_places(x, y, width, height), key=cost) # The first of the least
         taken.append(best)
         out.append(best)

@@ -4,7 +4,8 @@ import numpy as np
 from fastrecipes.answer.chance import Interval, paired_difference, wilson
 from fastrecipes.answer.comparison import Comparison
 from fastrecipes.answer.records import (
-    Bin, Calibration, ClassScores, Counts, Curve, CurveRung, Failures, Majority, MoreData, Pair, Repeats, Rung, RungCost,
+    Bin, Calibration, ClassScores, Counts, Curve, CurveRung, Failures, Majority, MoreData, Pair, Repeats, Rung,
+    RungCost,
 )
 from fastrecipes.answer.verdict import verdict
 
@@ -20,11 +21,13 @@ def but(below, won, lost=0):
     return this
 
 def cost(train=1., predict=1., parameters=10):
-    return RungCost(parameters=parameters, weights_bytes=40, train_seconds=train, peak_memory_bytes=1, peak_gpu_memory_bytes=None,
+    return RungCost(parameters=parameters, weights_bytes=40, train_seconds=train, peak_memory_bytes=1,
+                    peak_gpu_memory_bytes=None,
                     predict_ms_1=.1, predict_ms_1000=predict, multiply_adds=None)
 
 def rung(recipe, right, train=1., predict=1., **more):
-    values = dict(recipe=recipe, about='', status='fitted', settings={}, accuracy=float(right.mean()), right=int(right.sum()),
+    values = dict(recipe=recipe, about='', status='fitted', settings={}, accuracy=float(right.mean()),
+                  right=int(right.sum()),
                   interval=wilson(int(right.sum()), len(right)), cost=cost(train, predict))
     return Rung(**values | more)
 
@@ -34,7 +37,8 @@ def failed(recipe, **why):
 def pair(below, recipe, rights):
     d = paired_difference(rights[below], rights[recipe])
     won, lost = rights[recipe] & ~rights[below], rights[below] & ~rights[recipe]
-    return Pair(below=below, recipe=recipe, gain_points=100 * d.gain, interval_points=Interval(100 * d.low, 100 * d.high), p=d.p,
+    return Pair(below=below, recipe=recipe, gain_points=100 * d.gain,
+                interval_points=Interval(100 * d.low, 100 * d.high), p=d.p,
                 words=d.words, won=int(won.sum()), lost=int(lost.sum()))
 
 def made(rights, rungs=None, others=(), **more):
@@ -42,18 +46,21 @@ def made(rights, rungs=None, others=(), **more):
     fitted = tuple(rung(name, right, **(rungs or {}).get(name, {})) for name, right in rights.items())
     pairs = tuple(pair(a, b, rights) for a, b in combinations(rights, 2))
     n = max(map(len, rights.values()), default=2000)
-    values = dict(images=Counts(train=4000, valid=n, test=1000), majority=Majority(name='cat', share=.5), test_asked=False, rungs=(*fitted, *others), pairs=pairs, curve=None)
+    values = dict(images=Counts(train=4000, valid=n, test=1000), majority=Majority(name='cat', share=.5),
+                  test_asked=False, rungs=(*fitted, *others), pairs=pairs, curve=None)
     c = Comparison.model_construct(**values | more)
     return c.model_copy(update=dict(verdict=verdict(c)))
 
 def seeded(accuracies, seeds=(1, 2, 3, 4, 5)):
     "What a rung has of several seeds"
     n = len(accuracies)
-    return dict(repeats=Repeats(seeds=tuple(seeds[:n]), accuracies=tuple(accuracies), mean=.9, sd=.1, interval=Interval(.8, 1.), against=None, lost=()))
+    return dict(repeats=Repeats(seeds=tuple(seeds[:n]), accuracies=tuple(accuracies), mean=.9, sd=.1,
+                                interval=Interval(.8, 1.), against=None, lost=()))
 
 def recalls(*values, images=200):
     "What a rung has of its classes"
-    scores = tuple(ClassScores(name=f'class {i}', precision=.9, recall=r, f1=.9, images=images) for i, r in enumerate(values))
+    scores = tuple(ClassScores(name=f'class {i}', precision=.9, recall=r, f1=.9, images=images)
+                   for i, r in enumerate(values))
     return dict(failures=Failures(confusion=(), per_class=scores, calibration=None, worst=()))
 
 def calibrated(ece, confidence, accuracy):
@@ -63,7 +70,8 @@ def calibrated(ece, confidence, accuracy):
 
 def curve(**more):
     "A learning curve, of which only the words matter"
-    rungs = tuple(CurveRung(recipe=name, points=(), more_data=MoreData(words=words, why=f'Why {name}.')) for name, words in more.items())
+    rungs = tuple(CurveRung(recipe=name, points=(), more_data=MoreData(words=words, why=f'Why {name}.'))
+                  for name, words in more.items())
     return Curve(fractions=(.5, 1.), seed=1, rungs=rungs)
 
 BASE = first(1900) # 95% of 2,000

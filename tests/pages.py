@@ -8,7 +8,8 @@ from conftest import needs_posix
 NAMES = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable')
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 FLAGS = [
-    '--no-sandbox', '--headless=new', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+    '--no-sandbox', '--headless=new', '--disable-gpu', '--disable-quic', '--no-first-run',
+    '--disable-background-networking',
     '--disable-component-update', '--disable-sync',
 ]
 FIRST = 90_000 # Milliseconds to wait for a page on a busy machine

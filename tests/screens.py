@@ -42,10 +42,13 @@ def result(name, seed, truth):
     predicted[at] = (truth[at] + 1) % 10
     scores = 9. * torch.nn.functional.one_hot(predicted, 10)
     cost = Cost(
-        parameters=made.parameters, weights_bytes=4 * made.parameters + 120, train_seconds=made.seconds, peak_memory_bytes=int(made.memory),
-        peak_gpu_memory_bytes=None, predict_ms_1=made.ms / 10, predict_ms_1000=made.ms, multiply_adds=640 + made.parameters)
+        parameters=made.parameters, weights_bytes=4 * made.parameters + 120, train_seconds=made.seconds,
+        peak_memory_bytes=int(made.memory),
+        peak_gpu_memory_bytes=None, predict_ms_1=made.ms / 10, predict_ms_1000=made.ms,
+        multiply_adds=640 + made.parameters)
     return Result(
-        recipe=name, seed=seed, settings={}, asked={}, device='cpu', valid=Judged(scores, truth, True), test=None, cost=cost, history=[],
+        recipe=name, seed=seed, settings={}, asked={}, device='cpu', valid=Judged(scores, truth, True), test=None,
+        cost=cost, history=[],
         best_epoch=None)
 
 def fits_of(name, seeds, truth, missing):
@@ -86,7 +89,8 @@ def show_fit():
     from fastrecipes.commands.fit import EpochProgress
     def row(i):
         return dict(
-            epoch=i, train_loss=1.6 / (i + 1) ** 1.5, valid_loss=.6 / (i + 1) + .04 * max(i - 6, 0), accuracy=(290 + 8 * min(i, 7)) / 360,
+            epoch=i, train_loss=1.6 / (i + 1) ** 1.5, valid_loss=.6 / (i + 1) + .04 * max(i - 6, 0),
+            accuracy=(290 + 8 * min(i, 7)) / 360,
             seconds=.12)
     rows = [row(i) for i in range(10)]
     progress = EpochProgress()
@@ -95,7 +99,8 @@ def show_fit():
     progress.stop()
     settings_text = 'epochs=10, lr=0.01, bs=32, schedule=one-cycle, hidden=64,64,64, activation=relu'
     fitted = SimpleNamespace(
-        recipe='mlp', targets=torch.ones(360), predictions=(torch.arange(360) < 346).float(), accuracy=346 / 360, test=None, best_epoch=6,
+        recipe='mlp', targets=torch.ones(360), predictions=(torch.arange(360) < 346).float(), accuracy=346 / 360,
+        test=None, best_epoch=6,
         history=pd.DataFrame(rows), parameters=13_130, seconds=1.2, device='cpu', processes=1,
         stopped='stopped after epoch 10 of 20: no better validation loss for 3 epochs', settings=dict(best=True),
         settings_text=settings_text)
@@ -134,7 +139,8 @@ def show_cache():
     from fastrecipes.commands.look import cached_line
     made = datetime(2026, 1, 2, 3, 4)
     entries = [
-        ('image set', '/data/photos/holidays/2025/rome-and-naples-and-the-coast', 12_000, 2.4e8), ('image set', 'mnist', 70_000, 5.5e7),
+        ('image set', '/data/photos/holidays/2025/rome-and-naples-and-the-coast', 12_000, 2.4e8),
+        ('image set', 'mnist', 70_000, 5.5e7),
         ('model', 'mlp', None, 2e5)]
     for kind, source, images, size in entries:
         click.echo(cached_line(SimpleNamespace(images=images, bytes=int(size), made=made, source=source), kind))
@@ -158,7 +164,8 @@ SHOWS = {
     'compare-stopped': lambda: show_compare(missing=('convnet', 'resnet18', 'my_wide_convnet', 'my_deep_convnet')),
     'fit': show_fit, 'check': show_check, 'cache': show_cache, 'predict': show_predict,
     'list': command('list'), 'list-mlp': command('list', 'mlp'),
-    'help': command('--help'), 'compare-help': command('compare', '--help'), 'predict-help': command('predict', '--help')}
+    'help': command('--help'), 'compare-help': command('compare', '--help'),
+    'predict-help': command('predict', '--help')}
 
 if __name__ == '__main__':
     sys.path.insert(0, str(Path(__file__).parent.parent))

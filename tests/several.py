@@ -61,8 +61,10 @@ def pairs_learner(images):
     "Through fastai's own loader over a list of pairs"
     torch.manual_seed(2)
     random.seed(2 + 5 * rank()) # The order must be that of the first process nevertheless
-    def loader(split, **kwargs): return DataLoader([(x.float() / 255, y) for x, y in zip(split.images, split.labels)], **kwargs)
-    dls = DataLoaders(loader(images.train, bs=99, shuffle=True), loader(images.valid, bs=120), device=torch.device('cpu'))
+    def loader(split, **kwargs):
+        return DataLoader([(x.float() / 255, y) for x, y in zip(split.images, split.labels)], **kwargs)
+    dls = DataLoaders(loader(images.train, bs=99, shuffle=True), loader(images.valid, bs=120),
+                      device=torch.device('cpu'))
     return Learner(dls, nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), cross_entropy, metrics=batch_accuracy)
 
 def trained(learn):
@@ -86,7 +88,8 @@ def both_do(images, out):
     "What one process does, and two"
     fits = {name: fit(name, images, device='cpu', **kw) for name, kw in FITS.items()}
     return dict(rank=rank(), n=n_processes(), norm=trained(small_learner(images)), pairs=trained(pairs_learner(images)),
-        fits={n: dict(weights=flat(f.model), rows=rows(f.history), scores=f.scores.tolist(), best=f.best_epoch, text=repr(f)) for n, f in fits.items()})
+        fits={n: dict(weights=flat(f.model), rows=rows(f.history), scores=f.scores.tolist(), best=f.best_epoch,
+                      text=repr(f)) for n, f in fits.items()})
 
 def two_do(images, out):
     "What there is for several processes only"
@@ -94,12 +97,14 @@ def two_do(images, out):
     with own_randomness(): mine = torch.rand(3).tolist()
     again = torch.rand(3).tolist()
     (out/'seen-0').touch()
-    refused = dict(sgd=refusal(fit, 'sgd', images, device='cpu'), mps=refusal(_own_device, torch.device('mps')), file=refusal(all_see, out/'seen-0' if rank() == 0 else out/'nowhere'))
+    refused = dict(sgd=refusal(fit, 'sgd', images, device='cpu'), mps=refusal(_own_device, torch.device('mps')),
+                   file=refusal(all_see, out/'seen-0' if rank() == 0 else out/'nowhere'))
     learn = small_learner(images)
     try:
         with learn.no_bar(), learn.no_logging(), together(learn): learn.fit(1, cbs=Fails())
     except ValueError: pass
-    few = replace(images, train=Split(images.train.images[:67], images.train.labels[:67]), valid=Split(images.valid.images[:41], images.valid.labels[:41]))
+    few = replace(images, train=Split(images.train.images[:67], images.train.labels[:67]),
+                  valid=Split(images.valid.images[:41], images.valid.labels[:41]))
     convolutions = {n: fit(n, few, device='cpu', epochs=1, bs=16) for n in ('convnet', 'resnet18')}
     stock = None # What fastai's own raises on a CPU
     try:
@@ -108,8 +113,10 @@ def two_do(images, out):
     try: fit(images=images, device='cpu', cbs=[StopAfter(2)], checkpoint=Checkpoint(out/'by-2'), **LONG)
     except KeyboardInterrupt: pass
     resumed = fit(images=images, device='cpu', checkpoint=Checkpoint(out/'by-1', resume=True), **LONG)
-    return dict(own=mine, again=again, refused=refused, after=type(learn.model).__name__, callbacks=[c.name for c in learn.cbs], stock=stock, resumed=flat(resumed.model),
-        convolutions={n: [sum(flat(f.model)), f.scores.tolist(), rows(f.history), type(f.learner.model).__name__] for n, f in convolutions.items()})
+    return dict(own=mine, again=again, refused=refused, after=type(learn.model).__name__,
+                callbacks=[c.name for c in learn.cbs], stock=stock, resumed=flat(resumed.model),
+        convolutions={n: [sum(flat(f.model)), f.scores.tolist(), rows(f.history), type(f.learner.model).__name__]
+                      for n, f in convolutions.items()})
 
 def main(out):
     images = load('digits')

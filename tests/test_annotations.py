@@ -3,7 +3,8 @@ import json, subprocess, sys
 import pytest
 from conftest import REPO
 
-MODULES = [json.loads(nb.read_text(encoding='utf-8'))['metadata']['nbdev']['default_exp'] for nb in sorted((REPO/'nbs').rglob('[0-9]*.ipynb'))
+MODULES = [json.loads(nb.read_text(encoding='utf-8'))['metadata']['nbdev']['default_exp']
+           for nb in sorted((REPO/'nbs').rglob('[0-9]*.ipynb'))
            if 'default_exp' in nb.read_text(encoding='utf-8')]
 
 EVALUATE = '''
@@ -45,7 +46,8 @@ def test_every_annotation_of_every_module_can_be_evaluated():
     tried, failed = evaluated(*MODULES)
     assert failed == [] and len(tried) >= 28 and sum(tried.values()) > 300
 
-@pytest.mark.parametrize('module', ['errors', 'data.cache', 'data.images', 'data.sources', 'training.cost', 'ladder.recipe', 'ladder.rungs'])
+@pytest.mark.parametrize('module',
+    ['errors', 'data.cache', 'data.images', 'data.sources', 'training.cost', 'ladder.recipe', 'ladder.rungs'])
 def test_modules_that_import_torch_late_can_be_evaluated_alone(module):
     tried, failed = evaluated(module)
     assert failed == [] and tried[module] > 3

@@ -41,7 +41,8 @@ class Stop(Reporter):
         if done > self.share * total: raise self.error
 
 def child(code, *args, **kwargs):
-    return subprocess.Popen([sys.executable, '-W', 'error', '-c', code, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs)
+    return subprocess.Popen([sys.executable, '-W', 'error', '-c', code, *map(str, args)], stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True, **kwargs)
 
 def kinds(cache): return sorted(p.suffix for p in cache.iterdir() if p.suffix != '.lock')
 WHOLE, HALF = [''], ['.making']
@@ -61,7 +62,8 @@ def test_the_second_time_no_file_is_opened(image_folder, monkeypatch):
     def no(*args, **kwargs): raise AssertionError('opened')
     monkeypatch.setattr(Image, 'open', no)
     second = load(path, reporter=seen)
-    assert first.fingerprint == second.fingerprint and first.counts().equals(second.counts()) and seen.tasks == seen.done == []
+    assert first.fingerprint == second.fingerprint
+    assert first.counts().equals(second.counts()) and seen.tasks == seen.done == []
     for p in path.rglob('*.png'): os.utime(p, ns=(0, 0))
     with pytest.raises(InputError, match='opened'): load(path) # The proof that the files would have been opened
 
@@ -87,7 +89,8 @@ def test_an_unreadable_file_is_refused_every_time_and_nothing_is_kept(image_fold
     entry, = cache_entries()
     assert sorted(p.name for p in (cache/entry.name).iterdir()) == ['entry.json', 'images.npy']
     del decoded[:]
-    with pytest.raises(InputError, match='1 unreadable image: .*truncated'): load(path) # Out of the entry: nothing else is read for it
+    with pytest.raises(InputError, match='1 unreadable image: .*truncated'):
+        load(path) # Out of the entry: nothing else is read for it
     assert decoded == [] and load(path, skip_bad=True).fingerprint == images.fingerprint and decoded == []
 
 def test_many_bad_files_are_left_out_in_one_pass(image_folder):
@@ -123,7 +126,8 @@ def test_a_change_is_noticed_and_the_old_entry_goes(image_folder, decoded, monke
     change(path)
     seen = Seen()
     after = load(path, reporter=seen)
-    assert seen.tasks == ['decode'] and len(decoded) == 8 + n and len(cache_entries()) == 1 and cache_entries()[0].images == n
+    assert seen.tasks == ['decode']
+    assert len(decoded) == 8 + n and len(cache_entries()) == 1 and cache_entries()[0].images == n
     assert after.fingerprint == fresh(path, monkeypatch, tmp_path) and len(before.train) + len(before.valid) == 8
 
 def test_what_was_asked_for_has_entries_of_its_own_and_what_needs_no_decoding_has_not(image_folder, decoded):
@@ -133,7 +137,11 @@ def test_what_was_asked_for_has_entries_of_its_own_and_what_needs_no_decoding_ha
     assert shapes == [(1, 8, 10), (1, 5, 5), (1, 5, 6), (3, 8, 10), (3, 5, 5), (1, 8, 10)]
     assert len(decoded) == 50 and len(cache_entries()) == 5 # With and without skip_bad it is the same
     assert [load(path, **a).shape for a in asked] == shapes and load(path, size='5x5', channels='3').shape == (3, 5, 5)
-    load(path, seed=7); load(path, valid=.5); load(str(path)); load(os.path.relpath(path)); load(path, classes='a,b')
+    load(path, seed=7)
+    load(path, valid=.5)
+    load(str(path))
+    load(os.path.relpath(path))
+    load(path, classes='a,b')
     assert len(decoded) == 50 and len(cache_entries()) == 5
 
 def test_two_folders_have_two_entries_and_a_copy_is_another_folder(image_folder, decoded):
@@ -200,18 +208,24 @@ print(load(sys.argv[1], reporter=Told()).fingerprint)"""
 def test_of_processes_that_want_the_same_entry_at_once_one_decodes(image_folder, cache, tmp_path, monkeypatch):
     path = image_folder({'a': 300, 'b': 300})
     runs = [child(LOAD, path, tmp_path/f'ready{i}', tmp_path/'go') for i in range(3)]
-    while not all((tmp_path/f'ready{i}').exists() for i in range(3)): assert all(p.poll() is None for p in runs); time.sleep(.01)
+    while not all((tmp_path/f'ready{i}').exists() for i in range(3)):
+        assert all(p.poll() is None for p in runs)
+        time.sleep(.01)
     (tmp_path/'go').touch()
     out = [p.communicate() for p in runs]
     assert [p.returncode for p in runs] == [0] * 3, out
-    assert {o.split()[-1] for o, _ in out} == {fresh(path, monkeypatch, tmp_path)} and ''.join(o for o, _ in out).count('decode') == 1
+    assert {o.split()[-1] for o, _ in out} == {fresh(path, monkeypatch, tmp_path)}
+    assert ''.join(o for o, _ in out).count('decode') == 1
     assert kinds(cache) == WHOLE
 
-def test_of_two_threads_that_want_the_same_entry_one_waits_and_reads(image_folder, cache, decoded, monkeypatch, tmp_path):
+def test_of_two_threads_that_want_the_same_entry_one_waits_and_reads(image_folder, cache, decoded, monkeypatch,
+                                                                     tmp_path):
     path, half, go, got = image_folder({'a': 100, 'b': 100}), Event(), Event(), []
     class Wait(Reporter):
         def progress(self, done, total):
-            if done > total / 2: half.set(); go.wait(60)
+            if done > total / 2:
+                half.set()
+                go.wait(60)
     threads = [Thread(target=lambda: got.append(load(path, reporter=Wait())))]
     threads[0].start()
     assert half.wait(60)
@@ -222,7 +236,8 @@ def test_of_two_threads_that_want_the_same_entry_one_waits_and_reads(image_folde
     assert got == []
     go.set()
     for t in threads: t.join()
-    assert {i.fingerprint for i in got} == {load(path).fingerprint} and len(got) == 2 and len(decoded) == 200 and kinds(cache) == WHOLE
+    assert {i.fingerprint for i in got} == {load(path).fingerprint}
+    assert len(got) == 2 and len(decoded) == 200 and kinds(cache) == WHOLE
 
 def test_another_folder_is_decoded_meanwhile(image_folder, cache):
     class Other(Reporter):
@@ -243,7 +258,8 @@ if place in strikes.PLACES: strikes.in_write(place)
 load(sys.argv[1], reporter=Killed())"""
 
 @pytest.mark.parametrize('place', ['decoding', 'half', 'flushed', 'renamed'])
-def test_after_a_kill_the_entry_is_whole_or_not_there_and_the_next_run_sweeps_up(image_folder, cache, monkeypatch, tmp_path, place):
+def test_after_a_kill_the_entry_is_whole_or_not_there_and_the_next_run_sweeps_up(image_folder, cache, monkeypatch,
+    tmp_path, place):
     path = image_folder({'a': 30, 'b': 30})
     monkeypatch.setenv('PYTHONPATH', str(Path(__file__).parent))
     with child(STRUCK, path, place) as p:
@@ -280,7 +296,8 @@ def test_clearing_removes_what_a_killed_run_has_left(killed, cache):
     size = (left/'images.npy').stat().st_size
     assert clear_cache() == (1, size) and list(cache.iterdir()) == []
 
-@pytest.mark.parametrize('error, raised', [(KeyboardInterrupt, KeyboardInterrupt), (MemoryError, MemoryError)], ids=['ctrl-c', 'memory'])
+@pytest.mark.parametrize('error, raised', [(KeyboardInterrupt, KeyboardInterrupt), (MemoryError, MemoryError)],
+                         ids=['ctrl-c', 'memory'])
 def test_a_run_that_is_stopped_leaves_nothing_behind(image_folder, cache, error, raised):
     with pytest.raises(raised): load(image_folder({'a': 50, 'b': 50}), reporter=Stop(error=error))
     assert kinds(cache) == []
@@ -317,12 +334,17 @@ def _flip(e):
     raw = bytearray((e/'images.npy').read_bytes())
     raw[-9] ^= 4
     (e/'images.npy').write_bytes(raw)
-def _edit(**change): return lambda e: (e/'entry.json').write_text(json.dumps(json.loads((e/'entry.json').read_text()) | change))
+def _edit(**change):
+    return lambda e: (e/'entry.json').write_text(json.dumps(json.loads((e/'entry.json').read_text()) | change))
 
 @pytest.mark.parametrize('damage', [
-    _cut, _flip, lambda e: (e/'images.npy').write_bytes(b''), lambda e: (e/'images.npy').write_bytes(b'\x93NUMPY garbage' * 9),
-    lambda e: (e/'images.npy').unlink(), lambda e: (e/'entry.json').unlink(), lambda e: (e/'entry.json').write_text('{"sha'),
-    lambda e: (e/'entry.json').write_text('[]'), lambda e: (e/'entry.json').write_bytes(b'\xff\xfe'), _edit(shape=[10, 1, 10, 8]), _edit(bad=None), _edit(crc32='x'),
+    _cut,
+    _flip, lambda e: (e/'images.npy').write_bytes(b''), lambda e: (e/'images.npy').write_bytes(b'\x93NUMPY garbage'
+        * 9),
+    lambda e: (e/'images.npy').unlink(), lambda e: (e/'entry.json').unlink(
+    ), lambda e: (e/'entry.json').write_text('{"sha'),
+    lambda e: (e/'entry.json').write_text('[]'), lambda e: (e/'entry.json').write_bytes(b'\xff\xfe'),
+    _edit(shape=[10, 1, 10, 8]), _edit(bad=None), _edit(crc32='x'),
     lambda e: np.save(e/'images.npy', np.array([{'a': 1}], dtype=object), allow_pickle=True),
 ], ids='cut flipped empty garbage no-images no-json half-json list no-text shape bad crc pickle'.split())
 def test_a_damaged_entry_is_made_again_and_that_is_said(image_folder, decoded, damage):
@@ -349,7 +371,8 @@ def test_where_the_cache_cannot_be_written_the_run_continues_and_says_so(image_f
         images = load(path)
         assert images.fingerprint == whole and len(decoded) == 10 * i
         note, = images.notes
-        assert 'could not be kept' in note and str(tmp_path/'file') in note and 'FASTRECIPES_CACHE' in note and '\n' not in note
+        assert 'could not be kept' in note
+        assert str(tmp_path/'file') in note and 'FASTRECIPES_CACHE' in note and '\n' not in note
     assert cache_entries() == [] and clear_cache() == (0, 0) and (tmp_path/'file').exists()
 
 def test_what_cannot_be_locked_is_decoded_in_memory(image_folder, cache, monkeypatch):
@@ -406,16 +429,20 @@ def test_the_cache_lies_where_the_variable_says_or_in_the_users_cache_folder(mon
     assert cache_dir() == tmp_path/'here'
     for unset in (lambda: monkeypatch.setenv('FASTRECIPES_CACHE', ''), lambda: monkeypatch.delenv('FASTRECIPES_CACHE')):
         unset()
-        assert cache_dir() == platformdirs.user_cache_path('fastrecipes', appauthor=False) and cache_dir().name in ('fastrecipes', 'Cache')
+        assert cache_dir() == platformdirs.user_cache_path('fastrecipes', appauthor=False)
+        assert cache_dir().name in ('fastrecipes', 'Cache')
 
 def test_entries_tell_source_number_size_and_time_and_the_newest_is_first(image_folder, cache):
     begin = time.time()
     assert cache_entries() == [] and not cache.exists()
     a, b = image_folder({'a': 3, 'b': 3}, name='one'), image_folder({'a': 5, 'b': 5}, name='two')
-    load(a); load(b); load(a)
+    load(a)
+    load(b)
+    load(a)
     assert [(e.source, e.images) for e in cache_entries()] == [(str(b), 10), (str(a), 6)]
     for e in cache_entries():
-        assert e.bytes == sum(p.stat().st_size for p in (cache/e.name).iterdir()) > e.images * 80 and begin - 1 <= e.made.timestamp() <= time.time() + 1
+        assert e.bytes == sum(p.stat().st_size for p in (cache/e.name).iterdir()) > e.images * 80
+        assert begin - 1 <= e.made.timestamp() <= time.time() + 1
     (cache/cache_entries()[0].name/'entry.json').write_text('x')
     assert sorted(e.source for e in cache_entries()) == ['', str(a)], 'a damaged one is listed, and can be cleared'
 
@@ -432,8 +459,10 @@ def test_clearing_removes_only_what_is_ours(image_folder, cache, tmp_path):
     load(image_folder({'a': 4, 'b': 4}, name='two'))
     total = next(e.bytes for e in cache_entries() if e.images == 8)
     assert clear_cache() == (1, total), 'the folder with a diary in it is still there, without our files'
-    left = sorted(p.relative_to(tmp_path).as_posix() for d in (cache, far) for p in d.rglob('*') if p.is_file() and p.suffix != '.lock')
-    assert left == sorted([f'cache/{entry.name}/diary.txt', 'cache/more/images.npy', 'cache/photo.png', 'far/images.npy'])
+    left = sorted(p.relative_to(tmp_path).as_posix() for d in (cache, far) for p in d.rglob('*') if p.is_file()
+                  and p.suffix != '.lock')
+    assert left == sorted([f'cache/{entry.name}/diary.txt', 'cache/more/images.npy', 'cache/photo.png',
+                           'far/images.npy'])
 
 def test_after_clearing_it_is_decoded_again(image_folder, decoded, cache):
     path = image_folder({'a': 3, 'b': 3})
@@ -447,6 +476,7 @@ def test_kept_models_are_listed_and_cleared_and_nothing_else(cache):
     good, broken, mine = (models_dir()/n for n in (f"mlp-{'0' * 32}", f"sgd-{'1' * 32}", 'diary'))
     for home in (good, broken, mine): home.mkdir(parents=True)
     (good/'card.json').write_text(json.dumps(dict(source=dict(name='digits', images=dict(train=1437)))))
-    assert {(e.name, e.source, e.images) for e in model_entries()} == {(good.name, 'digits', 1437), (broken.name, '', 0)}
+    assert {(e.name, e.source, e.images) for e in model_entries()} == {(good.name, 'digits', 1437),
+        (broken.name, '', 0)}
     size = (good/'card.json').stat().st_size
     assert clear_models() == (2, size) and model_entries() == [] and mine.is_dir()

@@ -32,7 +32,8 @@ def names(group): return [s.name for s in group]
 def path(*parts): return os.path.join(*parts)
 def one(sentences, *parts):
     "The only one of the sentences, which says each of `parts`"
-    assert len(sentences) == 1 and not [p for p in parts if p not in sentences[0]] and '\n' not in sentences[0], sentences
+    assert len(sentences) == 1 and not [p
+                                        for p in parts if p not in sentences[0]] and '\n' not in sentences[0], sentences
     return True
 
 
@@ -40,19 +41,24 @@ def one(sentences, *parts):
 
 def test_a_healthy_folder_has_no_problems_and_no_remarks(folder):
     c = check(folder(GOOD))
-    assert c.healthy and c.problems == c.remarks == c.unreadable == c.empty == c.leaks == c.two_labels == c.duplicates == c.blank == () and c.missing == {}
+    assert c.healthy
+    assert c.problems == c.remarks == c.unreadable == c.empty == c.leaks == c.two_labels == c.duplicates == c.blank == ()
+    assert c.missing == {}
     assert c.classes == ('a', 'b') and c.counts == {'train': {'a': 6, 'b': 6}, 'valid': {'a': 3, 'b': 3}}
     assert c.sizes == {'8x10': 18} and c.modes == {'L': 18} and (c.size, c.channels) == ('8x10', 1)
 
 def test_the_digits_are_healthy(digits):
     c = check('digits')
-    assert c.healthy and not c.remarks and c.source == 'digits' and sum(c.counts['train'].values()) == 1437 and c.sizes == {'8x8': 1797}
+    assert c.healthy
+    assert not c.remarks
+    assert c.source == 'digits' and sum(c.counts['train'].values()) == 1437 and c.sizes == {'8x8': 1797}
     assert check(digits).to_dict() == c.to_dict()
 
 def test_mnist_sample_is_healthy_by_name_and_as_a_folder(mnist_sample, found):
     for source in ('mnist_sample', found[0]/'data'/'mnist_sample'):
         c = check(source)
-        assert c.healthy and c.remarks == () and c.counts == {'train': {'3': 6131, '7': 6265}, 'valid': {'3': 1010, '7': 1028}}
+        assert c.healthy
+        assert c.remarks == () and c.counts == {'train': {'3': 6131, '7': 6265}, 'valid': {'3': 1010, '7': 1028}}
 
 
 # Each fault
@@ -60,11 +66,16 @@ def test_mnist_sample_is_healthy_by_name_and_as_a_folder(mnist_sample, found):
 def test_unreadable_files_are_named_with_their_reasons(folder):
     at = folder(GOOD)
     raw = (at/'train/a/1.png').read_bytes()
-    (at/'train/a/1.png').write_bytes(raw[:len(raw) // 2]); (at/'train/b/2.png').write_text('x'); (at/'valid/b/0.png').write_bytes(b''); (at/'train/b/d.png').mkdir()
+    (at/'train/a/1.png').write_bytes(raw[:len(raw) // 2])
+    (at/'train/b/2.png').write_text('x')
+    (at/'valid/b/0.png').write_bytes(b'')
+    (at/'train/b/d.png').mkdir()
     c = check(at)
-    assert dict(c.unreadable) == {path('train', 'a', '1.png'): 'image file is truncated', path('train', 'b', '2.png'): 'not an image',
+    assert dict(c.unreadable) == {path('train', 'a', '1.png'): 'image file is truncated',
+                                  path('train', 'b', '2.png'): 'not an image',
                                   path('train', 'b', 'd.png'): 'a folder', path('valid', 'b', '0.png'): 'an empty file'}
-    assert one(c.problems, '4 unreadable images', 'repair or remove them', 'skip_bad=True (--skip-bad)') and not c.healthy
+    assert one(c.problems, '4 unreadable images', 'repair or remove them', 'skip_bad=True (--skip-bad)')
+    assert not c.healthy
     assert c.counts == {'train': {'a': 5, 'b': 5}, 'valid': {'a': 3, 'b': 2}}
 
 def test_an_empty_class_and_one_whose_files_are_all_bad(folder):
@@ -77,14 +88,17 @@ def test_an_empty_class_and_one_whose_files_are_all_bad(folder):
 
 def test_a_class_that_is_not_in_training_or_not_in_validation(folder):
     c = check(folder({'train/a': 6, 'train/b': 6, 'valid/a': 3, 'valid/z': 3, 'test/a': 2, 'test/b': 2}))
-    assert one(c.problems, path('valid', 'z'), "'z' is not among the training classes") and c.missing == {'train': ('z',), 'valid': ('b',), 'test': ('z',)}
+    assert one(c.problems, path('valid', 'z'), "'z' is not among the training classes")
+    assert c.missing == {'train': ('z',), 'valid': ('b',), 'test': ('z',)}
     assert one(c.remarks, "no validation images of 'b'", 'add some')
 
 @pytest.mark.parametrize('counts, problems', [
     ({}, ['the folder is empty']), ({'.hidden': 1}, ['no class folders']), ({'a': 5}, ['one class only (a)']),
     ({'a': 5, 'b': 0}, ['no images in this class folder']), ({'a': 0, 'b': 0}, ['a: no images', 'b: no images']),
-    ({'a': 5, 'b': 1}, ["class 'b' has one image only"]), ({'train/a': 5, 'train/b': 1, 'valid/a': 2, 'valid/b': 3}, ["class 'b' has one training image only"]),
-    ({'valid/a': 3, 'valid/b': 3}, ['valid folder but no train folder']), ({'train/a': 3, 'train/b': 3, 'valid': 0}, ['valid: no class folders'])])
+    ({'a': 5, 'b': 1}, ["class 'b' has one image only"]),
+    ({'train/a': 5, 'train/b': 1, 'valid/a': 2, 'valid/b': 3}, ["class 'b' has one training image only"]),
+    ({'valid/a': 3, 'valid/b': 3}, ['valid folder but no train folder']),
+    ({'train/a': 3, 'train/b': 3, 'valid': 0}, ['valid: no class folders'])])
 def test_folders_that_load_refuses_are_looked_at_and_named(folder, counts, problems):
     at = folder(counts)
     c = check(at)
@@ -93,11 +107,14 @@ def test_folders_that_load_refuses_are_looked_at_and_named(folder, counts, probl
 
 def test_the_same_image_in_two_splits(folder):
     at = folder(GOOD | {'test/a': 2, 'test/b': 2})
-    for a, b in (('train/a/1', 'valid/a/0'), ('train/a/1', 'test/a/0'), ('train/b/2', 'valid/b/2'), ('valid/b/0', 'test/b/1')): (at/f'{b}.png').write_bytes((at/f'{a}.png').read_bytes())
+    for a, b in (('train/a/1', 'valid/a/0'), ('train/a/1', 'test/a/0'), ('train/b/2', 'valid/b/2'),
+                 ('valid/b/0', 'test/b/1')):
+        (at/f'{b}.png').write_bytes((at/f'{a}.png').read_bytes())
     c = check(at)
     assert {frozenset(names(g)) for g in c.leaks} == {frozenset(path(*f'{n}.png'.split('/')) for n in g) for g in (
         ('train/a/1', 'valid/a/0', 'test/a/0'), ('train/b/2', 'valid/b/2'), ('valid/b/0', 'test/b/1'))}
-    assert [p.split(', so')[0] for p in c.problems] == ['2 validation images are in the training split too', '1 test image is in the training split too',
+    assert [p.split(', so')[0] for p in c.problems] == ['2 validation images are in the training split too',
+                                                        '1 test image is in the training split too',
                                                          '2 test images are in the validation split too']
 
 @pytest.mark.parametrize('seed', [0, 42])
@@ -114,7 +131,10 @@ def test_without_a_valid_folder_the_split_that_load_makes_is_looked_at(folder, s
 
 def test_the_split_is_that_of_the_readable_files(folder):
     at = folder({'a': 10, 'b': 10, 'single': 1})
-    (at/'a'/'3.png').write_text('x'); (at/'single'/'0.png').unlink(); noise(at/'single'/'1.png', 7); noise(at/'single'/'2.png', 8)
+    (at/'a'/'3.png').write_text('x')
+    (at/'single'/'0.png').unlink()
+    noise(at/'single'/'1.png', 7)
+    noise(at/'single'/'2.png', 8)
     images, c = load(at, skip_bad=True), check(at)
     assert c.counts == {n: dict(zip(images.classes, s.labels.bincount().tolist())) for n, s in images.splits.items()}
 
@@ -122,21 +142,27 @@ def test_the_same_image_under_two_labels(folder):
     at = folder(GOOD)
     (at/'train/b/4.png').write_bytes((at/'train/a/2.png').read_bytes())
     c = check(at)
-    assert c.two_labels == ((Sighting(path('train', 'a', '2.png'), 'train', 'a'), Sighting(path('train', 'b', '4.png'), 'train', 'b')),)
+    assert c.two_labels == ((Sighting(path('train', 'a', '2.png'), 'train', 'a'),
+                             Sighting(path('train', 'b', '4.png'), 'train', 'b')),)
     assert one(c.problems, '1 image under two labels', 'which is right') and c.duplicates == c.leaks == ()
 
 def test_copies_in_one_split_and_class_are_a_remark(folder):
     at = folder(GOOD)
     for n in (3, 4): (at/f'train/a/{n}.png').write_bytes((at/'train/a/2.png').read_bytes())
     c = check(at)
-    assert [names(g) for g in c.duplicates] == [[path('train', 'a', f'{n}.png') for n in (2, 3, 4)]] and c.healthy and one(c.remarks, '2 images are copies of another', 'remove them')
+    assert [names(g) for g in c.duplicates] == [[path('train', 'a', f'{n}.png') for n in (2, 3, 4)]]
+    assert c.healthy and one(c.remarks, '2 images are copies of another', 'remove them')
 
 def test_the_same_pixels_are_found_whatever_the_file(folder):
     at = folder({'a': 4, 'b': 4, 'c': 0})
     x = Image.open(at/'a/0.png')
     lying = Image.Exif()
     lying[0x112] = 3
-    x.save(at/'c/0.bmp'); x.convert('RGB').save(at/'c/1.png'); x.convert('RGBA').save(at/'c/2.tif'); x.rotate(180).save(at/'c/3.png', exif=lying); x.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(at/'c/4.png')
+    x.save(at/'c/0.bmp')
+    x.convert('RGB').save(at/'c/1.png')
+    x.convert('RGBA').save(at/'c/2.tif')
+    x.rotate(180).save(at/'c/3.png', exif=lying)
+    x.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(at/'c/4.png')
     group, = check(at).two_labels
     assert sorted(names(group)) == [path('a', '0.png'), *(path('c', n) for n in ('0.bmp', '1.png', '2.tif', '3.png'))]
 
@@ -145,25 +171,31 @@ def test_the_same_bytes_in_another_shape_are_another_image(folder):
     Image.fromarray(np.array(Image.open(at/'a/0.png')).reshape(10, 8)).save(at/'b/0.png')
     assert check(at).two_labels == ()
 
-@pytest.mark.parametrize('n, problem, remark', [(29, False, False), (30, False, True), (99, False, True), (100, True, False)])
+@pytest.mark.parametrize('n, problem, remark',
+                         [(29, False, False), (30, False, True), (99, False, True), (100, True, False)])
 def test_one_class_that_rules_is_a_remark_from_3_to_1_and_a_problem_from_10_to_1(folder, n, problem, remark):
     c = check(folder({'train/big': n, 'train/small': 10, 'valid/big': 50, 'valid/small': 2}, size=(5, 5)))
     assert not c.healthy == problem and bool(c.remarks) == remark
-    if problem or remark: assert one(c.problems or c.remarks, "'big' has", f'{n / 10:.3g} times as many', "'small'", f'({n} to 10)', 'add images')
+    if problem or remark:
+        assert one(c.problems or c.remarks, "'big' has", f'{n / 10:.3g} times as many', "'small'", f'({n} to 10)',
+                   'add images')
 
 def test_blank_images_are_a_remark(folder):
     at = folder(GOOD)
-    for name, values in (('train/a/0', (9, 17)), ('train/b/0', (9, 18)), ('valid/a/0', (250, 250))): Image.fromarray(np.resize(np.array(values, np.uint8), (8, 10))).save(at/f'{name}.png')
+    for name, values in (('train/a/0', (9, 17)), ('train/b/0', (9, 18)), ('valid/a/0', (250, 250))):
+        Image.fromarray(np.resize(np.array(values, np.uint8), (8, 10))).save(at/f'{name}.png')
     Image.new('RGB', (10, 8), (255, 0, 0)).save(at/'valid/b/0.png')
     c = check(at)
-    assert names(c.blank) == [path('train', 'a', '0.png'), path('valid', 'a', '0.png'), path('valid', 'b', '0.png')] and one(c.remarks, '3 images are nearly blank')
+    assert names(c.blank) == [path('train', 'a', '0.png'), path('valid', 'a', '0.png'), path('valid', 'b', '0.png')]
+    assert one(c.remarks, '3 images are nearly blank')
 
 def test_sizes_modes_and_what_to_ask_for(folder):
     at = folder(GOOD)
     for i in range(2): noise(at/f'train/a/odd{i}.png', i, (5, 4, 3))
     noise(at/'valid/a/odd.png', 9, (300, 600))
     c = check(at)
-    assert list(c.sizes.items()) == [('8x10', 18), ('5x4', 2), ('300x600', 1)] and c.modes == {'L': 19, 'RGB': 2} and (c.size, c.channels) == ('8x10', 1)
+    assert list(c.sizes.items()) == [('8x10', 18), ('5x4', 2), ('300x600', 1)]
+    assert c.modes == {'L': 19, 'RGB': 2} and (c.size, c.channels) == ('8x10', 1)
     assert one(c.remarks, '3 sizes', 'size (--size)')
 
 def test_large_images_are_suggested_smaller_in_their_proportions(folder):
@@ -179,30 +211,38 @@ def test_colour_files_are_told_from_colours(folder):
 
 def test_images_outside_the_class_folders_are_a_remark(folder):
     at = folder(GOOD)
-    noise(at/'lost.png', 1); noise(at/'train'/'lost.JPG', 2); (at/'labels.csv').touch(); (at/'._x.png').touch()
+    noise(at/'lost.png', 1)
+    noise(at/'train'/'lost.JPG', 2)
+    (at/'labels.csv').touch()
+    (at/'._x.png').touch()
     assert one(check(at).remarks, '2 images outside the class folders are not used', 'move them')
 
 def test_files_that_are_no_images_we_read_are_a_remark(folder):
     at = folder(GOOD)
     for i in range(3): (at/'train/a'/f'{i}.heic').touch()
-    (at/'valid/b/notes').touch(); (at/'train/a/.hidden.heic').touch()
-    assert one(check(at).remarks, '4 files in the class folders are not read as images', '.heic: 3', 'no suffix: 1', '.png')
+    (at/'valid/b/notes').touch()
+    (at/'train/a/.hidden.heic').touch()
+    assert one(check(at).remarks, '4 files in the class folders are not read as images', '.heic: 3', 'no suffix: 1',
+               '.png')
 
 @pytest.mark.parametrize('names', [('Train', 'Valid', 'Test'), ('TRAINING', 'Validation', 'testing')])
 def test_the_names_of_splits_count_in_any_case(folder, names):
     at = folder({f'{s}/{c}': n for s, n in zip(names, (6, 3, 2)) for c in 'ab'})
     assert {s: sum(n.values()) for s, n in check(at).counts.items()} == {'train': 12, 'valid': 6, 'test': 4}
-    assert {n: len(s) for n, s in load(at).splits.items()} == {'train': 12, 'valid': 6, 'test': 4} and load(at).classes == ('a', 'b')
+    assert {n: len(s) for n, s in load(at).splits.items()} == {'train': 12, 'valid': 6, 'test': 4}
+    assert load(at).classes == ('a', 'b')
 
 def test_a_folder_beside_train_that_is_no_split_is_said(folder):
     at = folder(GOOD | {'holdout/a': 2})
-    assert one(check(at).remarks, "'holdout'", "beside 'train'", 'not used') and one(load(at).notes, "'holdout'", 'not used')
+    assert one(check(at).remarks, "'holdout'", "beside 'train'", 'not used')
+    assert one(load(at).notes, "'holdout'", 'not used')
 
 def test_a_test_folder_is_looked_at_where_validation_is_set_aside(folder):
     at = folder({'train/a': 6, 'train/b': 6, 'test/a': 2, 'test/b': 2})
     (at/'test/a/0.png').write_bytes((at/'train/a/1.png').read_bytes())
     c = check(at)
-    assert {s: sum(n.values()) for s, n in c.counts.items()} == {'train': 10, 'valid': 2, 'test': 4} and sum('test image is in the' in p for p in c.problems) == 1
+    assert {s: sum(n.values()) for s, n in c.counts.items()} == {'train': 10, 'valid': 2, 'test': 4}
+    assert sum('test image is in the' in p for p in c.problems) == 1
 
 def test_copies_that_a_random_split_tears_apart_are_to_be_removed(folder):
     at = folder({'a': 10, 'b': 10})
@@ -219,7 +259,8 @@ def test_several_faulty_folders_are_counted(folder):
     with refused('c: no images', '1 more', '`fastrecipes check` lists all'): load(at)
 
 def test_a_class_called_like_a_split_is_told_so(folder):
-    with refused('no class folders', 'read as the train split', "if 'train' is a class"): load(folder({'train': 4, 'car': 4}))
+    with refused('no class folders', 'read as the train split', "if 'train' is a class"):
+        load(folder({'train': 4, 'car': 4}))
 
 def test_large_images_are_remarked_when_they_are_loaded_as_they_are(folder):
     at = folder({'a': 3, 'b': 3}, (300, 150))
@@ -230,9 +271,12 @@ def test_large_images_are_remarked_when_they_are_loaded_as_they_are(folder):
 
 def test_images_of_a_set_are_named_by_their_place():
     x = torch.arange(6 * 16, dtype=torch.uint8).view(6, 1, 4, 4) * 2
-    c = check(ImageSet('toy', ('a', 'b'), Split(x[[0, 1, 2, 2]], torch.tensor([0, 1, 0, 0])), Split(x[[3, 1, 0]], torch.tensor([0, 1, 1]))))
-    assert names(c.duplicates[0]) == ['train[2]', 'train[3]'] and {tuple(names(g)) for g in c.leaks} == {('train[0]', 'valid[2]'), ('train[1]', 'valid[1]')}
-    assert [[(s.name, s.label) for s in g] for g in c.two_labels] == [[('train[0]', 'a'), ('valid[2]', 'b')]] and c.modes == {'grey': 7}
+    c = check(ImageSet('toy', ('a', 'b'), Split(x[[0, 1, 2, 2]], torch.tensor([0, 1, 0, 0])),
+                       Split(x[[3, 1, 0]], torch.tensor([0, 1, 1]))))
+    assert names(c.duplicates[0]) == ['train[2]', 'train[3]']
+    assert {tuple(names(g)) for g in c.leaks} == {('train[0]', 'valid[2]'), ('train[1]', 'valid[1]')}
+    assert [[(s.name, s.label) for s in g] for g in c.two_labels] == [[('train[0]', 'a'), ('valid[2]', 'b')]]
+    assert c.modes == {'grey': 7}
 
 @pytest.mark.parametrize('source, parts', [('digts', ("did you mean 'digits'?",)), ('./nowhere', ('no such folder',))])
 def test_only_what_is_not_there_is_refused(source, parts):
@@ -268,14 +312,18 @@ def test_the_text_names_ten_and_how_many_more_and_fits_a_terminal(ill):
     text = str(replace(check(ill), source='pets'))
     lines = text.splitlines()
     assert lines[0] == 'pets: 2 classes, 81 readable images' and max(map(len, lines)) <= 80 and text.isascii()
-    assert lines[2:6] == ['  class      train     valid', '  cat           30         5', '  dog           42         4', '  in all        72         9']
+    assert lines[2:6] == ['  class      train     valid', '  cat           30         5',
+                          '  dog           42         4', '  in all        72         9']
     section = lines[lines.index('unreadable:') + 1:]
-    assert section[:11] == [f"  {path('train', 'cat', f'bad{i:02}.png')} (not an image)" for i in range(10)] + ['  ... and 7 more']
-    assert f"  {path('train', 'cat', '3.png')} (cat), {path('train', 'dog', 'copy00.png')} (dog)," in text and ' (dog) and 9 more' in ' '.join(text.split())
+    assert section[:11] == [f"  {path('train', 'cat', f'bad{i:02}.png')} (not an image)"
+                            for i in range(10)] + ['  ... and 7 more']
+    assert f"  {path('train', 'cat', '3.png')} (cat), {path('train', 'dog', 'copy00.png')} (dog)," in text
+    assert ' (dog) and 9 more' in ' '.join(text.split())
     assert not [line for line in lines if line != line.rstrip()]
 
 def test_a_healthy_set_is_said_to_have_no_problems(digits):
-    assert str(check(digits)).endswith("\n\n  sizes     8x8 (1,797)\n  pixels    grey (1,797)\n  suggested size='8x8', channels=1\n\nno problems\nno remarks")
+    assert str(check(digits)).endswith(
+        "\n\n  sizes     8x8 (1,797)\n  pixels    grey (1,797)\n  suggested size='8x8', channels=1\n\nno problems\nno remarks")
 
 def test_many_classes_are_cut_short(folder):
     text = str(check(folder({f'class{i}': 2 for i in range(23)})))
@@ -290,10 +338,15 @@ def test_control_characters_in_names_are_harmless(folder):
 def test_the_dictionary_holds_everything_and_goes_through_json(ill):
     c = check(ill)
     d = json.loads(json.dumps(c.to_dict(), allow_nan=False))
-    assert d['schema_version'] == 1 and d['healthy'] is False and d['problems'] == list(c.problems) and d['remarks'] == list(c.remarks)
-    assert d['unreadable'] == [dict(name=path('train', 'cat', f'bad{i:02}.png'), reason='not an image') for i in range(17)] and d['counts'] == c.counts
-    assert len(d['two_labels'][0]) == 13 and d['two_labels'][0][0] == dict(name=path('train', 'cat', '3.png'), split='train', label='cat')
-    assert set(d) == {'schema_version', 'healthy', 'source', 'classes', 'counts', 'sizes', 'modes', 'unreadable', 'empty', 'missing', 'leaks', 'two_labels',
+    assert d['schema_version'] == 1
+    assert d['healthy'] is False and d['problems'] == list(c.problems) and d['remarks'] == list(c.remarks)
+    assert d['unreadable'] == [dict(name=path('train', 'cat', f'bad{i:02}.png'), reason='not an image')
+                               for i in range(17)]
+    assert d['counts'] == c.counts
+    assert len(d['two_labels'][0]) == 13
+    assert d['two_labels'][0][0] == dict(name=path('train', 'cat', '3.png'), split='train', label='cat')
+    assert set(d) == {'schema_version', 'healthy', 'source', 'classes', 'counts', 'sizes', 'modes', 'unreadable',
+                      'empty', 'missing', 'leaks', 'two_labels',
                       'duplicates', 'blank', 'size', 'channels', 'problems', 'remarks'}
 
 @pytest.mark.skipif(os.name != 'posix', reason='file names are text here')
@@ -301,11 +354,15 @@ def test_a_file_name_that_is_no_text_can_be_written_as_json(folder):
     at = folder(GOOD)
     (at/'train/a'/os.fsdecode(b'\xff.png')).write_text('x')
     c = check(at)
-    assert json.dumps(c.to_dict(), ensure_ascii=False).encode() and str(c).encode() and c.to_dict()['unreadable'][0]['name'] == path('train', 'a', r'\udcff.png')
+    assert json.dumps(c.to_dict(), ensure_ascii=False).encode()
+    assert str(c).encode() and c.to_dict()['unreadable'][0]['name'] == path('train', 'a', r'\udcff.png')
 
 def test_what_is_healthy_can_be_loaded_and_what_cannot_be_loaded_is_not_healthy(folder):
-    for i, counts in enumerate([GOOD, {'a': 3, 'b': 3}, {'a': 3}, {'a': 3, 'b': 1}, {'a': 3, 'b': 0}, {'valid/a': 1}, {'train/a': 2, 'train/b': 2, 'valid/c': 1}]):
+    for i, counts in enumerate([GOOD, {'a': 3, 'b': 3}, {'a': 3}, {'a': 3, 'b': 1}, {'a': 3, 'b': 0}, {'valid/a': 1},
+                                {'train/a': 2, 'train/b': 2, 'valid/c': 1}]):
         at = folder(counts, name=f'set{i}')
-        try: load(at); loads = True
+        try:
+            load(at)
+            loads = True
         except InputError: loads = False
         assert check(at).healthy == loads, counts

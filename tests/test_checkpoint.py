@@ -16,7 +16,9 @@ from reporters import Untrained
 def identical(a, b):
     "Equal in type, structure and bits"
     if type(a) is not type(b): return False
-    if isinstance(a, torch.Tensor): return (a.dtype, a.shape) == (b.dtype, b.shape) and a.reshape(-1).view(torch.uint8).equal(b.reshape(-1).view(torch.uint8))
+    if isinstance(a, torch.Tensor):
+        return (a.dtype, a.shape) == (b.dtype,
+            b.shape) and a.reshape(-1).view(torch.uint8).equal(b.reshape(-1).view(torch.uint8))
     if isinstance(a, dict): return [*map(repr, a)] == [*map(repr, b)] and all(identical(a[k], v) for k, v in b.items())
     if isinstance(a, (list, tuple, L)): return len(a) == len(b) and all(map(identical, a, b))
     return struct.pack('d', a) == struct.pack('d', b) if isinstance(a, float) else a == b
@@ -28,12 +30,16 @@ def there_and_back(state):
 
 # pack and unpack
 
-DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool]
-tensors = st.builds(lambda shape, dtype, seed: (torch.randn(shape, generator=torch.Generator().manual_seed(seed)) * 50).to(dtype),
+DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16,
+          torch.int8, torch.uint8, torch.bool]
+tensors = st.builds(lambda shape, dtype, seed: (torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+                                                * 50).to(dtype),
                     st.lists(st.integers(0, 3), max_size=3), st.sampled_from(DTYPES), st.integers(0, 9))
 plain = st.none() | st.booleans() | st.integers() | st.floats().filter(lambda v: v == v) | st.text()
-keys = st.text() | st.integers() | st.tuples(st.integers(), st.text()) | st.sampled_from(['tensor', 'dict', 'tuple', 'L'])
-states = st.recursive(plain | tensors, lambda inner: st.lists(inner, max_size=3) | st.lists(inner, max_size=3).map(tuple) | st.lists(inner, max_size=3).map(L)
+keys = st.text() | st.integers() | st.tuples(st.integers(),
+                                             st.text()) | st.sampled_from(['tensor', 'dict', 'tuple', 'L'])
+states = st.recursive(plain | tensors, lambda inner: st.lists(inner, max_size=3)
+                      | st.lists(inner, max_size=3).map(tuple) | st.lists(inner, max_size=3).map(L)
                       | st.dictionaries(keys, inner, max_size=3), max_leaves=12)
 
 @settings(max_examples=200, deadline=None, derandomize=True)
@@ -51,31 +57,41 @@ def test_numbers_that_are_none_come_back():
     a, b, c = there_and_back([float('nan'), float('inf'), (-float('inf'), -0.)])
     assert a != a and b == float('inf') and c[0] == -b and str(c[1]) == '-0.0'
 
-@pytest.mark.parametrize('t', [torch.tensor(3.), torch.arange(12.).view(3, 4).T, torch.arange(12.)[::2], torch.zeros(0), torch.zeros(3, 0, 2), torch.ones(1).expand(5),
-                               torch.zeros(2, 3, 4, 5).to(memory_format=torch.channels_last), torch.nn.Parameter(torch.ones(2)), torch.tensor([float('nan')])],
-                         ids=['number', 'transposed', 'strided', 'empty', 'empty in the middle', 'expanded', 'channels last', 'parameter', 'nan'])
+@pytest.mark.parametrize('t',
+                         [torch.tensor(3.), torch.arange(12.).view(3, 4).T, torch.arange(12.)[::2], torch.zeros(0),
+                          torch.zeros(3, 0, 2), torch.ones(1).expand(5),
+                               torch.zeros(2, 3, 4, 5).to(memory_format=torch.channels_last),
+                               torch.nn.Parameter(torch.ones(2)), torch.tensor([float('nan')])],
+                         ids=['number', 'transposed', 'strided', 'empty', 'empty in the middle', 'expanded',
+                              'channels last', 'parameter', 'nan'])
 def test_a_tensor_of_any_layout_comes_back_from_the_file_with_its_bits(t, tmp_path):
     Checkpoint(tmp_path, every=1).offer(0, [t, t])
     assert all(identical(x, t.detach().contiguous()) for x in Checkpoint(tmp_path, resume=True).load())
 
-def test_numpy_numbers_become_pythons(): assert identical(there_and_back([np.float64(.1), np.int64(3), np.bool_(True), np.float32(.5)]), [.1, 3, True, .5])
+def test_numpy_numbers_become_pythons():
+    assert identical(there_and_back([np.float64(.1), np.int64(3), np.bool_(True), np.float32(.5)]), [.1, 3, True, .5])
 
 def test_what_is_packed_is_a_copy_of_this_moment():
     weight, rows = torch.zeros(2), [dict(loss=1.)]
     packed, tensors = pack(dict(weight=weight, rows=rows))
-    weight.add_(1); rows[0]['loss'] = 2.; rows.append({})
+    weight.add_(1)
+    rows[0]['loss'] = 2.
+    rows.append({})
     assert identical(unpack(packed, tensors), dict(weight=torch.zeros(2), rows=[dict(loss=1.)]))
 
 @pytest.mark.parametrize('what', [{1, 2}, object(), b'bytes', 1j, np.zeros(2)], ids=lambda v: type(v).__name__)
 def test_what_a_checkpoint_cannot_hold_is_a_mistake_of_the_author(what):
-    with pytest.raises(TypeError, match=f'a checkpoint holds tensors, numbers and text, not {type(what).__name__}'): pack([what])
+    with pytest.raises(TypeError, match=f'a checkpoint holds tensors, numbers and text, not {type(what).__name__}'):
+        pack([what])
 
 
 # Random states
 
 def test_every_generator_goes_on_as_it_would_have():
     loader = SimpleNamespace(rng=random.Random(5))
-    draw = lambda: (random.random(), np.random.rand(), torch.rand(2).tolist(), torch.randn(1).item(), np.random.randn(), random.gauss(0, 1), loader.rng.random())
+    def draw():
+        return (random.random(), np.random.rand(), torch.rand(2).tolist(), torch.randn(1).item(),
+                        np.random.randn(), random.gauss(0, 1), loader.rng.random())
     draw() # NumPy and Python keep every second normal number
     before = there_and_back(random_states((loader,)))
     first = draw()
@@ -93,7 +109,8 @@ def test_every_so_many_epochs_it_is_written_and_between_them_held(tmp_path):
     point.write()
     assert not point.path.exists(), 'there is nothing to write'
     for epoch in range(5): point.offer(epoch, dict(epoch=epoch))
-    again = lambda: Checkpoint(tmp_path/'new'/'folder', resume=True).load()
+    def again():
+        return Checkpoint(tmp_path/'new'/'folder', resume=True).load()
     assert point.saved == 2 and again() == dict(epoch=2)
     point.write()
     assert point.saved == 4 and again() == dict(epoch=4)
@@ -137,7 +154,8 @@ def test_without_resume_an_old_file_is_not_read_but_written_over_when_due(tmp_pa
     point.offer(1, dict(old=False))
     assert Checkpoint(tmp_path, resume=True).load() == dict(old=False)
 
-def test_there_is_nothing_to_go_on_from_in_an_empty_folder(tmp_path): assert Checkpoint(tmp_path/'none', resume=True).load() is None
+def test_there_is_nothing_to_go_on_from_in_an_empty_folder(tmp_path):
+    assert Checkpoint(tmp_path/'none', resume=True).load() is None
 
 def half(folder, wait=True):
     "What a process has half written, which is no more (or, where told not to wait, goes on), and the process"
@@ -151,7 +169,8 @@ def test_remove_leaves_nothing_of_it(tmp_path):
     point = Checkpoint(tmp_path, every=1)
     point.remove()
     point.offer(0, {})
-    half(tmp_path); (tmp_path/'mine').write_text('kept')
+    half(tmp_path)
+    (tmp_path/'mine').write_text('kept')
     point.remove()
     assert os.listdir(tmp_path) == ['mine']
 
@@ -170,12 +189,15 @@ def test_a_disk_that_is_full_leaves_the_old_checkpoint_and_the_new_state_in_memo
     point.offer(0, dict(w=torch.zeros(9)))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard)) # No file may be longer, which is an OSError as a full disk is
+        resource.setrlimit(resource.RLIMIT_FSIZE,
+                           (20_000, hard)) # No file may be longer, which is an OSError as a full disk is
         with pytest.warns(UserWarning, match=r'cannot write the checkpoint \(File too large\);'):
             point.offer(1, dict(w=torch.ones(10_000)))
         with refused(f'{point.path}: cannot write', '(File too large)'): point.write()
     finally: resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert point.saved == 0 and os.listdir(tmp_path) == ['checkpoint.safetensors'] and Checkpoint(tmp_path, resume=True).load()['w'].sum() == 0
+    assert point.saved == 0
+    assert os.listdir(tmp_path) == ['checkpoint.safetensors']
+    assert Checkpoint(tmp_path, resume=True).load()['w'].sum() == 0
     point.write()
     assert point.saved == 1 and Checkpoint(tmp_path, resume=True).load()['w'].sum() == 10_000
 
@@ -183,7 +205,8 @@ def test_a_disk_that_is_full_leaves_the_old_checkpoint_and_the_new_state_in_memo
 def test_a_folder_that_cannot_be_does_not_end_a_training_and_is_refused_when_it_is_over(name, tmp_path, threes_sevens):
     (tmp_path/'file').write_text('no folder')
     point = Checkpoint(tmp_path/'file'/'run', every=1)
-    with pytest.warns(UserWarning, match=r'cannot write the checkpoint \(Not a directory\)'): assert len(fit(name, threes_sevens, epochs=2, device='cpu', checkpoint=point).history) == 2
+    with pytest.warns(UserWarning, match=r'cannot write the checkpoint \(Not a directory\)'):
+        assert len(fit(name, threes_sevens, epochs=2, device='cpu', checkpoint=point).history) == 2
     with refused(f'{point.path}: cannot write the checkpoint (Not a directory)'): point.write()
     assert point.saved is None
 
@@ -207,16 +230,19 @@ print(os.listdir(folder) == ['checkpoint.safetensors'])"""
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='processes are forked, which this system cannot')
 def test_a_process_killed_while_it_writes_leaves_the_old_checkpoint_or_the_new_one_whole(tmp_path):
     env = os.environ | {'PYTHONPATH': os.path.dirname(__file__)}
-    run = subprocess.run([sys.executable, '-c', KILLED, tmp_path/'run'], env=env, capture_output=True, text=True, timeout=120)
+    run = subprocess.run([sys.executable, '-c', KILLED, tmp_path/'run'], env=env, capture_output=True, text=True,
+                         timeout=120)
     assert run.returncode == 0, run.stderr
-    assert run.stdout.splitlines() == ['half True None', 'half True 100', 'flushed True 100', 'flushed True 100', 'renamed False 4', 'renamed False 5', 'True']
+    assert run.stdout.splitlines() == ['half True None', 'half True 100', 'flushed True 100', 'flushed True 100',
+                                       'renamed False 4', 'renamed False 5', 'True']
 
 
 # What is refused
 
 def tiny(n=12, seed=0, classes='ab'):
     gen = torch.Generator().manual_seed(seed)
-    part = lambda m: Split(torch.randint(0, 256, (m, 1, 8, 8), dtype=torch.uint8, generator=gen), torch.arange(m) % 2)
+    def part(m):
+        return Split(torch.randint(0, 256, (m, 1, 8, 8), dtype=torch.uint8, generator=gen), torch.arange(m) % 2)
     return ImageSet('tiny', tuple(classes), part(n), part(6), part(6))
 
 @pytest.fixture(scope='module')
@@ -230,20 +256,27 @@ def kept(tmp_path_factory):
     return folder/'checkpoint.safetensors'
 
 def go_on(folder, name='linear', images=None, **kwargs):
-    return fit(name, images or tiny(), device='cpu', checkpoint=Checkpoint(folder, every=1, resume=True), **dict(epochs=4, seed=1) | kwargs)
+    return fit(name, images or tiny(), device='cpu', checkpoint=Checkpoint(folder, every=1, resume=True),
+               **dict(epochs=4, seed=1) | kwargs)
 
 @pytest.fixture
-def folder(kept, tmp_path): shutil.copy(kept, tmp_path); return tmp_path
+def folder(kept, tmp_path):
+    shutil.copy(kept, tmp_path)
+    return tmp_path
 
-def test_the_same_recipe_settings_seed_and_images_go_on(folder): assert go_on(folder).history.epoch.tolist() == [0, 1, 2, 3]
+def test_the_same_recipe_settings_seed_and_images_go_on(folder):
+    assert go_on(folder).history.epoch.tolist() == [0, 1, 2, 3]
 
 @pytest.mark.parametrize('kwargs, wanted', [
-    (dict(name='sgd'), 'recipe "linear", not "sgd"'), (dict(seed=2), 'seed 1, not 2'), (dict(epochs=5), 'with epochs 4, not 5'), (dict(wd=.1), 'with wd 0.0, not 0.1'),
-    (dict(images=tiny(seed=5)), 'images "'), (dict(images=tiny(13)), 'images "'), (dict(images=tiny(classes='xy')), 'images "')],
+    (dict(name='sgd'), 'recipe "linear", not "sgd"'), (dict(seed=2), 'seed 1, not 2'),
+    (dict(epochs=5), 'with epochs 4, not 5'), (dict(wd=.1), 'with wd 0.0, not 0.1'),
+    (dict(images=tiny(seed=5)), 'images "'), (dict(images=tiny(13)), 'images "'),
+    (dict(images=tiny(classes='xy')), 'images "')],
     ids=['recipe', 'seed', 'epochs', 'setting', 'pixels', 'number of images', 'classes'])
 def test_a_checkpoint_of_another_training_is_refused_and_left_alone(folder, kwargs, wanted):
     before = (folder/'checkpoint.safetensors').read_bytes()
-    with refused(f"{folder/'checkpoint.safetensors'}: ", wanted, 'another folder'): go_on(folder, **kwargs, reporter=Untrained())
+    with refused(f"{folder/'checkpoint.safetensors'}: ", wanted, 'another folder'):
+        go_on(folder, **kwargs, reporter=Untrained())
     assert (folder/'checkpoint.safetensors').read_bytes() == before
 
 @pytest.mark.parametrize('share', [0, .0001, .1, .5, .9, .999])
@@ -264,9 +297,12 @@ def test_a_checkpoint_with_one_bit_turned_is_refused(kept, tmp_path_factory, whe
     (lambda f: save_file({'w': torch.zeros(2)}, f), 'is not a checkpoint of this version (no format'),
     (lambda f: save_file({'w': torch.zeros(2)}, f, {'format': 'pt'}), 'is not a checkpoint of this version (pt'),
     (lambda f: save_file({}, f, {'format': Checkpoint.format}), 'cannot be read as a checkpoint (KeyError'),
-    (lambda f: save_file({}, f, dict(format=Checkpoint.format, run='{', state='{}', epoch='1', digest='')), 'is damaged'),
-    (lambda f: f.write_bytes(pickle.dumps({})), 'cannot be read as a checkpoint ('), (lambda f: f.write_text('text'), 'cannot be read as a checkpoint ('),
-    (lambda f: f.mkdir(), 'cannot be read as a checkpoint (')], ids=['weights', 'of another', 'without entries', 'not JSON', 'pickle', 'text', 'folder'])
+    (lambda f: save_file({}, f, dict(format=Checkpoint.format, run='{', state='{}', epoch='1', digest='')),
+     'is damaged'),
+    (lambda f: f.write_bytes(pickle.dumps({})), 'cannot be read as a checkpoint ('),
+    (lambda f: f.write_text('text'), 'cannot be read as a checkpoint ('),
+    (lambda f: f.mkdir(), 'cannot be read as a checkpoint (')],
+    ids=['weights', 'of another', 'without entries', 'not JSON', 'pickle', 'text', 'folder'])
 def test_a_foreign_file_is_refused(tmp_path, make, wanted):
     f = tmp_path/'checkpoint.safetensors'
     make(f)
@@ -274,6 +310,7 @@ def test_a_foreign_file_is_refused(tmp_path, make, wanted):
 
 def test_nothing_is_pickled_or_unpickled(folder, monkeypatch):
     def no(*args, **kwargs): raise AssertionError('pickled')
-    for module, names in ((pickle, ('load', 'loads', 'dump', 'dumps', 'Unpickler', 'Pickler')), (torch, ('load', 'save'))):
+    for module, names in ((pickle, ('load', 'loads', 'dump', 'dumps', 'Unpickler', 'Pickler')),
+                          (torch, ('load', 'save'))):
         for name in names: monkeypatch.setattr(module, name, no)
     assert len(go_on(folder).history) == 4

@@ -68,12 +68,14 @@ def refused(r, *words):
     assert r.returncode == 2, (r.returncode, r.stdout, r.stderr)
     assert r.stdout == ''
     last = r.stderr.strip().splitlines()[-1]
-    assert last.startswith('fastrecipes: ') and 'Traceback' not in r.stderr and len([l for l in r.stderr.splitlines() if l.startswith('fastrecipes: ')]) == 1
+    assert last.startswith('fastrecipes: ')
+    assert 'Traceback' not in r.stderr and len([l for l in r.stderr.splitlines() if l.startswith('fastrecipes: ')]) == 1
     for w in words: assert w in last, f"{w!r} is not in {last!r}"
 
 
 def test_the_installed_package_is_the_one_that_runs(installed, env, tmp_path):
-    out = subprocess.run([sys.executable, '-c', 'import fastrecipes; print(fastrecipes.__file__)'], cwd=tmp_path, env=env, capture_output=True, text=True, check=True).stdout
+    out = subprocess.run([sys.executable, '-c', 'import fastrecipes; print(fastrecipes.__file__)'], cwd=tmp_path,
+                         env=env, capture_output=True, text=True, check=True).stdout
     assert out.startswith(str(installed))
 
 
@@ -82,20 +84,27 @@ def test_compare_prints_one_table_with_a_row_per_rung(run):
     assert r.returncode == 0, r.stderr
     head, *rows = r.stdout.splitlines()
     assert all(h in head for h in ('accuracy', '95% interval', 'gain', 'vs rung below', 'seconds'))
-    assert [row.split()[0] for row in rows[:3]] == FAST.split(',') and '\n\nStop at ' in r.stdout and '--costs' in rows[-1]
+    assert [row.split()[0] for row in rows[:3]] == FAST.split(',')
+    assert '\n\nStop at ' in r.stdout and '--costs' in rows[-1]
     assert [line.split()[0] for line in r.stderr.splitlines()] == ['digits:'], 'the table is not told twice'
-    assert not re.search('[\x1b\r]', r.stdout + r.stderr) and max(map(len, r.stdout.splitlines())) <= 80, 'whatever COLUMNS says: this is no terminal'
+    assert not re.search('[\x1b\r]',
+                         r.stdout + r.stderr) and max(map(len,
+                             r.stdout.splitlines())) <= 80, 'whatever COLUMNS says: this is no terminal'
 
 
 def test_json_is_one_object_and_nothing_else(run):
     r = run('compare', '--classes', '3,7', '-r', FAST, '--json', '--seed', 1, '--device', 'cpu')
     d = json.loads(r.stdout)
     assert r.stdout.count('\n') == 1
-    assert (d['schema_version'], d['source'], d['classes'], d['device'], d['seed']) == (3, 'digits', ['3', '7'], 'cpu', 1) and 'pictures' not in d
-    assert [g['recipe'] for g in d['rungs']] == FAST.split(',') and d['command'] == f'fastrecipes compare --classes 3,7 -r {FAST} --json --seed 1 --device cpu'
+    assert (d['schema_version'], d['source'], d['classes'], d['device'], d['seed']) == (3, 'digits', ['3', '7'], 'cpu',
+        1)
+    assert 'pictures' not in d
+    assert [g['recipe'] for g in d['rungs']] == FAST.split(',')
+    assert d['command'] == f'fastrecipes compare --classes 3,7 -r {FAST} --json --seed 1 --device cpu'
     similarity, sgd, _ = d['rungs']
     assert similarity['loss'] is None and similarity['against'] is None and similarity['settings'] == {'distance': 'l2'}
-    assert sgd['against']['gain_points'] == pytest.approx(100 * (sgd['accuracy'] - similarity['accuracy'])) and sgd['cost']['parameters'] == 65
+    assert sgd['against']['gain_points'] == pytest.approx(100 * (sgd['accuracy'] - similarity['accuracy']))
+    assert sgd['cost']['parameters'] == 65
 
 
 def test_out_writes_page_table_json_and_pictures(run, tmp_path):
@@ -103,9 +112,13 @@ def test_out_writes_page_table_json_and_pictures(run, tmp_path):
     assert r.returncode == 0 and r.stderr == ''
     folder = tmp_path/'runs/first'
     assert sorted(p.name for p in folder.iterdir()) == KEPT
-    with open(folder/'comparison.csv') as f: assert [row['recipe'] for row in csv.DictReader(f)] == ['similarity', 'sgd']
+    with open(folder/'comparison.csv') as f:
+        assert [row['recipe'] for row in csv.DictReader(f)] == ['similarity', 'sgd']
     d = json.loads((folder/'comparison.json').read_text())
-    assert len(d['rungs']) == 2 and d['pictures'] and d['command'] == 'fastrecipes compare -r similarity,sgd --out runs/first --quiet' and '<html' in (folder/'report.html').read_text()
+    assert len(d['rungs']) == 2
+    assert d['pictures']
+    assert d['command'] == 'fastrecipes compare -r similarity,sgd --out runs/first --quiet'
+    assert '<html' in (folder/'report.html').read_text()
     assert (folder/'comparison.png').read_bytes().startswith(b'\x89PNG')
 
 
@@ -117,13 +130,16 @@ def test_the_same_seed_gives_the_same_figures(run):
 def test_fit_prints_its_epochs_and_a_result(run):
     r = run('fit', 'mlp', 'digits', '--epochs', 3, '--hidden', '16,8', '--batch-size', 64)
     assert r.returncode == 0, r.stderr
-    assert r.stdout.startswith('mlp: ') and 'settings: epochs=3, lr=0.01, bs=64, schedule=one-cycle, wd=0.01, hidden=16,8' in r.stdout and '% of 360 validation images' in r.stdout
+    assert r.stdout.startswith('mlp: ')
+    assert 'settings: epochs=3, lr=0.01, bs=64, schedule=one-cycle, wd=0.01, hidden=16,8' in r.stdout
+    assert '% of 360 validation images' in r.stdout
     epochs = [line.split() for line in r.stderr.splitlines() if re.match(r' +\d', line)]
     assert [e[0] for e in epochs] == ['1', '2', '3'] and all(len(e) == 5 for e in epochs)
 
 
 def test_a_switch_is_a_flag(run):
-    refused(run('fit', 'resnet18', '--pretrained', '--epochs', 'x'), 'epochs') # and not "--pretrained requires an argument"
+    refused(run('fit', 'resnet18', '--pretrained', '--epochs', 'x'),
+            'epochs') # and not "--pretrained requires an argument"
     assert '--pretrained / --no-pretrained' in run('fit', 'resnet18', '--help').stdout
 
 
@@ -140,7 +156,8 @@ def test_settings_ini_is_found_and_overruled(tmp_path):
 
 
 def test_it_runs_as_a_module(env, tmp_path):
-    r = subprocess.run([sys.executable, '-m', 'fastrecipes', '--version'], cwd=tmp_path, env=env, capture_output=True, text=True)
+    r = subprocess.run([sys.executable, '-m', 'fastrecipes', '--version'], cwd=tmp_path, env=env, capture_output=True,
+                       text=True)
     assert re.fullmatch(r'fastrecipes \d+\.\d+\.\d+\n', r.stdout)
 
 def test_a_bug_report_names_versions_and_the_kind_of_computer():
@@ -149,8 +166,10 @@ def test_a_bug_report_names_versions_and_the_kind_of_computer():
     for args in (['--version', '--json'], ['--json', '--version']):
         out = called(*args).stdout
         about = json.loads(out)
-        assert about['versions']['torch'] == version('torch') and about['versions']['python'] == platform.python_version()
-        assert about.keys() == {'versions', 'system', 'devices', 'cores'} and set(about['devices']) <= {'cpu', 'cuda', 'mps'}
+        assert about['versions']['torch'] == version('torch')
+        assert about['versions']['python'] == platform.python_version()
+        assert about.keys() == {'versions', 'system', 'devices', 'cores'}
+        assert set(about['devices']) <= {'cpu', 'cuda', 'mps'}
         assert len(platform.node()) < 4 or platform.node() not in out
 
 @pytest.mark.parametrize('args', [['--json'], ['--json', 'list']])
@@ -161,17 +180,24 @@ def test_json_before_a_command_is_refused(args): assert called(*args).returncode
 
 def test_list_and_help_do_not_import_torch(env, tmp_path):
     code = "import sys; from fastrecipes.cli import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass\nprint('heavy:', [m for m in ('torch', 'fastai', 'fastcore', 'numpy', 'pandas', 'sklearn', 'PIL', 'matplotlib', 'psutil', 'asyncio', 'rich') if m in sys.modules])"
-    for args in (['--help'], ['--version', '--json'], ['list'], ['list', '--ini'], ['list', 'mlp'], ['list', 'mpl'], ['compare', '--help'], ['fit', 'resnet18', '--help'], *([v, '--help'] for v in VERBS), ['fit', 'mlp', '--lr', 'x'], ['predict', 'm', 'a.png', '--top', '0'], ['cache'],
-                 ['compare', '--resume'], ['compare', '--track', 'tensorboard'], ['compare', '--repeats', '0'], ['compare', '--learning-curve', 'mpl'], ['compare', '-r', 'mpl'], ['compare', 'digts'], ['report', 'a', 'b']):
-        out = subprocess.run([sys.executable, '-c', code, *args], cwd=tmp_path, env=env, capture_output=True, text=True, check=True).stdout
+    for args in (['--help'], ['--version', '--json'], ['list'], ['list', '--ini'], ['list', 'mlp'], ['list', 'mpl'],
+                 ['compare', '--help'], ['fit', 'resnet18', '--help'], *([v, '--help'] for v in VERBS),
+                 ['fit', 'mlp', '--lr', 'x'], ['predict', 'm', 'a.png', '--top', '0'], ['cache'],
+                 ['compare', '--resume'], ['compare', '--track', 'tensorboard'], ['compare', '--repeats', '0'],
+                 ['compare', '--learning-curve', 'mpl'], ['compare', '-r', 'mpl'], ['compare', 'digts'],
+                 ['report', 'a', 'b']):
+        out = subprocess.run([sys.executable, '-c', code, *args], cwd=tmp_path, env=env, capture_output=True,
+                             text=True, check=True).stdout
         assert out.strip().endswith('heavy: []'), args
 
 
 def test_list_has_a_line_for_each_recipe_and_source(run):
     out = run('list').stdout
     names = re.findall(r'^  (\w+) +\S', out, re.M)
-    assert names == ['similarity', 'sgd', 'linear', 'simple_net', 'mlp', 'convnet', 'resnet18', 'logistic', 'digits', 'mnist_sample', 'mnist', 'FOLDER']
-    assert out.index('resnet18') < out.index('recipes beside the ladder') < out.index('  logistic ') and max(map(len, out.splitlines())) <= 80
+    assert names == ['similarity', 'sgd', 'linear', 'simple_net', 'mlp', 'convnet', 'resnet18', 'logistic', 'digits',
+                     'mnist_sample', 'mnist', 'FOLDER']
+    assert out.index('resnet18') < out.index('recipes beside the ladder') < out.index('  logistic ')
+    assert max(map(len, out.splitlines())) <= 80
 
 
 def test_list_of_a_recipe_has_a_line_for_each_setting_with_its_default():
@@ -179,7 +205,8 @@ def test_list_of_a_recipe_has_a_line_for_each_setting_with_its_default():
     for name, r in recipes.items():
         out = called('list', name).stdout
         shown = re.findall(r'^(\w+) +(\S+) +\S', out.split('meaning\n')[1].split('\n\n')[0], re.M)
-        assert shown == [(s.name, s.default_text) for s in r.settings.values()] and max(map(len, out.splitlines())) <= 80
+        assert shown == [(s.name, s.default_text) for s in r.settings.values()]
+        assert max(map(len, out.splitlines())) <= 80
     assert called('list', 'digits').stdout.startswith('digits: 1,797 ')
     refused(called('list', 'convent'), "did you mean 'convnet'")
     refused(called('list', 'mnist_smaple'), "did you mean 'mnist_sample'")
@@ -191,7 +218,8 @@ def test_list_ini_is_the_settings_file_of_the_repository(run):
 
 def test_help_of_a_recipe_tells_each_setting_with_its_default(run):
     out = run('fit', 'simple_net', '--help').stdout
-    assert re.search(r'--hidden.*Units of the hidden layer.*30', out, re.S) and '--batch-size' in out and '[default: auto]' in out
+    assert re.search(r'--hidden.*Units of the hidden layer.*30', out, re.S)
+    assert '--batch-size' in out and '[default: auto]' in out
 
 
 def test_no_arguments_print_the_help(run):
@@ -218,7 +246,8 @@ def test_no_arguments_print_the_help(run):
     (['compare', '--repeats', '0'], ['repeats', "'0'", '1 or more']),
     (['compare', '--repeats', '1.5'], ['repeats', "'1.5'"]),
     (['compare', '--learning-curve', 'sgd,mpl'], ['mpl', "did you mean 'mlp'"]),
-    (['compare', '-r', 'sgd', '--learning-curve', 'mlp', '-o', 'runs'], ['learning curve', 'mlp', 'not among the recipes']),
+    (['compare', '-r', 'sgd', '--learning-curve', 'mlp', '-o', 'runs'],
+     ['learning curve', 'mlp', 'not among the recipes']),
     (['report', 'a', 'b'], ['several', '--out DIR']),
     (['fit', 'mpl'], ['mpl', "did you mean 'mlp'"]),
     (['fit', 'mlp', '--epoch', '3'], ['--epoch']),
@@ -230,7 +259,8 @@ def test_no_arguments_print_the_help(run):
     (['--jsn'], ['--jsn']),
 ], ids=lambda a: ' '.join(a))
 def test_a_wrong_word_gets_one_line(run, tmp_path, args, words):
-    refused((run if args[0] == 'fit' else called)(*args), *words) # Those are quick, since torch is not imported for them
+    refused((run if args[0] == 'fit' else called)(*args),
+            *words) # Those are quick, since torch is not imported for them
     assert list(tmp_path.iterdir()) == []
 
 
@@ -240,7 +270,8 @@ def test_a_wrong_word_gets_one_line(run, tmp_path, args, words):
     ({'a': 3, 'b': 0}, ['b', 'no images']),
     ({'train/a': 2, 'train/b': 2, 'valid/a': 2, 'valid/c': 2}, ['c', 'not among the training classes']),
 ], ids=['empty', 'one class', 'class without images', 'class in valid only'])
-def test_a_folder_that_cannot_serve_gets_one_line(image_folder, counts, words): refused(called('compare', image_folder(counts)), *words)
+def test_a_folder_that_cannot_serve_gets_one_line(image_folder, counts, words):
+    refused(called('compare', image_folder(counts)), *words)
 
 
 def test_a_folder_without_images_gets_one_line(tmp_path):
@@ -278,12 +309,14 @@ def test_an_unknown_name_in_settings_ini_gets_one_line(tmp_path):
 def test_mnist_sample_without_network_or_copy_says_how_to_go_on(run, tmp_path):
     r = run('compare', 'mnist_sample', env={'FASTAI_HOME': str(tmp_path/'empty')}, text=False)
     assert r.returncode == 2 and r.stdout == b'' and b'\r' not in r.stderr and r.stderr.count(b'\n') == 1, r.stderr
-    for word in (b'fastrecipes: mnist_sample: could not get https://', b'no copy in', b'digits'): assert word in r.stderr
+    for word in (b'fastrecipes: mnist_sample: could not get https://', b'no copy in', b'digits'):
+        assert word in r.stderr
 
 
 def test_a_part_of_mnist_sample_is_not_taken_for_the_whole(run, image_folder, tmp_path):
     image_folder({f'{s}/{c}': 2 for s in ('train', 'valid') for c in '37'}, name='home/data/mnist_sample')
-    refused(run('compare', 'mnist_sample', env={'FASTAI_HOME': str(tmp_path/'home')}), 'instead of', '12396', 'remove that folder')
+    refused(run('compare', 'mnist_sample', env={'FASTAI_HOME': str(tmp_path/'home')}), 'instead of', '12396',
+            'remove that folder')
 
 
 # On a terminal
@@ -294,7 +327,8 @@ def test_a_terminal_gets_a_moving_line_and_it_is_taken_away(installed, env, tmp_
     import pty, select
     if more: assert called('fit', 'linear', '--epochs', '4', *more).returncode == 0
     main, sub = pty.openpty()
-    p = subprocess.Popen([sys.executable, installed/'bin/fastrecipes', 'fit', 'linear', '--epochs', '4', *more], cwd=tmp_path, env=env | {'TERM': 'xterm'}, stdout=sub, stderr=sub, stdin=sub)
+    p = subprocess.Popen([sys.executable, installed/'bin/fastrecipes', 'fit', 'linear', '--epochs', '4', *more],
+                         cwd=tmp_path, env=env | {'TERM': 'xterm'}, stdout=sub, stderr=sub, stdin=sub)
     os.close(sub)
     seen = b''
     while select.select([main], [], [], 120)[0]:
@@ -311,16 +345,19 @@ def test_a_terminal_gets_a_moving_line_and_it_is_taken_away(installed, env, tmp_
 
 def test_ctrl_c_ends_with_one_line(installed, env, tmp_path):
     needs_posix()
-    p = subprocess.Popen([sys.executable, installed/'bin/fastrecipes', 'fit', 'sgd', '--epochs', '100000'], cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    p = subprocess.Popen([sys.executable, installed/'bin/fastrecipes', 'fit', 'sgd', '--epochs', '100000'],
+                         cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for line in p.stderr:
         if line.strip().startswith('3 '): break
     p.send_signal(signal.SIGINT)
     out, err = p.communicate(timeout=60)
-    assert p.returncode == 130 and out == '' and err.strip().splitlines()[-1] == 'fastrecipes: stopped' and 'Traceback' not in err
+    assert p.returncode == 130
+    assert out == '' and err.strip().splitlines()[-1] == 'fastrecipes: stopped' and 'Traceback' not in err
 
 
 def test_names_that_look_like_mathematics_are_drawn_as_they_are(image_folder, tmp_path):
-    r = called('compare', image_folder({'$a^': 4, 'b_{': 4, '<b>&': 4, 'c\nd': 4}, name='set $x^'), '-r', 'similarity', '--out', 'runs')
+    r = called('compare', image_folder({'$a^': 4, 'b_{': 4, '<b>&': 4, 'c\nd': 4}, name='set $x^'), '-r', 'similarity',
+               '--out', 'runs')
     assert r.returncode == 0, r.stderr
     assert (tmp_path/'runs/comparison.png').read_bytes().startswith(b'\x89PNG')
 
@@ -329,27 +366,36 @@ def test_names_that_look_like_mathematics_are_drawn_as_they_are(image_folder, tm
 
 @pytest.mark.parametrize('width', ['200', '80'])
 @pytest.mark.parametrize('verb, options', [
-    ('compare', '--classes --valid --size --channels --skip-bad --recipes --repeats --learning-curve --seed --device --quiet --out --resume --track --test --json --costs --details'), ('report', 'DIR --out'),
-    ('fit mlp', '--epochs --lr --batch-size --hidden --classes --valid --size --channels --skip-bad --out --test --checkpoint-every --resume --seed --device --quiet'),
-    ('fit', ' '.join(['similarity', 'sgd', 'logistic', 'linear', 'simple_net', 'mlp', 'convnet', 'resnet18'])), ('', ' '.join(VERBS)), ('list', '--ini NAME'), ('cache', '--clear'),
-    ('check', '--valid --seed --quiet --json'), ('predict', 'IMAGE DIR --top --json --csv --show --device'), ('export', 'DIR --onnx'), ('explore', '--port --no-browser')])
+    ('compare',
+     '--classes --valid --size --channels --skip-bad --recipes --repeats --learning-curve --seed --device --quiet --out --resume --track --test --json --costs --details'), ('report', 'DIR --out'),
+    ('fit mlp',
+     '--epochs --lr --batch-size --hidden --classes --valid --size --channels --skip-bad --out --test --checkpoint-every --resume --seed --device --quiet'),
+    ('fit', ' '.join(['similarity', 'sgd', 'logistic', 'linear', 'simple_net', 'mlp', 'convnet', 'resnet18'])),
+    ('', ' '.join(VERBS)), ('list', '--ini NAME'), ('cache', '--clear'),
+    ('check', '--valid --seed --quiet --json'), ('predict', 'IMAGE DIR --top --json --csv --show --device'),
+    ('export', 'DIR --onnx'), ('explore', '--port --no-browser')])
 def test_the_help_of_a_verb_tells_its_options_and_is_not_wide(monkeypatch, verb, options, width):
     monkeypatch.setenv('COLUMNS', width)
     r = called(*verb.split(), '--help')
-    assert r.returncode == 0 and r.stderr == '' and [l for l in r.stdout.splitlines() if len(l) > min(int(width), 100)] == []
+    assert r.returncode == 0
+    assert r.stderr == '' and [l for l in r.stdout.splitlines() if len(l) > min(int(width), 100)] == []
     for o in options.split(): assert re.search(rf'(^|[ ,]){o}\b', r.stdout, re.M), o
 
 
 # What is asked of the images
 
-@pytest.mark.parametrize('verb', [['compare', '-r', 'similarity'], ['fit', 'similarity', '-o', 'model']], ids=['compare', 'fit'])
+@pytest.mark.parametrize('verb', [['compare', '-r', 'similarity'], ['fit', 'similarity', '-o', 'model']],
+                         ids=['compare', 'fit'])
 @pytest.mark.parametrize('options, loaded', [
-    (['--size', '6x5', '--channels', '3'], '2 classes (a, b), 6x5 RGB, 8 train, 2 valid'), (['--size', '4'], '4x4 grey, 8 train'), (['--valid', '.4'], '8x10 grey, 6 train, 4 valid'),
+    (['--size', '6x5', '--channels', '3'], '2 classes (a, b), 6x5 RGB, 8 train, 2 valid'),
+    (['--size', '4'], '4x4 grey, 8 train'), (['--valid', '.4'], '8x10 grey, 6 train, 4 valid'),
     (['--classes', 'b,a', '--seed', '3'], '2 classes (a, b), 8x10 grey, 8 train')], ids=' '.join)
 def test_size_channels_valid_and_classes_reach_the_images(image_folder, verb, options, loaded):
     r = called(*verb, image_folder({'a': 5, 'b': 5}), *options)
     assert r.returncode == 0 and loaded in r.stderr, r.stderr
-    if verb[0] == 'fit': assert json.loads(Path('model/card.json').read_text())['shape'] == {'6x5': [3, 6, 5], '4': [1, 4, 4]}.get(options[1], [1, 8, 10])
+    if verb[0] == 'fit':
+        assert json.loads(Path('model/card.json').read_text())['shape'] == {'6x5': [3, 6, 5],
+            '4': [1, 4, 4]}.get(options[1], [1, 8, 10])
 
 @pytest.mark.parametrize('verb', [['compare', '-r', 'similarity'], ['fit', 'similarity']], ids=['compare', 'fit'])
 def test_unreadable_images_are_left_out_and_named_when_that_is_asked_for(image_folder, verb):
@@ -357,16 +403,23 @@ def test_unreadable_images_are_left_out_and_named_when_that_is_asked_for(image_f
     (folder/'a/2.png').write_text('not an image')
     refused(called(*verb, folder), '1 unreadable image', 'a/2.png', '--skip-bad')
     r = called(*verb, folder, '--skip-bad')
-    assert r.returncode == 0 and '1 unreadable image was left out: ' in r.stderr and 'a/2.png' in r.stderr and re.search(r'7 train, 2 valid', r.stderr)
+    assert r.returncode == 0
+    assert '1 unreadable image was left out: ' in r.stderr
+    assert 'a/2.png' in r.stderr and re.search(r'7 train, 2 valid', r.stderr)
 
-@pytest.mark.parametrize('args, words', [(['--size', 'big'], ['size=', 'big', '50x40']), (['--size', '0'], ['size=']), (['--channels', '2'], ['channels=', '1 for grey']),
-                                         (['--classes', 'a,z'], ['unknown class', "'z'"]), (['--valid', '1'], ['valid=', 'share'])], ids=' '.join)
+@pytest.mark.parametrize('args, words',
+                         [(['--size', 'big'], ['size=', 'big', '50x40']), (['--size', '0'], ['size=']),
+                          (['--channels', '2'], ['channels=', '1 for grey']),
+                                         (['--classes', 'a,z'], ['unknown class', "'z'"]),
+                                         (['--valid', '1'], ['valid=', 'share'])], ids=' '.join)
 @pytest.mark.parametrize('verb', ['compare', 'fit similarity'])
-def test_what_cannot_be_asked_of_the_images_gets_one_line(image_folder, verb, args, words): refused(called(*verb.split(), image_folder({'a': 3, 'b': 3}), *args), *words)
+def test_what_cannot_be_asked_of_the_images_gets_one_line(image_folder, verb, args, words):
+    refused(called(*verb.split(), image_folder({'a': 3, 'b': 3}), *args), *words)
 
 def test_the_test_split_is_reported_by_both_verbs_and_kept_on_the_card(image_folder):
     folder = image_folder({f'{s}/{c}': n for s, n in (('train', 4), ('valid', 2), ('test', 3)) for c in 'ab'})
-    heads = [called('compare', folder, '-r', 'similarity', '-q', *more).stdout.splitlines()[0].split() for more in (['--test'], [])]
+    heads = [called('compare', folder, '-r', 'similarity', '-q', *more).stdout.splitlines()[0].split()
+             for more in (['--test'], [])]
     assert 'test' in heads[0] and 'test' not in heads[1]
     r = called('fit', 'similarity', folder, '--test', '-q', '-o', 'model')
     assert re.search(r'of 4 validation images right.*\n\d+\.\d\d% of 6 test images right', r.stdout)
@@ -387,7 +440,8 @@ def test_a_folder_whose_name_is_no_text_can_be_compared_and_kept(image_folder):
     r = called('compare', folder, '-r', 'similarity,sgd', '-o', 'runs/caf\udce9')
     assert r.returncode == 0 and names('runs/caf\udce9') == KEPT and r.stdout.encode(), r.stderr
     d = json.loads(Path('runs/caf\udce9/comparison.json').read_bytes())
-    assert d['classes'] == ['a', r'b\udcff'] and d['source'] == r'set\udce9' and d['command'].endswith(r"'runs/caf\udce9'")
+    assert d['classes'] == ['a', r'b\udcff']
+    assert d['source'] == r'set\udce9' and d['command'].endswith(r"'runs/caf\udce9'")
     assert called('fit', 'similarity', folder, '-q', '-o', 'model').returncode == 0
     from fastrecipes.keep.store import load
     assert load('model').classes == ('a', 'b\udcff')
@@ -409,25 +463,32 @@ def test_a_model_that_one_process_keeps_another_predicts_with(run, tmp_path, dig
     fitted = fit('linear', digits, epochs=3, device='cpu')
     assert [p['image'] for p in json.loads(r.stdout)] == [f'{i:02}.png' for i in range(20)] and r.stderr == ''
     assert [p['class'] for p in json.loads(r.stdout)] == [fitted.classes[i] for i in fitted.predictions[:20]]
-    assert [p['probability'] for p in json.loads(r.stdout)] == pytest.approx(fitted.probs[:20].max(1).values.tolist(), abs=1e-6)
+    assert [p['probability'] for p in json.loads(r.stdout)] == pytest.approx(fitted.probs[:20].max(1).values.tolist(),
+        abs=1e-6)
 
 def test_keeping_quietly_prints_the_result_alone_and_replaces_what_was_kept():
     for epochs in (1, 2):
         r = called('fit', 'sgd', '--epochs', epochs, '-q', '-o', 'model')
-        assert r.stdout.startswith('sgd: ') and f'settings: epochs={epochs},' in r.stdout and r.stderr == '' and names('.') == ['model'] and names('model') == MODEL
+        assert r.stdout.startswith('sgd: ')
+        assert f'settings: epochs={epochs},' in r.stdout
+        assert r.stderr == '' and names('.') == ['model'] and names('model') == MODEL
         assert json.loads(Path('model/card.json').read_text())['settings']['epochs'] == epochs
 
-@pytest.mark.parametrize('there, words', [('file', ['is a file']), ('notes.txt', ['holds other files (notes.txt)']), ('cwd', ['the folder you are in'])])
+@pytest.mark.parametrize('there, words',
+    [('file', ['is a file']), ('notes.txt', ['holds other files (notes.txt)']), ('cwd', ['the folder you are in'])])
 def test_a_folder_that_no_model_can_have_is_refused_before_anything_is_loaded(tmp_path, there, words):
     (tmp_path/'m').mkdir()
     out = '.' if there == 'cwd' else 'm'
-    if there == 'file': (tmp_path/'m').rmdir(); (tmp_path/'m').write_text('mine')
+    if there == 'file':
+        (tmp_path/'m').rmdir()
+        (tmp_path/'m').write_text('mine')
     if there == 'notes.txt': (tmp_path/'m/notes.txt').write_text('mine')
     r = called('fit', 'sgd', '--out', out)
     refused(r, *words)
     assert r.stderr.count('\n') == 1
 
-EPOCHS = ['fit', 'mlp', 'digits', '--epochs', '25', '--hidden', '32', '--dropout', '.2', '--device', 'cpu', '--seed', '5']
+EPOCHS = ['fit', 'mlp', 'digits', '--epochs', '25', '--hidden', '32', '--dropout', '.2', '--device', 'cpu', '--seed',
+          '5']
 
 @pytest.fixture(scope='module')
 def straight(tmp_path_factory):
@@ -444,9 +505,11 @@ def goes_on_where_it_stopped(stop, go_on, args, weights, tmp_path):
     assert r.returncode == 130 and r.stdout == '' and 'Traceback' not in r.stderr, r.stderr
     last = int(re.findall(r'^ +(\d+) ', r.stderr, re.M)[-1])
     said = r.stderr.strip().splitlines()[-1]
-    assert re.fullmatch(rf"fastrecipes: stopped; epochs 1 to (\d+) are in {re.escape(str(tmp_path/'kept/checkpoint.safetensors'))}; continue with the same command and --resume", said), said
+    assert re.fullmatch(
+        rf"fastrecipes: stopped; epochs 1 to (\d+) are in {re.escape(str(tmp_path/'kept/checkpoint.safetensors'))}; continue with the same command and --resume", said), said
     shown, last = last, int(re.search(r'1 to (\d+)', said)[1])
-    assert abs(last - shown) <= 1 <= last < 25 and names('kept') == ['checkpoint.safetensors'] # An epoch is shown just before it is kept, or just after
+    assert abs(last - shown) <= 1 <= last < 25
+    assert names('kept') == ['checkpoint.safetensors'] # An epoch is shown just before it is kept, or just after
     refused(called(*args, '--out', 'kept'), 'checkpoint.safetensors', '--resume, or remove it')
     changed = [a if a != '25' else '26' for a in args]
     refused(called(*changed, '--out', 'kept', '--resume'), 'epochs 25, not 26', 'resume with the same')
@@ -454,14 +517,16 @@ def goes_on_where_it_stopped(stop, go_on, args, weights, tmp_path):
     r = go_on(*args, '--out', 'kept', '--resume')
     assert r.returncode == 0 and f'continuing after epoch {last}' in r.stderr, r.stderr
     assert re.findall(r'^ +(\d+) ', r.stderr, re.M) == [str(i) for i in range(last + 1, 26)]
-    assert (tmp_path/'kept/model.safetensors').read_bytes() == weights and names('kept') == MODEL and names('.') == ['kept']
+    assert (tmp_path/'kept/model.safetensors').read_bytes() == weights
+    assert names('kept') == MODEL and names('.') == ['kept']
 
 @pytest.mark.slow
 def test_ctrl_c_keeps_a_checkpoint_and_resume_ends_with_the_same_weights(installed, env, run, straight, tmp_path):
     needs_posix()
     args, weights = straight['mlp']
     def stop(*args):
-        p = subprocess.Popen([sys.executable, installed/'bin/fastrecipes', *args], cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        p = subprocess.Popen([sys.executable, installed/'bin/fastrecipes', *args], cwd=tmp_path, env=env,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         seen = ''
         for line in p.stderr:
             seen += line
@@ -473,15 +538,19 @@ def test_ctrl_c_keeps_a_checkpoint_and_resume_ends_with_the_same_weights(install
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', ['mlp', 'sgd'])
-@pytest.mark.parametrize('sent, epoch, after', [(signal.SIGTERM, 2, 0), (signal.SIGINT, 2, .01), (signal.SIGTERM, 9, .003)], ids=['term 2', 'int 2', 'term 9'])
+@pytest.mark.parametrize('sent, epoch, after',
+    [(signal.SIGTERM, 2, 0), (signal.SIGINT, 2, .01), (signal.SIGTERM, 9, .003)], ids=['term 2', 'int 2', 'term 9'])
 def test_a_request_to_end_does_the_same(straight, tmp_path, name, sent, epoch, after):
-    goes_on_where_it_stopped(lambda *a: struck(tmp_path, *a, until=rf'^ +{epoch} ', sent=sent, after=after), called, *straight[name], tmp_path)
+    goes_on_where_it_stopped(lambda *a: struck(tmp_path, *a, until=rf'^ +{epoch} ', sent=sent, after=after), called,
+                             *straight[name], tmp_path)
 
 @pytest.mark.slow
 def test_stopping_twice_is_as_good_as_not_at_all(straight, tmp_path):
     args, weights = straight['sgd']
-    for after, more in ((3, []), (9, ['--resume'])): assert struck(tmp_path, *args, '-o', 'kept', *more, until=rf'^ +{after} ').returncode == 130
-    assert called(*args, '-o', 'kept', '--resume').returncode == 0 and (tmp_path/'kept/model.safetensors').read_bytes() == weights
+    for after, more in ((3, []), (9, ['--resume'])):
+        assert struck(tmp_path, *args, '-o', 'kept', *more, until=rf'^ +{after} ').returncode == 130
+    assert called(*args, '-o', 'kept', '--resume').returncode == 0
+    assert (tmp_path/'kept/model.safetensors').read_bytes() == weights
 
 def test_a_process_that_is_killed_goes_on_from_its_last_checkpoint(straight, tmp_path):
     args, weights = straight['mlp']
@@ -489,19 +558,23 @@ def test_a_process_that_is_killed_goes_on_from_its_last_checkpoint(straight, tmp
     assert r.returncode == -signal.SIGKILL and names('kept')[-1] == 'checkpoint.safetensors'
     r = called(*args, '-o', 'kept', '--resume')
     first = int(re.findall(r'^ +(\d+) ', r.stderr, re.M)[0])
-    assert first % 4 == 1 and 9 <= first <= 25 and (tmp_path/'kept/model.safetensors').read_bytes() == weights and names('kept') == MODEL
+    assert first % 4 == 1
+    assert 9 <= first <= 25 and (tmp_path/'kept/model.safetensors').read_bytes() == weights and names('kept') == MODEL
 
 def test_an_old_model_stays_in_use_until_the_new_one_is_there(straight, tmp_path):
     args, weights = straight['sgd']
     assert called(*args, '-q', '-o', 'kept').returncode == 0
     assert struck(tmp_path, *args[:2], '--epochs', '30', '-o', 'kept', until='^ +5 ').returncode == 130
-    assert names('kept') == sorted([*MODEL, 'checkpoint.safetensors']) and (tmp_path/'kept/model.safetensors').read_bytes() == weights
+    assert names('kept') == sorted([*MODEL, 'checkpoint.safetensors'])
+    assert (tmp_path/'kept/model.safetensors').read_bytes() == weights
     assert called(*args[:2], '--epochs', '30', '-o', 'kept', '--resume').returncode == 0
     assert names('kept') == MODEL and json.loads((tmp_path/'kept/card.json').read_text())['settings']['epochs'] == 30
 
 def test_before_the_first_epoch_is_over_there_is_nothing_to_keep(tmp_path):
     r = struck(tmp_path, 'fit', 'mlp', '-o', 'kept', '--epochs', '100000', until='^digits: 10 classes')
-    assert r.returncode == 130 and (names('.') == [] and r.stderr.endswith('fastrecipes: stopped\n') or names('kept') == ['checkpoint.safetensors'])
+    assert r.returncode == 130
+    assert (names('.') == [] and r.stderr.endswith('fastrecipes: stopped\n')
+            or names('kept') == ['checkpoint.safetensors'])
 
 def test_without_a_folder_stopping_keeps_nothing(tmp_path):
     r = struck(tmp_path, 'fit', 'mlp', '--epochs', '100000', until='^ +2 ', sent=signal.SIGTERM)
@@ -512,17 +585,25 @@ def test_nothing_to_resume_is_a_beginning_and_a_finished_training_is_left_alone(
     assert called(*fit).returncode == 0 and names('kept') == MODEL
     before = {n: (os.stat(f'kept/{n}').st_mtime_ns, Path('kept', n).read_bytes()) for n in MODEL}
     r = called(*fit)
-    assert r.returncode == 0 and r.stdout.startswith(f"{Path.cwd()/'kept'}: the training is finished, so there is nothing to resume: Kept sgd: 10 classes, accuracy ") and r.stdout.count('\n') == 1
-    for other, words in ((['--epochs', '3'], 'epochs 2, not 3'), (['--lr', '.5'], 'lr auto, not 0.5'), (['--seed', '1'], 'seed 42, not 1'), (['--classes', '3,7'], 'of other images')):
+    assert r.returncode == 0
+    assert r.stdout.startswith(
+        f"{Path.cwd()/'kept'}: the training is finished, so there is nothing to resume: Kept sgd: 10 classes, accuracy ")
+    assert r.stdout.count('\n') == 1
+    for other, words in ((['--epochs', '3'], 'epochs 2, not 3'), (['--lr', '.5'], 'lr auto, not 0.5'),
+                         (['--seed', '1'], 'seed 42, not 1'), (['--classes', '3,7'], 'of other images')):
         refused(called(*fit, *other), 'holds a finished model', words, 'leave --resume out')
     refused(called('fit', 'linear', *fit[2:]), 'recipe sgd, not linear')
     refused(called('fit', 'sgd', '-o', 'kept', '--resume'), 'epochs 2, not 20')
     assert {n: (os.stat(f'kept/{n}').st_mtime_ns, Path('kept', n).read_bytes()) for n in MODEL} == before
-    assert called('fit', 'mlp', '--epochs', '1', '--hidden', '8,4', '-o', 'other').returncode == called('fit', 'mlp', '--epochs', '1', '--hidden', '8,4', '-o', 'other', '--resume').returncode == 0
+    assert called('fit', 'mlp', '--epochs', '1', '--hidden', '8,4', '-o', 'other').returncode == called('fit', 'mlp',
+        '--epochs', '1', '--hidden', '8,4', '-o', 'other', '--resume').returncode == 0
     refused(called('fit', 'mlp', '--epochs', '1', '-o', 'other', '--hidden', '9', '--resume'), 'hidden 8,4, not 9')
 
-@pytest.mark.parametrize('args, words', [(['--checkpoint-every', '2'], ['--out DIR']), (['--resume'], ['--out DIR']), (['-o', 'kept', '--checkpoint-every', '0'], ['checkpoint_every', '1 or more']),
-                                         (['-o', 'kept', '--checkpoint-every', 'x'], ['checkpoint_every', "'x'"])], ids=' '.join)
+@pytest.mark.parametrize('args, words',
+                         [(['--checkpoint-every', '2'], ['--out DIR']), (['--resume'], ['--out DIR']),
+                          (['-o', 'kept', '--checkpoint-every', '0'], ['checkpoint_every', '1 or more']),
+                                         (['-o', 'kept', '--checkpoint-every', 'x'], ['checkpoint_every', "'x'"])],
+                                         ids=' '.join)
 def test_a_checkpoint_needs_a_place_and_a_number(tmp_path, args, words):
     refused(called('fit', 'sgd', *args), *words)
     assert names('.') == []
@@ -541,7 +622,9 @@ def test_a_model_that_cannot_be_kept_leaves_its_training_at_least(tmp_path, monk
         return real(fitted, folder)
     real, _ = store.save, monkeypatch.setattr(store, 'save', late)
     r = called('fit', 'sgd', '--epochs', '3', '-o', 'kept')
-    assert r.returncode == 2 and r.stdout.startswith('sgd: ') and 'holds other files (notes.txt)' in r.stderr and 'nothing is lost' in r.stderr.splitlines()[-1]
+    assert r.returncode == 2
+    assert r.stdout.startswith('sgd: ')
+    assert 'holds other files (notes.txt)' in r.stderr and 'nothing is lost' in r.stderr.splitlines()[-1]
     assert names('kept') == ['checkpoint.safetensors', 'notes.txt']
     (tmp_path/'kept/notes.txt').unlink()
     monkeypatch.setattr(store, 'save', real)
@@ -550,7 +633,8 @@ def test_a_model_that_cannot_be_kept_leaves_its_training_at_least(tmp_path, monk
 
 # A ladder that is stopped, and gone on with
 
-LADDER = ['compare', 'digits', '--classes', '3,7', '-r', 'similarity,sgd,simple_net', '--repeats', '2', '--learning-curve', 'simple_net', '--device', 'cpu', '--seed', '4', '-o', "it's here"]
+LADDER = ['compare', 'digits', '--classes', '3,7', '-r', 'similarity,sgd,simple_net', '--repeats', '2',
+          '--learning-curve', 'simple_net', '--device', 'cpu', '--seed', '4', '-o', "it's here"]
 INI = '[fastrecipes]\n[sgd]\nepochs = 6\n[simple_net]\nepochs = 4\nbs = 64\n'
 ROOM = Path("it's here")
 
@@ -558,7 +642,8 @@ def told(folder=ROOM):
     "What comparison.json holds, without what depends on the clock and on who else uses the machine"
     d = json.loads((Path(folder)/'comparison.json').read_text())
     for r in d['rungs']:
-        r['cost'] = {k: v for k, v in (r['cost'] or {}).items() if k in ('parameters', 'weights_bytes', 'multiply_adds')}
+        r['cost'] = {k: v
+                     for k, v in (r['cost'] or {}).items() if k in ('parameters', 'weights_bytes', 'multiply_adds')}
         for row in r['history']: del row['seconds']
     for r in d['curve']['rungs'] if d['curve'] else []:
         for point in r['points']: del point['train_seconds']
@@ -576,15 +661,24 @@ def never_stopped(tmp_path_factory):
 def ini(tmp_path): (tmp_path/'settings.ini').write_text(INI)
 
 @pytest.mark.slow
-@pytest.mark.parametrize('sent, recipe, epoch, done', [(signal.SIGINT, 'simple_net', 2, 2), (signal.SIGTERM, 'sgd', 0, 1), (KILL, 'simple_net', 1, 2)], ids=['int', 'term', 'kill'])
+@pytest.mark.parametrize('sent, recipe, epoch, done',
+                         [(signal.SIGINT, 'simple_net', 2, 2), (signal.SIGTERM, 'sgd', 0, 1),
+                          (KILL, 'simple_net', 1, 2)], ids=['int', 'term', 'kill'])
 def test_a_ladder_that_is_stopped_goes_on_and_ends_the_same(ini, never_stopped, tmp_path, sent, recipe, epoch, done):
     r = struck(tmp_path, *LADDER, strike=(recipe, epoch, 'fit'), sent=sent)
-    if sent == KILL: assert r.returncode == -sent and names(ROOM) == ['rungs'] and [l.split()[0] for l in r.stdout.splitlines()] == ['recipe', 'similarity', 'sgd']
+    if sent == KILL:
+        assert r.returncode == -sent
+        assert names(ROOM) == ['rungs']
+        assert [l.split()[0] for l in r.stdout.splitlines()] == ['recipe', 'similarity', 'sgd']
     else:
         assert r.returncode == 130 and 'Traceback' not in r.stderr
-        assert r.stderr.splitlines()[-1] == f'fastrecipes: stopped; {done} of 3 rungs are finished; continue with the same command and --resume' and names(ROOM) == KEPT
+        assert r.stderr.splitlines()[
+            -1] == f'fastrecipes: stopped; {done} of 3 rungs are finished; continue with the same command and --resume'
+        assert names(ROOM) == KEPT
         rows = [line.split()[0] for line in r.stdout.splitlines()[1:done + 1]]
-        assert rows == ['similarity', 'sgd'][:done] and r.stdout.splitlines()[done + 1] == f"not finished: {', '.join(['similarity', 'sgd', 'simple_net'][done:])}"
+        assert rows == ['similarity', 'sgd'][:done]
+        assert r.stdout.splitlines()[done
+                                     + 1] == f"not finished: {', '.join(['similarity', 'sgd', 'simple_net'][done:])}"
         assert [g['status'] for g in told()['rungs']] == ['fitted'] * done + ['stopped'] * (3 - done)
     kept = {p: p.read_bytes() for p in ROOM.rglob('*.safetensors')}
     refused(called(*LADDER), 'holds a comparison that was stopped', '--resume')
@@ -594,17 +688,25 @@ def test_a_ladder_that_is_stopped_goes_on_and_ends_the_same(ini, never_stopped, 
     assert not (ROOM/'rungs/unfinished').exists() and not [*ROOM.rglob('checkpoint*')]
 
 def test_stopped_among_the_repeats_it_says_so(ini, tmp_path):
-    r = struck(tmp_path, *LADDER[:5], 'sgd', '--repeats', '2', '-q', '-o', ROOM, strike=('sgd', 1, 'repeat'), sent=signal.SIGINT)
-    assert r.returncode == 130 and r.stderr.splitlines()[-1] == 'fastrecipes: stopped; all rungs, but not all that was asked of them, are finished; continue with the same command and --resume', r.stderr
+    r = struck(tmp_path, *LADDER[:5], 'sgd', '--repeats', '2', '-q', '-o', ROOM, strike=('sgd', 1, 'repeat'),
+               sent=signal.SIGINT)
+    assert r.returncode == 130 and r.stderr.splitlines()[
+        -1] == 'fastrecipes: stopped; all rungs, but not all that was asked of them, are finished; continue with the same command and --resume', r.stderr
     assert {g['status'] for g in told()['rungs']} == {'fitted'} and 'sgd' in r.stdout
 
 def test_stopped_before_anything_is_finished_it_has_nothing_to_tell(ini, tmp_path):
     r = struck(tmp_path, *LADDER[:4], '-r', 'sgd', '-o', 'out', strike=('sgd', 3, 'fit'), sent=signal.SIGINT)
-    assert (r.returncode, r.stdout) == (130, '') and r.stderr.endswith('fastrecipes: stopped; 0 of 1 rungs are finished; continue with the same command and --resume\n') and names('out') == ['rungs']
+    assert (r.returncode, r.stdout) == (130, '')
+    assert r.stderr.endswith(
+        'fastrecipes: stopped; 0 of 1 rungs are finished; continue with the same command and --resume\n')
+    assert names('out') == ['rungs']
     r = struck(tmp_path, *LADDER[:4], '-r', 'sgd', strike=('sgd', 3, 'fit'), sent=signal.SIGINT)
     assert (r.returncode, r.stdout) == (130, '') and r.stderr.endswith('fastrecipes: stopped\n')
-    r = struck(tmp_path, *LADDER[:4], '-r', 'similarity,sgd', '-q', '--json', strike=('sgd', 3, 'fit'), sent=signal.SIGINT)
-    assert r.returncode == 130 and [g['status'] for g in json.loads(r.stdout)['rungs']] == ['fitted', 'stopped'] and r.stderr == 'fastrecipes: stopped; 1 of 2 rungs were finished\n'
+    r = struck(tmp_path, *LADDER[:4], '-r', 'similarity,sgd', '-q', '--json', strike=('sgd', 3, 'fit'),
+               sent=signal.SIGINT)
+    assert r.returncode == 130
+    assert [g['status'] for g in json.loads(r.stdout)['rungs']] == ['fitted', 'stopped']
+    assert r.stderr == 'fastrecipes: stopped; 1 of 2 rungs were finished\n'
 
 @pytest.mark.slow
 def test_the_command_that_is_told_makes_the_same_again(ini, never_stopped):
@@ -619,19 +721,26 @@ def test_another_ladder_is_not_gone_on_with_and_a_finished_one_is_replaced(ini):
     short = [*LADDER[:5], 'similarity,sgd', '-q', '-o', 'out']
     assert called(*short).returncode == 0
     before = {p: p.read_bytes() for p in Path('out').rglob('*') if p.is_file()}
-    for other, words in (['--seed', '5'], 'seed 42, not 5'), (['--classes', '3,8'], 'images'): refused(called(*short, *other, '--resume'), words, 'resume with the same, or choose another folder')
+    for other, words in (['--seed', '5'], 'seed 42, not 5'), (['--classes', '3,8'], 'images'):
+        refused(called(*short, *other, '--resume'), words, 'resume with the same, or choose another folder')
     Path('settings.ini').write_text(INI.replace('6', '7'))
     refused(called(*short, '--resume'), 'sgd-42/result.safetensors', 'epochs 6, not 7')
     assert {p: p.read_bytes() for p in Path('out').rglob('*') if p.is_file()} == before
     Path('out/mine.txt').write_text('mine')
-    assert called(*short).returncode == 0 and told('out')['rungs'][1]['settings']['epochs'] == 7 and names('out') == sorted([*KEPT, 'mine.txt'])
+    assert called(*short).returncode == 0
+    assert told('out')['rungs'][1]['settings']['epochs'] == 7 and names('out') == sorted([*KEPT, 'mine.txt'])
 
 def test_a_rung_that_fails_is_in_its_row_and_the_status_is_2(tmp_path):
     Path('settings.ini').write_text('[fastrecipes]\n[logistic]\nlr = 9e37\n[sgd]\nepochs = 1\n')
     r = called('compare', '--classes', '3,7', '-r', 'similarity,sgd,logistic', '--repeats', '2', '-o', 'out')
     assert r.returncode == 2 and 'fastrecipes:' not in r.stderr and 'logistic' not in r.stderr
-    assert re.search(r'^logistic    failed: the training loss is infinite in epoch 1; \w+ a smaller\n            learning rate', r.stdout, re.M) and names('out') == KEPT
-    assert [(g['recipe'], g['status'], g['repeats'] is None) for g in told('out')['rungs']] == [('similarity', 'fitted', False), ('sgd', 'fitted', False), ('logistic', 'failed', True)]
+    assert re.search(
+        r'^logistic    failed: the training loss is infinite in epoch 1; \w+ a smaller\n            learning rate',
+        r.stdout, re.M)
+    assert names('out') == KEPT
+    assert [(g['recipe'], g['status'], g['repeats'] is None)
+            for g in told('out')['rungs']] == [('similarity', 'fitted', False), ('sgd', 'fitted', False),
+                                               ('logistic', 'failed', True)]
     assert called('compare', '--classes', '3,7', '-r', 'logistic', '-q', '--json').returncode == 2
 
 def test_a_full_disk_leaves_the_table(ini, monkeypatch):
@@ -640,18 +749,23 @@ def test_a_full_disk_leaves_the_table(ini, monkeypatch):
     r = called(*LADDER[:4], '-r', 'similarity,sgd', '-o', 'out')
     assert r.returncode == 2 and [line.split()[0] for line in r.stdout.splitlines()[1:3]] == ['similarity', 'sgd']
     *_, last = r.stderr.splitlines()
-    assert last.startswith('fastrecipes: out/comparison.csv: cannot write it (No space left on device)') and 'Traceback' not in r.stderr and re.search('^warning: .*result.safetensors', r.stderr, re.M)
+    assert last.startswith('fastrecipes: out/comparison.csv: cannot write it (No space left on device)')
+    assert 'Traceback' not in r.stderr and re.search('^warning: .*result.safetensors', r.stderr, re.M)
 
 def test_quiet_says_nothing_and_json_is_alone(ini):
     r = called(*LADDER[:-2], '-q', '--json')
-    assert r.returncode == 0 and r.stderr == '' and r.stdout.count('\n') == 1 and json.loads(r.stdout)['curve']['rungs'] and 'pictures' not in json.loads(r.stdout)
+    assert r.returncode == 0
+    assert r.stderr == ''
+    assert r.stdout.count('\n') == 1
+    assert json.loads(r.stdout)['curve']['rungs'] and 'pictures' not in json.loads(r.stdout)
 
 def test_repeats_and_curve_are_told_as_they_come(never_stopped):
     _, r = never_stopped
     assert re.findall(r'^(\w+), seed 5: accuracy [\d.]+%$', r.stderr, re.M) == ['similarity', 'sgd', 'simple_net']
     assert r.stderr.splitlines()[-1].startswith("wrote it's here/report.html")
     table, seeds, curve, *_ = r.stdout.split('\n\n')
-    assert [line.split()[0] for line in table.splitlines()[1:]] == ['similarity', 'sgd', 'simple_net'] and curve.startswith('more training images, simple_net: ')
+    assert [line.split()[0] for line in table.splitlines()[1:]] == ['similarity', 'sgd', 'simple_net']
+    assert curve.startswith('more training images, simple_net: ')
     seeds = seeds.splitlines()
     assert 'seeds' in seeds[0] and [line.split()[1] for line in seeds[1:]] == ['2'] * 3
 
@@ -659,9 +773,12 @@ def test_repeats_and_curve_are_told_as_they_come(never_stopped):
 def test_a_terminal_is_shown_the_rung_its_epochs_and_the_table_as_it_grows(installed, env, tmp_path):
     needs_posix()
     import pty, select
-    (tmp_path/'settings.ini').write_text('[fastrecipes]\n[sgd]\nepochs = 400\n[simple_net]\nepochs = 100\n') # For some seconds: it is drawn ten times in one
+    (tmp_path/'settings.ini').write_text(
+        # For some seconds: it is drawn ten times in one
+        '[fastrecipes]\n[sgd]\nepochs = 400\n[simple_net]\nepochs = 100\n')
     main, sub = pty.openpty()
-    p = subprocess.Popen([sys.executable, installed/'bin/fastrecipes', *LADDER[:6]], cwd=tmp_path, env=env | {'TERM': 'xterm', 'COLUMNS': '120'}, stdout=sub, stderr=sub, stdin=sub)
+    p = subprocess.Popen([sys.executable, installed/'bin/fastrecipes', *LADDER[:6]], cwd=tmp_path,
+                         env=env | {'TERM': 'xterm', 'COLUMNS': '120'}, stdout=sub, stderr=sub, stdin=sub)
     os.close(sub)
     seen = b''
     while select.select([main], [], [], 120)[0]:
@@ -673,7 +790,9 @@ def test_a_terminal_is_shown_the_rung_its_epochs_and_the_table_as_it_grows(insta
     assert p.wait(60) == 0
     text = seen.decode()
     plain = re.sub(r'\x1b\[[0-9;?]*[A-Za-z]', '', text)
-    for words in (r'2 of 3  sgd', r'3 of 3  simple_net', r'epoch \d+ of [14]00', r'simple_net +\d\d\.\d\d%  +\d\d\.\d-'): assert re.search(words, plain), words
+    for words in (r'2 of 3  sgd', r'3 of 3  simple_net', r'epoch \d+ of [14]00',
+                  r'simple_net +\d\d\.\d\d%  +\d\d\.\d-'):
+        assert re.search(words, plain), words
     assert text.count('\x1b[?25l') == text.count('\x1b[?25h')
 
 def test_the_bar_says_the_epoch_and_the_time_left(monkeypatch):
@@ -704,18 +823,23 @@ def test_the_bar_says_the_epoch_and_the_time_left(monkeypatch):
 def test_track_logs_every_rung_and_a_missing_package_is_one_line(ini, monkeypatch):
     pytest.importorskip('tensorboard')
     args = [*LADDER[:4], '-r', 'similarity,sgd', '-o', 'out', '--track', 'tensorboard']
-    assert called(*args).returncode == 0 and names('out/tensorboard') == ['sgd', 'similarity'] and names('out') == sorted([*KEPT, 'tensorboard'])
+    assert called(*args).returncode == 0
+    assert names('out/tensorboard') == ['sgd', 'similarity'] and names('out') == sorted([*KEPT, 'tensorboard'])
     before = {p: p.read_bytes() for p in Path('out').rglob('*') if p.is_file()}
     monkeypatch.setitem(sys.modules, 'torch.utils.tensorboard', None)
     refused(called(*args), 'needs the package tensorboard', 'pip install')
-    assert {p: p.read_bytes() for p in Path('out').rglob('*') if p.is_file()} == before, 'what is finished is not cleared away for a command that cannot be run'
+    assert {p: p.read_bytes()
+            for p in Path('out').rglob('*')
+            if p.is_file()} == before, 'what is finished is not cleared away for a command that cannot be run'
 
 def test_report_makes_the_page_again_and_one_over_several(ini):
-    for seed in '12': assert called(*LADDER[:4], '-r', 'similarity', '-o', f'runs/{seed}', '--seed', seed, '-q').returncode == 0
+    for seed in '12':
+        assert called(*LADDER[:4], '-r', 'similarity', '-o', f'runs/{seed}', '--seed', seed, '-q').returncode == 0
     page = Path('runs/1/report.html').read_bytes()
     Path('runs/1/report.html').unlink()
     r = called('report', 'runs/1')
-    assert (r.returncode, r.stdout) == (0, '') and Path('runs/1/report.html').read_bytes() == page and r.stderr.startswith('wrote ')
+    assert (r.returncode, r.stdout) == (0, '')
+    assert Path('runs/1/report.html').read_bytes() == page and r.stderr.startswith('wrote ')
     assert called('report', 'runs/1', 'runs/2', '-o', 'both').returncode == 0 and 'report.html' in names('both')
     refused(called('report', 'nowhere'), 'nowhere')
 
@@ -731,7 +855,10 @@ def test_check_says_what_is_wrong_and_its_status_tells(image_folder):
     r = called('check', folder, '--seed', 3, '-q')
     assert r.returncode == 1 and 'b/2.png (not an image)' in r.stdout and 'two labels' in r.stdout and r.stderr == ''
     d = json.loads((r := called('check', folder, '--json')).stdout)
-    assert r.returncode == 1 and r.stdout.count('\n') == 1 and d['healthy'] is False and d['unreadable'] == [dict(name='b/2.png', reason='not an image')] and len(d['problems']) >= 2
+    assert r.returncode == 1
+    assert r.stdout.count('\n') == 1
+    assert d['healthy'] is False
+    assert d['unreadable'] == [dict(name='b/2.png', reason='not an image')] and len(d['problems']) >= 2
 
 def test_check_takes_a_source_and_refuses_what_is_none():
     r = called('check', 'digits', '--json')
@@ -742,28 +869,38 @@ def test_check_takes_a_source_and_refuses_what_is_none():
 
 def test_the_cache_is_shown_filled_and_cleared(image_folder, tmp_path, monkeypatch):
     monkeypatch.setenv('FASTRECIPES_CACHE', str(tmp_path/'cache'))
-    assert called('cache').stdout == f"0 image sets, 0.0 MB, in {tmp_path/'cache'}\n" and not (tmp_path/'cache').exists()
+    assert called('cache').stdout == f"0 image sets, 0.0 MB, in {tmp_path/'cache'}\n"
+    assert not (tmp_path/'cache').exists()
     folder = image_folder({'a': 4, 'b': 4})
     first = called('fit', 'similarity', folder, '-q').stdout
     r = called('cache')
-    assert r.returncode == 0 and re.match(r' +8 images +0\.0 MB  \d{4}-\d\d-\d\d \d\d:\d\d  ', r.stdout) and str(folder) in r.stdout and '\n1 image set, ' in r.stdout
+    assert r.returncode == 0
+    assert re.match(r' +8 images +0\.0 MB  \d{4}-\d\d-\d\d \d\d:\d\d  ', r.stdout)
+    assert str(folder) in r.stdout and '\n1 image set, ' in r.stdout
     (tmp_path/'cache/mine.txt').write_text('mine')
     r = called('cache', '--clear')
-    assert r.returncode == 0 and r.stdout.startswith('removed 1 image set, ') and names(tmp_path/'cache') == ['mine.txt']
-    assert called('cache').stdout.startswith('0 image sets') and called('fit', 'similarity', folder, '-q').stdout.splitlines()[0] == first.splitlines()[0]
+    assert r.returncode == 0
+    assert r.stdout.startswith('removed 1 image set, ') and names(tmp_path/'cache') == ['mine.txt']
+    assert called('cache').stdout.startswith('0 image sets')
+    assert called('fit', 'similarity', folder, '-q').stdout.splitlines()[0] == first.splitlines()[0]
 
 
-@pytest.mark.parametrize('args, words', [(['--port', 'x'], ["'x'", 'valid integer']), (['--port', '70000'], ['70000', '65535']), (['--prot', '1'], ['--prot'])])
-def test_a_wrong_port_is_refused_before_anything_starts(args, words): refused(called('explore', '--no-browser', *args), *words)
+@pytest.mark.parametrize('args, words',
+                         [(['--port', 'x'], ["'x'", 'valid integer']), (['--port', '70000'], ['70000', '65535']),
+                          (['--prot', '1'], ['--prot'])])
+def test_a_wrong_port_is_refused_before_anything_starts(args, words):
+    refused(called('explore', '--no-browser', *args), *words)
 
 
 def test_the_installed_explorers_have_their_page(installed, env, tmp_path):
     needs_posix()
-    with subprocess.Popen([sys.executable, installed/'bin/fastrecipes', 'explore', '--port', '0', '--no-browser'], cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen([sys.executable, installed/'bin/fastrecipes', 'explore', '--port', '0', '--no-browser'],
+                          cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True) as server:
         address = server.stdout.readline().split(' at ')[1].split()[0]
         page = urlopen(address, timeout=60).read().decode()
         server.send_signal(signal.SIGINT)
-    assert server.returncode == 0 and '<title>fastrecipes explore</title>' in page and 'application/vnd.jupyter.widget-view+json' in page
+    assert server.returncode == 0
+    assert '<title>fastrecipes explore</title>' in page and 'application/vnd.jupyter.widget-view+json' in page
     assert not re.findall('(?:src|href)=.?(?:https?:)?//', page)
 
 
@@ -773,8 +910,10 @@ def test_the_models_behind_the_drawn_digit_are_shown_and_cleared_too(tmp_path, m
     home.mkdir(parents=True)
     (home/'model.safetensors').write_bytes(bytes(200_000))
     lines = called('cache').stdout.splitlines()
-    assert re.match(r' +model +0\.2 MB  ', lines[0]) and lines[1].startswith('0 image sets, 0.0 MB and 1 model, 0.2 MB, in ')
-    assert called('cache', '--clear').stdout.startswith('removed 0 image sets, 0.0 MB and 1 model, 0.2 MB, from ') and not home.exists()
+    assert re.match(r' +model +0\.2 MB  ', lines[0])
+    assert lines[1].startswith('0 image sets, 0.0 MB and 1 model, 0.2 MB, in ')
+    assert called('cache', '--clear').stdout.startswith('removed 0 image sets, 0.0 MB and 1 model, 0.2 MB, from ')
+    assert not home.exists()
 
 def test_the_garbage_collector_is_left_as_it_was_by_imports_even_failed_ones():
     import gc
@@ -797,5 +936,6 @@ def test_no_setting_of_a_recipe_has_the_name_of_another_option():
     verb = cli.get_command(None, 'fit')
     for name in recipes:
         command = verb.get_command(None, name)
-        with click.Context(command) as ctx: names = [o for p in command.get_params(ctx) for o in (*p.opts, *p.secondary_opts)]
+        with click.Context(command) as ctx:
+            names = [o for p in command.get_params(ctx) for o in (*p.opts, *p.secondary_opts)]
         assert len(names) > 10 and len(set(names)) == len(names), name

@@ -3,7 +3,6 @@ import ctypes, math, mmap, subprocess, sys, threading, time
 from dataclasses import replace
 import numpy as np, pytest, torch
 from torch import nn
-from fastrecipes.ladder import recipe as recipes_module
 from fastrecipes.ladder import fitted as fitted_room
 from fastrecipes.training import cost as cost_module
 from fastrecipes.training.cost import Cost, multiply_adds, peak_memory, predict_ms, weights_bytes
@@ -19,7 +18,8 @@ MB = 2**20
 
 def tiny(k=10, shape=(1, 8, 8), n=40):
     gen = torch.Generator().manual_seed(0)
-    part = lambda m: Split(torch.randint(0, 256, (m, *shape), dtype=torch.uint8, generator=gen), torch.arange(m) % k)
+    def part(m):
+        return Split(torch.randint(0, 256, (m, *shape), dtype=torch.uint8, generator=gen), torch.arange(m) % k)
     return ImageSet('tiny', tuple('abcdefghij'[:k]), part(n), part(20))
 
 
@@ -36,7 +36,8 @@ def test_the_weights_weigh_what_the_file_does(name, k, shape, tmp_path, monkeypa
 def test_buffers_are_weighed_and_weighing_changes_nothing():
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4)).train()
     kept = {n: t.clone() for n, t in model.state_dict().items()}
-    numbers = 4 * (4 * 9 + 4) + 4 * 4 * 4 + 8 # Weights and biases; scale, shift, mean and variance; the count of batches, int64
+    numbers = 4 * (4 * 9
+        + 4) + 4 * 4 * 4 + 8 # Weights and biases; scale, shift, mean and variance; the count of batches, int64
     header = weights_bytes(model) - 8 - numbers
     assert 300 < header < 1000 and header % 8 == 0
     assert model.training and all(torch.equal(t, kept[n]) for n, t in model.state_dict().items())
@@ -46,12 +47,16 @@ def test_buffers_are_weighed_and_weighing_changes_nothing():
 
 @pytest.mark.parametrize('model, shape, wanted', [
     (linear(784, 784), (1, 28, 28), 784 * 784), (linear(784, 1, dropout=.5), (1, 28, 28), 784),
-    (simple_net(784, 10, 30), (1, 28, 28), 784 * 30 + 30 * 10), (mlp(784, 10, (64, 32), dropout=.2), (1, 28, 28), 784 * 64 + 64 * 32 + 32 * 10),
+    (simple_net(784, 10, 30), (1, 28, 28), 784 * 30 + 30 * 10),
+    (mlp(784, 10, (64, 32), dropout=.2), (1, 28, 28), 784 * 64 + 64 * 32 + 32 * 10),
     (nn.Conv2d(3, 16, 3, padding=1), (3, 28, 28), 3 * 16 * 9 * 28 * 28),
-    (nn.Conv2d(3, 16, 5, stride=2, bias=False), (3, 31, 29), 3 * 16 * 25 * 14 * 13), # (31 - 5) // 2 + 1 = 14, (29 - 5) // 2 + 1 = 13
+    (nn.Conv2d(3, 16, 5, stride=2, bias=False), (3, 31, 29),
+     3 * 16 * 25 * 14 * 13), # (31 - 5) // 2 + 1 = 14, (29 - 5) // 2 + 1 = 13
     (nn.Conv2d(8, 16, 3, groups=4, padding=1), (8, 10, 10), 16 * 2 * 9 * 100), # Each of 16 sees 2 channels
-    (NearestMean(torch.zeros(10, 1, 8, 8)), (1, 8, 8), 10 * 64), (NearestMean(torch.zeros(2, 3, 9, 7), 'l1'), (3, 9, 7), 2 * 3 * 63),
-    (nn.Sequential(nn.Flatten(), nn.ReLU()), (1, 8, 8), None)], ids=lambda v: type(v).__name__ if isinstance(v, nn.Module) else None)
+    (NearestMean(torch.zeros(10, 1, 8, 8)), (1, 8, 8), 10 * 64),
+    (NearestMean(torch.zeros(2, 3, 9, 7), 'l1'), (3, 9, 7), 2 * 3 * 63),
+    (nn.Sequential(nn.Flatten(), nn.ReLU()), (1, 8, 8), None)],
+    ids=lambda v: type(v).__name__ if isinstance(v, nn.Module) else None)
 def test_multiply_adds_by_hand(model, shape, wanted): assert multiply_adds(model, shape) == wanted
 
 def test_a_resnet18_takes_its_1_8_billion_on_a_colour_image_of_224():
@@ -65,7 +70,9 @@ def test_a_resnet18_takes_its_1_8_billion_on_a_colour_image_of_224():
 class Says(nn.Module):
     "A layer that has a product which can be seen, and says 7"
     multiply_adds = 7
-    def __init__(self): super().__init__(); self.layer = nn.Linear(64, 64)
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(64, 64)
     def forward(self, x): return self.layer(x)
 
 def test_a_module_that_says_so_itself_is_believed_for_what_is_inside_of_it():
@@ -82,10 +89,12 @@ def test_counting_leaves_the_model_and_the_random_state_as_they_were():
     model = nn.Sequential(resnet18((1, 28, 28), 10), nn.Identity()).train()
     model[1].multiply_adds = 0
     model[0][1].eval()
-    modes, kept, random = [m.training for m in model.modules()], {n: t.clone() for n, t in model.state_dict().items()}, torch.get_rng_state()
+    modes, kept, random = [m.training for m in model.modules()], {n: t.clone()
+        for n, t in model.state_dict().items()}, torch.get_rng_state()
     assert multiply_adds(model, (1, 28, 28)) > 10**7
     assert [m.training for m in model.modules()] == modes and torch.equal(torch.get_rng_state(), random)
-    assert all(torch.equal(t, kept[n]) for n, t in model.state_dict().items()) and not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    assert all(torch.equal(t, kept[n]) for n, t in model.state_dict().items())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
     assert all(p.grad is None for p in model.parameters())
 
 def test_hooks_are_taken_away_when_the_model_fails():
@@ -101,7 +110,9 @@ class Clock:
     "Time as a test has it: each predicting takes the next of `durations`, in seconds"
     def __init__(self, durations): self.now, self.durations, self.seen = 0., iter(durations), []
     def perf_counter(self): return self.now
-    def predict(self, x): self.seen.append(x); self.now += next(self.durations)
+    def predict(self, x):
+        self.seen.append(x)
+        self.now += next(self.durations)
 
 def ms(monkeypatch, durations, images, *args):
     clock = Clock(durations)
@@ -116,7 +127,9 @@ def test_the_median_is_taken_after_one_run_to_warm_up(monkeypatch):
     found, seen = ms(monkeypatch, [.0001, .003, .001, .002], torch.zeros(20, 1, 8, 8, dtype=torch.uint8), 1, 3)
     assert found == pytest.approx(2) and [len(x) for x in seen] == [1] * 4
 
-@pytest.mark.parametrize('shape, timed', [((1, 8, 8), 1000), ((1, 91, 91), 1000), ((3, 100, 100), 279), ((3, 400, 400), 50)]) # 2**23 numbers, at least 50 images
+@pytest.mark.parametrize('shape, timed',
+                         [((1, 8, 8), 1000), ((1, 91, 91), 1000), ((3, 100, 100), 279),
+                          ((3, 400, 400), 50)]) # 2**23 numbers, at least 50 images
 def test_few_images_are_taken_again_and_of_large_ones_fewer_are_timed_and_the_time_scaled(monkeypatch, shape, timed):
     images = torch.arange(3, dtype=torch.uint8).view(3, 1, 1, 1).expand(3, *shape)
     found, seen = ms(monkeypatch, [1.] * 6, images, 1000)
@@ -127,7 +140,9 @@ def test_few_images_are_taken_again_and_of_large_ones_fewer_are_timed_and_the_ti
 def test_a_thousand_and_one_are_predicted_by_the_model_itself(monkeypatch):
     sizes, images = [], tiny().valid.images
     class Watched(nn.Module):
-        def forward(self, x): sizes.append(len(x)); return x.flatten(1)[:, :2]
+        def forward(self, x):
+            sizes.append(len(x))
+            return x.flatten(1)[:, :2]
     assert predict_ms_per_1000(Watched(), images) > 0 and sizes == [64] + [512, 488] * 5
 
 
@@ -206,28 +221,37 @@ def test_a_gpu_is_measured_too():
 @pytest.fixture(scope='module')
 def fitted(): return {n: fit(n, tiny(), device='cpu', **({} if n == 'similarity' else dict(epochs=1))) for n in recipes}
 
-BY_HAND = dict(similarity=10 * 64, sgd=640, logistic=640, linear=640, simple_net=64 * 30 + 30 * 10, mlp=64 * 64 * 3 + 640,
-               convnet=12**2 * 25 * 16 + 6**2 * 9 * 16 * 32 + 3**2 * 9 * 32 * 64 + 3**2 * 64 * 10) # Of 8x8 enlarged to 24x24
+BY_HAND = dict(similarity=10 * 64, sgd=640, logistic=640, linear=640, simple_net=64 * 30 + 30 * 10,
+               mlp=64 * 64 * 3 + 640,
+               convnet=12**2 * 25 * 16 + 6**2 * 9 * 16 * 32 + 3**2 * 9 * 32 * 64 + 3**2 * 64
+               * 10) # Of 8x8 enlarged to 24x24
 
 def test_every_recipe_says_what_it_cost(fitted):
     assert len(fitted) >= 8
     for name, f in fitted.items():
         c = f.cost
-        assert isinstance(c, Cost) and (c.parameters, c.train_seconds, c.predict_ms_1000, c.predict_ms_1) == (f.parameters, f.seconds, f.ms_per_1000, f.ms_1)
-        assert (c.peak_memory_bytes, c.peak_gpu_memory_bytes) == (f.peak_memory, None) and 0 <= f.peak_memory < 1000 * MB and f.ms_1 > 0
-        assert c.multiply_adds == BY_HAND.get(name, c.multiply_adds) and type(c.multiply_adds) is type(c.weights_bytes) is type(c.peak_memory_bytes) is int
+        assert isinstance(c, Cost)
+        assert (c.parameters, c.train_seconds, c.predict_ms_1000, c.predict_ms_1) == (f.parameters, f.seconds,
+            f.ms_per_1000, f.ms_1)
+        assert (c.peak_memory_bytes, c.peak_gpu_memory_bytes) == (f.peak_memory, None)
+        assert 0 <= f.peak_memory < 1000 * MB and f.ms_1 > 0
+        assert c.multiply_adds == BY_HAND.get(name, c.multiply_adds)
+        assert type(c.multiply_adds) is type(c.weights_bytes) is type(c.peak_memory_bytes) is int
         assert all(v is None or math.isfinite(v) for v in c)
     assert fitted['resnet18'].cost.multiply_adds > 10**7
 
 def test_a_changed_copy_says_its_own(fitted):
     f = fitted['mlp']
-    assert f.cost is f.cost and replace(f, seconds=1.5, peak_memory=3, model=fitted['sgd'].model).cost[:4] == (650, fitted['sgd'].cost.weights_bytes, 1.5, 3)
+    assert f.cost is f.cost
+    assert replace(f, seconds=1.5, peak_memory=3, model=fitted['sgd'].model).cost[:4] == (650,
+        fitted['sgd'].cost.weights_bytes, 1.5, 3)
 
 def test_a_residual_network_needs_the_memory_of_its_gradients_and_of_adam(fitted):
     """The model itself, a gradient and two of Adam's numbers for each parameter: four times the weights, and what a batch takes; less where the C
     library has kept memory from the fits before"""
     weights = fitted['resnet18'].cost.weights_bytes
-    assert 2 * weights < fit('resnet18', tiny(n=16), device='cpu', epochs=1, bs=8).cost.peak_memory_bytes < 4 * weights + 200 * MB
+    assert 2 * weights < fit('resnet18', tiny(n=16), device='cpu', epochs=1,
+                             bs=8).cost.peak_memory_bytes < 4 * weights + 200 * MB
 
 def test_measuring_needs_no_torch():
     code = "import sys, fastrecipes.training.cost; sys.exit('torch' in sys.modules)"
@@ -254,7 +278,8 @@ keep_memory()
 print(was, kept())
 """
 
-@pytest.mark.skipif(sys.platform != 'linux' or not hasattr(ctypes.CDLL(None), 'mallinfo2'), reason='only glibc can be told to keep memory')
+@pytest.mark.skipif(sys.platform != 'linux' or not hasattr(ctypes.CDLL(None), 'mallinfo2'),
+                    reason='only glibc can be told to keep memory')
 def test_freed_memory_is_kept_for_the_next_use():
     r = subprocess.run([sys.executable, '-c', KEEPING], capture_output=True, text=True, check=True)
     before, after = map(int, r.stdout.split())

@@ -38,7 +38,8 @@ def test_labels_lie_neither_on_each_other_nor_on_points_nor_outside():
     rng = np.random.default_rng(3)
     for _ in range(6):
         times = dict(zip(NAMES, 10 ** rng.uniform(-2, 2, 6)))
-        c = made({n: first(int(r)) for n, r in zip(NAMES, rng.integers(1400, 1990, 6))}, {n: dict(train=float(t)) for n, t in times.items()})
+        c = made({n: first(int(r)) for n, r in zip(NAMES, rng.integers(1400, 1990, 6))},
+                 {n: dict(train=float(t)) for n, t in times.items()})
         fig = plot_cost(c)
         fig.savefig(BytesIO())
         ax, = fig.axes
@@ -51,18 +52,23 @@ def test_labels_lie_neither_on_each_other_nor_on_points_nor_outside():
 def with_cost(name, **kwargs): return {name: dict(cost=cost(**kwargs))}
 
 def test_a_cost_of_nothing_stands_at_the_left_and_says_so():
-    c = made(dict(similarity=first(1700), sgd=BASE, mlp=BETTER), with_cost('similarity', parameters=0) | with_cost('sgd', parameters=785) | with_cost('mlp', parameters=58_625))
+    c = made(dict(similarity=first(1700), sgd=BASE, mlp=BETTER),
+        with_cost('similarity', parameters=0) | with_cost('sgd', parameters=785) | with_cost('mlp', parameters=58_625))
     ax, texts = drawn(plot_cost(c, 'parameters'))
     assert texts == ['similarity (0)', 'sgd', 'mlp: stop here'] and ax.get_xlim()[0] > 0
     assert [p.x for p in cost_points(c.fitted_rungs, 'parameters')] == pytest.approx([78.5, 785, 58_625])
 
 def test_failed_rungs_are_left_out_and_unknown_costs_are_named():
     known = cost().model_copy(update=dict(multiply_adds=100))
-    c = made(dict(similarity=first(1700), sgd=BASE, linear=ALIKE), dict(similarity=dict(cost=known), sgd=dict(cost=known)), others=(failed('mlp'),))
+    c = made(dict(similarity=first(1700), sgd=BASE, linear=ALIKE),
+             dict(similarity=dict(cost=known), sgd=dict(cost=known)), others=(failed('mlp'),))
     ax, texts = drawn(plot_cost(c, 'multiply_adds'))
     assert texts == ['similarity', 'sgd: stop here'] and ax.get_xlabel().endswith('linear')
 
-@pytest.mark.parametrize('c', [made({}), made({}, others=(failed('mlp'),)), made(dict(mlp=BASE)), made(dict(mlp=first(2000))), made(dict(sgd=BASE, mlp=BASE)), made(dict(similarity=first(22, 40)))])
+@pytest.mark.parametrize('c',
+                         [made({}), made({}, others=(failed('mlp'),)), made(dict(mlp=BASE)),
+                          made(dict(mlp=first(2000))), made(dict(sgd=BASE, mlp=BASE)),
+                          made(dict(similarity=first(22, 40)))])
 @pytest.mark.parametrize('by', ['train_seconds', 'multiply_adds'])
 def test_there_is_a_picture_even_of_little(c, by): drawn(plot_cost(c, by))
 

@@ -1,7 +1,7 @@
 """Several processes do what one does: batches in shares, the same gradients, each image counted once, and a clear end when a process is lost.
 
 Two real processes over loopback do all that tests/several.py lists, once; this process does the same alone."""
-import importlib.util, json, os, signal, subprocess, sys, time
+import importlib.util, json, os, subprocess, sys, time
 from pathlib import Path
 import pytest, torch
 import several
@@ -19,15 +19,19 @@ TORCHRUN = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--np
 
 def launched(*args, cwd, start=subprocess.run, **kwargs):
     "Two processes"
-    env = os.environ | dict(OMP_NUM_THREADS='1', PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]))
-    return start([*TORCHRUN, *args], cwd=cwd, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **kwargs)
+    env = os.environ | dict(OMP_NUM_THREADS='1',
+                            PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]))
+    return start([*TORCHRUN, *args], cwd=cwd, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                 **kwargs)
 
 @pytest.fixture(scope='module')
 def saw(tmp_path_factory):
     "What one process saw, and each of two; and the folder"
     out = tmp_path_factory.mktemp('several')
     several.main(out)
-    try: fit(images='digits', device='cpu', cbs=[several.StopAfter(2)], checkpoint=Checkpoint(out/'by-1', every=1), **several.LONG)
+    try:
+        fit(images='digits', device='cpu', cbs=[several.StopAfter(2)], checkpoint=Checkpoint(out/'by-1', every=1),
+            **several.LONG)
     except KeyboardInterrupt: pass
     done = launched(HERE/'several.py', out, cwd=out, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -144,7 +148,8 @@ def test_two_processes_fit_and_the_first_prints_and_writes(tmp_path):
     assert read_card(tmp_path/'kept').recipe == 'linear'
 
 @pytest.mark.slow
-@pytest.mark.parametrize('command, word', [(['compare', '-r', 'linear'], 'one process'), (['fit', 'linear', 'nosuch'], 'nosuch')])
+@pytest.mark.parametrize('command, word',
+                         [(['compare', '-r', 'linear'], 'one process'), (['fit', 'linear', 'nosuch'], 'nosuch')])
 def test_a_mistake_is_told_once(tmp_path, command, word):
     done = launched('-m', 'fastrecipes', *command, cwd=tmp_path, timeout=120)
     lines = [line for line in done.stderr.splitlines() if line.startswith('fastrecipes: ')]

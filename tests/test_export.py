@@ -9,12 +9,18 @@ from fastrecipes.keep.store import load, save
 from test_cli import called, refused as ended
 from test_store import fitted, image_set, little_room
 
-CASES = [('similarity', 2, (1, 7, 9), {}), ('similarity', 10, (3, 60, 50), dict(distance='l1')), ('sgd', 2, (1, 7, 9), {}), ('logistic', 10, (3, 6, 5), dict(dropout=.3)), ('linear', 10, (1, 7, 9), {}), ('simple_net', 2, (3, 6, 5), dict(dropout=.5, hidden=7)),
-         ('mlp', 10, (3, 6, 5), dict(activation='leaky_relu', dropout=.2, hidden=(9, 4))), ('mlp', 2, (1, 7, 9), {}), ('convnet', 10, (3, 6, 5), {}), ('convnet', 2, (1, 33, 26), dict(filters=(4, 6, 8), dropout=.3)), pytest.param('resnet18', 10, (1, 7, 9), {}, marks=pytest.mark.slow), pytest.param('resnet18', 2, (3, 33, 26), dict(bs=8), marks=pytest.mark.slow)]
+CASES = [('similarity', 2, (1, 7, 9), {}), ('similarity', 10, (3, 60, 50), dict(distance='l1')),
+         ('sgd', 2, (1, 7, 9), {}), ('logistic', 10, (3, 6, 5), dict(dropout=.3)), ('linear', 10, (1, 7, 9), {}),
+         ('simple_net', 2, (3, 6, 5), dict(dropout=.5, hidden=7)),
+         ('mlp', 10, (3, 6, 5), dict(activation='leaky_relu', dropout=.2, hidden=(9, 4))), ('mlp', 2, (1, 7, 9), {}),
+         ('convnet', 10, (3, 6, 5), {}), ('convnet', 2, (1, 33, 26), dict(filters=(4, 6, 8), dropout=.3)),
+         pytest.param('resnet18', 10, (1, 7, 9), {}, marks=pytest.mark.slow),
+         pytest.param('resnet18', 2, (3, 33, 26), dict(bs=8), marks=pytest.mark.slow)]
 
 def session(file): return onnxruntime.InferenceSession(str(file), providers=['CPUExecutionProvider'])
 
-@pytest.mark.parametrize('name, k, shape, settings', CASES, ids=lambda v: ','.join(f'{a}={b}' for a, b in v.items()) if isinstance(v, dict) else str(v))
+@pytest.mark.parametrize('name, k, shape, settings', CASES,
+                         ids=lambda v: ','.join(f'{a}={b}' for a, b in v.items()) if isinstance(v, dict) else str(v))
 def test_the_scores_are_those_of_the_model_for_any_number_of_images(tmp_path, name, k, shape, settings):
     f = fitted(name, k, shape, **settings)
     kept, state = load(save(f, 'm'), 'cpu'), {n: t.clone() for n, t in f.model.state_dict().items()}
@@ -24,7 +30,9 @@ def test_the_scores_are_those_of_the_model_for_any_number_of_images(tmp_path, na
     assert f.model.training == was and all(torch.equal(t, state[n]) for n, t in kept.model.state_dict().items())
     net, outputs = session('m.onnx'), f.scores.shape[1]
     (i,), (o,) = net.get_inputs(), net.get_outputs()
-    assert (i.name, i.type, i.shape[1:], o.name, o.type, o.shape[1:]) == ('images', 'tensor(uint8)', list(shape), 'scores', 'tensor(float)', [outputs]) and isinstance(i.shape[0], str) and i.shape[0] == o.shape[0]
+    assert (i.name, i.type, i.shape[1:], o.name, o.type, o.shape[1:]) == ('images', 'tensor(uint8)', list(shape),
+        'scores', 'tensor(float)', [outputs])
+    assert isinstance(i.shape[0], str) and i.shape[0] == o.shape[0]
     for n in (1, 5, 12, 70):
         images = torch.randint(0, 256, (n, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(n))
         scores, = net.run(None, {'images': images.numpy()})
@@ -34,7 +42,8 @@ def test_the_scores_are_those_of_the_model_for_any_number_of_images(tmp_path, na
     torch.testing.assert_close(torch.from_numpy(scores), f.scores, atol=1e-5, rtol=1e-5)
 
 def test_the_means_of_large_images_too_are_compared_in_any_number(tmp_path):
-    f = fit('similarity', image_set(10, (3, 250, 250), n=10), device='cpu') # So large that few at a time are compared in PyTorch
+    f = fit('similarity', image_set(10, (3, 250, 250), n=10),
+            device='cpu') # So large that few at a time are compared in PyTorch
     assert export_onnx(f, 'm.onnx') < 1e-5
     images = torch.cat([f.images.valid.images] * 2)
     scores, = session('m.onnx').run(None, {'images': images.numpy()})
@@ -47,12 +56,14 @@ def test_the_file_says_what_it_is(tmp_path):
     model = onnx.load('m.onnx')
     onnx.checker.check_model(model, full_check=True)
     found = {p.key: p.value for p in model.metadata_props}
-    assert json.loads(found['classes']) == list(f.classes) and found['recipe'] == 'mlp' and found['fastrecipes'] == __version__
+    assert json.loads(found['classes']) == list(f.classes)
+    assert found['recipe'] == 'mlp' and found['fastrecipes'] == __version__
 
 def test_the_file_knows_nothing_of_the_machine(tmp_path):
     export_onnx(load(save(fitted('mlp'), 'm'), 'cpu'), 'm.onnx')
     data = Path('m.onnx').read_bytes()
-    for secret in (os.path.dirname(os.path.dirname(os.path.abspath(__file__))), os.path.dirname(torch.__file__), str(tmp_path), str(Path.home())):
+    for secret in (os.path.dirname(os.path.dirname(os.path.abspath(__file__))), os.path.dirname(torch.__file__),
+                   str(tmp_path), str(Path.home())):
         if len(secret) > 3: assert secret.encode() not in data, secret
 
 def test_the_command_writes_the_file_and_says_how_near_it_is(tmp_path):
@@ -62,12 +73,14 @@ def test_the_command_writes_the_file_and_says_how_near_it_is(tmp_path):
     assert float(r.stdout.split()[-1]) < 1e-5
     first = Path('deep/er/m.onnx').read_bytes()
     save(fitted('linear', 2), 'm')
-    assert called('export', 'm', '--onnx', 'deep/er/m.onnx').returncode == 0 and Path('deep/er/m.onnx').read_bytes() != first and os.listdir('deep/er') == ['m.onnx']
+    assert called('export', 'm', '--onnx', 'deep/er/m.onnx').returncode == 0
+    assert Path('deep/er/m.onnx').read_bytes() != first and os.listdir('deep/er') == ['m.onnx']
 
 @pytest.mark.slow
 def test_the_exporter_is_quiet(capfd, recwarn):
     assert export_onnx(fitted('resnet18'), 'm.onnx') < 1e-5
-    assert tuple(capfd.readouterr()) == ('', '') and [str(w.message) for w in recwarn if 'jit' not in str(w.message)] == []
+    assert tuple(capfd.readouterr()) == ('', '')
+    assert [str(w.message) for w in recwarn if 'jit' not in str(w.message)] == []
 
 @pytest.mark.parametrize('missing', ['onnx', 'onnxruntime', 'onnxscript'])
 def test_without_a_package_there_is_one_line_with_the_cure(tmp_path, monkeypatch, missing):
@@ -77,8 +90,12 @@ def test_without_a_package_there_is_one_line_with_the_cure(tmp_path, monkeypatch
     assert os.listdir() == ['m']
 
 @pytest.mark.parametrize('make, file, words', [
-    (lambda p: (p/'taken').write_text('mine'), 'taken/m.onnx', ['cannot write there', 'choose another']), (lambda p: (p/'m.onnx').mkdir(), 'm.onnx', ['is a folder', 'm.onnx/model.onnx']),
-    (lambda p: (p/'loop').symlink_to('loop'), 'loop/m.onnx', ['loop']), (lambda p: None, 'x' * 300, ['cannot write', 'choose another']), (lambda p: None, '/proc/m.onnx', ['/proc', 'choose another']), (lambda p: None, '~nobody-of-this-name/m.onnx', ['~nobody-of-this-name'])],
+    (lambda p: (p/'taken').write_text('mine'), 'taken/m.onnx', ['cannot write there', 'choose another']),
+    (lambda p: (p/'m.onnx').mkdir(), 'm.onnx', ['is a folder', 'm.onnx/model.onnx']),
+    (lambda p: (p/'loop').symlink_to('loop'), 'loop/m.onnx', ['loop']),
+    (lambda p: None, 'x' * 300, ['cannot write', 'choose another']),
+    (lambda p: None, '/proc/m.onnx', ['/proc', 'choose another']),
+    (lambda p: None, '~nobody-of-this-name/m.onnx', ['~nobody-of-this-name'])],
     ids=['below a file', 'a folder', 'a loop', 'a long name', 'proc', 'no home'])
 def test_a_file_that_cannot_be_written_is_refused_and_nothing_is_left(tmp_path, make, file, words):
     save(fitted('linear'), 'm')

@@ -13,7 +13,8 @@ from fastrecipes.ladder.recipe import fit
 from fastrecipes.lessons.sgd import class_probs
 
 
-def judged(scores, targets, has_probs=True): return Judged(torch.tensor(scores, dtype=torch.float32), torch.tensor(targets, dtype=torch.int64), has_probs)
+def judged(scores, targets, has_probs=True):
+    return Judged(torch.tensor(scores, dtype=torch.float32), torch.tensor(targets, dtype=torch.int64), has_probs)
 
 def logits(*rows): return [[math.log(p) for p in row] for row in rows]
 
@@ -26,10 +27,13 @@ def plain(value):
 @pytest.fixture(scope='module')
 def three(threes_sevens):
     "Three rungs on the digits 3 and 7: no probabilities, by hand, through a Learner"
-    return {n: fit(n, threes_sevens, seed=3, device='cpu', **s) for n, s in (('similarity', {}), ('sgd', {'epochs': 3}), ('mlp', {'epochs': 3}))}
+    return {n: fit(n, threes_sevens, seed=3, device='cpu', **s)
+            for n, s in (('similarity', {}), ('sgd', {'epochs': 3}), ('mlp', {'epochs': 3}))}
 
 @pytest.fixture(scope='module')
-def ten(digits): return {n: fit(n, digits, seed=3, device='cpu', **s) for n, s in (('similarity', {}), ('linear', {'epochs': 3}), ('mlp', {'epochs': 3}))}
+def ten(digits):
+    return {n: fit(n, digits, seed=3, device='cpu', **s)
+            for n, s in (('similarity', {}), ('linear', {'epochs': 3}), ('mlp', {'epochs': 3}))}
 
 
 # By hand
@@ -42,7 +46,8 @@ def test_the_confusion_matrix_has_a_row_a_true_class_and_a_column_an_answer():
 def test_shares_of_each_class_are_null_where_there_is_nothing_to_divide_by():
     a, b, c = failures_of(HAND, 'abc').per_class
     assert dict(a) == dict(name='a', precision=.5, recall=.5, f1=.5, images=2)
-    assert (b.precision, b.recall, b.images) == (.5, pytest.approx(1 / 3), 3) and b.f1 == pytest.approx(2 * .5 / 3 / (.5 + 1 / 3))
+    assert (b.precision, b.recall, b.images) == (.5, pytest.approx(1 / 3), 3)
+    assert b.f1 == pytest.approx(2 * .5 / 3 / (.5 + 1 / 3))
     assert dict(c) == dict(name='c', precision=0, recall=None, f1=0, images=0), 'answered once, and there are none'
     never = failures_of(judged([[1., 0], [1, 0]], [0, 1]), 'ab').per_class[1]
     assert dict(never) == dict(name='b', precision=None, recall=0, f1=0, images=1), 'never answered'
@@ -51,8 +56,10 @@ def test_shares_of_each_class_are_null_where_there_is_nothing_to_divide_by():
 
 def test_the_worst_images_are_those_with_the_highest_loss_right_or_wrong():
     worst = failures_of(HAND, 'abc', worst=4).worst
-    assert [(w.image, w.true, w.predicted) for w in worst] == [(3, 'b', 'c'), (1, 'a', 'b'), (2, 'b', 'a'), (0, 'a', 'a')]
-    assert [w.probability for w in worst] == pytest.approx([.5, .6, .5, .7]) and [w.loss for w in worst] == pytest.approx([-math.log(p) for p in (.25, .3, .4, .7)])
+    assert [(w.image, w.true, w.predicted) for w in worst] == [(3, 'b', 'c'), (1, 'a', 'b'), (2, 'b', 'a'),
+                                                               (0, 'a', 'a')]
+    assert [w.probability for w in worst] == pytest.approx([.5, .6, .5, .7])
+    assert [w.loss for w in worst] == pytest.approx([-math.log(p) for p in (.25, .3, .4, .7)])
 
 def test_calibration_by_hand():
     c = failures_of(HAND, 'abc').calibration
@@ -67,16 +74,20 @@ def test_a_confidence_on_the_edge_belongs_to_the_bin_below_and_one_is_in_the_las
     assert [b.images for b in reliability([.2, 3 / 15 + 1e-9, 1., 1.], [True] * 4).bins] == [1, 1, 2]
 
 def test_without_probabilities_wrong_images_come_by_margin_and_give_no_probability():
-    f = plain(failures_of(judged([[-1., -4, -9], [-3, -2, -9], [-1, -2, -3], [-8, -2, -1], [-1, -3, -2]], [1, 0, 2, 0, 0], has_probs=False), 'abc'))
+    f = plain(
+        failures_of(judged([[-1., -4, -9], [-3, -2, -9], [-1, -2, -3], [-8, -2, -1], [-1, -3, -2]], [1, 0, 2, 0, 0],
+                           has_probs=False), 'abc'))
     assert f.calibration is None
-    assert [(w.image, w.predicted, w.probability, w.loss) for w in f.worst] == [(3, 'c', None, None), (0, 'a', None, None), (2, 'a', None, None), (1, 'b', None, None)]
+    assert [(w.image, w.predicted, w.probability, w.loss) for w in f.worst] == [(3, 'c', None, None),
+        (0, 'a', None, None), (2, 'a', None, None), (1, 'b', None, None)]
     one = failures_of(judged([[2.], [-3.], [1.], [-.5]], [0, 1, 1, 1], has_probs=False), 'ab').worst
     assert [w.image for w in one] == [1, 0, 3], 'one score for two classes'
 
 def test_ties_stay_in_the_order_of_the_images_and_a_score_of_nought_says_the_first_class():
     f = failures_of(judged([[0.]] * 5, [0, 1, 0, 1, 0]), 'ab', worst=3)
     assert [w.image for w in f.worst] == [0, 1, 2] and f.confusion == ((3, 0), (2, 0))
-    assert [w.image for w in failures_of(judged([[1., 1, 1]] * 4, [1, 2, 0, 1], has_probs=False), 'abc').worst] == [0, 1, 3]
+    assert [w.image for w in failures_of(judged([[1., 1, 1]] * 4, [1, 2, 0, 1], has_probs=False), 'abc').worst] == [0,
+        1, 3]
     many = judged([[1., 1, 1]] * 10_000, [1, 2] * 5_000)
     assert [w.image for w in failures_of(many, 'abc', worst=500).worst] == list(range(500))
 
@@ -87,7 +98,8 @@ def test_scores_of_any_size_give_finite_numbers():
 
 def test_a_probability_is_as_exact_as_float64_is():
     w, = failures_of(judged([[20.]], [1]), 'ab').worst
-    assert w.probability == pytest.approx(1 / (1 + math.exp(-20)), abs=1e-15) and w.probability < 1 and w.loss == pytest.approx(math.exp(-20), rel=1e-6)
+    assert w.probability == pytest.approx(1 / (1 + math.exp(-20)), abs=1e-15)
+    assert w.probability < 1 and w.loss == pytest.approx(math.exp(-20), rel=1e-6)
 
 def test_one_image_is_enough():
     f = plain(failures_of(judged([[2.]], [1]), ['no', 'yes']))
@@ -95,16 +107,20 @@ def test_one_image_is_enough():
 
 def test_a_thousand_classes_work_most_of_them_without_an_image():
     rng = torch.Generator().manual_seed(0)
-    f = failures_of(Judged(torch.randn(300, 1000, generator=rng), torch.randint(0, 1000, (300,), generator=rng), True), map(str, range(1000)))
+    f = failures_of(Judged(torch.randn(300, 1000, generator=rng), torch.randint(0, 1000, (300,), generator=rng), True),
+                    map(str, range(1000)))
     counts = np.array(f.confusion)
     assert counts.shape == (1000, 1000) and counts.sum() == 300 and sum(p.images for p in f.per_class) == 300
     plain(f)
 
 @pytest.mark.parametrize('bad, classes, wanted', [
-    (judged([[math.nan], [1.]], [0, 1]), 'ab', ('1 of 2', 'NaN', 'learning rate')), (judged([[0., math.inf]], [0]), 'ab', ('1 of 1', 'infinite')),
-    (judged(np.zeros((0, 2)), []), 'ab', ('no image', 'at least one')), (judged([[0., 1]], [0]), 'abc', ('(1, 2)', '3 classes', '(1, 3)')),
+    (judged([[math.nan], [1.]], [0, 1]), 'ab', ('1 of 2', 'NaN', 'learning rate')),
+    (judged([[0., math.inf]], [0]), 'ab', ('1 of 1', 'infinite')),
+    (judged(np.zeros((0, 2)), []), 'ab', ('no image', 'at least one')),
+    (judged([[0., 1]], [0]), 'abc', ('(1, 2)', '3 classes', '(1, 3)')),
     (judged([[0.], [1]], [0]), 'ab', ('(2, 1)', '1 images')), (judged([[0.]], [0]), 'abc', ('(1, 1)', '(1, 3)')),
-    (judged([[0., 1]], [2]), 'ab', ('labels run from 2 to 2',)), (judged([[0., 1]], [-1]), 'ab', ('labels run from -1',)), (judged([[0.]], [0]), None, ('class names',))])
+    (judged([[0., 1]], [2]), 'ab', ('labels run from 2 to 2',)),
+    (judged([[0., 1]], [-1]), 'ab', ('labels run from -1',)), (judged([[0.]], [0]), None, ('class names',))])
 def test_what_cannot_be_judged_is_refused(bad, classes, wanted):
     with refused(*wanted): failures_of(bad, classes)
     with refused(*wanted): shared_failures({'a': bad}, classes)
@@ -114,16 +130,21 @@ def test_what_cannot_be_judged_is_refused(bad, classes, wanted):
 
 def test_scikit_learn_agrees_about_every_class(ten, digits):
     for f in ten.values():
-        report = classification_report(f.targets, f.predictions, target_names=digits.classes, output_dict=True, zero_division=np.nan)
+        report = classification_report(f.targets, f.predictions, target_names=digits.classes, output_dict=True,
+                                       zero_division=np.nan)
         for row in failures_of(f).per_class:
-            assert [getattr(row, k) for k in ('precision', 'recall', 'f1', 'images')] == pytest.approx([report[row.name][k] for k in ('precision', 'recall', 'f1-score', 'support')])
+            assert [getattr(row, k)
+                    for k in ('precision', 'recall', 'f1', 'images')] == pytest.approx([report[row.name][k]
+                        for k in ('precision', 'recall', 'f1-score', 'support')])
 
 def test_scikit_learn_agrees_about_every_loss(ten, three):
     for f in (ten['linear'], ten['mlp'], three['sgd'], three['mlp']):
         worst = failures_of(f, worst=10**6).worst
         assert sorted(w.image for w in worst) == list(range(len(f.targets)))
         p = class_probs(f.scores.double())
-        for w in worst: assert w.loss == pytest.approx(log_loss([int(f.targets[w.image])], p[w.image][None], labels=range(p.shape[1])), rel=1e-3, abs=1e-6)
+        for w in worst:
+            assert w.loss == pytest.approx(log_loss([int(f.targets[w.image])], p[w.image][None],
+                                                    labels=range(p.shape[1])), rel=1e-3, abs=1e-6)
         assert np.mean([w.loss for w in worst]) == pytest.approx(f.loss)
         assert [w.probability for w in worst] == pytest.approx(p.amax(1)[[w.image for w in worst]].tolist(), abs=1e-6)
 
@@ -135,9 +156,11 @@ def test_fastais_interpretation_agrees_where_there_is_a_learner(ten, digits):
         assert interp.confusion_matrix().tolist() == list(map(list, ours.confusion))
         confused = interp.most_confused()
     losses, numbers = interp.top_losses(12)
-    assert numbers.tolist() == [w.image for w in ours.worst] and losses.tolist() == pytest.approx([w.loss for w in ours.worst], rel=1e-4)
+    assert numbers.tolist() == [w.image for w in ours.worst]
+    assert losses.tolist() == pytest.approx([w.loss for w in ours.worst], rel=1e-4)
     table = most_confused(ours, digits.classes, 1000)
-    assert {tuple(r)[:3] for r in table.itertuples(index=False)} == {(t, p, int(n)) for t, p, n in confused} and table.images.is_monotonic_decreasing
+    assert {tuple(r)[:3] for r in table.itertuples(index=False)} == {(t, p, int(n)) for t, p, n in confused}
+    assert table.images.is_monotonic_decreasing
 
 def test_a_fitted_recipe_is_enough_and_means_its_validation_images(three):
     for f in three.values(): assert plain(failures_of(f)) == failures_of(f.valid, f.classes)
@@ -193,32 +216,42 @@ def test_the_parts_agree_with_each_other(drawn):
     f, n = plain(failures_of(j, classes, worst=7)), len(j.targets)
     counts, right = np.array(f.confusion), (j.predictions == j.targets).numpy()
     assert counts.sum() == n and np.trace(counts) == right.sum()
-    assert counts.sum(1).tolist() == [p.images for p in f.per_class] == j.targets.bincount(minlength=len(classes)).tolist()
+    assert counts.sum(1).tolist() == [p.images
+                                      for p in f.per_class] == j.targets.bincount(minlength=len(classes)).tolist()
     for c, p in enumerate(f.per_class):
         assert p.recall == (pytest.approx(counts[c, c] / counts[c].sum()) if counts[c].sum() else None)
         assert p.precision == (pytest.approx(counts[c, c] / counts[:, c].sum()) if counts[:, c].sum() else None)
-    assert len(f.worst) == min(7, n if j.has_probs else n - right.sum()) and len({w.image for w in f.worst}) == len(f.worst)
+    assert len(f.worst) == min(7, n if j.has_probs else n - right.sum())
+    assert len({w.image for w in f.worst}) == len(f.worst)
     for w in f.worst: assert (w.true, w.predicted) == (classes[j.targets[w.image]], classes[j.predictions[w.image]])
     if j.has_probs:
         losses = [w.loss for w in f.worst]
-        assert losses == sorted(losses, reverse=True) and min(losses) >= 0 and all(1 / len(classes) - 1e-6 <= w.probability <= 1 for w in f.worst)
+        assert losses == sorted(losses, reverse=True)
+        assert min(losses) >= 0 and all(1 / len(classes) - 1e-6 <= w.probability <= 1 for w in f.worst)
         bins = f.calibration.bins
-        assert sum(b.images for b in bins) == n and min(b.images for b in bins) > 0 and [b.low for b in bins] == sorted({b.low for b in bins}) and len(bins) <= BINS
+        assert sum(b.images for b in bins) == n
+        assert min(b.images for b in bins) > 0
+        assert [b.low for b in bins] == sorted({b.low for b in bins}) and len(bins) <= BINS
         assert sum(b.images * b.accuracy for b in bins) == pytest.approx(right.sum()) and 0 <= f.calibration.ece <= 1
-        assert abs(right.mean() - sum(b.images * b.confidence for b in bins) / n) <= f.calibration.ece + 1e-9, 'no less than the difference on the whole'
+        assert abs(right.mean() - sum(b.images * b.confidence for b in bins)
+                   / n) <= f.calibration.ece + 1e-9, 'no less than the difference on the whole'
     else: assert f.calibration is None and all(w.true != w.predicted for w in f.worst)
 
 @given(any_judged(rungs=3), st.integers(0, 4))
 def test_what_rungs_share_is_an_intersection(drawn, most):
     rungs, classes = drawn
     named = dict(zip(('low', 'middle', 'top'), rungs))
-    s, right = plain(shared_failures(named, classes, most=most)), {n: (j.predictions == j.targets).numpy() for n, j in named.items()}
+    s, right = plain(shared_failures(named, classes, most=most)), {n: (j.predictions == j.targets).numpy()
+                                                                   for n, j in named.items()}
     missed, only = ~right['low'] & ~right['middle'] & ~right['top'], right['top'] & ~right['low'] & ~right['middle']
     assert s.only_top.recipe == 'top'
     for entry, wanted in ((s.missed_by_all, missed), (s.only_top, only)):
         numbers = [e.image for e in entry.images]
-        assert entry.count == wanted.sum() and len(numbers) == min(most, entry.count) == len(set(numbers)) and wanted[numbers].all()
-        for e in entry.images: assert e.true == classes[rungs[0].targets[e.image]] and e.predicted == {n: classes[j.predictions[e.image]] for n, j in named.items()}
+        assert entry.count == wanted.sum()
+        assert len(numbers) == min(most, entry.count) == len(set(numbers)) and wanted[numbers].all()
+        for e in entry.images:
+            assert e.true == classes[rungs[0].targets[e.image]]
+            assert e.predicted == {n: classes[j.predictions[e.image]] for n, j in named.items()}
 
 
 # What the rungs share
@@ -235,14 +268,17 @@ def test_images_that_all_miss_come_by_the_top_rungs_loss_and_those_it_alone_gets
     assert shared_failures(dict(low=below, top=two), 'ab') == s
 
 def test_one_rung_has_nothing_that_only_it_gets_right():
-    assert shared_failures({'a': HAND}, 'abc').only_top is None and shared_failures({'a': HAND}, 'abc').missed_by_all.count == 3
+    assert shared_failures({'a': HAND}, 'abc').only_top is None
+    assert shared_failures({'a': HAND}, 'abc').missed_by_all.count == 3
 
 def test_rungs_that_were_judged_by_different_images_are_refused(three, ten):
     assert shared_failures({}, 'ab').missed_by_all.count == 0
-    with refused('b and a', 'different images'): shared_failures(dict(a=judged([[1.]], [0]), b=judged([[1.]], [1])), 'ab')
+    with refused('b and a', 'different images'):
+        shared_failures(dict(a=judged([[1.]], [0]), b=judged([[1.]], [1])), 'ab')
     with refused('different images'): shared_failures(dict(a=judged([[1.]], [0]), b=judged([[1.], [1]], [0, 0])), 'ab')
     with refused('different images'): shared_failures(dict(a=three['mlp'], b=ten['mlp']))
-    with refused('different images'): shared_failures(dict(a=three['mlp'], b=replace(three['mlp'], classes=('three', 'seven'))))
+    with refused('different images'):
+        shared_failures(dict(a=three['mlp'], b=replace(three['mlp'], classes=('three', 'seven'))))
 
 
 # Tables
@@ -250,8 +286,11 @@ def test_rungs_that_were_judged_by_different_images_are_refused(three, ten):
 def test_the_tables_hold_what_the_values_say(ten):
     f = failures_of(ten['mlp'])
     t, w, none = per_class_table(f), worst_table(f), worst_table(failures_of(ten['similarity']))
-    assert t.recall.tolist() == pytest.approx([r.recall for r in f.per_class]) and list(t) == ['precision', 'recall', 'f1', 'images'] and t.index.name == 'class'
+    assert t.recall.tolist() == pytest.approx([r.recall for r in f.per_class])
+    assert list(t) == ['precision', 'recall', 'f1', 'images'] and t.index.name == 'class'
     assert w.index.tolist() == [e.image for e in f.worst] and w.loss.tolist() == [e.loss for e in f.worst]
-    assert none.loss.isna().all() and len(none) == 12 and len(worst_table(failures_of(judged([[1.]], [1], has_probs=False), 'ab'))) == 0
+    assert none.loss.isna().all()
+    assert len(none) == 12 and len(worst_table(failures_of(judged([[1.]], [1], has_probs=False), 'ab'))) == 0
     assert math.isnan(per_class_table(failures_of(HAND, 'abc')).recall['c'])
-    assert most_confused(failures_of(HAND, 'abc'), 'abc').values.tolist() == [['a', 'b', 1, .5], ['b', 'a', 1, 1 / 3], ['b', 'c', 1, 1 / 3]]
+    assert most_confused(failures_of(HAND, 'abc'), 'abc').values.tolist() == [['a', 'b', 1, .5], ['b', 'a', 1, 1 / 3],
+        ['b', 'c', 1, 1 / 3]]

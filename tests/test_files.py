@@ -14,7 +14,8 @@ from fastrecipes.data.imagefile import fit_image, Header, image_channels, image_
 from fastrecipes.reporter import Reporter
 from fastrecipes.text import printable, some_of
 
-root_may_read_all = pytest.mark.skipif(not hasattr(os, 'geteuid') or os.geteuid() == 0, reason='root may read and write everything')
+root_may_read_all = pytest.mark.skipif(not hasattr(os, 'geteuid') or os.geteuid() == 0,
+                                       reason='root may read and write everything')
 FORMATS = ['png', 'jpg', 'bmp', 'webp', 'tif', 'gif']
 
 
@@ -44,7 +45,8 @@ def test_printable_keeps_letters_of_any_script_and_escapes_the_rest():
     assert printable('größe 猫.png') == 'größe 猫.png'
     assert printable('a\nb\x1b[2J\u202e\udcff') == r'a\nb\x1b[2J\u202e\udcff'
 
-@pytest.mark.parametrize('n, text', [(0, ''), (1, '0'), (3, '0, 1, 2'), (4, '0, 1, 2 and 1 more'), (1003, '0, 1, 2 and 1,000 more')])
+@pytest.mark.parametrize('n, text',
+    [(0, ''), (1, '0'), (3, '0, 1, 2'), (4, '0, 1, 2 and 1 more'), (1003, '0, 1, 2 and 1,000 more')])
 def test_some_of_names_the_first_and_counts_the_rest(n, text): assert some_of(range(n), 3) == text
 
 
@@ -73,7 +75,8 @@ def test_a_size_is_height_by_width_however_it_is_written(h, w, form):
 def test_anything_else_is_refused_or_a_size_from_1_to_4096(size):
     try: found = image_size(size)
     except ValueError as e: assert str(e).startswith('size=') and '\n' not in str(e)
-    else: assert len(found) == 2 and all(type(n) is int and 1 <= n <= 4096 for n in found) and not isinstance(size, (bool, float))
+    else: assert len(found) == 2 and all(type(n) is int and 1 <= n <= 4096 for n in found) and not isinstance(size,
+        (bool, float))
 
 def test_channels_are_1_or_3_as_number_or_text():
     assert [image_channels(c) for c in (None, 1, 3, '1', '3')] == [None, 1, 3, 1, 3]
@@ -95,7 +98,8 @@ def test_probe_says_what_reading_gives_however_the_image_lies(tmp_path, suffix, 
     exif = Image.Exif()
     exif[0x112] = orientation
     path = save(picture(channels=3), tmp_path/f'a.{suffix}', exif=exif)
-    assert probe(path) == Header((40, 30) if orientation < 5 else (30, 40), 'RGB', True) and probe(path).size == read_image(path).shape[:2]
+    assert probe(path) == Header((40, 30) if orientation < 5 else (30, 40), 'RGB', True)
+    assert probe(path).size == read_image(path).shape[:2]
 
 @pytest.mark.parametrize('mode', ['1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'CMYK', 'I;16', 'I', 'F'])
 def test_probe_and_reading_agree_on_colours(tmp_path, mode):
@@ -115,15 +119,21 @@ def test_every_format_gives_the_pixels_that_were_saved(tmp_path, suffix):
     lossless = dict(webp=dict(lossless=True)).get(suffix, {})
     x = np.full((40, 30), 77, np.uint8) if suffix == 'jpg' else picture()
     got = read_image(save(x, tmp_path/f'a.{suffix}', **lossless))
-    if suffix in ('webp', 'gif'): assert (got == got[..., :1]).all(); got = got[..., 0] # These two have no grey, or a palette
+    if suffix in ('webp', 'gif'):
+        assert (got == got[..., :1]).all()
+        got = got[..., 0] # These two have no grey, or a palette
     assert got.shape == x.shape and np.abs(got.astype(int) - x).max() <= (suffix == 'jpg')
 
 
 # What lies in a folder
 
 def test_image_files_are_found_by_suffix_at_any_depth_in_the_order_of_their_names(tmp_path):
-    for name in ('b.PNG', 'a.jpg', 'a/z.tif', 'a-x.bmp', 'a/b/c.webp', 'e.jpeg', 'f.gif', 'g.tiff'): (tmp_path/'set'/name).parent.mkdir(parents=True, exist_ok=True); (tmp_path/'set'/name).write_bytes(b'x')
-    for name in ('.h.png', '.hid/i.png', 'n.txt', 'png', 'o.png.bak'): (tmp_path/'set'/name).parent.mkdir(exist_ok=True); (tmp_path/'set'/name).write_bytes(b'x')
+    for name in ('b.PNG', 'a.jpg', 'a/z.tif', 'a-x.bmp', 'a/b/c.webp', 'e.jpeg', 'f.gif', 'g.tiff'):
+        (tmp_path/'set'/name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path/'set'/name).write_bytes(b'x')
+    for name in ('.h.png', '.hid/i.png', 'n.txt', 'png', 'o.png.bak'):
+        (tmp_path/'set'/name).parent.mkdir(exist_ok=True)
+        (tmp_path/'set'/name).write_bytes(b'x')
     found = [Path(f.path).relative_to(tmp_path/'set').as_posix() for f in image_files(tmp_path/'set')]
     assert found == ['a/b/c.webp', 'a/z.tif', 'a-x.bmp', 'a.jpg', 'b.PNG', 'e.jpeg', 'f.gif', 'g.tiff']
 
@@ -131,7 +141,8 @@ def test_what_is_known_of_a_file_without_opening_it(tmp_path):
     path = save(picture(), tmp_path/'a.png')
     os.utime(path, ns=(5, 1234567890123456789))
     assert image_file(path) == ImageFile(str(path), path.stat().st_size, 1234567890123456789, '')
-    assert image_file(tmp_path/'no.png').reason == 'No such file or directory' and image_file(tmp_path).reason == 'a folder'
+    assert image_file(tmp_path/'no.png').reason == 'No such file or directory'
+    assert image_file(tmp_path).reason == 'a folder'
 
 def test_links_are_followed_and_a_loop_ends(tmp_path):
     many(tmp_path/'far', 2)
@@ -139,9 +150,13 @@ def test_links_are_followed_and_a_loop_ends(tmp_path):
     here = tmp_path/'set'
     here.mkdir()
     many(here/'in', 1)
-    (here/'far').symlink_to(tmp_path/'far'); (here/'one.png').symlink_to(tmp_path/'one.png'); (here/'in'/'loop').symlink_to(here); (here/'gone.png').symlink_to('x')
+    (here/'far').symlink_to(tmp_path/'far')
+    (here/'one.png').symlink_to(tmp_path/'one.png')
+    (here/'in'/'loop').symlink_to(here)
+    (here/'gone.png').symlink_to('x')
     found = {Path(f.path).relative_to(here).as_posix(): f.reason for f in image_files(here)}
-    assert found == {'far/0000.png': '', 'far/0001.png': '', 'gone.png': 'a link to nowhere', 'in/0000.png': '', 'one.png': ''}
+    assert found == {'far/0000.png': '', 'far/0001.png': '', 'gone.png': 'a link to nowhere', 'in/0000.png': '',
+                     'one.png': ''}
 
 @root_may_read_all
 def test_a_folder_that_may_not_be_read_is_unreadable_and_not_empty(tmp_path):
@@ -164,10 +179,12 @@ def test_subfolders_come_in_natural_order_without_hidden_ones_and_files(tmp_path
 @pytest.mark.parametrize('threads', [None, 1, 3, 50])
 def test_many_are_read_in_order_with_progress_from_the_callers_thread(tmp_path, n, threads):
     files, seen = many(tmp_path/'set', n), []
-    got = read_many(files, progress=lambda done, total: seen.append((done, total, threading.current_thread())), threads=threads)
+    got = read_many(files, progress=lambda done, total: seen.append((done, total, threading.current_thread())),
+                    threads=threads)
     assert len(got) == n and all(np.array_equal(x, picture(4, 6, i)) for i, x in enumerate(got))
     dones = [d for d, *_ in seen]
-    assert dones == sorted(set(dones)) and {(t, th) for _, t, th in seen} <= {(n, threading.main_thread())} and (not n or dones[-1] == n)
+    assert dones == sorted(set(dones))
+    assert {(t, th) for _, t, th in seen} <= {(n, threading.main_thread())} and (not n or dones[-1] == n)
 
 def test_paths_do_as_well_and_the_reader_is_told_the_position(tmp_path):
     files = [f.path for f in many(tmp_path/'set', 40)]
@@ -178,7 +195,8 @@ def test_a_file_that_is_cut_short_is_unreadable_and_its_neighbours_are_not(tmp_p
     files = [save(picture(64, 64, i, 3), tmp_path/f'{i}.{suffix}') for i in range(3)]
     files[1].write_bytes(files[1].read_bytes()[:len(files[1].read_bytes()) // 2])
     got = read_many(files)
-    assert [isinstance(x, Unreadable) for x in got] == [False, True, False] and got[1] and len(got[1]) <= 80 and got[1].isprintable()
+    assert [isinstance(x, Unreadable) for x in got] == [False, True, False]
+    assert got[1] and len(got[1]) <= 80 and got[1].isprintable()
 
 def test_every_reason_is_given_in_a_few_words(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1000)
@@ -192,7 +210,8 @@ def test_every_reason_is_given_in_a_few_words(tmp_path, monkeypatch):
         warnings.simplefilter('error') # Nothing leaks
         got = dict(zip((Path(f.path).stem for f in image_files(tmp_path)), read_many(image_files(tmp_path))))
     assert got.pop('ok').shape == (30, 30)
-    assert got == dict(large='more than 1,000 pixels', bomb='more than 1,000 pixels', text='not an image', empty='an empty file', dir='a folder')
+    assert got == dict(large='more than 1,000 pixels', bomb='more than 1,000 pixels', text='not an image',
+                       empty='an empty file', dir='a folder')
 
 def test_warnings_of_pillow_do_not_leak(tmp_path):
     exif = b'Exif\0\0II*\0\x08\0\0\0\x05\0' + b'\x12\x01\x03\0\x01\0\0\0\x01\0\0\0' # Says five entries, has one
@@ -216,7 +235,9 @@ def test_a_file_that_may_not_be_read_is_unreadable(tmp_path):
 def test_a_damaged_file_gives_an_image_or_a_reason_and_never_an_exception(tmp_path_factory, data):
     path = save(picture(16, 16, channels=3), tmp_path_factory.mktemp('x')/f'a.{data.draw(st.sampled_from(FORMATS))}')
     raw = bytearray(path.read_bytes())
-    for at, byte in data.draw(st.lists(st.tuples(st.integers(0, len(raw) - 1), st.integers(0, 255)), min_size=1, max_size=8)): raw[at] = byte
+    for at, byte in data.draw(st.lists(st.tuples(st.integers(0, len(raw) - 1), st.integers(0, 255)), min_size=1,
+                                       max_size=8)):
+        raw[at] = byte
     path.write_bytes(raw[:data.draw(st.integers(0, len(raw)))])
     got = read_many([path])[0]
     assert isinstance(got, np.ndarray) or got.isprintable() and 0 < len(got) <= 80
@@ -224,7 +245,8 @@ def test_a_damaged_file_gives_an_image_or_a_reason_and_never_an_exception(tmp_pa
 def test_an_error_in_the_callback_ends_it_and_no_more_files_are_begun(tmp_path):
     files, begun = many(tmp_path/'set', 400), []
     def stop(done, total): raise KeyboardInterrupt
-    with pytest.raises(KeyboardInterrupt): read_many(files, lambda path, i: (begun.append(i), time.sleep(.002)), stop, threads=2)
+    with pytest.raises(KeyboardInterrupt):
+        read_many(files, lambda path, i: (begun.append(i), time.sleep(.002)), stop, threads=2)
     assert 0 < len(begun) < 400 and threading.active_count() < 20
 
 def test_ctrl_c_stops_at_the_file_in_hand(tmp_path):
@@ -257,14 +279,16 @@ def test_decoding_gives_the_rows_that_reading_and_fitting_give(tmp_path):
     for i in range(9): save(picture(8 + i % 2, 6, i, 1 + 2 * (i % 3 == 0)), tmp_path/'set'/f'{i}.png')
     files = image_files(tmp_path/'set')
     got = decode_files(files, str(tmp_path/'set'))
-    assert got.images.shape == (9, 1, 8, 6) and got.images.dtype == np.uint8 and (got.bad, got.odd, got.note) == ({}, 4, '')
+    assert got.images.shape == (9, 1, 8, 6)
+    assert got.images.dtype == np.uint8 and (got.bad, got.odd, got.note) == ({}, 4, '')
     for x, f in zip(got.images, files, strict=True): assert np.array_equal(x, fit_image(read_image(f.path), (1, 8, 6)))
     assert decode_files(files, str(tmp_path/'set'), (5, 7), 3).images.shape == (9, 3, 5, 7)
 
 GREY, OTHER, COLOURED, SMALL = (6, 5, 1), (4, 4, 1), (4, 4, 3), (6, 5, 3)
 KINDS = {'as it begins': ([GREY] * 40 + [OTHER] * 3, None), 'not as it begins': ([GREY] * 10 + [OTHER] * 30, 40),
          'equally common': ([GREY, OTHER] * 20, None), 'mostly coloured': ([COLOURED] * 30 + [OTHER] * 20, None),
-         'mostly grey': ([COLOURED] * 20 + [OTHER] * 30, None), 'only the first decide': ([GREY] * 20 + [COLOURED] * 200, 20)}
+         'mostly grey': ([COLOURED] * 20 + [OTHER] * 30, None),
+         'only the first decide': ([GREY] * 20 + [COLOURED] * 200, 20)}
 
 @pytest.mark.parametrize('kind', KINDS)
 @pytest.mark.parametrize('size, channels', [(None, None), ((6, 5), None), (None, 3), ((3, 3), 1)])
@@ -281,7 +305,9 @@ def test_the_shape_is_what_most_of_the_first_files_have(tmp_path, kind, size, ch
 
 def test_a_sample_of_headers_is_read_where_they_agree_and_all_where_not(tmp_path, monkeypatch):
     files, probed = many(tmp_path/'set', 640), []
-    def probe(path): probed.append(path); return Header((4, 6), 'L', False)
+    def probe(path):
+        probed.append(path)
+        return Header((4, 6), 'L', False)
     monkeypatch.setattr(decode, 'probe', probe)
     assert decode._guess_shape(Listing.of(files), 640, None, None) == (1, 4, 6) and len(probed) == 64
     monkeypatch.setattr(decode, 'probe', lambda path: probe(path)._replace(coloured=path < files[90].path))
@@ -291,7 +317,8 @@ def test_a_sample_of_headers_is_read_where_they_agree_and_all_where_not(tmp_path
 
 @pytest.mark.parametrize('guess', [(1, 4, 6), (3, 2, 2)], ids=['right', 'wrong'])
 def test_a_guess_that_was_wrong_costs_a_second_pass_and_nothing_else(tmp_path, monkeypatch, guess):
-    files, seen = many(tmp_path/'set', 40), Seen()
+    seen = Seen()
+    many(tmp_path/'set', 40)
     (tmp_path/'set'/'0007.png').write_text('x')
     monkeypatch.setattr(decode, '_guess_shape', lambda *args: guess)
     got = decode_files(image_files(tmp_path/'set'), str(tmp_path/'set'), skip_bad=True, reporter=seen)
@@ -301,7 +328,8 @@ def test_a_guess_that_was_wrong_costs_a_second_pass_and_nothing_else(tmp_path, m
 
 def test_more_images_than_a_block_are_decoded_in_order(tmp_path, monkeypatch):
     files, prod = many(tmp_path/'set', 300), decode.math.prod
-    monkeypatch.setattr(decode.math, 'prod', lambda shape: 2**24 // 64 if len(shape) == 3 else prod(shape)) # Blocks of 64
+    monkeypatch.setattr(decode.math, 'prod', lambda shape: 2**24 // 64 if len(shape) == 3
+                        else prod(shape)) # Blocks of 64
     got = decode_files(files, str(tmp_path/'set'))
     for i, x in enumerate(got.images): assert np.array_equal(x[0], picture(4, 6, i))
 
@@ -314,13 +342,20 @@ def test_the_reporter_is_told_the_task_and_how_far_it_is(tmp_path):
 
 # Errors in words
 
-@pytest.mark.parametrize('error', [MemoryError(), RuntimeError('CUDA out of memory. Tried to allocate 2.00 GiB'), RuntimeError('MPS backend out of memory (MPS allocated: 9.00 GB)'), RuntimeError('CUDA error: out of memory'),
-    RuntimeError('CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`'), RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")])
+@pytest.mark.parametrize('error',
+                         [MemoryError(), RuntimeError('CUDA out of memory. Tried to allocate 2.00 GiB'),
+                          RuntimeError('MPS backend out of memory (MPS allocated: 9.00 GB)'),
+                          RuntimeError('CUDA error: out of memory'),
+    RuntimeError('CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`'),
+    RuntimeError(
+        "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")])
 def test_memory_that_ran_out_is_known_by_each_of_its_messages(error):
     what, cure = explained(error)
     assert is_memory(error) and what.startswith('not enough memory') and 'smaller batch' in cure
 
 def test_our_errors_say_both_and_others_are_ours_to_mend():
-    assert explained(InputError('a.jpg: is empty; take\nanother')) == ('a.jpg: is empty', 'take another') and explained(InputError('no cure')) == ('no cure', '')
-    assert explained(ValueError('x' * 900))[0] == f"this should not happen (ValueError: {'x' * 300})" and 'FASTRECIPES_DEBUG=1' in explained(KeyError('k'))[1]
+    assert explained(InputError('a.jpg: is empty; take\nanother')) == ('a.jpg: is empty', 'take another')
+    assert explained(InputError('no cure')) == ('no cure', '')
+    assert explained(ValueError('x' * 900))[0] == f"this should not happen (ValueError: {'x' * 300})"
+    assert 'FASTRECIPES_DEBUG=1' in explained(KeyError('k'))[1]
     assert not is_memory(ValueError('memory')) and not is_memory(InputError('a tensor'))

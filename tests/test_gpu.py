@@ -15,13 +15,15 @@ def images(digits): return digits
 @pytest.fixture(scope='module')
 def fitted(images):
     "Each rung of the ladder, fitted once on the GPU"
-    return {name: fit(name, images, seed=1, device='cuda', **({} if name == 'similarity' else dict(epochs=2))) for name in ladder()}
+    return {name: fit(name, images, seed=1, device='cuda', **({} if name == 'similarity' else dict(epochs=2)))
+            for name in ladder()}
 
 
 @pytest.mark.parametrize('name', ladder())
 def test_every_rung_is_fitted_there_and_says_so(fitted, name):
     f = fitted[name]
-    assert f.device.type == 'cuda' and 'cuda' in repr(f) and all(t.device.type == 'cuda' for t in f.model.state_dict().values())
+    assert f.device.type == 'cuda'
+    assert 'cuda' in repr(f) and all(t.device.type == 'cuda' for t in f.model.state_dict().values())
     assert f.scores.device.type == 'cpu' and len(f.scores) == len(f.images.valid) and f.accuracy > .2 # Ten classes
     assert f.cost.peak_gpu_memory_bytes > 0
 
@@ -64,7 +66,9 @@ def test_nor_does_the_hand_written_loop(images):
             if i == 1: torch.cuda.set_sync_debug_mode('error')
             yield batch
         torch.cuda.set_sync_debug_mode('default') # The mean loss is read now
-    try: first, second = train_epoch(model, watched(), opt, cross_entropy), train_epoch(model, watched(), opt, cross_entropy)
+    try:
+        first, second = train_epoch(model, watched(), opt, cross_entropy), train_epoch(model, watched(), opt,
+            cross_entropy)
     finally: torch.cuda.set_sync_debug_mode('default')
     assert second < first
 
@@ -72,14 +76,16 @@ def test_nor_does_the_hand_written_loop(images):
 @pytest.mark.parametrize('name', ['mlp', 'convnet', 'resnet18'])
 def test_a_seed_repeats_there(images, fitted, name):
     again = fit(name, images, seed=1, device='cuda', epochs=2)
-    assert (again.predictions == fitted[name].predictions).float().mean() > .99 and abs(again.accuracy - fitted[name].accuracy) < .01
+    assert (again.predictions == fitted[name].predictions).float().mean() > .99
+    assert abs(again.accuracy - fitted[name].accuracy) < .01
 
 
 @pytest.mark.parametrize('name', ['convnet', 'resnet18'])
 def test_a_training_that_was_stopped_goes_on_there(images, fitted, name, tmp_path):
     class Stop(Exception): pass
     def stop(row): raise Stop('now')
-    with pytest.raises(Stop): fit(name, images, seed=1, device='cuda', epochs=2, checkpoint=Checkpoint(tmp_path, every=1), on_epoch=stop)
+    with pytest.raises(Stop):
+        fit(name, images, seed=1, device='cuda', epochs=2, checkpoint=Checkpoint(tmp_path, every=1), on_epoch=stop)
     f = fit(name, images, seed=1, device='cuda', epochs=2, checkpoint=Checkpoint(tmp_path, every=1, resume=True))
     assert len(f.history) == 2 and abs(f.accuracy - fitted[name].accuracy) < .02
 
@@ -97,7 +103,8 @@ class Held(Callback):
     def after_loss(self):
         if not hasattr(self, 'storages') or hasattr(self, 'need'): return
         self.hooks.__exit__(None, None, None)
-        own = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in self.learn.model.state_dict().values()}
+        own = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes()
+               for t in self.learn.model.state_dict().values()}
         weights = sum(p.nbytes for p in self.learn.model.parameters())
         self.need = sum((self.storages | own).values()) + 3 * weights # Gradients and both averages
 

@@ -18,9 +18,11 @@ from fastrecipes.reporter import Reporter
 def split(labels, shape=(1, 2, 3), first=0):
     "A split whose image number i is filled with `first` + i"
     n = len(labels)
-    return Split((torch.arange(first, first + n).view(n, 1, 1, 1) + torch.zeros(n, *shape)).byte(), torch.tensor(labels, dtype=torch.int64))
+    return Split((torch.arange(first, first + n).view(n, 1, 1, 1) + torch.zeros(n, *shape)).byte(),
+                 torch.tensor(labels, dtype=torch.int64))
 
-def image_set(**parts): return ImageSet(**dict(source='toy', classes=('a', 'b'), train=split([0, 1, 1, 0]), valid=split([1, 0])) | parts)
+def image_set(**parts):
+    return ImageSet(**dict(source='toy', classes=('a', 'b'), train=split([0, 1, 1, 0]), valid=split([1, 0])) | parts)
 
 def rows(s): return sorted((im.numpy().tobytes(), int(y)) for im, y in zip(s.images, s.labels))
 
@@ -40,8 +42,10 @@ def save(array, path, **kwargs):
     (dict(valid=split([])), ('toy: valid', 'no images')),
     (dict(valid=split([0, 1], (1, 3, 2))), ('toy: valid', '(1, 3, 2)', '(1, 2, 3)', 'one size')),
     (dict(test=split([0, 1], (3, 2, 3))), ('toy: test', '(3, 2, 3)')),
-    (dict(train=split([0, 1], (2, 2, 3)), valid=split([0], (2, 2, 3))), ('toy: train', '2 channels', 'grey (1) or RGB (3)')),
-    (dict(valid=Split(split([0, 1]).images, torch.tensor([0, 1], dtype=torch.int32))), ('toy: valid', 'int64', 'int32')),
+    (dict(train=split([0, 1], (2, 2, 3)), valid=split([0], (2, 2, 3))),
+     ('toy: train', '2 channels', 'grey (1) or RGB (3)')),
+    (dict(valid=Split(split([0, 1]).images, torch.tensor([0, 1], dtype=torch.int32))),
+     ('toy: valid', 'int64', 'int32')),
     (dict(valid=Split(split([0, 1]).images, torch.tensor([0, 1, 1]))), ('toy: valid', '(2,)', '(3,)')),
     (dict(valid=Split(split([0, 1]).images, torch.tensor([[0], [1]]))), ('toy: valid', '(2, 1)')),
     (dict(valid=split([0, 2])), ('toy: valid', 'from 0 to 2', '2 class names')),
@@ -53,12 +57,14 @@ def test_parts_that_do_not_fit_are_refused_with_what_where_and_cure(change, part
 
 def test_split_gives_pairs_and_its_length():
     s = split([0, 1, 1])
-    assert len(s) == 3 and s[2][1] == 1 and s[2][0].tolist() == [[[2] * 3] * 2] and repr(s) == 'Split(3 images of 1x2x3)'
+    assert len(s) == 3
+    assert s[2][1] == 1 and s[2][0].tolist() == [[[2] * 3] * 2] and repr(s) == 'Split(3 images of 1x2x3)'
     assert s[torch.tensor([2, 0])][1].tolist() == [1, 0]
 
 def test_a_part_of_a_split_keeps_its_names_with_their_images():
     s = Split(split([0, 1, 1]).images, torch.tensor([0, 1, 1]), ('a', 'b', 'c'))
-    assert s.take(torch.tensor([2, 0])).names == ('c', 'a') and s.take(s.labels == 1).names == ('b', 'c') and split([0, 1]).take(torch.tensor([1])).names is None
+    assert s.take(torch.tensor([2, 0])).names == ('c', 'a')
+    assert s.take(s.labels == 1).names == ('b', 'c') and split([0, 1]).take(torch.tensor([1])).names is None
     with refused('toy: valid', '3 names for 2 images'): image_set(valid=Split(*split([0, 1])[:], ('a', 'b', 'c')))
 
 @pytest.mark.parametrize('valid', [None, .5])
@@ -83,7 +89,8 @@ def test_repr_names_source_classes_size_colour_and_counts(digits):
     assert repr(image_set()) == 'ImageSet toy: 2 classes (a, b), 2x3 grey, 4 train, 2 valid'
     rgb = {n: split([0, 1], (3, 5, 4)) for n in ('train', 'valid', 'test')}
     assert repr(image_set(**rgb)) == 'ImageSet toy: 2 classes (a, b), 5x4 RGB, 2 train, 2 valid, 2 test'
-    assert repr(digits) == 'ImageSet digits: 10 classes (0, 1, 2, 3, 4, 5, 6, 7, 8, 9), 8x8 grey, 1,437 train, 360 valid'
+    assert repr(
+        digits) == 'ImageSet digits: 10 classes (0, 1, 2, 3, 4, 5, 6, 7, 8, 9), 8x8 grey, 1,437 train, 360 valid'
 
 def test_shape_and_splits_are_those_of_the_parts():
     images = image_set(test=split([1]))
@@ -111,7 +118,8 @@ def test_show_draws_another_split_in_colour_and_refuses_one_that_is_not_there():
 # Names
 
 def test_an_unknown_name_offers_the_nearest_whatever_its_case():
-    assert str(no_such('thing', 'ALPH', ['alpha', 'Beta'])) == "unknown thing 'ALPH': did you mean 'alpha'? there are alpha, Beta"
+    assert str(no_such('thing', 'ALPH',
+                       ['alpha', 'Beta'])) == "unknown thing 'ALPH': did you mean 'alpha'? there are alpha, Beta"
     wanted = "unknown thing 'beta2': did you mean 'Beta'? there are alpha, Beta, or none"
     assert str(no_such('thing', 'beta2', ['alpha', 'Beta'], ', or none')) == wanted
 
@@ -124,7 +132,8 @@ def test_an_unknown_name_offers_nothing_where_nothing_is_near():
 def test_digits_is_scikit_learns_set_whole_with_16_levels_brought_to_255(digits):
     from sklearn.datasets import load_digits
     raw = load_digits()
-    level = np.array([0, 16, 32, 48, 64, 80, 96, 112, 128, 143, 159, 175, 191, 207, 223, 239, 255], dtype=np.uint8) # k * 255 / 16
+    level = np.array([0, 16, 32, 48, 64, 80, 96, 112, 128, 143, 159, 175, 191, 207, 223, 239, 255],
+                     dtype=np.uint8) # k * 255 / 16
     wanted = sorted((level[im.astype(int)].tobytes(), int(y)) for im, y in zip(raw.images, raw.target))
     assert sorted(rows(digits.train) + rows(digits.valid)) == wanted
 
@@ -185,7 +194,8 @@ def palette(*indices, **info):
      [[[0] * 3, [1, 2, 3]], [[0] * 3, [4, 5, 6]]]),
     (made('CMYK', [(0, 0, 0, 0), (0, 0, 0, 255), (255, 0, 0, 0), (0, 255, 255, 0)]), 'tif',
      [[[255] * 3, [0] * 3], [[0, 255, 255], [255, 0, 0]]]),
-], ids='grey bmp rgb 1-bit 16-bit-png 16-bit-tif 32-bit float palette palette-alpha grey-alpha grey-key rgb-alpha colour-key cmyk'.split())
+],
+ids='grey bmp rgb 1-bit 16-bit-png 16-bit-tif 32-bit float palette palette-alpha grey-alpha grey-key rgb-alpha colour-key cmyk'.split())
 def test_every_kind_of_file_becomes_the_bytes_it_stands_for(im, suffix, wanted, tmp_path):
     im.save(tmp_path/f'a.{suffix}', **im.info)
     got = read_image(tmp_path/f'a.{suffix}')
@@ -206,7 +216,8 @@ def test_an_open_file_is_read_like_a_path():
 # fit_image
 
 def test_fitting_changes_nothing_but_the_axes_where_the_shape_is_right():
-    assert np.array_equal(fit_image(GREY, (1, 2, 3))[0], GREY) and np.array_equal(fit_image(RGB, (3, 2, 3)), RGB.transpose(2, 0, 1))
+    assert np.array_equal(fit_image(GREY, (1, 2, 3))[0], GREY)
+    assert np.array_equal(fit_image(RGB, (3, 2, 3)), RGB.transpose(2, 0, 1))
 
 def test_grey_is_repeated_to_three_channels_and_colours_become_luma():
     assert np.array_equal(fit_image(GREY, (3, 2, 3)), np.stack([GREY] * 3))
@@ -214,7 +225,8 @@ def test_grey_is_repeated_to_three_channels_and_colours_become_luma():
 
 def test_resizing_is_bilinear():
     assert fit_image(np.full((5, 9), 77, np.uint8), (1, 2, 3)).tolist() == [[[77] * 3] * 2]
-    assert fit_image(np.array([[0, 200]], np.uint8), (1, 1, 4)).tolist() == [[[0, 50, 150, 200]]] # sampled at -1/4, 1/4, 3/4 and 5/4
+    assert fit_image(np.array([[0, 200]], np.uint8),
+                     (1, 1, 4)).tolist() == [[[0, 50, 150, 200]]] # sampled at -1/4, 1/4, 3/4 and 5/4
 
 
 # stratified_split
@@ -241,7 +253,8 @@ def test_the_seed_chooses_the_split():
 def test_a_flat_folder_is_split_by_share_and_seed(image_folder):
     path = image_folder({'cat': 10, 'dog': 5})
     images = load(path, valid=.2)
-    assert images.counts().to_dict('list') == {'train': [8, 4], 'valid': [2, 1]} and images.source == path.name and images.notes == ()
+    assert images.counts().to_dict('list') == {'train': [8, 4], 'valid': [2, 1]}
+    assert images.source == path.name and images.notes == ()
     again, other = load(path, valid=.2), load(path, valid=.2, seed=1)
     assert rows(images.valid) == rows(again.valid) != rows(other.valid)
     assert rows(load(path).valid) == rows(images.valid), 'a fifth is the default'
@@ -282,7 +295,8 @@ def test_odd_sizes_are_resized_to_the_most_common_and_noted(image_folder):
     for name, size in (('a', (9, 9)), ('b', (20, 4))): save(np.full(size, 77), path/name/'odd.png')
     images = load(path)
     assert images.shape == (1, 8, 10)
-    assert images.notes == ('2 of 8 images are not 8x10 (height x width), the most common size; they were resized to it',)
+    assert images.notes == (
+        '2 of 8 images are not 8x10 (height x width), the most common size; they were resized to it',)
     assert sum((im == 77).all().item() for s in images.splits.values() for im in s.images) == 2
 
 @pytest.mark.parametrize('coloured, channels', [(1, 1), (3, 1), (4, 3), (6, 3)])
@@ -329,7 +343,8 @@ def test_a_folder_that_cannot_be_read_is_refused_with_what_where_and_cure(image_
 
 @pytest.mark.parametrize('valid', [0, 1, -.1, 1.5, float('nan'), 'test', '', [.2]])
 def test_a_share_that_is_none_is_refused(image_folder, valid):
-    with refused(f'valid={valid!r}', 'above 0 and below 1', 'such as 0.2'): load(image_folder({'a': 3, 'b': 3}), valid=valid)
+    with refused(f'valid={valid!r}', 'above 0 and below 1', 'such as 0.2'):
+        load(image_folder({'a': 3, 'b': 3}), valid=valid)
 
 def test_a_class_of_one_image_is_refused_by_its_name(image_folder):
     path = image_folder({'cat': 3, 'dog': 1})
@@ -340,13 +355,16 @@ def test_unreadable_files_are_named_with_the_cause(image_folder):
     whole = (path/'a'/'0.png').read_bytes()
     (path/'a'/'0.png').write_bytes(whole[:len(whole) * 2 // 3])
     with refused('1 unreadable image:', path/'a'/'0.png', 'repair or remove it'): load(path)
-    (path/'b'/'1.png').write_text('not an image'); (path/'b'/'2.png').write_bytes(b'')
-    with refused('3 unreadable images:', *(path/f for f in ('a/0.png', 'b/1.png', 'b/2.png')), 'repair or remove them'): load(path)
+    (path/'b'/'1.png').write_text('not an image')
+    (path/'b'/'2.png').write_bytes(b'')
+    with refused('3 unreadable images:', *(path/f for f in ('a/0.png', 'b/1.png', 'b/2.png')), 'repair or remove them'):
+        load(path)
 
 @pytest.mark.parametrize('n, begin, rest', [
     (1, '1 unreadable image: ', '; repair or remove it, or skip it: skip_bad=True (--skip-bad)'),
     (10, '10 unreadable images: ', '; repair or remove them, or skip them: skip_bad=True (--skip-bad)'),
-    (11, '11 unreadable images: ', ' and 1 more; repair or remove them'), (17, '17 unreadable images: ', ' and 7 more; repair or remove them')])
+    (11, '11 unreadable images: ', ' and 1 more; repair or remove them'),
+    (17, '17 unreadable images: ', ' and 7 more; repair or remove them')])
 def test_of_many_unreadable_files_ten_are_named_with_their_reasons(image_folder, n, begin, rest):
     path = image_folder({'a': 20, 'b': 2})
     bad = sorted((path/'a').iterdir())[:n]
@@ -357,16 +375,23 @@ def test_of_many_unreadable_files_ten_are_named_with_their_reasons(image_folder,
 
 def test_unreadable_files_are_left_out_where_that_is_asked_for(image_folder):
     path = image_folder({'train/a': 8, 'train/b': 4, 'valid/a': 2, 'valid/b': 2})
-    for name in ('train/a/1.png', 'train/a/3.png', 'train/b/0.png', 'train/b/3.png', 'valid/a/0.png'): (path/name).write_text('not an image')
+    for name in ('train/a/1.png', 'train/a/3.png', 'train/b/0.png', 'train/b/3.png', 'valid/a/0.png'):
+        (path/name).write_text('not an image')
     images = load(path, skip_bad=True)
     assert images.counts().to_dict('list') == {'train': [6, 2], 'valid': [1, 2]}
-    files = [path/n for n in ('train/a/0.png', 'train/a/2.png', *(f'train/a/{i}.png' for i in range(4, 8)), 'train/b/1.png', 'train/b/2.png')]
+    files = [path/n
+             for n in ('train/a/0.png', 'train/a/2.png', *(f'train/a/{i}.png' for i in range(4, 8)), 'train/b/1.png',
+                       'train/b/2.png')]
     assert [im[0].tolist() for im in images.train.images] == [read_image(f).tolist() for f in files]
     assert torch.equal(images.valid.images[0, 0], torch.tensor(read_image(path/'valid/a/1.png')))
     names = ', '.join(f'{Path(n)} (not an image)' for n in ('train/a/1.png', 'train/a/3.png', 'train/b/0.png'))
     assert images.notes == (f'5 unreadable images were left out: {names} and 2 more',)
-    (path/'train/b/0.png').unlink(); (path/'train/b/3.png').unlink(); (path/'valid/a/0.png').unlink(); (path/'train/a/3.png').unlink()
-    assert load(path, skip_bad=True).notes == (f"1 unreadable image was left out: {Path('train/a/1.png')} (not an image)",)
+    (path/'train/b/0.png').unlink()
+    (path/'train/b/3.png').unlink()
+    (path/'valid/a/0.png').unlink()
+    (path/'train/a/3.png').unlink()
+    assert load(path,
+                skip_bad=True).notes == (f"1 unreadable image was left out: {Path('train/a/1.png')} (not an image)",)
 
 def test_a_class_that_is_left_with_nothing_is_refused(image_folder):
     path = image_folder({'train/a': 3, 'train/b': 3, 'valid/a': 1, 'valid/b': 1})
@@ -391,13 +416,15 @@ def test_folders_links_and_pipes_that_call_themselves_images_are_unreadable(imag
     (path/'a'/'dir.png').mkdir()
     (path/'a'/'link.png').symlink_to(path/'nowhere')
     os.mkfifo(path/'b'/'pipe.png') # Opening it would wait for ever
-    with refused('3 unreadable', 'dir.png (a folder)', 'link.png (a link to nowhere)', 'pipe.png (not a regular file)'): load(path)
+    with refused('3 unreadable', 'dir.png (a folder)', 'link.png (a link to nowhere)', 'pipe.png (not a regular file)'):
+        load(path)
     assert len(load(path, skip_bad=True).train) == 2
 
 
 # Size and channels
 
-@pytest.mark.parametrize('size, shape', [(5, (5, 5)), ('5', (5, 5)), ('6x9', (6, 9)), ('6X9', (6, 9)), ((6, 9), (6, 9)), ([6, 9], (6, 9)), (4096, None)])
+@pytest.mark.parametrize('size, shape',
+    [(5, (5, 5)), ('5', (5, 5)), ('6x9', (6, 9)), ('6X9', (6, 9)), ((6, 9), (6, 9)), ([6, 9], (6, 9)), (4096, None)])
 def test_a_folder_is_decoded_straight_to_the_size_asked_for(image_folder, size, shape):
     path = image_folder({'train/a': 2, 'train/b': 2, 'valid/a': 1})
     if shape is None: assert load(path, size=size).shape == (1, 4096, 4096)
@@ -405,32 +432,40 @@ def test_a_folder_is_decoded_straight_to_the_size_asked_for(image_folder, size, 
         images = load(path, size=size, channels='3')
         files = [p for c in 'ab' for p in sorted((path/'train'/c).iterdir())]
         assert images.shape == (3, *shape) and images.notes == ()
-        assert np.array_equal(images.train.images.numpy(), np.stack([fit_image(read_image(p), (3, *shape)) for p in files]))
+        assert np.array_equal(images.train.images.numpy(),
+                              np.stack([fit_image(read_image(p), (3, *shape)) for p in files]))
 
 def test_size_and_channels_may_be_given_alone(image_folder):
     path = image_folder({'a': 2, 'b': 2})
-    assert load(path, channels=3).shape == (3, 8, 10) and load(path, size=7).shape == (1, 7, 7) and load(path, size=7, channels=1).shape == (1, 7, 7)
+    assert load(path, channels=3).shape == (3, 8, 10)
+    assert load(path, size=7).shape == (1, 7, 7) and load(path, size=7, channels=1).shape == (1, 7, 7)
 
-@pytest.mark.parametrize('size', ['big', '', '5x', 'x5', '5x5x5', '0', 0, -3, 4097, '1x4097', 2.5, True, '5_0', (5,), (1, 2, 3), (), [None]])
+@pytest.mark.parametrize('size',
+    ['big', '', '5x', 'x5', '5x5x5', '0', 0, -3, 4097, '1x4097', 2.5, True, '5_0', (5,), (1, 2, 3), (), [None]])
 def test_a_size_that_is_none_is_refused(image_folder, size):
     with refused(f'size={size!r} is not', '50 or 50x40', '1 to 4096'): load(image_folder({'a': 2, 'b': 2}), size=size)
     with refused(f'size={size!r} is not'): load('digits', size=size)
 
 @pytest.mark.parametrize('channels', [0, 2, 4, 'RGB', '', 1.5, True, (3,)])
 def test_other_channels_than_1_and_3_are_refused(channels):
-    with refused(f'channels={channels!r} is not possible', '1 for grey or 3 for colours'): load('digits', channels=channels)
+    with refused(f'channels={channels!r} is not possible', '1 for grey or 3 for colours'):
+        load('digits', channels=channels)
 
 def test_sources_and_image_sets_are_resized_by_the_same_function(digits):
     images = load('digits', size='12x6', channels=3)
-    assert images.shape == (3, 12, 6) and images.classes == digits.classes and torch.equal(images.valid.labels, digits.valid.labels)
+    assert images.shape == (3, 12, 6)
+    assert images.classes == digits.classes and torch.equal(images.valid.labels, digits.valid.labels)
     wanted = np.stack([fit_image(im[0].numpy(), (3, 12, 6)) for im in digits.valid.images])
-    assert np.array_equal(images.valid.images.numpy(), wanted) and np.array_equal(load(digits, size='12x6', channels=3).valid.images.numpy(), wanted)
+    assert np.array_equal(images.valid.images.numpy(), wanted)
+    assert np.array_equal(load(digits, size='12x6', channels=3).valid.images.numpy(), wanted)
     assert load(digits, size=8, channels=1) is digits and load(images, channels=1, classes='3,7').shape == (1, 12, 6)
 
 def test_colour_sets_become_grey_by_luma():
     images = image_set(**{n: split([0, 1], (3, 4, 4), first=100) for n in ('train', 'valid', 'test')})
     grey = load(images, channels=1, size=2)
-    assert grey.shape == (1, 2, 2) and {n: s.images.flatten(1).tolist() for n, s in grey.splits.items()} == {n: [[100] * 4, [101] * 4] for n in images.splits}
+    assert grey.shape == (1, 2, 2)
+    assert {n: s.images.flatten(1).tolist() for n, s in grey.splits.items()} == {n: [[100] * 4, [101] * 4]
+        for n in images.splits}
 
 def test_a_set_that_would_be_huge_is_refused_unless_its_size_is_asked_for(image_folder, monkeypatch):
     monkeypatch.setattr('fastrecipes.data.decode._large', 6 * 80 - 1)
@@ -454,11 +489,16 @@ def test_a_source_is_given_the_options_that_it_takes_and_no_others(monkeypatch):
     @source
     def plain(valid, seed): return image_set()
     @source
-    def told(valid, seed, reporter=None): given.append(reporter); return image_set()
+    def told(valid, seed, reporter=None):
+        given.append(reporter)
+        return image_set()
     @source
-    def any_(**options): given.append(sorted(options)); return image_set()
+    def any_(**options):
+        given.append(sorted(options))
+        return image_set()
     reporter = Reporter()
-    for name in ('plain', 'told', 'any_'): assert load(name, reporter=reporter, skip_bad=True, size=4).shape == (1, 4, 4)
+    for name in ('plain', 'told', 'any_'):
+        assert load(name, reporter=reporter, skip_bad=True, size=4).shape == (1, 4, 4)
     assert given == [reporter, ['reporter', 'seed', 'valid']]
 
 
@@ -466,10 +506,12 @@ def test_a_source_is_given_the_options_that_it_takes_and_no_others(monkeypatch):
 
 def test_the_fingerprint_stands_for_classes_labels_and_pixels_and_nothing_else(digits):
     base = image_set()
-    assert re.fullmatch('[0-9a-f]{32}', base.fingerprint) and base.fingerprint == image_set(source='other', notes=('n',)).fingerprint
+    assert re.fullmatch('[0-9a-f]{32}', base.fingerprint)
+    assert base.fingerprint == image_set(source='other', notes=('n',)).fingerprint
     pixel = split([0, 1, 1, 0])
     pixel.images[3, 0, 1, 2] += 1
-    others = [image_set(classes=('a', 'c')), image_set(train=split([0, 1, 1, 1])), image_set(train=pixel), image_set(test=split([1, 0])),
+    others = [image_set(classes=('a', 'c')), image_set(train=split([0, 1, 1, 1])), image_set(train=pixel),
+              image_set(test=split([1, 0])),
               image_set(train=split([1, 0]), valid=split([0, 1, 1, 0])), digits,
               image_set(train=split([0, 1, 1, 0], (1, 3, 2)), valid=split([1, 0], (1, 3, 2)))]
     assert len({base.fingerprint, *(o.fingerprint for o in others)}) == 8
@@ -488,7 +530,8 @@ def test_the_fingerprint_is_computed_once():
 
 def test_importing_the_package_imports_nothing_large():
     code = "import sys, fastrecipes.data.sources; print([m for m in ('torch', 'numpy', 'pandas', 'PIL', 'fastai') if m in sys.modules])"
-    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.strip() == '[]'
+    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
+                          check=True).stdout.strip() == '[]'
 
 def test_a_folder_that_is_not_there_is_an_input_error_too():
     with refused('nowhere'): from_folder(Path('nowhere'))
@@ -496,9 +539,11 @@ def test_a_folder_that_is_not_there_is_an_input_error_too():
 
 # load and keep_classes
 
-@pytest.mark.parametrize('name, near', [('digit', 'digits'), ('Digits', 'digits'), ('mnist-sample', 'mnist_sample'), ('minst', 'mnist')])
+@pytest.mark.parametrize('name, near',
+    [('digit', 'digits'), ('Digits', 'digits'), ('mnist-sample', 'mnist_sample'), ('minst', 'mnist')])
 def test_an_unknown_source_offers_the_nearest(name, near):
-    with refused(f"unknown source '{name}'", f"did you mean '{near}'?", ', '.join(sources), 'or the path of a folder'): load(name)
+    with refused(f"unknown source '{name}'", f"did you mean '{near}'?", ', '.join(sources), 'or the path of a folder'):
+        load(name)
 
 @pytest.mark.parametrize('name', ['set/cats', './cats', '~cats', '../cats'])
 def test_a_path_that_is_not_there_is_refused_as_a_path(name):
@@ -509,7 +554,8 @@ def test_a_file_is_refused_where_a_folder_is_needed(tmp_path):
 
 def test_a_path_from_the_home_folder_is_found(image_folder, monkeypatch):
     path = image_folder({'a': 2, 'b': 2})
-    monkeypatch.setenv('HOME', str(path.parent)); monkeypatch.setenv('USERPROFILE', str(path.parent))
+    monkeypatch.setenv('HOME', str(path.parent))
+    monkeypatch.setenv('USERPROFILE', str(path.parent))
     assert load('~/set').classes == ('a', 'b')
 
 def test_a_source_is_found_without_loading_it(image_folder):
@@ -524,7 +570,8 @@ def test_an_image_set_is_given_back_and_a_path_may_be_text(image_folder):
     assert load(images) is images and rows(load(str(path)).train) == rows(load(path).train)
 
 def test_kept_classes_are_relabelled_in_the_sets_order():
-    images = image_set(classes=('x', 'y', 'z'), train=split([2, 0, 1, 2]), valid=split([1, 2, 0], first=10), test=split([0, 2], first=20),
+    images = image_set(classes=('x', 'y', 'z'), train=split([2, 0, 1, 2]), valid=split([1, 2, 0], first=10),
+                       test=split([0, 2], first=20),
                        notes=('n',))
     kept = keep_classes(images, ['z', 'x'])
     assert kept.classes == ('x', 'z') and kept.notes == ('n',) and kept.source == 'toy'
@@ -551,7 +598,8 @@ def test_a_decorated_function_is_a_source_by_its_name(monkeypatch):
 
 def test_mnist_sample_has_the_counts_that_its_makers_state(mnist_sample):
     assert mnist_sample.counts().to_dict('list') == {'train': [6131, 6265], 'valid': [1010, 1028]} # 12,396 and 2,038
-    assert mnist_sample.classes == ('3', '7') and mnist_sample.shape == (1, 28, 28) and mnist_sample.source == 'mnist_sample'
+    assert mnist_sample.classes == ('3', '7')
+    assert mnist_sample.shape == (1, 28, 28) and mnist_sample.source == 'mnist_sample'
 
 def test_mnist_sets_10_000_aside_by_seed_and_tests_on_the_official_10_000(mnist):
     def seen(s): return [hash(im) for im in map(bytes, s.images.numpy())]

@@ -48,11 +48,13 @@ def test_the_best_device_is_one_that_is_there():
     assert pick_device('cpu') == pick_device('cpu:0') == pick_device(torch.device('cpu')) == torch.empty(1).device
 
 @pytest.mark.parametrize('name, parts', [
-    ('tpu', ("unknown device 'tpu'", 'auto, cuda, mps, cpu')), ('cuda:x', ("unknown device 'cuda:x'",)), ('', ('unknown device',)),
+    ('tpu', ("unknown device 'tpu'", 'auto, cuda, mps, cpu')), ('cuda:x', ("unknown device 'cuda:x'",)),
+    ('', ('unknown device',)),
     ('cpu:3', ("'cpu:3' is not on this machine", 'leave it out')), ('cuda:99', ("'cuda:99' is not on this machine",)),
     pytest.param('cuda', ("'cuda' is not on this machine", 'the best there is'),
                  marks=pytest.mark.skipif(torch.cuda.is_available(), reason='cuda is here')),
-    pytest.param('mps', ("'mps' is not",), marks=pytest.mark.skipif(torch.backends.mps.is_available(), reason='mps is here')),
+    pytest.param('mps', ("'mps' is not",),
+                 marks=pytest.mark.skipif(torch.backends.mps.is_available(), reason='mps is here')),
 ])
 def test_a_device_that_is_not_there_is_refused(name, parts):
     with refused(*parts): pick_device(name)
@@ -73,7 +75,8 @@ def test_a_batch_of_no_images_is_refused(bs):
 def test_floats_are_bytes_over_255_to_the_last_bit():
     x = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
     got = to_floats(x)
-    assert got.dtype == torch.float32 and np.array_equal(got.numpy().ravel(), np.arange(256, dtype=np.float32) / np.float32(255))
+    assert got.dtype == torch.float32
+    assert np.array_equal(got.numpy().ravel(), np.arange(256, dtype=np.float32) / np.float32(255))
     assert x.flatten().tolist() == list(range(256)), 'the bytes are left as they are'
 
 @pytest.mark.parametrize('channels', [1, 3])
@@ -145,7 +148,8 @@ def test_a_loader_of_the_first_n_images_is_one(): # fastai's `n`
 @pytest.mark.parametrize('shape', [(1, 2, 3), (3, 4, 2)])
 def test_a_batch_is_float_images_and_int64_labels(shape):
     x, y = dataloaders(numbered(6, shape=shape), 4, 'cpu').one_batch()
-    assert (x.shape, x.dtype, y.shape, y.dtype) == ((4, *shape), torch.float32, (4,), torch.int64) and 0 <= x.min() <= x.max() <= 1
+    assert (x.shape, x.dtype, y.shape, y.dtype) == ((4, *shape), torch.float32, (4,), torch.int64)
+    assert 0 <= x.min() <= x.max() <= 1
 
 
 # As fastai uses a loader
@@ -159,7 +163,8 @@ def data(request, digits, threes_sevens):
 
 def a_learner(data, bs=16, stats='train', **kwargs):
     dls = dataloaders(data, bs, 'cpu', stats, **kwargs)
-    return Learner(dls, linear(64, n_outputs(len(data.classes))), ClassLoss(cross_entropy), opt_func=basic_opt, metrics=batch_accuracy)
+    return Learner(dls, linear(64, n_outputs(len(data.classes))), ClassLoss(cross_entropy), opt_func=basic_opt,
+                   metrics=batch_accuracy)
 
 @pytest.fixture(scope='module')
 def learner(data):
@@ -182,17 +187,20 @@ def drawn():
 def test_get_preds_is_a_forward_pass_in_the_images_order(learner, data):
     for split, dl in ((data.valid, 1), (data.train, 0)):
         got, targets = learner.get_preds(ds_idx=dl)
-        assert torch.allclose(got, probs(learner, split.images), atol=1e-6) and torch.equal(plain(targets), split.labels)
+        assert torch.allclose(got, probs(learner, split.images), atol=1e-6)
+        assert torch.equal(plain(targets), split.labels)
     assert got.shape == (70, len(data.classes)) and torch.allclose(got.sum(1), torch.ones(70))
 
 def test_get_preds_of_the_shuffled_loader_itself_is_in_order(learner, data):
     got, targets = learner.get_preds(dl=learner.dls.train)
-    assert torch.allclose(got, probs(learner, data.train.images), atol=1e-6) and torch.equal(plain(targets), data.train.labels)
+    assert torch.allclose(got, probs(learner, data.train.images), atol=1e-6)
+    assert torch.equal(plain(targets), data.train.labels)
 
 def test_get_preds_decodes_and_gives_each_images_loss(learner, data):
     _, targets, decoded, losses = learner.get_preds(with_decoded=True, with_loss=True)
     p = probs(learner, data.valid.images)
-    assert torch.equal(decoded, p.argmax(1)) and torch.allclose(losses, -p[range(30), data.valid.labels].log(), atol=1e-5)
+    assert torch.equal(decoded, p.argmax(1))
+    assert torch.allclose(losses, -p[range(30), data.valid.labels].log(), atol=1e-5)
 
 def test_validate_is_the_mean_over_all_images(learner, data):
     p = probs(learner, data.valid.images)
@@ -204,7 +212,8 @@ def forms(images, folder):
     "The first three of `images`, grey, in every form that a test loader takes"
     arrays, files = [im[0].numpy() for im in images[:3]], [folder/f'{i}.png' for i in range(3)]
     for a, f in zip(arrays, files): Image.fromarray(a).save(f)
-    return dict(tensor=images[:3], tensors=list(images[:3]), flat=list(images[:3, 0]), numpy=images[:3].numpy(), arrays=arrays,
+    return dict(tensor=images[:3], tensors=list(images[:3]), flat=list(images[:3, 0]), numpy=images[:3].numpy(),
+                arrays=arrays,
                 rgb=[np.stack([a] * 3, -1) for a in arrays], pillow=list(map(Image.fromarray, arrays)),
                 path=files, text=list(map(str, files)))
 
@@ -230,9 +239,11 @@ def test_a_split_makes_a_labelled_test_loader(learner, data):
 
 @pytest.mark.parametrize('items, parts', [
     ([], ('no images to predict', 'at least one')), (torch.zeros(0, 1, 2, 3).byte(), ('no images to predict',)),
-    ([torch.zeros(1, 2, 3)], ('uint8', 'float32')), (np.zeros((1, 2, 3)), ('uint8', 'float64')), ([3], ('must be a file', 'int')),
+    ([torch.zeros(1, 2, 3)], ('uint8', 'float32')), (np.zeros((1, 2, 3)), ('uint8', 'float64')),
+    ([3], ('must be a file', 'int')),
     (['nope.png'], ('nope.png',)),
-    ([torch.zeros(1, 5, 3).byte()], ('(1, 5, 3)', '(1, 2, 3)', 'resize it')), ([torch.zeros(3, 2, 3).byte()], ('(3, 2, 3)',)),
+    ([torch.zeros(1, 5, 3).byte()], ('(1, 5, 3)', '(1, 2, 3)', 'resize it')),
+    ([torch.zeros(3, 2, 3).byte()], ('(3, 2, 3)',)),
     (Split(torch.zeros(2, 1, 5, 5).byte(), None), ('(1, 5, 5)', '(1, 2, 3)')),
 ], ids='empty none floats float64 number no-file size channels split'.split())
 def test_what_cannot_become_an_image_of_the_set_is_refused(items, parts):
@@ -241,12 +252,14 @@ def test_what_cannot_become_an_image_of_the_set_is_refused(items, parts):
 def test_a_pillow_image_or_a_file_of_another_size_and_colour_is_brought_to_the_sets(tmp_path):
     im = Image.new('RGB', (9, 7), (40, 40, 40))
     im.save(tmp_path/'a.png')
-    for item in (im, tmp_path/'a.png', np.asarray(im)): assert as_split([item], (1, 2, 3)).images.tolist() == [[[[40] * 3] * 2]]
+    for item in (im, tmp_path/'a.png', np.asarray(im)):
+        assert as_split([item], (1, 2, 3)).images.tolist() == [[[[40] * 3] * 2]]
 
 def test_one_file_or_pillow_image_alone_is_a_set_of_one(tmp_path):
     im = Image.new('L', (3, 2), 40)
     im.save(tmp_path/'a.png')
-    for items in (im, tmp_path/'a.png', str(tmp_path/'a.png')): assert as_split(items, (1, 2, 3)).images.tolist() == [[[[40] * 3] * 2]]
+    for items in (im, tmp_path/'a.png', str(tmp_path/'a.png')):
+        assert as_split(items, (1, 2, 3)).images.tolist() == [[[[40] * 3] * 2]]
 
 def pillow_images():
     rgba = Image.new('RGBA', (3, 2), (200, 100, 50, 51)) # a fifth of it, on black: (40, 20, 10)
@@ -284,11 +297,13 @@ def test_show_batch_can_repeat_one_image(data, drawn): # As fastai does to show 
     dls.show_batch(max_n=3, unique=True)
     a, b, c = (ax.images[0].get_array() for ax in drawn())
     assert np.array_equal(a, b) and np.array_equal(b, c)
-    assert torch.equal(torch.cat([y for _, y in dls.train]).sort().values, data.train.labels.sort().values), 'the loader is left as it was'
+    assert torch.equal(torch.cat([y for _, y in dls.train]).sort().values,
+                       data.train.labels.sort().values), 'the loader is left as it was'
 
 def test_show_results_draws_the_true_and_the_predicted_class(learner, data, drawn):
     learner.show_results(max_n=4, shuffle=False)
-    wanted = [f'{data.classes[y]}\n{data.classes[p]}' for y, p in zip(data.valid.labels, probs(learner, data.valid.images).argmax(1))]
+    wanted = [f'{data.classes[y]}\n{data.classes[p]}'
+              for y, p in zip(data.valid.labels, probs(learner, data.valid.images).argmax(1))]
     assert [ax.get_title() for ax in drawn()] == wanted[:4]
 
 def test_interpretation_counts_confusions_and_draws_the_worst(learner, data, drawn):
@@ -302,7 +317,8 @@ def test_interpretation_counts_confusions_and_draws_the_worst(learner, data, dra
     losses, index = interp.top_losses(3)
     assert torch.allclose(losses, (-p[range(30), data.valid.labels].log()).topk(3).values, atol=1e-5)
     interp.plot_top_losses(3)
-    assert [ax.get_title().split('/')[1].strip() for ax in drawn()] == [data.classes[data.valid.labels[i]] for i in index]
+    assert [ax.get_title().split('/')[1].strip() for ax in drawn()] == [data.classes[data.valid.labels[i]]
+        for i in index]
 
 def test_lr_find_suggests_a_rate_and_gives_the_weights_back(learner):
     before = learner.model[1].weight.detach().clone()
@@ -311,14 +327,16 @@ def test_lr_find_suggests_a_rate_and_gives_the_weights_back(learner):
 
 def test_tta_without_augmentation_is_get_preds(learner, data):
     got, targets = learner.tta(n=2)
-    assert torch.allclose(got, probs(learner, data.valid.images), atol=1e-5) and torch.equal(plain(targets), data.valid.labels)
+    assert torch.allclose(got, probs(learner, data.valid.images), atol=1e-5)
+    assert torch.equal(plain(targets), data.valid.labels)
 
 def test_an_exported_learner_predicts_the_same_and_holds_no_images(learner, data, tmp_path):
     learner.path = tmp_path
     learner.export('a.pkl')
     again = load_learner(tmp_path/'a.pkl')
     name, label, p = again.predict(data.valid.images[3])
-    assert torch.allclose(p, probs(learner, data.valid.images[3:4])[0], atol=1e-6) and name == data.classes[int(p.argmax())]
+    assert torch.allclose(p, probs(learner, data.valid.images[3:4])[0], atol=1e-6)
+    assert name == data.classes[int(p.argmax())]
     assert len(again.dls.train_ds) == 0 and len(learner.dls.train_ds) == 70, 'the learner keeps its own'
 
 
@@ -331,7 +349,8 @@ def test_a_batch_transform_sees_fastais_image_types_and_decode_undoes_it(data):
     assert type(x) is TensorImageBW and type(y) is TensorCategory
     assert torch.allclose(plain(x), (data.valid.images[:64] / 255 - .3) / .2, atol=1e-5)
     back, labels = dls.valid.decode(b)
-    assert torch.allclose(plain(back), data.valid.images[:64] / 255, atol=1e-6) and torch.equal(plain(labels), data.valid.labels[:64])
+    assert torch.allclose(plain(back), data.valid.images[:64] / 255, atol=1e-6)
+    assert torch.equal(plain(labels), data.valid.labels[:64])
 
 def test_colour_batches_are_tensor_images_and_are_drawn_in_colour(drawn):
     images = numbered(6, shape=(3, 8, 8))
@@ -342,7 +361,8 @@ def test_colour_batches_are_tensor_images_and_are_drawn_in_colour(drawn):
     assert [ax.images[0].get_array().shape for ax in drawn()] == [(8, 8, 3)] * 3
     assert np.allclose([ax.images[0].get_array().max() for ax in drawn()], [0, 1 / 255, 2 / 255], atol=1e-6)
 
-@pytest.mark.parametrize('tfm', [Flip(p=1.), Brightness(max_lighting=.6, p=1.), RandomErasing(p=1.)], ids=['flip', 'brightness', 'erasing'])
+@pytest.mark.parametrize('tfm', [Flip(p=1.), Brightness(max_lighting=.6, p=1.), RandomErasing(p=1.)],
+                         ids=['flip', 'brightness', 'erasing'])
 def test_augmentation_changes_training_batches_and_leaves_validation_alone(data, tfm):
     dls = dataloaders(data, 30, 'cpu', shuffle=False)
     dls.add_tfms([tfm], 'after_batch')
@@ -355,7 +375,8 @@ def test_predictions_go_through_batch_transforms_too(learner, data):
     mean, std = learner.dls.stats
     with_tfm.dls.add_tfms([Normalize.from_stats(mean, std, cuda=False)], 'after_batch')
     assert torch.allclose(with_tfm.get_preds()[0], probs(learner, data.valid.images), atol=1e-5)
-    assert with_tfm.predict(data.valid.images[0])[0] == data.classes[int(probs(learner, data.valid.images[:1]).argmax())]
+    assert with_tfm.predict(data.valid.images[0])[0] == data.classes[
+        int(probs(learner, data.valid.images[:1]).argmax())]
 
 
 # Copies

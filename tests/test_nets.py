@@ -6,7 +6,7 @@ import pytest, torch
 from fastai.learner import Learner
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
-import fastai.callback.progress # gives `Learner` no_bar
+import fastai.callback.progress # noqa: F401 - gives `Learner` no_bar
 from conftest import refused
 from fastrecipes.data.images import ImageSet, Split
 from fastrecipes.data.loaders import dataloaders

@@ -6,7 +6,8 @@ from conftest import REPO, must_have
 
 NOTEBOOKS = sorted(p for p in (REPO/'nbs').rglob('*.ipynb') if not p.name.startswith('_'))
 NAMES = {'mnist_sample': 'mnist_sample', 'mnist': 'mnist', 'bitmoji': 'bitmoji_bw'} # A set, and what a cell calls it
-NOT_RUN = {'export', 'exports', 'exporti', 'notest', 'slow', 'default_exp'} # Cells that define something or are left out
+NOT_RUN = {'export', 'exports', 'exporti', 'notest', 'slow',
+           'default_exp'} # Cells that define something or are left out
 SLOW = { # More than 20 seconds of a processor
     'backprop', 'deep', 'training', 'faces', 'processes', 'rungs', 'chance', 'curves', 'failures', 'pictures', 'rules',
     'verdict', 'comparison', 'climb', 'store', 'report', 'live', 'live_explorer', 'strokes', 'kept_ladder', 'drawing',

@@ -9,7 +9,6 @@ from fastrecipes.answer.pictures import (
     caption, picture_of, pictures_of, plot_calibration, plot_confusion, plot_images,
 )
 from fastrecipes.answer.records import Failures, SharedImage, WorstImage
-from fastrecipes.ladder.fitted import Judged
 from fastrecipes.ladder.recipe import fit
 
 
@@ -23,7 +22,8 @@ def ten(digits): return {n: fit(n, digits, seed=3, device='cpu', epochs=3) for n
 
 def counted(counts): return Failures(confusion=tuple(map(tuple, counts)), per_class=(), calibration=None, worst=())
 
-def image(i, **more): return WorstImage(**dict(dict(image=i, true='7', predicted='3', probability=None, loss=None), **more))
+def image(i, **more):
+    return WorstImage(**dict(dict(image=i, true='7', predicted='3', probability=None, loss=None), **more))
 
 
 # Pictures
@@ -38,16 +38,21 @@ def opened(uri):
 
 def noise(*shape): return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
-@pytest.mark.parametrize('shape, k', [((1, 1, 1), 84), ((3, 1, 1), 84), ((1, 8, 8), 11), ((3, 8, 8), 11), ((1, 28, 28), 3), ((3, 28, 28), 3), ((1, 5, 20), 5), ((3, 20, 5), 5), ((1, 84, 84), 1),
+@pytest.mark.parametrize('shape, k',
+                         [((1, 1, 1), 84), ((3, 1, 1), 84), ((1, 8, 8), 11), ((3, 8, 8), 11), ((1, 28, 28), 3),
+                          ((3, 28, 28), 3), ((1, 5, 20), 5), ((3, 20, 5), 5), ((1, 84, 84), 1),
                                       ((1, 83, 83), 1), ((1, 79, 80), 2), ((1, 1, 160), 1)])
 def test_a_small_image_is_enlarged_by_a_whole_factor_and_every_pixel_stays(shape, k):
     x = noise(*shape) // 86 * 86 # Three values a channel: with more than that, large noise has to lose something
     im = opened(picture_of(x))
     wanted = x.repeat_interleave(k, 1).repeat_interleave(k, 2)
-    assert np.array_equal(np.asarray(im.convert('L' if len(x) == 1 else 'RGB')).reshape(*wanted.shape[1:], -1), wanted.permute(1, 2, 0).numpy())
+    assert np.array_equal(np.asarray(im.convert('L' if len(x) == 1 else 'RGB')).reshape(*wanted.shape[1:], -1),
+                          wanted.permute(1, 2, 0).numpy())
     assert im.size == (shape[2] * k, shape[1] * k) and max(im.size) <= 160
 
-@pytest.mark.parametrize('shape, size', [((1, 320, 160), (80, 160)), ((3, 200, 400), (160, 80)), ((1, 1, 1000), (160, 1)), ((3, 161, 161), (160, 160)), ((1, 4000, 3000), (120, 160))])
+@pytest.mark.parametrize('shape, size',
+                         [((1, 320, 160), (80, 160)), ((3, 200, 400), (160, 80)), ((1, 1, 1000), (160, 1)),
+                          ((3, 161, 161), (160, 160)), ((1, 4000, 3000), (120, 160))])
 def test_a_large_image_is_reduced_to_160_pixels_and_keeps_its_proportions(shape, size):
     x = torch.full(shape, 200, dtype=torch.uint8)
     x[:, :shape[1] // 2] = 30
@@ -57,9 +62,13 @@ def test_a_large_image_is_reduced_to_160_pixels_and_keeps_its_proportions(shape,
 def test_hundreds_of_pictures_stay_within_a_page(digits, mnist_sample, bitmoji):
     from fastrecipes.data.sources import from_folder
     faces = from_folder(bitmoji, size=128)
-    per = {n: np.mean([len(picture_of(x)) for x in images[:60]]) for n, images in (('digits', digits.valid.images), ('28x28', mnist_sample.valid.images), ('128x128', faces.valid.images))}
+    per = {n: np.mean([len(picture_of(x)) for x in images[:60]])
+           for n, images in (('digits', digits.valid.images), ('28x28', mnist_sample.valid.images),
+                             ('128x128', faces.valid.images))}
     assert per['digits'] < 500 and per['28x28'] < 1_000 and per['128x128'] < 11_000, per
-    assert max(len(picture_of(noise(*s))) for s in ((1, 28, 28), (3, 28, 28), (1, 128, 128), (3, 128, 128), (3, 160, 160), (3, 1000, 700))) < 11_000, 'nothing is worse than noise'
+    assert max(len(picture_of(noise(*s)))
+               for s in ((1, 28, 28), (3, 28, 28), (1, 128, 128), (3, 128, 128), (3, 160, 160),
+                         (3, 1000, 700))) < 11_000, 'nothing is worse than noise'
 
 def test_a_photograph_loses_colours_but_not_its_looks():
     from sklearn.datasets import load_sample_image
@@ -68,13 +77,16 @@ def test_a_photograph_loses_colours_but_not_its_looks():
     near = np.asarray(Image.fromarray(photo.permute(1, 2, 0).numpy()).resize(im.size), dtype=float)
     assert len(uri) < 11_000 and np.abs(np.asarray(im.convert('RGB')) - near).mean() < 8
 
-@pytest.mark.parametrize('bad', [torch.zeros(1, 4, 4), torch.zeros(4, 4, dtype=torch.uint8), torch.zeros(2, 4, 4, dtype=torch.uint8)])
+@pytest.mark.parametrize('bad',
+    [torch.zeros(1, 4, 4), torch.zeros(4, 4, dtype=torch.uint8), torch.zeros(2, 4, 4, dtype=torch.uint8)])
 def test_what_is_no_image_is_refused(bad):
     with refused('uint8', str(tuple(bad.shape))): picture_of(bad)
 
 def test_pictures_are_made_once_for_each_image_that_is_named_with_its_file(threes_sevens):
     v = threes_sevens.valid
-    assert {i: dict(p) for i, p in pictures_of(v, [image(3), image(1)], [image(3)], []).items()} == {i: dict(uri=picture_of(v.images[i]), name=None) for i in (1, 3)}
+    assert {i: dict(p)
+            for i, p in pictures_of(v, [image(3), image(1)], [image(3)],
+                                    []).items()} == {i: dict(uri=picture_of(v.images[i]), name=None) for i in (1, 3)}
     class Named:
         images, names = v.images, tuple(f'{i}.png' for i in range(len(v)))
         def __len__(self): return len(v)
@@ -94,32 +106,39 @@ def test_the_matrix_shows_every_count_that_is_not_nought_and_every_name():
     fig = plot_confusion(counted([[1, 1, 0], [1, 1, 1], [0, 0, 0]]), names, 'a $title$')
     fig.canvas.draw()
     ax = fig.axes[0]
-    assert {(t.get_position(), t.get_text()) for t in ax.texts} == {((0, 0), '1'), ((1, 0), '1'), ((0, 1), '1'), ((1, 1), '1'), ((2, 1), '1')}
-    assert [t.get_text() for t in ax.get_yticklabels()] == ['$x_1$', '<b>cat</b>', 'a name th…r it'] and ax.get_title() == 'a $title$'
+    assert {(t.get_position(), t.get_text()) for t in ax.texts} == {((0, 0), '1'), ((1, 0), '1'), ((0, 1), '1'),
+                                                                    ((1, 1), '1'), ((2, 1), '1')}
+    assert [t.get_text() for t in ax.get_yticklabels()] == ['$x_1$', '<b>cat</b>', 'a name th…r it']
+    assert ax.get_title() == 'a $title$'
     assert not any(t.get_parse_math() for t in [*ax.get_xticklabels(), *ax.get_yticklabels(), ax.title])
 
 def contrast(a, b):
-    a, b = (sum(w * (v / 12.92 if v <= .04045 else ((v + .055) / 1.055)**2.4) for w, v in zip((.2126, .7152, .0722), c)) for c in (a, b))
+    a, b = (sum(w * (v / 12.92 if v <= .04045 else ((v + .055) / 1.055)**2.4)
+                for w, v in zip((.2126, .7152, .0722), c)) for c in (a, b))
     return (max(a, b) + .05) / (min(a, b) + .05)
 
 def test_counts_can_be_read_on_every_shade():
     counts = [[100 - i * 5 if i == j else i * 5 if j == (i + 1) % 20 else 0 for j in range(20)] for i in range(20)]
     ax = plot_confusion(counted(counts), map(str, range(20))).axes[0]
     right, wrong = ax.images
-    shades = [(t, (im := right if x == y else wrong).cmap(im.norm(im.get_array()[y, x]))) for t in ax.texts for x, y in [t.get_position()]]
+    shades = [(t, (im := right if x == y else wrong).cmap(im.norm(im.get_array()[y, x]))) for t in ax.texts
+              for x, y in [t.get_position()]]
     assert len(shades) == 39 and min(contrast(to_rgb(t.get_color()), c[:3]) for t, c in shades) >= 4.5
 
 def test_right_and_wrong_are_shaded_on_one_scale():
     right, wrong = plot_confusion(counted([[500, 500], [10, 990]]), 'ab').axes[0].images
     def shade(im, i, j): return im.norm(im.get_array()[i, j])
-    assert shade(right, 0, 0) == shade(wrong, 0, 1) == pytest.approx(.5 ** .5) and shade(wrong, 1, 0) == pytest.approx(.1)
+    assert shade(right, 0, 0) == shade(wrong, 0, 1) == pytest.approx(.5 ** .5)
+    assert shade(wrong, 1, 0) == pytest.approx(.1)
 
 @pytest.mark.parametrize('k', [2, 3, 12, 20, 21, 51, 1000])
 def test_a_matrix_of_any_number_of_classes_is_drawn_with_numbers_up_to_twenty(k):
     counts = np.eye(k, dtype=int) * 9 + np.eye(k, k=1, dtype=int)
     fig = plot_confusion(counted(counts.tolist()), [f'class {i}' for i in range(k)])
     fig.canvas.draw()
-    assert len(fig.axes) == (1 if k <= 20 else 3) and len(fig.axes[0].get_yticks()) <= 50 and len(fig.axes[0].texts) == (2 * k - 1 if k <= 20 else 0) and max(fig.get_size_inches()) <= 7.2
+    assert len(fig.axes) == (1 if k <= 20 else 3)
+    assert len(fig.axes[0].get_yticks()) <= 50
+    assert len(fig.axes[0].texts) == (2 * k - 1 if k <= 20 else 0) and max(fig.get_size_inches()) <= 7.2
 
 def test_the_reliability_curve_has_a_point_a_bin_and_joins_those_that_say_something(ten):
     c = failures_of(ten['mlp']).calibration
@@ -130,10 +149,12 @@ def test_the_reliability_curve_has_a_point_a_bin_and_joins_those_that_say_someth
         assert some and line.get_xydata().tolist() == [[b.confidence, b.accuracy] for b in some]
     assert hollow.get_linestyle() == 'None' and sum(fig.axes[1].lines[0].get_ydata()) == pytest.approx(1)
     said = [t.get_text() for t in fig.legends[0].get_texts()]
-    assert f"mlp (ECE {c.ece:.3f})" in said and 'similarity: no probabilities' in said and not any(t.get_parse_math() for t in fig.legends[0].get_texts())
+    assert f"mlp (ECE {c.ece:.3f})" in said
+    assert 'similarity: no probabilities' in said and not any(t.get_parse_math() for t in fig.legends[0].get_texts())
 
 def test_two_classes_are_drawn_from_a_half_and_nothing_at_all_is_drawn_too(three, ten):
-    two, more, none = plot_calibration({'mlp': failures_of(three['mlp']).calibration}), plot_calibration({'mlp': failures_of(ten['mlp']).calibration}), plot_calibration({'similarity': None})
+    two, more, none = plot_calibration({'mlp': failures_of(three['mlp']).calibration}), plot_calibration(
+        {'mlp': failures_of(ten['mlp']).calibration}), plot_calibration({'similarity': None})
     for fig, low in ((two, .5), (more, 0), (none, 0)):
         fig.canvas.draw()
         assert fig.axes[0].get_xlim() == (low - .01, 1.01)
@@ -143,7 +164,8 @@ def test_the_gallery_shows_each_image_with_its_caption(threes_sevens, three):
     entries = failures_of(three['mlp']).worst[:7]
     fig = plot_images(entries, pictures_of(threes_sevens.valid, entries[:6]), columns=3)
     fig.canvas.draw()
-    assert len(fig.axes) == 9 and [ax.get_title().replace('\n', ' ') for ax in fig.axes] == [caption(e) for e in entries] + ['', '']
+    assert len(fig.axes) == 9
+    assert [ax.get_title().replace('\n', ' ') for ax in fig.axes] == [caption(e) for e in entries] + ['', '']
     for ax, e in zip(fig.axes, entries[:6]):
         x = threes_sevens.valid.images[e.image, 0].repeat_interleave(11, 0).repeat_interleave(11, 1)
         assert (ax.images[0].get_array() == x.numpy()[..., None]).all()

@@ -11,9 +11,11 @@ from pages import after, served
 BIN = os.environ.get('FASTRECIPES_PLAIN') and Path(os.environ['FASTRECIPES_PLAIN']).resolve()
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not BIN, reason='FASTRECIPES_PLAIN does not name the commands of an environment of the first command of the README'),
+    pytest.mark.skipif(not BIN,
+        reason='FASTRECIPES_PLAIN does not name the commands of an environment of the first command of the README'),
 ]
-ABSENT = ['pytest', 'nbdev', 'jupyterlab', 'onnx', 'tensorboard', 'accelerate', 'graphviz', 'playwright'] # What only extras bring
+ABSENT = ['pytest', 'nbdev', 'jupyterlab', 'onnx', 'tensorboard', 'accelerate', 'graphviz',
+          'playwright'] # What only extras bring
 
 
 @pytest.fixture(scope='session')
@@ -35,11 +37,14 @@ def work(tmp_path_factory):
 
 def environ(folder):
     "Of the variables of this environment those only that are not about Python or its threads, and another home"
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(('PYTHON', 'FAST', 'VIRTUAL_ENV', 'JUPYTER', 'IPYTHON', 'OMP_'))}
+    kept = {k: v
+            for k, v in os.environ.items()
+            if not k.startswith(('PYTHON', 'FAST', 'VIRTUAL_ENV', 'JUPYTER', 'IPYTHON', 'OMP_'))}
     return kept | dict(HOME=str(folder/'home'), PATH=f'{BIN}{os.pathsep}/usr/bin{os.pathsep}/bin', MPLBACKEND='agg')
 
 def run(folder, *args):
-    return subprocess.run([BIN/'fastrecipes', *args], cwd=folder, env=environ(folder), capture_output=True, text=True, timeout=600)
+    return subprocess.run([BIN/'fastrecipes', *args], cwd=folder, env=environ(folder), capture_output=True, text=True,
+                          timeout=600)
 
 def done(folder, *args):
     "What a command says that succeeds"
@@ -50,11 +55,13 @@ def done(folder, *args):
 
 @pytest.mark.parametrize('module', ABSENT)
 def test_the_environment_is_a_plain_one(work, module):
-    r = subprocess.run([BIN/'python', '-c', f'import {module}'], cwd=work, env=environ(work), capture_output=True, text=True)
+    r = subprocess.run([BIN/'python', '-c', f'import {module}'], cwd=work, env=environ(work), capture_output=True,
+                       text=True)
     assert r.returncode == 1 and 'ModuleNotFoundError' in r.stderr, f'{module} is there'
 
 def test_compare_and_fit_keep_what_they_are_asked_for(work):
-    assert (work/'compared/comparison.json').is_file() and (work/'compared/report.html').is_file() and (work/'model/card.json').is_file()
+    assert (work/'compared/comparison.json').is_file()
+    assert (work/'compared/report.html').is_file() and (work/'model/card.json').is_file()
 
 def test_predict_names_a_class_for_every_image(work):
     said = done(work, 'predict', 'model', 'images/7')
@@ -72,7 +79,8 @@ def test_list_names_the_recipes(work): assert 'resnet18' in done(work, 'list')
 
 @pytest.mark.parametrize('args, package', [
     (['export', 'model', '--onnx', 'model.onnx'], 'onnx'),
-    (['compare', 'images', '--recipes', 'similarity', '--out', 'tracked', '--track', 'tensorboard'], 'tensorboard')], ids=['export', 'track'])
+    (['compare', 'images', '--recipes', 'similarity', '--out', 'tracked', '--track', 'tensorboard'], 'tensorboard')],
+    ids=['export', 'track'])
 def test_what_needs_an_extra_says_so_in_one_line(work, args, package):
     r = run(work, *args)
     said = [line for line in r.stderr.splitlines() if line.startswith('fastrecipes: ')]
@@ -89,7 +97,8 @@ def test_several_processes_need_nothing_but_torchrun(work):
 @pytest.fixture(scope='module')
 def plain_app(work):
     "The explorers, served by the plain environment"
-    with served([BIN/'fastrecipes', 'explore', '--port', '0', '--no-browser'], cwd=work, env=environ(work)) as it: yield it
+    with served([BIN/'fastrecipes', 'explore', '--port', '0', '--no-browser'], cwd=work, env=environ(work)) as it:
+        yield it
 
 def test_a_slider_of_the_explorers_moves_the_picture(plain_app):
     with plain_app.page('quadratic') as page:
@@ -100,7 +109,8 @@ def test_a_slider_of_the_explorers_moves_the_picture(plain_app):
 
 def test_every_explorer_opens(plain_app):
     with plain_app.page('quadratic') as page:
-        for name, shown in (('relus', 'img.fr-picture'), ('surface', 'img.fr-picture'), ('network', 'img.fr-picture'), ('training', 'img.fr-picture'), ('drawing', 'canvas')):
+        for name, shown in (('relus', 'img.fr-picture'), ('surface', 'img.fr-picture'), ('network', 'img.fr-picture'),
+                            ('training', 'img.fr-picture'), ('drawing', 'canvas')):
             page.locator(f'.fr-to-{name}').click()
             page.locator(f'.fr-to-{name}.fr-here').wait_for()
             page.locator(shown).first.wait_for(timeout=90_000)

@@ -4,7 +4,8 @@ from hypothesis import given, settings, strategies as st
 from fastrecipes.plots import Box, label_points, new_figure, place_labels
 
 PAGE = Box(0, 0, 400, 200)
-def shared(a, b): return max(0, min(a.right, b.right) - max(a.left, b.left)) * max(0, min(a.high, b.high) - max(a.low, b.low))
+def shared(a, b):
+    return max(0, min(a.right, b.right) - max(a.left, b.left)) * max(0, min(a.high, b.high) - max(a.low, b.low))
 
 @settings(max_examples=20)
 @given(st.lists(st.tuples(st.floats(0, 400), st.floats(0, 200)), min_size=1, max_size=8))

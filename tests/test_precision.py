@@ -27,23 +27,29 @@ DIGITS = load('digits')
 
 # What is chosen
 
-@pytest.mark.skipif(platform.system() != 'Linux' or platform.machine() != 'x86_64', reason='what the processor can do is read from /proc/cpuinfo')
+@pytest.mark.skipif(platform.system() != 'Linux' or platform.machine() != 'x86_64',
+                    reason='what the processor can do is read from /proc/cpuinfo')
 def test_a_cpu_gets_bf16_where_its_flags_say_that_it_multiplies_it():
     flags = Path('/proc/cpuinfo').read_text().split()
     assert pick_precision(torch.device('cpu')) == ('bf16' if {'avx512_bf16', 'amx_bf16'} & set(flags) else 'fp32')
 
 def test_what_is_asked_for_is_taken_and_what_cannot_be_is_refused():
-    assert [pick_precision('cpu', p) for p in ('fp32', 'bf16')] == ['fp32', 'bf16'] and pick_precision('mps') == 'fp32' and pick_precision('mps', 'bf16') == 'bf16'
+    assert [pick_precision('cpu', p) for p in ('fp32', 'bf16')] == ['fp32', 'bf16']
+    assert pick_precision('mps') == 'fp32' and pick_precision('mps', 'bf16') == 'bf16'
     for device in ('cpu', 'mps'):
         with refused("precision='fp16' needs a CUDA GPU", device, 'bf16, fp32 or auto'): pick_precision(device, 'fp16')
     with refused("precision='half'", 'auto, fp32, bf16 and fp16'): pick_precision('cpu', 'half')
     with refused("layout='nhwc'", 'channels-last'): pick_layout('cpu', 'nhwc')
-    assert [pick_layout(d) for d in ('cpu', 'cuda', 'mps')] == ['channels-last', 'channels-last', 'channels-first'] and pick_layout('cuda', precision='fp32') == 'channels-first' and pick_layout('mps', 'channels-last') == 'channels-last'
+    assert [pick_layout(d) for d in ('cpu', 'cuda', 'mps')] == ['channels-last', 'channels-last', 'channels-first']
+    assert pick_layout('cuda', precision='fp32') == 'channels-first'
+    assert pick_layout('mps', 'channels-last') == 'channels-last'
 
 @pytest.mark.parametrize('name', ['convnet', 'resnet18'])
 def test_a_recipe_refuses_what_the_device_cannot_before_training(name):
-    with refused("precision='fp16' needs a CUDA GPU"): fit(name, DIGITS, device='cpu', precision='fp16', epochs=1, reporter=Untrained())
-    with refused(f"{name}: precision='half' is not one of fp32, bf16, fp16 (or auto)"): fit(name, DIGITS, device='cpu', precision='half')
+    with refused("precision='fp16' needs a CUDA GPU"):
+        fit(name, DIGITS, device='cpu', precision='fp16', epochs=1, reporter=Untrained())
+    with refused(f"{name}: precision='half' is not one of fp32, bf16, fp16 (or auto)"):
+        fit(name, DIGITS, device='cpu', precision='half')
 
 
 # What it does
@@ -53,24 +59,30 @@ class Seen(Callback):
     def before_fit(self):
         self.kinds = {True: set(), False: set()}
         *_, conv = (m for m in self.model.modules() if isinstance(m, nn.Conv2d))
-        self.hook = conv.register_forward_hook(lambda m, x, y: self.kinds[self.training].add((y.dtype, torch.is_autocast_enabled('cpu'), m.weight.is_contiguous())))
+        self.hook = conv.register_forward_hook(lambda m, x, y: self.kinds[self.training].add((y.dtype,
+            torch.is_autocast_enabled('cpu'), m.weight.is_contiguous())))
     def after_fit(self): self.hook.remove()
 
 def bare(seed=3, images=DIGITS, cbs=(), **given):
-    with no_random(seed): return recipes['convnet'].func(images, Run(torch.device('cpu'), cbs=cbs), **recipes['convnet'].resolve(dict(epochs=1, bs=128) | given, {}))
+    with no_random(seed):
+        return recipes['convnet'].func(images, Run(torch.device('cpu'), cbs=cbs),
+                                       **recipes['convnet'].resolve(dict(epochs=1, bs=128) | given, {}))
 
 def test_training_is_in_bf16_validation_in_32_bits_and_nothing_of_it_is_left_afterwards():
     watch = Seen()
     o = bare(precision='bf16', layout='channels-last', cbs=(watch,))
     assert watch.kinds == {True: {(torch.bfloat16, True, False)}, False: {(torch.float32, False, False)}}
-    assert all(p.dtype == torch.float32 and p.is_contiguous() for p in o.model.state_dict().values() if p.is_floating_point())
+    assert all(p.dtype == torch.float32 and p.is_contiguous()
+               for p in o.model.state_dict().values() if p.is_floating_point())
     assert 'forward' not in vars(o.model) and not torch.is_autocast_enabled('cpu')
     assert (o.resolved['precision'], o.resolved['layout']) == ('bf16', 'channels-last')
 
 def test_neither_rounding_nor_the_order_in_memory_changes_what_is_learned():
     plain = bare(precision='fp32', layout='channels-first')
-    same, ordered, rounded = bare(precision='fp32', layout='channels-first'), bare(precision='fp32', layout='channels-last'), bare(precision='bf16')
-    loss = lambda o: o.history.train_loss.iloc[0]
+    same, ordered, rounded = bare(precision='fp32', layout='channels-first'), bare(precision='fp32',
+        layout='channels-last'), bare(precision='bf16')
+    def loss(o):
+        return o.history.train_loss.iloc[0]
     assert all(torch.equal(a, b) for a, b in zip(plain.model.parameters(), same.model.parameters()))
     assert loss(ordered) == pytest.approx(loss(plain), rel=1e-3)
     assert loss(rounded) != loss(plain) and loss(rounded) == pytest.approx(loss(plain), rel=.03)
@@ -82,7 +94,8 @@ def test_a_fit_that_breaks_off_leaves_autocast_off_and_the_next_one_works():
             Broken.left -= 1
             if not Broken.left: raise KeyboardInterrupt
             return x
-    learn = Learner(dataloaders(DIGITS, 128, 'cpu'), nn.Sequential(Broken(), *convnet((1, 8, 8), 10)), ClassLoss(cross_entropy), metrics=batch_accuracy)
+    learn = Learner(dataloaders(DIGITS, 128, 'cpu'), nn.Sequential(Broken(), *convnet((1, 8, 8), 10)),
+                    ClassLoss(cross_entropy), metrics=batch_accuracy)
     with learn.no_bar(), learn.no_logging():
         with pytest.raises(KeyboardInterrupt): learn.fit(1, 1e-3, cbs=Autocast())
         assert not torch.is_autocast_enabled('cpu')
@@ -97,7 +110,8 @@ def test_a_copy_that_is_made_while_training_computes_with_its_own_weights():
             for p in self.learn.copied.parameters(): p.data.zero_()
             self.learn.answers = self.learn.copied(self.xb[0]), self.model(self.xb[0])
             raise CancelFitException()
-    learn = Learner(dataloaders(DIGITS, 128, 'cpu'), convnet((1, 8, 8), 10), ClassLoss(cross_entropy), cbs=[Autocast(), Copying()])
+    learn = Learner(dataloaders(DIGITS, 128, 'cpu'), convnet((1, 8, 8), 10), ClassLoss(cross_entropy),
+                    cbs=[Autocast(), Copying()])
     with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
     of_copy, of_model = learn.answers
     assert not of_copy.any() and of_model.any()
@@ -115,7 +129,8 @@ def test_an_interrupted_fit_leaves_the_model_as_it_was(monkeypatch):
 # fp16, whose gradients overflow; a CPU computes it slowly, but as a GPU does
 
 @pytest.fixture
-def fp16(monkeypatch): monkeypatch.setattr('fastrecipes.training.precision.pick_precision', lambda device, precision=None: 'fp16')
+def fp16(monkeypatch):
+    monkeypatch.setattr('fastrecipes.training.precision.pick_precision', lambda device, precision=None: 'fp16')
 
 @pytest.mark.slow
 def test_in_fp16_a_training_that_was_stopped_ends_as_one_that_was_not(fp16, tmp_path):
@@ -141,17 +156,21 @@ class Watched(Callback):
 
 def test_in_fp16_a_step_whose_gradients_overflow_is_left_out_and_the_scale_halved():
     with no_random(0):
-        learn = Learner(dataloaders(DIGITS, 128, 'cpu'), convnet((1, 8, 8), 10), ClassLoss(cross_entropy), opt_func=adamw)
+        learn = Learner(dataloaders(DIGITS, 128, 'cpu'), convnet((1, 8, 8), 10), ClassLoss(cross_entropy),
+                        opt_func=adamw)
         scaled, watch = Scaled(), Watched()
         watch.scaled = scaled
         with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3, cbs=[scaled, watch])
-    assert torch.equal(watch.weights[2], watch.weights[1]) and not torch.equal(watch.weights[1], watch.weights[0]) and not torch.equal(watch.weights[3], watch.weights[2])
+    assert torch.equal(watch.weights[2], watch.weights[1])
+    assert not torch.equal(watch.weights[1], watch.weights[0]) and not torch.equal(watch.weights[3], watch.weights[2])
     assert watch.scales[:4] == [2.**16, 2.**16, 2.**15, 2.**15] and all(w.isfinite().all() for w in watch.weights)
-    assert {kind for _, kind in watch.kinds} == {torch.float32} and not hasattr(learn.opt.opt, 'found_inf') and 'forward' not in vars(learn.model)
+    assert {kind for _, kind in watch.kinds} == {torch.float32}
+    assert not hasattr(learn.opt.opt, 'found_inf') and 'forward' not in vars(learn.model)
 
 def test_fp16_needs_a_fused_optimiser():
     learn = Learner(dataloaders(DIGITS, 128, 'cpu'), convnet((1, 8, 8), 10), ClassLoss(cross_entropy), opt_func=Adam)
-    with learn.no_bar(), learn.no_logging(), pytest.raises(InputError, match='fp16 needs .*fused'): learn.fit(1, 1e-3, cbs=Scaled())
+    with learn.no_bar(), learn.no_logging(), pytest.raises(InputError, match='fp16 needs .*fused'):
+        learn.fit(1, 1e-3, cbs=Scaled())
 
 def test_a_layout_is_put_back_when_something_goes_wrong():
     model = convnet((3, 28, 28), 10)
@@ -172,7 +191,9 @@ def test_a_seed_repeats_a_bf16_training_to_the_bit_and_the_output_says_how_it_wa
 @pytest.mark.parametrize('name', ['convnet', 'resnet18'])
 def test_on_a_gpu_the_nets_train_in_each_precision(name, precision):
     f = fit(name, DIGITS, device='cuda', precision=precision)
-    assert f.accuracy > .95 and f.settings['precision'] == pick_precision('cuda', precision) and f.settings['layout'] == ('channels-first' if precision == 'fp32' else 'channels-last')
+    assert f.accuracy > .95
+    assert f.settings['precision'] == pick_precision('cuda', precision)
+    assert f.settings['layout'] == ('channels-first' if precision == 'fp32' else 'channels-last')
     assert all(p.dtype == torch.float32 for p in f.model.parameters())
 
 @pytest.mark.parametrize('layout', ['channels-first', 'channels-last'])
@@ -186,4 +207,5 @@ def test_learning_on_afterwards_is_the_same_in_either_layout(layout):
         def before_train(self): seen.update({n: learn.opt.opt.state[p]['exp_avg'] for n, p in by_name.items()})
         def before_batch(self): raise CancelFitException()
     with learn.no_bar(), learn.no_logging(): learn.fit(1, cbs=Look())
-    assert all(torch.equal(seen[n], kept[n]) and seen[n].stride() == p.stride() for n, p in by_name.items()) and len(seen) == len(by_name)
+    assert all(torch.equal(seen[n], kept[n]) and seen[n].stride() == p.stride() for n, p in by_name.items())
+    assert len(seen) == len(by_name)

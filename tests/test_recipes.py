@@ -25,7 +25,9 @@ from reporters import Seen, Untrained
 
 LADDER = ['similarity', 'sgd', 'linear', 'simple_net', 'mlp', 'convnet', 'resnet18']
 ALL = ['similarity', 'sgd', 'logistic', 'linear', 'simple_net', 'mlp', 'convnet', 'resnet18']
-QUICK = {n: dict(epochs=3) for n in ('sgd', 'linear', 'simple_net', 'mlp', 'convnet')} | {'logistic': dict(epochs=3, lr=.3, bs=16), 'resnet18': dict(epochs=1, bs=8)}
+QUICK = {n: dict(epochs=3)
+         for n in ('sgd', 'linear', 'simple_net', 'mlp', 'convnet')} | {'logistic': dict(epochs=3, lr=.3, bs=16),
+             'resnet18': dict(epochs=1, bs=8)}
 NAN, INF = math.nan, math.inf
 
 
@@ -40,7 +42,9 @@ def ladder():
 def tiny(n, n_classes=2, size=8):
     "`n` noisy images to train and 6 to validate"
     gen = torch.Generator().manual_seed(0)
-    part = lambda m: Split(torch.randint(0, 256, (m, 1, size, size), dtype=torch.uint8, generator=gen), torch.arange(m) % n_classes)
+    def part(m):
+        return Split(torch.randint(0, 256, (m, 1, size, size), dtype=torch.uint8, generator=gen),
+                               torch.arange(m) % n_classes)
     return ImageSet('tiny', tuple('abcdefghij'[:n_classes]), part(n), part(6))
 
 
@@ -60,9 +64,11 @@ GOOD = {
     'Rate': (Rate, .1, [(.5, .5), ('0.5', .5), ('1e-3', .001), (2, 2.), (np.float32(.5), .5)]),
     'Amount': (Amount, .1, [(0, 0.), ('0', 0.), ('1e-3', .001), (2, 2.)]),
     'Share': (Share, .1, [(0, 0.), ('0', 0.), (.5, .5), ('0.999', .999)]),
-    'Widths': (Widths, (64,), [('8,4', (8, 4)), ('8', (8,)), (8, (8,)), ([8, 4.], (8, 4)), ('(8, 4)', (8, 4)), ('[8]', (8,))]),
+    'Widths': (Widths, (64,),
+               [('8,4', (8, 4)), ('8', (8,)), (8, (8,)), ([8, 4.], (8, 4)), ('(8, 4)', (8, 4)), ('[8]', (8,))]),
     'Switch': (Switch, False, [(True, True), ('yes', True), ('TRUE', True), ('on', True), ('1', True), (1, True),
-                               (False, False), ('no', False), ('False', False), ('off', False), ('0', False), (0, False)]),
+                               (False, False), ('no', False), ('False', False), ('off', False), ('0', False),
+                               (0, False)]),
     'Literal': (Literal['relu', 'leaky_relu'], 'relu', [('relu', 'relu'), ('leaky_relu', 'leaky_relu')])}
 BAD = {
     'Count': [0, -1, '0', '-3', 2.5, '2.5', '3.0', NAN, INF, 'nan', True, False, '', 'x', None, 'auto', [3],
@@ -71,7 +77,8 @@ BAD = {
     'Amount': [-1, '-0.1', NAN, INF, 'nan', True, '', 'x', None, 'auto', [.1]],
     'Rate': [0, -1, '0', NAN, INF, -INF, 'nan', 'inf', True, '', 'x', None, 'auto', [.1], 10**400],
     'Share': [1, 1., '1', -.1, '-0.1', NAN, 'nan', INF, True, '', 'x', None],
-    'Widths': ['', ' , ', '8,0', '8,-4', '8,x', '8,2.5', 8.5, [], (), (8, 0), (8, True), True, None, 'auto', NAN, INF, (8, NAN)],
+    'Widths': ['', ' , ', '8,0', '8,-4', '8,x', '8,2.5', 8.5, [], (), (8, 0), (8, True), True, None, 'auto', NAN, INF,
+               (8, NAN)],
     'Switch': ['', 'maybe', 2, -1, NAN, None, 'auto'],
     'Literal': ['', 'Relu', 'gelu', None, 3, True, 'auto']}
 
@@ -99,7 +106,8 @@ def test_auto_is_read_where_it_is_the_default_only(kind):
     assert [s.read(v, 'here') for v in (None, 'auto', 'AUTO')] == [None] * 3
     with pytest.raises(InputError, match=r'\(or auto\)$'): s.read('automatic', 'here')
 
-@pytest.mark.parametrize('value, text', [(None, 'auto'), (True, 'yes'), (False, 'no'), ((64, 32), '64,32'), ((8,), '8'), (.003, '0.003')])
+@pytest.mark.parametrize('value, text',
+    [(None, 'auto'), (True, 'yes'), (False, 'no'), ((64, 32), '64,32'), ((8,), '8'), (.003, '0.003')])
 def test_values_as_people_write_them(value, text): assert as_text(value) == text
 
 @pytest.mark.parametrize('name', ALL)
@@ -141,7 +149,9 @@ def _numpy(images, run, *, n:Count=3, share):
         How much"""
 def _annotated(images, run, *, n:Annotated[int, 'How many', Whole]=3, share:Annotated[float, 'How much']): pass
 
-@pytest.mark.parametrize('f', [training_settings, *(r.func for r in recipes.values()), _plain, _above, _both, _numpy, _annotated, lambda images, run, *, n=3: None], ids=lambda f: f.__name__)
+@pytest.mark.parametrize('f',
+                         [training_settings, *(r.func for r in recipes.values()), _plain, _above, _both, _numpy,
+                          _annotated, lambda images, run, *, n=3: None], ids=lambda f: f.__name__)
 def test_what_is_said_of_settings_is_what_fastcore_finds(f):
     from fastcore.docments import docments
     from fastrecipes.ladder.settings import _docments
@@ -155,7 +165,8 @@ def test_a_setting_without_a_kind_is_a_mistake_of_the_author():
 
 # Which value counts
 
-INI = {'fastrecipes': {'bs': '16', 'seed': '7', 'device': 'cpu'}, 'sgd': {'lr': '0.5', 'bs': 'auto'}, 'mlp': {'bs': '8', 'hidden': '5,5'}}
+INI = {'fastrecipes': {'bs': '16', 'seed': '7', 'device': 'cpu'}, 'sgd': {'lr': '0.5', 'bs': 'auto'},
+       'mlp': {'bs': '8', 'hidden': '5,5'}}
 
 SHARED = dict(schedule='constant', patience=0, patience_counts='since-best', best=True, dropout=0., wd=0., clip=0.)
 
@@ -165,7 +176,8 @@ SHARED = dict(schedule='constant', patience=0, patience_counts='since-best', bes
     ('sgd', {'bs': 'auto'}, SHARED | dict(epochs=20, lr=.5, bs=None, std=None)), # 'auto' is an argument too
     ('linear', {'best': 'no', 'clip': 1}, SHARED | dict(epochs=20, lr=None, bs=16, best=False, clip=1.)),
     ('similarity', {}, dict(distance='l2'))]) # Knows no bs
-def test_argument_over_own_section_over_shared_section_over_default(name, given, wanted): assert recipes[name].resolve(given, INI) == wanted
+def test_argument_over_own_section_over_shared_section_over_default(name, given, wanted):
+    assert recipes[name].resolve(given, INI) == wanted
 
 def test_a_recipes_own_batch_size_overrules_the_shared_one():
     got = recipes['mlp'].resolve({}, INI)
@@ -205,7 +217,8 @@ def test_an_unknown_recipe_or_setting_is_refused_with_the_nearest(name, kwargs, 
 # Seeds
 
 def states(): return random.getstate(), np.random.get_state(), torch.get_rng_state()
-def same(a, b): return a[0] == b[0] and all(np.array_equal(x, y) for x, y in zip(a[1], b[1])) and torch.equal(a[2], b[2])
+def same(a, b):
+    return a[0] == b[0] and all(np.array_equal(x, y) for x, y in zip(a[1], b[1])) and torch.equal(a[2], b[2])
 
 @pytest.mark.parametrize('name', ALL[:6])
 def test_the_callers_random_state_is_left_alone(name, threes_sevens):
@@ -247,7 +260,8 @@ def fitted(request):
 def inputs(f, images):
     "The validation images as the model takes them, worked out in NumPy"
     x = images.valid.images.numpy() / 255
-    if f.stats is not None: x = (x - images.train.images.numpy().mean() / 255) / (images.train.images.numpy() / 255).std()
+    if f.stats is not None:
+        x = (x - images.train.images.numpy().mean() / 255) / (images.train.images.numpy() / 255).std()
     return torch.tensor(x).float()
 
 def test_scores_are_the_models_numbers_for_the_validation_images(fitted):
@@ -263,11 +277,13 @@ def test_predictions_accuracy_probabilities_and_loss_follow_from_the_scores(fitt
     if s.shape[1] == 1:
         s = s[:, 0]
         p = s.sigmoid()
-        guess, probs, loss = (p > .5).long(), torch.stack([1 - p, p], 1), F.binary_cross_entropy_with_logits(s, y.double())
+        guess, probs, loss = (p > .5).long(), torch.stack([1 - p, p], 1), F.binary_cross_entropy_with_logits(s,
+            y.double())
     else: guess, probs, loss = s.argmax(1), s.softmax(1), F.cross_entropy(s, y)
     assert torch.equal(f.predictions, guess)
     assert f.accuracy == sum(a == b for a, b in zip(guess.tolist(), y.tolist())) / len(y)
-    if images.source != 'tiny': assert f.accuracy > (.9 if len(images.classes) == 2 else .6) # there is nothing to learn in noise
+    if images.source != 'tiny':
+        assert f.accuracy > (.9 if len(images.classes) == 2 else .6) # there is nothing to learn in noise
     if f.recipe == 'similarity': assert f.probs is None and f.loss is None
     else:
         assert f.loss == pytest.approx(loss.item())
@@ -289,7 +305,8 @@ def test_predict_takes_files_and_pictures(nearest, threes_sevens, tmp_path):
         assert nearest.predict(given).tolist() == nearest.predictions[:1].tolist()
 
 @pytest.mark.parametrize('given, wanted', [
-    ([], 'no images to predict'), (torch.zeros(0, 1, 8, 8).byte(), 'no images to predict'), (torch.zeros(2, 1, 8, 8), 'uint8'),
+    ([], 'no images to predict'), (torch.zeros(0, 1, 8, 8).byte(), 'no images to predict'),
+    (torch.zeros(2, 1, 8, 8), 'uint8'),
     (torch.zeros(2, 1, 8, 4).byte(), r'\(1, 8, 4\), but the training images are \(1, 8, 8\)')])
 def test_predict_refuses_what_cannot_be_predicted(nearest, given, wanted):
     with pytest.raises(InputError, match=wanted): nearest.predict(given)
@@ -311,7 +328,8 @@ def test_the_history_has_what_was_fitted_at_the_best_epoch(fitted):
     assert list(f.history) == ['epoch', 'train_loss', 'valid_loss', 'accuracy', 'seconds']
     assert f.history.epoch.tolist() == list(range(QUICK[f.recipe]['epochs']))
     best, of_truth = f.history.iloc[f.best_epoch], f.probs[range(len(f.targets)), f.targets]
-    own_loss = f.loss if f.recipe in ('logistic', 'mlp', 'convnet', 'resnet18') or len(images.classes) > 2 else (1 - of_truth).mean().item() # else mnist_loss
+    own_loss = f.loss if f.recipe in ('logistic', 'mlp', 'convnet',
+        'resnet18') or len(images.classes) > 2 else (1 - of_truth).mean().item() # else mnist_loss
     assert (best.accuracy, best.valid_loss) == (pytest.approx(f.accuracy), pytest.approx(own_loss, rel=1e-4))
     assert f.seconds == pytest.approx(f.history.seconds.sum())
 
@@ -319,12 +337,14 @@ def test_settings_are_all_there_with_what_auto_came_to(fitted):
     f, images = fitted
     assert list(f.settings) == list(recipes[f.recipe].settings) and None not in f.settings.values()
     if f.recipe == 'similarity': return
-    bs = 16 if f.recipe == 'logistic' else {('digits', 2): 8, ('digits', 10): 32, ('tiny', 2): 7}[images.source, len(images.classes)]
+    bs = 16 if f.recipe == 'logistic' else {('digits', 2): 8, ('digits', 10): 32, ('tiny', 2): 7}[images.source,
+        len(images.classes)]
     assert (f.settings['epochs'], f.settings['bs']) == (QUICK[f.recipe]['epochs'], bs)
     assert (f.seed, f.device) == (42, torch.device('cpu'))
 
 CONVNET = 5*5*16 + 16 + 9*16*32 + 2*32 + 9*32*64 + 2*64 # The maps of 8x8, enlarged to 24x24, end as 3x3
-PARAMETERS = dict(similarity=(0, 0), sgd=(65, 650), logistic=(65, 650), linear=(65, 650), simple_net=(65*30 + 31, 65*30 + 310),
+PARAMETERS = dict(similarity=(0, 0), sgd=(65, 650), logistic=(65, 650), linear=(65, 650),
+                  simple_net=(65*30 + 31, 65*30 + 310),
                   mlp=(65*64*3 + 65, 65*64*3 + 650), convnet=(CONVNET + 577, CONVNET + 5770)) # two classes, ten classes
 
 def test_parameters_by_hand(fitted):
@@ -348,7 +368,8 @@ def test_the_ladder_climbs_on_digits(digits, seed):
         seeds = [accuracy[-1], *(fit('mlp', digits, seed=s, device='cpu').accuracy for s in (2, 3, 4))]
         assert sum(seeds) / 4 >= .97 and min(seeds) >= .96, seeds
 
-# Bright images are long vectors, on which the lessons' learning rates throw every prediction out on the flat of the sigmoid
+# Bright images are long vectors, on which the lessons' learning rates throw every prediction out on the flat of the
+# sigmoid
 
 def photographs(n=200, size=48):
     "Bright grey noise with a darker left (class 0) or right (class 1) half"
@@ -384,11 +405,13 @@ def test_a_lone_last_image_does_not_break_resnet18(n, bs):
 class Stop(Callback):
     def after_batch(self): raise CancelFitException
 
-@pytest.mark.parametrize('n, epochs, bs', [(100, 90, 64), (1437, 6, 64), (9000, 1, 64), (12_396, 1, 128), (25_600, 1, 128)])
+@pytest.mark.parametrize('n, epochs, bs',
+                         [(100, 90, 64), (1437, 6, 64), (9000, 1, 64), (12_396, 1, 128), (25_600, 1, 128)])
 def test_resnet18_sees_about_9000_images_or_each_once(n, epochs, bs):
     outcome = bare('resnet18', tiny(n), cbs=(Stop(),))
     rate, dropout = (.004, .1) if epochs == 1 else (.003, .5)
-    assert outcome.resolved == dict(epochs=epochs, lr=rate, dropout=dropout, bs=bs, precision=pick_precision('cpu'), layout='channels-last')
+    assert outcome.resolved == dict(epochs=epochs, lr=rate, dropout=dropout, bs=bs, precision=pick_precision('cpu'),
+                                    layout='channels-last')
 
 
 # Recipes of one's own
@@ -408,7 +431,8 @@ def always(images, run, *,
 
 def test_a_recipe_of_ones_own_stands_in_its_place_and_is_fitted(ladder, digits):
     mine = recipe(after='sgd')(always)
-    assert list(recipes) == ['similarity', 'sgd', 'always', *ALL[2:]] and rungs() == ['similarity', 'sgd', 'always', *LADDER[2:]]
+    assert list(recipes) == ['similarity', 'sgd', 'always', *ALL[2:]]
+    assert rungs() == ['similarity', 'sgd', 'always', *LADDER[2:]]
     assert get_recipe('always') is get_recipe(mine) is mine and mine.about == 'Say the same of every image'
     f = fit('always', digits, label='7', device='cpu')
     assert f.predictions.unique().tolist() == [7] and f.accuracy == (digits.valid.labels == 7).double().mean().item()
@@ -448,7 +472,8 @@ def test_each_epoch_is_reported(name, threes_sevens):
 def per_image(shape):
     "A model whose numbers for an image depend on the rest of the batch while it trains"
     torch.manual_seed(0)
-    return nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.BatchNorm2d(shape[0]), nn.Flatten(), nn.Dropout(.5), nn.Linear(16 * shape[0], 2))
+    return nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.BatchNorm2d(shape[0]), nn.Flatten(), nn.Dropout(.5),
+                         nn.Linear(16 * shape[0], 2))
 
 @pytest.mark.parametrize('n, shape', [(1100, (1, 8, 8)), (20, (3, 400, 400))]) # 1,024 and 16 images at a time
 @pytest.mark.parametrize('training', [True, False])
@@ -479,13 +504,15 @@ def test_predicting_leaves_a_frozen_layer_in_evaluation_mode():
 # Training settings, which every trained recipe has
 
 TRAINED = ALL[1:]
-LIVELY = dict(sgd=.3, logistic=.3, linear=.3, simple_net=.3, mlp=.01, convnet=.01, resnet18=.003) # In noise the validation loss goes up and down
+LIVELY = dict(sgd=.3, logistic=.3, linear=.3, simple_net=.3, mlp=.01, convnet=.01,
+              resnet18=.003) # In noise the validation loss goes up and down
 FAST = dict(epochs=2, bs=16, schedule='constant', best=False)
 
 def again(name, images=None, **given):
     "The recipe's outcome from a fixed seed"
     fixed = dict(dropout=.5) if name == 'resnet18' else {} # Whose own depends on the number of passes
-    with no_random(3): return bare(name, tiny(40, 3) if images is None else images, **FAST | fixed | dict(lr=LIVELY[name]) | given)
+    with no_random(3):
+        return bare(name, tiny(40, 3) if images is None else images, **FAST | fixed | dict(lr=LIVELY[name]) | given)
 
 def weights(outcome): return {k: v.clone() for k, v in outcome.model.state_dict().items()}
 def equal(a, b): return list(a) == list(b) and all(torch.equal(a[k], b[k]) for k in a)
@@ -498,16 +525,20 @@ def plainly():
 
 def norm(w): return sum(t.double().square().sum().item() for k, t in w.items() if k.endswith('weight'))
 
-EFFECTS = {'epochs': (3, lambda o, base: len(o.history) == 3), 'lr': (.02, lambda o, base: o.resolved['lr'] == .02), 'bs': (8, lambda o, base: o.resolved['bs'] == 8),
-           'schedule': ('one-cycle', lambda o, base: o.learner is None or len(set(o.learner.recorder.lrs)) > 2), 'clip': (1e-3, lambda o, base: True),
-           'dropout': (.4, lambda o, base: .4 in [m.p for m in o.model.modules() if isinstance(m, nn.Dropout)]), 'wd': (.5, lambda o, base: norm(weights(o)) < norm(base))}
+EFFECTS = {'epochs': (3, lambda o, base: len(o.history) == 3), 'lr': (.02, lambda o, base: o.resolved['lr'] == .02),
+           'bs': (8, lambda o, base: o.resolved['bs'] == 8),
+           'schedule': ('one-cycle', lambda o, base: o.learner is None or len(set(o.learner.recorder.lrs)) > 2),
+           'clip': (1e-3, lambda o, base: True),
+           'dropout': (.4, lambda o, base: .4 in [m.p for m in o.model.modules() if isinstance(m, nn.Dropout)]),
+           'wd': (.5, lambda o, base: norm(weights(o)) < norm(base))}
 HARD = {'patience', 'patience_counts', 'best'} # Looked at below
 
 def test_every_training_setting_is_looked_at_here(): assert set(EFFECTS) | HARD == set(settings_of(training_settings))
 
 @pytest.mark.parametrize('name', TRAINED)
 def test_every_trained_recipe_has_every_training_setting(name):
-    assert [s for s in recipes[name].settings][:10] == list(settings_of(training_settings)) and 'epochs' not in recipes['similarity'].settings
+    assert [s for s in recipes[name].settings][:10] == list(settings_of(training_settings))
+    assert 'epochs' not in recipes['similarity'].settings
 
 @pytest.mark.parametrize('setting', EFFECTS)
 @pytest.mark.parametrize('name', TRAINED)
@@ -531,49 +562,60 @@ def lengths(losses, patience=1):
 @pytest.mark.parametrize('name', TRAINED)
 def test_patience_stops_every_trained_recipe_by_either_counting(name):
     free = again(name, epochs=6).history.drop(columns='seconds')
-    got = [again(name, epochs=6, patience=1, patience_counts=c).history.drop(columns='seconds') for c in ('since-best', 'increases')]
+    got = [again(name, epochs=6, patience=1, patience_counts=c).history.drop(columns='seconds')
+           for c in ('since-best', 'increases')]
     assert tuple(map(len, got)) == lengths(free.valid_loss.tolist()) and all(h.equals(free.iloc[:len(h)]) for h in got)
     if name not in ('convnet', 'resnet18'): # Whose running means go on changing
-        still = [len(again(name, epochs=4, lr=1e-30, patience=1, patience_counts=c).history) for c in ('since-best', 'increases')]
+        still = [len(again(name, epochs=4, lr=1e-30, patience=1, patience_counts=c).history)
+                 for c in ('since-best', 'increases')]
         assert still == [2, 4], 'an unchanged loss is no progress, and no increase'
 
 @pytest.mark.parametrize('name', TRAINED)
 def test_best_gives_every_trained_recipe_the_weights_that_it_had_after_that_epoch(name):
     last, best = again(name, epochs=8), again(name, epochs=8, best=True)
     at = last.history.valid_loss.argmin()
-    assert last.best_epoch is None and best.best_epoch == at < 7 and best.history.drop(columns='seconds').equals(last.history.drop(columns='seconds'))
+    assert last.best_epoch is None
+    assert best.best_epoch == at < 7
+    assert best.history.drop(columns='seconds').equals(last.history.drop(columns='seconds'))
     assert equal(weights(best), weights(again(name, epochs=int(at) + 1))) and not equal(weights(best), weights(last))
 
 def test_the_best_epoch_is_said_where_it_is_not_the_last(threes_sevens):
     for best, words in ((True, ' (of epoch '), (False, ' validation images, ')):
         f = fit('linear', threes_sevens, epochs=12, lr=30, best=best, device='cpu')
         at = f.history.valid_loss.argmin()
-        assert at < 11 and words in repr(f) and (f'(of epoch {at + 1})' in repr(f)) == best and ('best=no' in repr(f)) == (not best)
+        assert at < 11
+        assert words in repr(f) and (f'(of epoch {at + 1})' in repr(f)) == best and ('best=no' in repr(f)) == (not best)
         assert f.accuracy == pytest.approx(f.history.accuracy.iloc[at if best else -1])
 
 @pytest.mark.parametrize('name', ['sgd', 'mlp'])
 def test_patience_with_one_cycle_waits_for_the_peak_and_the_stop_is_told(name, digits):
     f = fit(name, digits, epochs=60, patience=3, schedule='one-cycle', device='cpu')
     assert 15 + 3 < len(f.history) < 60 and f.accuracy > .96
-    assert f.stopped == f'stopped after epoch {len(f.history)} of 60: no lower validation loss for 3 epochs' and repr(f).endswith(f'; {f.stopped}')
+    assert f.stopped == f'stopped after epoch {len(f.history)} of 60: no lower validation loss for 3 epochs'
+    assert repr(f).endswith(f'; {f.stopped}')
 
 def test_a_comparison_tells_of_a_rung_that_patience_stopped(threes_sevens):
     from fastrecipes.answer.climb import compare
     from fastrecipes.answer.view import trouble_text
-    c = compare(threes_sevens, 'similarity,linear', device='cpu', settings=dict(linear=dict(epochs=30, lr=30, patience=2)))
+    c = compare(threes_sevens, 'similarity,linear', device='cpu',
+                settings=dict(linear=dict(epochs=30, lr=30, patience=2)))
     assert trouble_text(c) == [f"linear {c['linear'].stopped}"] and c['linear'].stopped in str(c)
 
 def test_settings_that_do_nothing_are_not_said(threes_sevens):
-    assert repr(fit('linear', threes_sevens, epochs=1, lr=1, bs=64, device='cpu')).startswith('Fitted linear(epochs=1, lr=1.0, bs=64, schedule=constant): accuracy ')
-    assert 'patience=3, patience_counts=increases, dropout=0.1, wd=0.01, clip=1.0)' in repr(fit('linear', threes_sevens, epochs=1, patience=3, patience_counts='increases', dropout=.1, wd=.01, clip=1, device='cpu'))
+    assert repr(fit('linear', threes_sevens, epochs=1, lr=1, bs=64, device='cpu')).startswith(
+        'Fitted linear(epochs=1, lr=1.0, bs=64, schedule=constant): accuracy ')
+    assert 'patience=3, patience_counts=increases, dropout=0.1, wd=0.01, clip=1.0)' in repr(fit('linear',
+        threes_sevens, epochs=1, patience=3, patience_counts='increases', dropout=.1, wd=.01, clip=1, device='cpu'))
 
 @pytest.mark.parametrize('n, hidden, dropout, lr', [(19_999, (64, 64, 64), 0., .01), (20_000, (512, 256), .2, .003)])
 def test_what_auto_is_for_the_deeper_net_depends_on_the_number_of_images(n, hidden, dropout, lr):
     outcome = bare('mlp', tiny(n), cbs=(Stop(),))
     assert outcome.resolved | dict(bs=0) == dict(epochs=10, lr=lr, bs=0, hidden=hidden, dropout=dropout)
-    assert [m.out_features for m in outcome.model if isinstance(m, nn.Linear)] == [*hidden, 1] and {m.p for m in outcome.model if isinstance(m, nn.Dropout)} == {dropout} - {0.}
+    assert [m.out_features for m in outcome.model if isinstance(m, nn.Linear)] == [*hidden, 1]
+    assert {m.p for m in outcome.model if isinstance(m, nn.Dropout)} == {dropout} - {0.}
     outcome = bare('mlp', tiny(n), cbs=(Stop(),), hidden='7,5', dropout=0, lr=.5)
-    assert outcome.resolved | dict(bs=0) == dict(epochs=10, lr=.5, bs=0, hidden=(7, 5), dropout=0.) and not [m for m in outcome.model if isinstance(m, nn.Dropout)]
+    assert outcome.resolved | dict(bs=0) == dict(epochs=10, lr=.5, bs=0, hidden=(7, 5), dropout=0.)
+    assert not [m for m in outcome.model if isinstance(m, nn.Dropout)]
 
 
 # The test images
@@ -581,17 +623,21 @@ def test_what_auto_is_for_the_deeper_net_depends_on_the_number_of_images(n, hidd
 def with_test(images, shift=0, labels=None):
     "The set with validation images as its test split, their pixels and labels changed"
     x = (images.valid.images[:50] + shift).to(torch.uint8)
-    return ImageSet(images.source, images.classes, images.train, images.valid, Split(x, images.valid.labels[:50] if labels is None else torch.full((50,), labels)))
+    return ImageSet(images.source, images.classes, images.train, images.valid,
+                    Split(x, images.valid.labels[:50] if labels is None else torch.full((50,), labels)))
 
 @pytest.mark.parametrize('name', ALL[:6])
 def test_test_images_influence_nothing_but_their_own_figures(name, threes_sevens):
     quick = {} if name == 'similarity' else dict(epochs=2, patience=1)
     one, other, none = (fit(name, images, device='cpu', test=test, **quick)
-                        for images, test in ((with_test(threes_sevens), True), (with_test(threes_sevens, 77, 1), True), (threes_sevens, False)))
+                        for images, test in ((with_test(threes_sevens), True), (with_test(threes_sevens, 77, 1), True),
+                                             (threes_sevens, False)))
     for f in (other, none):
-        assert equal(dict(one.model.state_dict()), dict(f.model.state_dict())) and torch.equal(one.scores, f.scores) and one.stats == f.stats
+        assert equal(dict(one.model.state_dict()), dict(f.model.state_dict()))
+        assert torch.equal(one.scores, f.scores) and one.stats == f.stats
         assert f.history is None or f.history.drop(columns='seconds').equals(one.history.drop(columns='seconds'))
-    assert none.test is None and not torch.equal(one.test.scores, other.test.scores) and one.test.accuracy != other.test.accuracy
+    assert none.test is None
+    assert not torch.equal(one.test.scores, other.test.scores) and one.test.accuracy != other.test.accuracy
 
 def test_no_recipe_can_see_the_test_images(ladder, threes_sevens):
     @recipe
@@ -599,17 +645,22 @@ def test_no_recipe_can_see_the_test_images(ladder, threes_sevens):
         assert images.test is None and list(images.splits) == ['train', 'valid']
         return always(images, run, label=0)
     f = fit('curious', with_test(threes_sevens), test=True, device='cpu')
-    assert f.test.accuracy == (threes_sevens.valid.labels[:50] == 0).double().mean().item() and f.images.test is not None
+    assert f.test.accuracy == (threes_sevens.valid.labels[:50] == 0).double().mean().item()
+    assert f.images.test is not None
 
 def test_the_figures_of_the_test_images_follow_from_their_scores(threes_sevens):
     images = with_test(threes_sevens, 3)
     f = fit('logistic', images, lr=.3, test=True, device='cpu')
     assert_close(f.test.scores, predict_scores(f.model, images.test.images))
-    assert torch.equal(f.test.predictions, (f.test.scores[:, 0] > 0).long()) and torch.equal(f.test.targets, images.test.labels)
-    assert f.test.loss == pytest.approx(F.binary_cross_entropy_with_logits(f.test.scores[:, 0].double(), f.test.targets.double()).item())
-    assert f.test.accuracy == (f.test.predictions == f.test.targets).double().mean().item() and f', {f.test.accuracy:.4f} on 50 test images,' in repr(f)
+    assert torch.equal(f.test.predictions, (f.test.scores[:, 0] > 0).long())
+    assert torch.equal(f.test.targets, images.test.labels)
+    assert f.test.loss == pytest.approx(F.binary_cross_entropy_with_logits(f.test.scores[:, 0].double(),
+        f.test.targets.double()).item())
+    assert f.test.accuracy == (f.test.predictions == f.test.targets).double().mean().item()
+    assert f', {f.test.accuracy:.4f} on 50 test images,' in repr(f)
     assert_close(f.test.probs.sum(1), torch.ones(50))
-    assert fit('logistic', images, epochs=1, device='cpu').test is None and 'test images' not in repr(fit('logistic', images, epochs=1, device='cpu'))
+    assert fit('logistic', images, epochs=1, device='cpu').test is None
+    assert 'test images' not in repr(fit('logistic', images, epochs=1, device='cpu'))
 
 @pytest.mark.parametrize('name', TRAINED[:5])
 def test_asking_for_test_images_that_are_not_there_is_refused_before_training(name):
@@ -626,9 +677,12 @@ def test_the_parts_are_the_model_that_is_trained(name, n_classes):
     outcome = bare(name, images, **({} if name == 'similarity' else dict(epochs=1, bs=4)))
     settings = recipes[name].resolve({}, {}) | outcome.resolved
     parts = recipes[name].parts(images.shape, n_classes, **settings)
-    assert repr(parts.model) == repr(outcome.model) and [(k, v.shape, v.dtype) for k, v in parts.model.state_dict().items()] == [(k, v.shape, v.dtype) for k, v in outcome.model.state_dict().items()]
+    assert repr(parts.model) == repr(outcome.model)
+    assert [(k, v.shape, v.dtype) for k, v in parts.model.state_dict().items()] == [(k, v.shape, v.dtype)
+        for k, v in outcome.model.state_dict().items()]
     assert (parts.loss is None) == (parts.opt_func is None) == (name == 'similarity')
-    if parts.loss is not None: assert parts.loss(outcome.model(torch.rand(6, *images.shape)), images.valid.labels).ndim == 0
+    if parts.loss is not None:
+        assert parts.loss(outcome.model(torch.rand(6, *images.shape)), images.valid.labels).ndim == 0
 
 def test_a_recipe_of_ones_own_has_the_training_settings_where_it_asks_for_them(ladder):
     got = {}
@@ -636,7 +690,8 @@ def test_a_recipe_of_ones_own_has_the_training_settings_where_it_asks_for_them(l
     def mine(images, run, *, width:Count=4, lr, **training):
         got.update(training, lr=lr, width=width)
         return always(images, run, label=0)
-    assert mine.settings['epochs'].default == 3 and mine.settings['wd'].default == .5 and mine.settings['width'].default == 4
+    assert mine.settings['epochs'].default == 3
+    assert mine.settings['wd'].default == .5 and mine.settings['width'].default == 4
     fit('mine', tiny(4), device='cpu', clip='2')
     assert got == SHARED | dict(epochs=3, wd=.5, lr=None, bs=None, clip=2., width=4)
 
@@ -653,7 +708,8 @@ def test_what_every_recipe_takes_cannot_be_a_setting(ladder):
 def test_the_same_steps_by_hand_and_through_learner_come_to_the_same(digits, seed):
     a, b = (fit(n, digits, seed=seed, device='cpu', epochs=4) for n in ('sgd', 'linear'))
     torch.testing.assert_close(a.scores, b.scores, rtol=1e-3, atol=1e-4)
-    assert a.history.drop(columns='seconds').to_numpy() == pytest.approx(b.history.drop(columns='seconds').to_numpy(), abs=1e-4)
+    assert a.history.drop(columns='seconds').to_numpy() == pytest.approx(b.history.drop(columns='seconds').to_numpy(),
+        abs=1e-4)
 
 def test_bright_images_do_not_leave_linear_where_it_started(bitmoji):
     "With PyTorch's start of a linear layer, seed 42 stays at 0.5 on these"

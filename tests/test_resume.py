@@ -12,11 +12,14 @@ from fastai.callback.tracker import EarlyStoppingCallback, SaveModelCallback
 from conftest import refused
 from reporters import Each, Seen, Untrained
 
-KINDS = {'sgd': ('sgd', dict(epochs=7, clip=1., wd=.01, schedule='one-cycle')), 'logistic': ('logistic', dict(epochs=7, lr=.1, bs=16, dropout=.1)),
-         'learner': ('simple_net', dict(epochs=7)), 'adam': ('mlp', dict(epochs=7, hidden=(32, 16), dropout=.2, patience=6, clip=1.)),
+KINDS = {'sgd': ('sgd', dict(epochs=7, clip=1., wd=.01, schedule='one-cycle')),
+         'logistic': ('logistic', dict(epochs=7, lr=.1, bs=16, dropout=.1)),
+         'learner': ('simple_net', dict(epochs=7)),
+         'adam': ('mlp', dict(epochs=7, hidden=(32, 16), dropout=.2, patience=6, clip=1.)),
          'resnet18': ('resnet18', dict(epochs=7, bs=16, best=False))}
 QUICK_KINDS = [k for k in KINDS if k != 'resnet18']
-KILLS = [(0, 'call'), (1, 'half'), (2, 'flushed'), (3, 'renamed'), (4, 'call'), (4, 'call'), (5, 'call'), (6, 'half')] # Epoch and place
+KILLS = [(0, 'call'), (1, 'half'), (2, 'flushed'), (3, 'renamed'), (4, 'call'), (4, 'call'), (5, 'call'),
+         (6, 'half')] # Epoch and place
 STOPS = [(0, 'call'), (2, 'call'), (3, 'call'), (3, 'call'), (6, 'call')]
 
 
@@ -26,13 +29,15 @@ def small(n, classes=None):
     from fastrecipes.data.images import ImageSet, Split
     from fastrecipes.data.sources import load
     digits = load('digits', classes=classes)
-    return ImageSet('small', digits.classes, *(Split(s.images[:m], s.labels[:m]) for s, m in ((digits.train, n), (digits.valid, 20))))
+    return ImageSet('small', digits.classes,
+                    *(Split(s.images[:m], s.labels[:m]) for s, m in ((digits.train, n), (digits.valid, 20))))
 
 def contents(folder):
     "The state in the checkpoint of `folder` as plain data, without times, and its epoch"
     from fastrecipes.training.checkpoint import Checkpoint
     def plain(v):
-        if isinstance(v, torch.Tensor): return [str(v.dtype), list(v.shape), v.reshape(-1).view(torch.uint8).numpy().tobytes()]
+        if isinstance(v, torch.Tensor):
+            return [str(v.dtype), list(v.shape), v.reshape(-1).view(torch.uint8).numpy().tobytes()]
         if isinstance(v, dict): return {k: plain(x) for k, x in v.items() if k != 'seconds'}
         return [plain(x) for x in v] if isinstance(v, (list, tuple)) or type(v).__name__ == 'L' else repr(v)
     point = Checkpoint(folder, resume=True)
@@ -45,7 +50,8 @@ def train(images, recipe, settings, seed, folder, every=1):
     point = Checkpoint(folder, every, resume=True)
     try: f = fit(recipe, images, seed=seed, device='cpu', checkpoint=point, **settings)
     finally: point.write() # What was not due, after Ctrl-C too
-    torch.save(dict(weights=dict(f.model.state_dict()), history=f.history.drop(columns='seconds').to_dict('list'), best_epoch=f.best_epoch), folder/'result')
+    torch.save(dict(weights=dict(f.model.state_dict()), history=f.history.drop(columns='seconds').to_dict('list'),
+                    best_epoch=f.best_epoch), folder/'result')
 
 def attempt(f, *args):
     "Let a child do `f`; how it ended"
@@ -116,13 +122,16 @@ def helper(kind, folder, sig):
     calls, rng, log, saved = json.loads((folder/'calls').read_text()), random.Random(0), [], None
     for at, place in KILLS if sig == signal.SIGKILL else STOPS:
         start = 0 if saved is None else saved + 1
-        end = attempt(struck, at, place, rng.randrange(1, calls[at]), sig, start, images, recipe, settings, 1, pieces, every)
+        end = attempt(struck, at, place, rng.randrange(1, calls[at]), sig, start, images, recipe, settings, 1, pieces,
+                      every)
         saved = contents(pieces)[1] if (pieces/'checkpoint.safetensors').exists() else None
         log.append(end | dict(at=at, place=place, saved=saved))
     assert attempt(train, images, recipe, settings, 1, pieces, every)['status'] == 0
     a, b = contents(whole)[0], contents(pieces)[0]
     results = [torch.load(f/'result', weights_only=True) for f in (whole, pieces)]
-    print(json.dumps(dict(log=log, given_back={k: same(*(r[k] for r in results)) for k in results[0]}, parts={k: a[k] == b[k] for k in a}, left=sorted(f.name for f in pieces.iterdir()))))
+    print(
+        json.dumps(dict(log=log, given_back={k: same(*(r[k] for r in results)) for k in results[0]},
+                        parts={k: a[k] == b[k] for k in a}, left=sorted(f.name for f in pieces.iterdir()))))
 
 if __name__ == '__main__': helper(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
 
@@ -133,19 +142,23 @@ needs_fork = pytest.mark.skipif(not hasattr(os, 'fork'), reason='processes are f
 
 def stopped_and_resumed(kind, folder, sig):
     "How each attempt ended, when the training came out as if never stopped"
-    run = subprocess.run([sys.executable, __file__, kind, folder, str(int(sig))], cwd=folder, env=os.environ | {'OMP_NUM_THREADS': '1'}, capture_output=True, text=True, timeout=600)
+    run = subprocess.run([sys.executable, __file__, kind, folder, str(int(sig))], cwd=folder,
+                         env=os.environ | {'OMP_NUM_THREADS': '1'}, capture_output=True, text=True, timeout=600)
     assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-4000:]
     said = json.loads(run.stdout.splitlines()[-1])
-    parts = {'model', 'random', 'opt', 'history', 'patience', 'best'} if kind in ('sgd', 'logistic') else {'model', 'random', 'opt', 'callbacks', 'recorder', 'epoch', 'train_iter'}
+    parts = {'model', 'random', 'opt', 'history', 'patience', 'best'} if kind in ('sgd', 'logistic') else {'model',
+        'random', 'opt', 'callbacks', 'recorder', 'epoch', 'train_iter'}
     assert set(said['parts']) == parts and all(said['parts'].values()), said
     assert all(said['given_back'].values()) and said['left'] == ['checkpoint.safetensors', 'result'], said
     for k in said['log']:
         before, after = k['at'] - 1 if k['at'] else None, k['at']
-        assert k['saved'] in {'call': (before, after), 'half': (before,), 'flushed': (before,), 'renamed': (after,)}[k['place']], k # A call may be one at the end of the epoch
+        assert k['saved'] in {'call': (before, after), 'half': (before,), 'flushed': (before,), 'renamed': (after,
+                              )}[k['place']], k # A call may be one at the end of the epoch
     return said['log']
 
 @needs_fork
-@pytest.mark.parametrize('kind', [k if k in ('adam', 'learner') else pytest.param(k, marks=pytest.mark.slow) for k in (*QUICK_KINDS, 'resnet18')])
+@pytest.mark.parametrize('kind',
+    [k if k in ('adam', 'learner') else pytest.param(k, marks=pytest.mark.slow) for k in (*QUICK_KINDS, 'resnet18')])
 def test_a_training_killed_again_and_again_ends_as_if_it_had_never_been(kind, tmp_path):
     log = stopped_and_resumed(kind, tmp_path, signal.SIGKILL)
     assert [k['signal'] for k in log] == [signal.SIGKILL] * len(KILLS)
@@ -196,21 +209,25 @@ def interrupted(images, kind, folder, epochs=4):
 def test_a_resumed_training_reports_the_epochs_that_were_left_only(images, kind, tmp_path):
     whole, point, seen = fitted(images, *QUICK[kind]), interrupted(images, kind, tmp_path), Seen()
     f = fitted(images, *QUICK[kind], point, reporter=seen)
-    assert [r['epoch'] for r in seen.rows] == [4, 5, 6, 7] and f.history.epoch.tolist() == list(range(8)) and equal(f, whole)
+    assert [r['epoch'] for r in seen.rows] == [4, 5, 6, 7]
+    assert f.history.epoch.tolist() == list(range(8)) and equal(f, whole)
 
 @pytest.mark.parametrize('kind, part', [('sgd', 'loaders'), ('adam', 'loaders'), ('adam', 'torch')])
 def test_without_its_random_states_it_would_end_elsewhere(images, kind, part, tmp_path):
     "The negative control: what is compared above can differ"
     from fastrecipes.training.checkpoint import Checkpoint, random_states
-    whole, point = fitted(images, *QUICK[kind]), interrupted(images, kind, tmp_path)
+    whole = fitted(images, *QUICK[kind])
+    interrupted(images, kind, tmp_path)
     class Altered(Checkpoint):
         def load(self):
             state, other = super().load(), SimpleNamespace(rng=random.Random(3))
-            state['random'][part] = torch.Generator().manual_seed(3).get_state() if part == 'torch' else random_states((other, other))['loaders']
+            state['random'][part] = torch.Generator().manual_seed(3).get_state() if part == 'torch' else random_states(
+                (other, other))['loaders']
             return state
     f = fitted(images, *QUICK[kind], Altered(tmp_path, every=1, resume=True))
     assert len(f.history) == 8 and not any(same(a, b) for a, b in zip(result(f)[:2], result(whole)))
-    assert same(f.history.iloc[:4].drop(columns='seconds').to_dict(), whole.history.iloc[:4].drop(columns='seconds').to_dict())
+    assert same(f.history.iloc[:4].drop(columns='seconds').to_dict(),
+                whole.history.iloc[:4].drop(columns='seconds').to_dict())
 
 @pytest.mark.parametrize('kind', QUICK)
 @pytest.mark.parametrize('best', [True, False])
@@ -232,7 +249,9 @@ def test_a_training_that_patience_has_ended_is_given_again_without_another_epoch
 def test_what_the_recorder_had_seen_is_there_again(images, tmp_path):
     whole, point = fitted(images, *QUICK['adam']), interrupted(images, 'adam', tmp_path)
     f = fitted(images, *QUICK['adam'], point)
-    for name in ('lrs', 'losses', 'iters'): assert list(map(float, getattr(f.learner.recorder, name))) == list(map(float, getattr(whole.learner.recorder, name)))
+    for name in ('lrs', 'losses', 'iters'):
+        assert list(map(float, getattr(f.learner.recorder, name))) == list(map(float,
+            getattr(whole.learner.recorder, name)))
     assert [list(v) for v in f.learner.recorder.values] == [list(v) for v in whole.learner.recorder.values]
     f.learner.recorder.plot_loss()
 
@@ -245,9 +264,11 @@ class Counting(Callback):
 
 def test_a_callback_of_ones_own_goes_on_where_it_was(images, tmp_path):
     from fastrecipes.training.checkpoint import Checkpoint
-    with pytest.raises(KeyboardInterrupt): fitted(images, *QUICK['adam'], Checkpoint(tmp_path, every=1), cbs=[Counting(), Pull(4)])
+    with pytest.raises(KeyboardInterrupt):
+        fitted(images, *QUICK['adam'], Checkpoint(tmp_path, every=1), cbs=[Counting(), Pull(4)])
     mine = Counting()
-    assert equal(fitted(images, *QUICK['adam'], Checkpoint(tmp_path, every=1, resume=True), cbs=[mine]), fitted(images, *QUICK['adam']))
+    assert equal(fitted(images, *QUICK['adam'], Checkpoint(tmp_path, every=1, resume=True), cbs=[mine]),
+                 fitted(images, *QUICK['adam']))
     assert mine.seen == 8, 'the epochs that fastai skips do not count twice'
 
 def test_other_callbacks_are_refused_in_one_line(images, tmp_path):
@@ -265,30 +286,40 @@ def test_where_there_are_more_threads_it_goes_on_with_its_own_number(images, kin
 
 @pytest.mark.parametrize('at', [1, 3, 6])
 @pytest.mark.parametrize('recipe, settings', [('sgd', dict(lr=10.)), ('mlp', dict(lr=.1))])
-def test_patience_with_one_cycle_ends_a_resumed_training_where_it_ends_a_whole_one(images, recipe, settings, at, tmp_path):
+def test_patience_with_one_cycle_ends_a_resumed_training_where_it_ends_a_whole_one(images, recipe, settings, at,
+    tmp_path):
     from fastrecipes.training.checkpoint import Checkpoint
     how = settings | dict(epochs=16, schedule='one-cycle', patience=2)
     whole = fitted(images, recipe, how)
     def stop(row):
         if row['epoch'] == at: raise KeyboardInterrupt
-    with pytest.raises(KeyboardInterrupt): fitted(images, recipe, how, Checkpoint(tmp_path, every=1), reporter=Each(stop))
+    with pytest.raises(KeyboardInterrupt):
+        fitted(images, recipe, how, Checkpoint(tmp_path, every=1), reporter=Each(stop))
     f = fitted(images, recipe, how, Checkpoint(tmp_path, every=1, resume=True))
-    assert equal(f, whole) and f.stopped == whole.stopped and 6 <= len(f.history) < 16 and f.stopped.startswith(f'stopped after epoch {len(f.history)} of 16')
+    assert equal(f, whole)
+    assert f.stopped == whole.stopped
+    assert 6 <= len(f.history) < 16 and f.stopped.startswith(f'stopped after epoch {len(f.history)} of 16')
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
-@pytest.mark.parametrize('recipe, settings', [('sgd', dict(epochs=8)), ('mlp', dict(epochs=8, dropout=.2)), ('convnet', dict(epochs=4)), ('resnet18', dict(epochs=4, bs=16))])
+@pytest.mark.parametrize('recipe, settings',
+                         [('sgd', dict(epochs=8)), ('mlp', dict(epochs=8, dropout=.2)), ('convnet', dict(epochs=4)),
+                          ('resnet18', dict(epochs=4, bs=16))])
 def test_a_training_on_a_gpu_goes_on_there(images, recipe, settings, tmp_path):
     from fastrecipes.training.checkpoint import Checkpoint
     from fastrecipes.ladder.recipe import fit
-    on_gpu = lambda **more: fit(recipe, images, seed=1, device='cuda', **settings, **more)
+    def on_gpu(**more):
+        return fit(recipe, images, seed=1, device='cuda', **settings, **more)
     stop = dict(reporter=until(3)) if recipe == 'sgd' else dict(cbs=[Pull(3)])
     with pytest.raises(KeyboardInterrupt): on_gpu(checkpoint=Checkpoint(tmp_path, every=1), **stop)
     f, whole = on_gpu(checkpoint=Checkpoint(tmp_path, every=1, resume=True)), on_gpu()
-    assert f.history.epoch.tolist() == whole.history.epoch.tolist() and torch.allclose(f.scores, whole.scores, atol=1e-2)
+    assert f.history.epoch.tolist() == whole.history.epoch.tolist()
+    assert torch.allclose(f.scores, whole.scores, atol=1e-2)
 
-@pytest.mark.parametrize('make', [lambda: EarlyStoppingCallback(patience=3), lambda: SaveModelCallback()], ids=['EarlyStoppingCallback', 'SaveModelCallback'])
-def test_a_callback_that_could_not_go_on_is_refused_with_a_checkpoint_before_anything_is_trained(images, make, tmp_path):
+@pytest.mark.parametrize('make', [lambda: EarlyStoppingCallback(patience=3), lambda: SaveModelCallback()],
+                         ids=['EarlyStoppingCallback', 'SaveModelCallback'])
+def test_a_callback_that_could_not_go_on_is_refused_with_a_checkpoint_before_anything_is_trained(images, make,
+    tmp_path):
     from fastrecipes.training.checkpoint import Checkpoint
     with refused(type(make()).__name__, 'checkpoint'):
         fitted(images, *QUICK['adam'], Checkpoint(tmp_path, every=1), cbs=[make()], reporter=Untrained())

@@ -10,8 +10,11 @@ import screens
 from conftest import REPO
 
 FOLDER = REPO/'tests/screens'
-SIZES = {'compare': '80x24 80x50 160x50 60x50 40x50 pipe', 'compare-four': '80x24 80x50 160x50', 'compare-costs-details': '80x90 160x90 40x150 pipe', 'compare-repeats': '80x50', 'compare-stopped': '80x50',
-         'fit': '80x24 80x50 160x50 40x50 pipe', 'check': '80x24 80x50 160x50 pipe', 'cache': '80x24 160x50 pipe', 'list': '80x24 80x50 160x50 60x50 pipe', 'list-mlp': '80x50 160x50 60x50', 'predict': '80x24 pipe', 'help': '80x50 pipe', 'compare-help': '80x90', 'predict-help': '80x50'}
+SIZES = {'compare': '80x24 80x50 160x50 60x50 40x50 pipe', 'compare-four': '80x24 80x50 160x50',
+         'compare-costs-details': '80x90 160x90 40x150 pipe', 'compare-repeats': '80x50', 'compare-stopped': '80x50',
+         'fit': '80x24 80x50 160x50 40x50 pipe', 'check': '80x24 80x50 160x50 pipe', 'cache': '80x24 160x50 pipe',
+         'list': '80x24 80x50 160x50 60x50 pipe', 'list-mlp': '80x50 160x50 60x50', 'predict': '80x24 pipe',
+         'help': '80x50 pipe', 'compare-help': '80x90', 'predict-help': '80x50'}
 CASES = [(name, size) for name, sizes in SIZES.items() for size in sizes.split()]
 
 
@@ -25,7 +28,8 @@ class Stream(StringIO):
 def shown(monkeypatch, name, size, term='dumb'):
     "What a screen of this size shows at the end; a terminal that cannot move its cursor shows the same, without a moving line"
     terminal = size != 'pipe'
-    columns, lines = size.split('x') if terminal else ('33', '11') # A pipe has the variables of the terminal that it was typed in
+    columns, lines = size.split('x') if terminal else ('33',
+        '11') # A pipe has the variables of the terminal that it was typed in
     for k, v in dict(TERM=term, COLUMNS=columns, LINES=lines).items(): monkeypatch.setenv(k, v)
     for k in ('NO_COLOR', 'FORCE_COLOR', 'TTY_COMPATIBLE', 'CLICOLOR_FORCE'): monkeypatch.delenv(k, raising=False)
     stream = Stream(terminal)
@@ -47,7 +51,8 @@ def test_the_screen_is_as_it_is_stored(monkeypatch, name, size):
     assert text == file.read_text()
 
 
-def test_no_stored_screen_is_left_over(): assert sorted(f.name for f in FOLDER.iterdir()) == sorted(f'{n}-{s}.txt' for n, s in CASES)
+def test_no_stored_screen_is_left_over():
+    assert sorted(f.name for f in FOLDER.iterdir()) == sorted(f'{n}-{s}.txt' for n, s in CASES)
 
 
 @pytest.mark.parametrize('name, size', CASES, ids=[f'{n} {s}' for n, s in CASES])
@@ -59,7 +64,9 @@ def test_no_line_is_wider_than_the_screen(monkeypatch, name, size):
 
 def test_ten_rungs_and_their_verdict_fit_on_forty_lines(monkeypatch):
     lines = shown(monkeypatch, 'compare', '80x50').splitlines()
-    assert len(lines) <= 40 and sum(bool(re.match(rf'{n} +(\d|failed)', line)) for line in lines for n in screens.RUNGS) == len(screens.RUNGS)
+    assert len(lines) <= 40
+    assert sum(bool(re.match(rf'{n} +(\d|failed)', line)) for line in lines
+               for n in screens.RUNGS) == len(screens.RUNGS)
 
 
 def test_a_pipe_has_the_same_order_and_no_controls(monkeypatch):
@@ -79,25 +86,33 @@ def test_a_pipe_takes_no_width_from_the_variables_of_a_terminal(monkeypatch, nam
     assert stream.getvalue() == stored
     if name == 'help': assert stored == shown(monkeypatch, name, '80x50')
 
-@pytest.mark.parametrize('variables, colour', [({}, True), (dict(NO_COLOR='1'), False), (dict(TERM='dumb'), False)], ids=['plain', 'NO_COLOR', 'dumb'])
+@pytest.mark.parametrize('variables, colour', [({}, True), (dict(NO_COLOR='1'), False), (dict(TERM='dumb'), False)],
+                         ids=['plain', 'NO_COLOR', 'dumb'])
 def test_colours_are_for_terminals_that_want_them(monkeypatch, variables, colour):
     shown(monkeypatch, 'list', '80x24') # Clears what this process has
-    for k, v in dict(TERM='xterm-256color', COLUMNS='80', LINES='24', **variables).items() if 'TERM' not in variables else (dict(COLUMNS='80', LINES='24') | variables).items(): monkeypatch.setenv(k, v)
+    for k, v in dict(TERM='xterm-256color', COLUMNS='80', LINES='24',
+        **variables).items() if 'TERM' not in variables else (dict(COLUMNS='80', LINES='24') | variables).items():
+        monkeypatch.setenv(k, v)
     out, err = Stream(True), Stream(False)
     with redirect_stdout(out), redirect_stderr(err): screens.show_compare()
     codes = re.findall(r'\x1b\[([\d;]*)m', out.getvalue())
-    assert any(re.search(r'(^|;)3[0-7]', c) for c in codes) is colour and '\x1b[?' not in out.getvalue() and err.getvalue() == ''
+    assert any(re.search(r'(^|;)3[0-7]', c) for c in codes) is colour
+    assert '\x1b[?' not in out.getvalue() and err.getvalue() == ''
 
 
-@pytest.mark.parametrize('out, err', [(True, False), (False, True), (True, True)], ids=['table on the terminal', 'bar on the terminal', 'both'])
+@pytest.mark.parametrize('out, err', [(True, False), (False, True), (True, True)],
+                         ids=['table on the terminal', 'bar on the terminal', 'both'])
 def test_each_row_is_printed_once_wherever_it_goes(monkeypatch, out, err):
     for k, v in dict(TERM='xterm', COLUMNS='80', LINES='24').items(): monkeypatch.setenv(k, v)
     for k in ('NO_COLOR', 'FORCE_COLOR'): monkeypatch.delenv(k, raising=False)
     streams = Stream(out), Stream(err)
     with redirect_stdout(streams[0]), redirect_stderr(streams[1]): screens.show_compare()
     table, progress = (re.sub(r'\x1b\[[\d;?]*[A-Za-z]', '', s.getvalue()) for s in streams)
-    for name in screens.RUNGS: assert len(re.findall(rf'^{name} +(?:\d|failed)', table, re.M)) == 1 and not re.search(rf'^{name} ', progress, re.M)
-    assert ('10 of 10  my_deep_convnet' in progress) is err and streams[1].getvalue().count('\x1b[?25l') == streams[1].getvalue().count('\x1b[?25h')
+    for name in screens.RUNGS:
+        assert len(re.findall(rf'^{name} +(?:\d|failed)', table, re.M)) == 1
+        assert not re.search(rf'^{name} ', progress, re.M)
+    assert ('10 of 10  my_deep_convnet' in progress) is err
+    assert streams[1].getvalue().count('\x1b[?25l') == streams[1].getvalue().count('\x1b[?25h')
 
 
 def test_a_window_that_has_become_narrow_gets_its_own_titles(monkeypatch):
@@ -146,8 +161,10 @@ def terminal(tmp_path):
 @pytest.mark.parametrize('name', ['compare', 'fit'])
 def test_a_real_terminal_ends_with_the_stored_screen(terminal, name, size):
     columns, lines = map(int, size.split('x'))
-    seen = terminal(f'env -u NO_COLOR -u COLUMNS -u LINES {sys.executable} -W ignore {REPO}/tests/screens.py {name}', columns, lines)
-    assert [line.rstrip() for line in visible('\n'.join(seen), size)] == (FOLDER/f'{name}-{size}.txt').read_text().splitlines()
+    seen = terminal(f'env -u NO_COLOR -u COLUMNS -u LINES {sys.executable} -W ignore {REPO}/tests/screens.py {name}',
+                    columns, lines)
+    assert [line.rstrip()
+            for line in visible('\n'.join(seen), size)] == (FOLDER/f'{name}-{size}.txt').read_text().splitlines()
 
 @pytest.mark.slow
 @pytest.mark.parametrize('widths', [(80,), (80, 100, 70)], ids=['80', 'resized'])
@@ -156,15 +173,22 @@ def test_the_real_command_prints_each_row_once_and_none_too_wide(terminal, width
     def during():
         calls.append(0)
         if len(widths) > 1: tmux('resize-window', '-x', str(widths[len(calls) // 10 % len(widths)]), '-y', '24')
-    seen = terminal(f'env -u NO_COLOR -u COLUMNS -u LINES {sys.executable} -W ignore -m fastrecipes compare -r similarity,sgd,linear --classes 3,7', 80, 24, during)
-    for name in ('similarity', 'sgd', 'linear'): assert sum(bool(re.match(rf'{name} +\d', line)) for line in seen) == 1, seen
-    if len(widths) == 1: assert max(map(cell_len, seen)) <= 80 and sum(line.startswith('recipe') for line in seen) == 1 and not any(' of 3 ' in line for line in seen)
+    seen = terminal(
+        f'env -u NO_COLOR -u COLUMNS -u LINES {sys.executable} -W ignore -m fastrecipes compare -r similarity,sgd,linear --classes 3,7', 80, 24, during)
+    for name in ('similarity', 'sgd', 'linear'):
+        assert sum(bool(re.match(rf'{name} +\d', line)) for line in seen) == 1, seen
+    if len(widths) == 1:
+        assert max(map(cell_len, seen)) <= 80
+        assert sum(line.startswith('recipe') for line in seen) == 1 and not any(' of 3 ' in line for line in seen)
 
 @pytest.mark.slow
 def test_ctrl_c_leaves_the_rows_that_are_finished_once(terminal, tmp_path):
     (tmp_path/'settings.ini').write_text('[fastrecipes]\n[linear]\nepochs = 100000\n')
     def during():
         if re.search(r'linear +epoch \d', tmux('capture-pane', '-p')): tmux('send-keys', 'C-c')
-    seen = terminal(f'trap : INT\nenv -u NO_COLOR -u COLUMNS -u LINES {sys.executable} -W ignore -m fastrecipes compare -r similarity,sgd,linear --classes 3,7', 80, 24, during)
+    seen = terminal(
+        f'trap : INT\nenv -u NO_COLOR -u COLUMNS -u LINES {sys.executable} -W ignore -m fastrecipes compare -r similarity,sgd,linear --classes 3,7', 80, 24, during)
     for name in ('similarity', 'sgd'): assert sum(bool(re.match(rf'{name} +\d', line)) for line in seen) == 1, seen
-    assert 'not finished: linear' in seen and seen[-1].startswith('fastrecipes: stopped; 2 of 3 rungs were finished') and sum(line.startswith('Stop at') for line in seen) == 1
+    assert 'not finished: linear' in seen
+    assert seen[-1].startswith('fastrecipes: stopped; 2 of 3 rungs were finished')
+    assert sum(line.startswith('Stop at') for line in seen) == 1

@@ -64,8 +64,10 @@ def test_without_a_file_there_are_no_settings(tmp_path):
     assert find_settings(tmp_path) is None and read_settings() == {}
 
 def test_values_are_read_as_the_recipes_take_them(ini):
-    wanted = {'fastrecipes': {'source': '100% of/it', 'seed': 3}, 'sgd': {'lr': 2., 'bs': None}, 'mlp': {'hidden': (8, 8), 'best': False}}
-    assert read_settings(ini('source = 100% of/it', 'seed = 3', '[sgd]', 'lr : 2 ', 'bs = auto', '[mlp]', 'hidden = 8,8', 'best = no')) == wanted
+    wanted = {'fastrecipes': {'source': '100% of/it', 'seed': 3}, 'sgd': {'lr': 2., 'bs': None},
+              'mlp': {'hidden': (8, 8), 'best': False}}
+    assert read_settings(ini('source = 100% of/it', 'seed = 3', '[sgd]', 'lr : 2 ', 'bs = auto', '[mlp]',
+                             'hidden = 8,8', 'best = no')) == wanted
 
 
 @pytest.mark.parametrize('lines, where, words', [
@@ -77,7 +79,8 @@ def test_an_unknown_section_or_name_is_refused_with_the_file_and_the_nearest(ini
     f = ini(*lines)
     with refused(f'{f}{where}: unknown', *words): read_settings()
 
-@pytest.mark.parametrize('text', [b'seed = 1\nseed = 2\n', b'[fastrecipes]\n', b'seed\n', b'[sgd\n', b'source = \xff\xfe\n'])
+@pytest.mark.parametrize('text',
+                         [b'seed = 1\nseed = 2\n', b'[fastrecipes]\n', b'seed\n', b'[sgd\n', b'source = \xff\xfe\n'])
 def test_a_malformed_file_is_refused_in_one_line_that_names_it(tmp_path, text):
     f = tmp_path/'settings.ini'
     f.write_bytes(b'[fastrecipes]\n' + text)
@@ -101,7 +104,8 @@ def test_a_bad_value_names_its_file_and_section_before_anything_is_fitted(ini, l
 def loud(ini, image_folder, tmp_path, monkeypatch):
     "The current folder is below one with a settings.ini that changes everything"
     pictures = image_folder({'dark': 6, 'light': 6})
-    file = ini(f'source = {pictures}', 'seed = 5', 'device = cpu', 'threads = 2', 'bs = 4', '[linear]', 'epochs = 2', 'lr = 0.5', '[similarity]', 'distance = l1')
+    file = ini(f'source = {pictures}', 'seed = 5', 'device = cpu', 'threads = 2', 'bs = 4', '[linear]', 'epochs = 2',
+               'lr = 0.5', '[similarity]', 'distance = l1')
     (tmp_path/'a/b').mkdir(parents=True)
     monkeypatch.chdir(tmp_path/'a/b')
     return file
@@ -109,7 +113,8 @@ def loud(ini, image_folder, tmp_path, monkeypatch):
 def test_fit_depends_on_its_arguments_alone(loud):
     f = fit('linear', epochs=1, device='cpu')
     assert (len(f.classes), f.seed, f.settings['bs']) == (10, 42, 32)
-    assert get_recipe('linear').resolve({})['epochs'] == 20 and global_settings() == dict(source='digits', seed=42, device='auto', threads='auto')
+    assert get_recipe('linear').resolve({})['epochs'] == 20
+    assert global_settings() == dict(source='digits', seed=42, device='auto', threads='auto')
 
 @pytest.fixture
 def kept_ladder():
@@ -140,7 +145,8 @@ def test_settings_that_were_read_are_heeded_and_an_argument_overrules_them(loud)
     assert f.classes == ('dark', 'light') and (f.seed, str(f.device), len(f.history)) == (5, 'cpu', 2)
     assert {n: f.settings[n] for n in ('epochs', 'lr', 'bs')} == dict(epochs=2, lr=.5, bs=4)
     g = fit('linear', 'digits', seed=1, epochs='1', bs=64, settings=settings)
-    assert {n for n, v in g.settings.items() if v != f.settings[n]} == {'epochs', 'bs'} and (g.settings['epochs'], g.settings['bs']) == (1, 64)
+    assert {n for n, v in g.settings.items() if v != f.settings[n]} == {'epochs', 'bs'}
+    assert (g.settings['epochs'], g.settings['bs']) == (1, 64)
     assert (g.seed, len(g.classes), len(g.history)) == (1, 10, 1)
     pictures = settings['fastrecipes']['source']
     assert fit('linear', pictures, seed=5, device='cpu', epochs=2, lr=.5, bs=4).scores.equal(f.scores)
@@ -159,13 +165,15 @@ def test_all_functions_take_the_same_settings(loud, kept_ladder):
     for given in (settings, plain):
         c = compare(names='linear', settings=given)
         rung = c['linear']
-        assert (c.seed, c.classes, rung.settings['bs'], len(rung.history), rung.threads) == (5, ('dark', 'light'), 4, 2, 2)
+        assert (c.seed, c.classes, rung.settings['bs'], len(rung.history), rung.threads) == (5, ('dark', 'light'), 4,
+            2, 2)
         threads = Threads()
         assert learning_curve(None, 'linear', (1,), settings=given, reporter=threads).seed == 5 and threads.seen == [2]
     assert (kept_ladder(settings).seed, kept_ladder(settings, seed=1).seed) == (5, 1)
 
 @pytest.mark.parametrize('settings, words', [
-    ({'mpl': {}}, ['settings: ', "'mpl'", "'mlp'"]), ({'mlp': {'epoch': 3}}, ['mlp: ', "'epoch'"]), ({'mlp': {'epochs': 'x'}}, ["mlp: epochs='x'"]),
+    ({'mpl': {}}, ['settings: ', "'mpl'", "'mlp'"]), ({'mlp': {'epoch': 3}}, ['mlp: ', "'epoch'"]),
+    ({'mlp': {'epochs': 'x'}}, ["mlp: epochs='x'"]),
     ({'fastrecipes': {'seed': -1}}, ['fastrecipes: seed=-1']), ({'mlp': 3}, ['mlp: ', 'dict'])])
 def test_settings_of_python_are_checked_as_those_of_a_file(settings, words):
     with refused(*words): fit('similarity', settings=settings)
@@ -176,14 +184,16 @@ def test_a_section_that_is_nearly_ours_is_refused(tmp_path, section):
     (tmp_path/'settings.ini').write_text(f'[{section}]\nepochs = 2\n')
     with refused('settings.ini', repr(section)): read_settings()
 
-@pytest.mark.parametrize('section, nearest', [('resnet', 'resnet18'), ('liner', 'linear'), ('Fast_recipes', 'fastrecipes'), ('logistics', 'logistic')])
+@pytest.mark.parametrize('section, nearest',
+    [('resnet', 'resnet18'), ('liner', 'linear'), ('Fast_recipes', 'fastrecipes'), ('logistics', 'logistic')])
 def test_beside_a_section_of_ours_more_is_taken_for_a_mistake(ini, section, nearest):
     ini(f'[{section}]', 'epochs = 2')
     with refused('settings.ini', repr(section), repr(nearest)): read_settings()
 
 def test_sections_of_other_programs_are_ignored(ini):
     nbdev = ['[DEFAULT]', 'lib_name = mine', 'seed = 3', 'version = 0.0.1', 'epochs = 9']
-    f = ini('seed = 4', '[mlp]', 'epochs = 2', '[flake8]', 'max-line-length = 160', '[mypy]', '[metadata]', 'name = mine', '[nn]', 'x = 1', *nbdev)
+    f = ini('seed = 4', '[mlp]', 'epochs = 2', '[flake8]', 'max-line-length = 160', '[mypy]', '[metadata]',
+            'name = mine', '[nn]', 'x = 1', *nbdev)
     assert read_settings(f) == {'fastrecipes': {'seed': 4}, 'mlp': {'epochs': 2}}
 
 def test_a_file_without_any_section_of_ours_has_no_settings(ini):

@@ -38,7 +38,8 @@ def both(pixels, choices):
 
 CHOICES = {'all': (), 'every third': (torch.arange(0, 1000, 3),), 'mask': (torch.arange(1000) % 7 > 2,),
            'mask of positions': (torch.arange(100, 900), torch.arange(800) % 2 == 1, torch.arange(5, 300)),
-           'backwards': (torch.arange(1000).flip(0), torch.arange(10)), 'a list': ([5, 900, 5],), 'none': (torch.arange(0),)}
+           'backwards': (torch.arange(1000).flip(0), torch.arange(10)), 'a list': ([5, 900, 5],),
+           'none': (torch.arange(0),)}
 
 @pytest.mark.parametrize('small', [0, 2**26], ids=['indexed', 'copied'])
 @pytest.mark.parametrize('choices', CHOICES.values(), ids=CHOICES)
@@ -97,7 +98,8 @@ def test_an_indexed_set_is_the_same_set(folder, monkeypatch, valid):
     monkeypatch.setattr(images_room, '_small', 0)
     indexed = load(folder, valid=valid)
     assert copied.train.index is None and indexed.train.index is not None and indexed.valid.index is not None
-    assert indexed.fingerprint == copied.fingerprint and indexed.valid.names == copied.valid.names and repr(indexed) == repr(copied)
+    assert indexed.fingerprint == copied.fingerprint
+    assert indexed.valid.names == copied.valid.names and repr(indexed) == repr(copied)
     for change in (dict(classes='0,2'), dict(size='4x5', channels=3)):
         assert load(indexed, **change).fingerprint == load(copied, **change).fingerprint
     drawn = [[[a.get_array().tolist() for a in ax.images] for ax in s.show().axes] for s in (indexed, copied)]
@@ -114,7 +116,8 @@ def test_a_rung_learns_the_same_from_an_indexed_set_to_the_last_bit(folder, monk
     monkeypatch.setattr(images_room, '_small', 0)
     indexed = fit(recipe, load(folder), device='cpu', **settings)
     assert torch.equal(copied.scores, indexed.scores)
-    assert all(torch.equal(a, b) for a, b in zip(copied.model.state_dict().values(), indexed.model.state_dict().values()))
+    assert all(torch.equal(a, b)
+               for a, b in zip(copied.model.state_dict().values(), indexed.model.state_dict().values()))
 
 
 SWEEP = """import json, sys
@@ -149,6 +152,7 @@ def test_a_set_is_swept_and_shuffled_in_a_fraction_of_its_memory(tmp_path):
     with open(tmp_path/'images.npy', 'wb') as f:
         write_array_header_1_0(f, dict(descr='|u1', fortran_order=False, shape=(n, 1, 32, 32)))
         f.truncate(f.tell() + n * 1024)
-    out = subprocess.run([sys.executable, '-c', SWEEP, str(tmp_path/'images.npy')], capture_output=True, text=True, check=True).stdout
+    out = subprocess.run([sys.executable, '-c', SWEEP, str(tmp_path/'images.npy')], capture_output=True, text=True,
+                         check=True).stdout
     seen, whole, grown = json.loads(out.splitlines()[-1])
     assert seen == n * 4 // 5 and whole == 292 and grown < whole / 2, grown

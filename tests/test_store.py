@@ -11,8 +11,8 @@ from fastai.vision.core import imagenet_stats
 from pandas.testing import assert_frame_equal
 from PIL import Image
 from safetensors.torch import load_file
-from fastrecipes.ladder import recipe as recipes_module
-from fastrecipes.ladder import fitted as fitted_room; from fastrecipes.ladder import settings as settings_room
+from fastrecipes.ladder import fitted as fitted_room
+from fastrecipes.ladder import settings as settings_room
 from fastrecipes.data.images import ImageSet, Split
 from fastrecipes.data.sources import load as load_images
 from fastrecipes.errors import InputError
@@ -44,10 +44,12 @@ def fitted(name, k=10, shape=(1, 7, 9), **settings):
     "A recipe fitted quickly; how long the resnet takes to predict a thousand images is not waited for"
     with pytest.MonkeyPatch.context() as m:
         if name == 'resnet18': m.setattr(fitted_room, 'predict_ms_per_1000', lambda *a, **kw: 1.5)
-        return fit(name, image_set(k, shape), device='cpu', **({} if name == 'similarity' else dict(epochs=2)) | settings)
+        return fit(name, image_set(k, shape), device='cpu',
+                   **({} if name == 'similarity' else dict(epochs=2)) | settings)
 
 def names(folder): return sorted(os.listdir(folder))
-def contents(folder): return {p.relative_to(folder): p.read_bytes() for p in sorted(Path(folder).rglob('*')) if p.is_file()}
+def contents(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in sorted(Path(folder).rglob('*')) if p.is_file()}
 
 @pytest.fixture(autouse=True)
 def unpickled(monkeypatch):
@@ -60,25 +62,35 @@ def unpickled(monkeypatch):
 
 def test_every_recipe_is_tried_here(): assert sorted(ALL) == sorted(n for n, r in recipes.items() if r.parts)
 
-VARIANTS = {'similarity': [dict(distance='l1')], 'sgd': [dict(dropout=.3, std=.1)], 'logistic': [dict(dropout=.3, lr=.01)], 'linear': [dict(dropout=.3, wd=.1, best=False)],
-            'simple_net': [dict(hidden=1), dict(hidden=17, dropout=.5, clip=.1)], 'mlp': [dict(hidden=(5,), activation='leaky_relu'), dict(hidden=(8, 3, 7, 2), dropout=.5, schedule='constant')],
-            'convnet': [dict(filters=(2, 3, 4), dropout=.2, precision='fp32')], 'resnet18': [dict(dropout=.3, bs=8, layout='channels-first')]}
-CASES = [(n, k, c, {}) for n in ALL for k, c in ((2, 'grey'), (10, 'RGB'))] + [(n, 2, 'grey', v) for n in ALL for v in VARIANTS[n]]
+VARIANTS = {'similarity': [dict(distance='l1')], 'sgd': [dict(dropout=.3, std=.1)],
+            'logistic': [dict(dropout=.3, lr=.01)], 'linear': [dict(dropout=.3, wd=.1, best=False)],
+            'simple_net': [dict(hidden=1), dict(hidden=17, dropout=.5, clip=.1)],
+            'mlp': [dict(hidden=(5,), activation='leaky_relu'),
+                    dict(hidden=(8, 3, 7, 2), dropout=.5, schedule='constant')],
+            'convnet': [dict(filters=(2, 3, 4), dropout=.2, precision='fp32')],
+            'resnet18': [dict(dropout=.3, bs=8, layout='channels-first')]}
+CASES = [(n, k, c, {}) for n in ALL for k, c in ((2, 'grey'), (10, 'RGB'))] + [(n, 2, 'grey', v) for n in ALL
+    for v in VARIANTS[n]]
 
-@pytest.mark.parametrize('name, k, colour, settings', CASES, ids=lambda v: ','.join(f'{a}={b}' for a, b in v.items()) if isinstance(v, dict) else str(v))
+@pytest.mark.parametrize('name, k, colour, settings', CASES,
+                         ids=lambda v: ','.join(f'{a}={b}' for a, b in v.items()) if isinstance(v, dict) else str(v))
 def test_a_loaded_model_is_the_one_that_was_saved(tmp_path, name, k, colour, settings):
     f = fitted(name, k, SHAPES[colour], **settings)
     state = copy.deepcopy(f.model.state_dict())
     assert save(f, tmp_path/'model') == tmp_path/'model' and names(tmp_path) == ['model']
     assert names('model') == (FULL if f.history is not None else sorted(FILES[:2]))
     kept = load('model', 'cpu')
-    assert torch.equal(kept.predict_scores(f.images.valid.images), f.scores) and torch.equal(kept.predict(f.images.valid.images), f.predictions)
+    assert torch.equal(kept.predict_scores(f.images.valid.images), f.scores)
+    assert torch.equal(kept.predict(f.images.valid.images), f.predictions)
     if f.has_probs: assert torch.equal(kept.predict_probs(f.images.valid.images), f.probs)
-    assert (kept.recipe, kept.settings, kept.classes, kept.shape, kept.stats, kept.has_probs, kept.device, kept.parameters) == \
+    assert (kept.recipe, kept.settings, kept.classes, kept.shape, kept.stats, kept.has_probs, kept.device,
+            kept.parameters) == \
            (f.recipe, f.settings, f.classes, f.shape, f.stats, f.has_probs, f.device, f.parameters)
     assert {n: type(v) for n, v in kept.settings.items()} == {n: type(v) for n, v in f.settings.items()}
     assert type(kept.model) is type(f.model) and str(kept.model) == str(f.model)
-    for model in (kept.model, f.model): assert all(torch.equal(t, state[n]) for n, t in model.state_dict().items()) and list(model.state_dict()) == list(state)
+    for model in (kept.model, f.model):
+        assert all(torch.equal(t, state[n]) for n, t in model.state_dict().items())
+        assert list(model.state_dict()) == list(state)
     assert (kept.history is None) == (f.history is None)
     if f.history is not None: assert_frame_equal(kept.history, f.history, check_exact=True)
     files = []
@@ -87,7 +99,8 @@ def test_a_loaded_model_is_the_one_that_was_saved(tmp_path, name, k, colour, set
         Image.fromarray(im[0].numpy() if len(im) == 1 else im.permute(1, 2, 0).numpy()).save(files[-1])
     found = list(predict_files(kept, files))
     assert [g for g, _, _ in found] == files and all(why is None for *_, why in found)
-    assert torch.equal(torch.stack([s for _, s, _ in found]), kept.predict_scores(files)) and torch.allclose(torch.stack([s for _, s, _ in found]), f.scores[:4], atol=1e-5)
+    assert torch.equal(torch.stack([s for _, s, _ in found]), kept.predict_scores(files))
+    assert torch.allclose(torch.stack([s for _, s, _ in found]), f.scores[:4], atol=1e-5)
 
 FIXTURES = Path(__file__).parent/'fixtures'/'models'
 
@@ -103,10 +116,13 @@ def test_a_model_kept_by_an_earlier_version_is_still_the_same_model(tmp_path, na
     assert kept.card.version == 1 and kept.card.source.name == 'digits'
 
 def test_loading_leaves_the_callers_random_state_alone(tmp_path):
-    save(fitted('mlp'), 'm'); save(fitted('resnet18'), 'r')
-    torch.manual_seed(3); random.seed(3)
+    save(fitted('mlp'), 'm')
+    save(fitted('resnet18'), 'r')
+    torch.manual_seed(3)
+    random.seed(3)
     want = torch.rand(3), random.random()
-    torch.manual_seed(3); random.seed(3)
+    torch.manual_seed(3)
+    random.seed(3)
     load('m'), load('r')
     assert torch.equal(torch.rand(3), want[0]) and random.random() == want[1]
 
@@ -122,18 +138,22 @@ def test_a_loaded_model_does_not_hang_on_its_file(tmp_path):
 
 def test_the_repr_tells_what_it_is(tmp_path):
     f = fitted('mlp', 2)
-    assert repr(load(save(f, 'm'), 'cpu')) == f"Kept mlp: 2 classes, accuracy {f.accuracy:.4f} on 12 validation images of made up, {f.parameters:,} parameters, on cpu"
+    assert repr(load(save(f, 'm'),
+                     'cpu')) == f"Kept mlp: 2 classes, accuracy {f.accuracy:.4f} on 12 validation images of made up, {f.parameters:,} parameters, on cpu"
 
-@pytest.mark.parametrize('scores, wanted', [([1e-9], 'ba'), ([0.], 'ab'), ([-1e-9], 'ab'), ([200.], 'ba'), ([-200.], 'ab')])
+@pytest.mark.parametrize('scores, wanted',
+                         [([1e-9], 'ba'), ([0.], 'ab'), ([-1e-9], 'ab'), ([200.], 'ba'), ([-200.], 'ab')])
 def test_the_first_of_two_classes_is_the_predicted_one_even_where_probabilities_are_equal(scores, wanted):
     f = fitted('linear', 2)
     assert ''.join(n for n, _ in ranked(f, torch.tensor(scores), 2)) == wanted
     assert f.classes[fitted_room._labels(torch.tensor([scores])).item()] == wanted[0]
 
-@pytest.mark.parametrize('scores, wanted', [([0., 1e-9, -1e-9], 'bac'), ([200., 200.00002, -300.], 'bac'), ([-500., 0., -400.], 'bca'), ([2., 2., 2.], 'abc')])
+@pytest.mark.parametrize('scores, wanted',
+    [([0., 1e-9, -1e-9], 'bac'), ([200., 200.00002, -300.], 'bac'), ([-500., 0., -400.], 'bca'), ([2., 2., 2.], 'abc')])
 def test_the_order_of_several_classes_is_that_of_their_scores(scores, wanted):
     f = replace(fitted('linear'), classes=tuple('abc'))
-    assert ''.join(n for n, _ in ranked(f, torch.tensor(scores), 3)) == wanted and f.classes[torch.tensor(scores).argmax()] == wanted[0]
+    assert ''.join(n for n, _ in ranked(f, torch.tensor(scores), 3)) == wanted
+    assert f.classes[torch.tensor(scores).argmax()] == wanted[0]
 
 
 # Going on
@@ -148,9 +168,12 @@ def test_a_learner_goes_on_as_the_original_would(tmp_path, name, k):
         return copy.deepcopy(learn.model.state_dict())
     with no_random(1): learn = kept.learner(f.images, bs=16)
     before = copy.deepcopy(kept.model.state_dict())
-    with no_random(1): original = Learner(dataloaders(f.images, 16, 'cpu', f.stats), copy.deepcopy(f.model), loss_func=ClassLoss(parts.loss), opt_func=parts.opt_func, metrics=batch_accuracy)
+    with no_random(1):
+        original = Learner(dataloaders(f.images, 16, 'cpu', f.stats), copy.deepcopy(f.model),
+                           loss_func=ClassLoss(parts.loss), opt_func=parts.opt_func, metrics=batch_accuracy)
     after, wanted = go_on(learn), go_on(original)
-    assert all(torch.equal(t, wanted[n]) for n, t in after.items()) and any(not torch.equal(t, before[n]) for n, t in after.items())
+    assert all(torch.equal(t, wanted[n]) for n, t in after.items())
+    assert any(not torch.equal(t, before[n]) for n, t in after.items())
     assert learn.model is kept.model and learn.dls.train.bs == 16 and learn.dls.train.stats == f.stats
 
 def test_going_on_gets_better_and_takes_loaders_and_settings_of_a_learner(tmp_path, digits):
@@ -179,16 +202,19 @@ def test_images_that_do_not_fit_the_model_are_refused(tmp_path):
     with refused('(1, 9, 7)', '(1, 7, 9)', 'size'): kept.learner(image_set(10, (1, 9, 7)))
     with refused('normalised', 'None', 'stats=kept.stats'): kept.learner(dataloaders(s, 16, 'cpu'))
     with refused('normalised', '((', 'None'): load(save(plain, 'p'), 'cpu').learner(dataloaders(s, 16, 'cpu', 'train'))
-    assert kept.learner(dataloaders(s, 16, 'cpu', stats=kept.stats)) and kept.learner(dataloaders(s, 16, 'cpu', stats=[list(v) for v in kept.stats]))
+    assert kept.learner(dataloaders(s, 16, 'cpu', stats=kept.stats))
+    assert kept.learner(dataloaders(s, 16, 'cpu', stats=[list(v) for v in kept.stats]))
 
 def test_stats_in_lists_such_as_fastais_are_the_same_stats(tmp_path):
     f = replace(fitted('mlp', 2, (3, 6, 5)), stats=imagenet_stats)
-    assert isinstance(imagenet_stats[0], list) and load(save(f, 'm'), 'cpu').learner(dataloaders(f.images, 16, 'cpu', imagenet_stats))
+    assert isinstance(imagenet_stats[0], list)
+    assert load(save(f, 'm'), 'cpu').learner(dataloaders(f.images, 16, 'cpu', imagenet_stats))
 
 
 # The card
 
-KEYS = ['format', 'version', 'recipe', 'settings', 'asked', 'classes', 'shape', 'stats', 'has_probs', 'metrics', 'history', 'best_epoch', 'train_seconds', 'predict_ms_per_1000',
+KEYS = ['format', 'version', 'recipe', 'settings', 'asked', 'classes', 'shape', 'stats', 'has_probs', 'metrics',
+        'history', 'best_epoch', 'train_seconds', 'predict_ms_per_1000',
         'parameters', 'seed', 'device', 'threads', 'source', 'versions', 'weights', 'digest']
 
 def strict(path):
@@ -198,26 +224,36 @@ def strict(path):
 @pytest.mark.parametrize('name', ['similarity', 'sgd', 'mlp'])
 def test_the_card_says_all_of_it_in_strict_json(tmp_path, name):
     s = image_set(10, (3, 6, 5))
-    f = fit(name, replace(s, test=s.train), device='cpu', test=True, seed=9, **({} if name == 'similarity' else dict(epochs=3)))
+    f = fit(name, replace(s, test=s.train), device='cpu', test=True, seed=9,
+            **({} if name == 'similarity' else dict(epochs=3)))
     card = strict(save(f, 'm')/'card.json')
     assert list(card) == KEYS and card['digest'] == digest_of(card)
     assert read_card('m') == load('m').card and read_card('m').to_json() == card_of(f, card['weights']).to_json()
     assert json.loads(read_card('m').to_json()) == card
-    assert (card['format'], card['version'], card['recipe'], card['seed'], card['device']) == (FORMAT, 1, name, 9, 'cpu')
-    assert card['metrics'] == {n: dict(accuracy=j.accuracy, loss=j.loss, images=len(j.targets)) for n, j in (('valid', f.valid), ('test', f.test))}
-    assert card['metrics']['test']['images'] == 40 and (card['metrics']['valid']['loss'] is None) == (name == 'similarity')
-    assert card['history'] == ([] if f.history is None else f.history.to_dict('records')) and card['best_epoch'] == f.best_epoch
-    assert (card['train_seconds'], card['predict_ms_per_1000'], card['parameters']) == (f.seconds, f.ms_per_1000, f.parameters)
-    assert (card['classes'], card['shape'], card['stats']) == (list('abcdefghij'), [3, 6, 5], None if f.stats is None else [list(v) for v in f.stats])
+    assert (card['format'], card['version'], card['recipe'], card['seed'], card['device']) == (FORMAT, 1, name, 9,
+        'cpu')
+    assert card['metrics'] == {n: dict(accuracy=j.accuracy, loss=j.loss, images=len(j.targets))
+                               for n, j in (('valid', f.valid), ('test', f.test))}
+    assert card['metrics']['test']['images'] == 40
+    assert (card['metrics']['valid']['loss'] is None) == (name == 'similarity')
+    assert card['history'] == ([] if f.history is None else f.history.to_dict('records'))
+    assert card['best_epoch'] == f.best_epoch
+    assert (card['train_seconds'], card['predict_ms_per_1000'], card['parameters']) == (f.seconds, f.ms_per_1000,
+        f.parameters)
+    assert (card['classes'], card['shape'], card['stats']) == (list('abcdefghij'), [3, 6, 5], None if f.stats is None
+                                                               else [list(v) for v in f.stats])
     assert card['settings'] == json.loads(json.dumps(f.settings))
-    assert card['source'] == dict(name='made up', fingerprint=f.images.fingerprint, images=dict(train=40, valid=12, test=40))
-    assert card['versions']['torch'] == torch.__version__.partition('+')[0] and set(card['versions']) == {'fastrecipes', 'python', 'torch', 'torchvision', 'fastai'}
+    assert card['source'] == dict(name='made up', fingerprint=f.images.fingerprint,
+                                  images=dict(train=40, valid=12, test=40))
+    assert card['versions']['torch'] == torch.__version__.partition('+')[0]
+    assert set(card['versions']) == {'fastrecipes', 'python', 'torch', 'torchvision', 'fastai'}
 
 def test_the_card_knows_nothing_of_the_machine(image_folder, monkeypatch, tmp_path):
     image_folder({'a': 4, 'b': 4})
     text = (save(fit('sgd', './set', epochs=1, device='cpu'), tmp_path/'deep'/'model')/'card.json').read_text()
     assert json.loads(text)['source']['name'] == 'set'
-    for secret in (str(tmp_path), str(Path.home()), 'deep', os.sep + 'tmp', socket.gethostname(), *filter(None, [os.environ.get('USER')])):
+    for secret in (str(tmp_path), str(Path.home()), 'deep', os.sep + 'tmp', socket.gethostname(),
+                   *filter(None, [os.environ.get('USER')])):
         if len(secret) > 3: assert secret not in text, secret
 
 def test_figures_that_are_no_numbers_are_null(tmp_path):
@@ -226,14 +262,18 @@ def test_figures_that_are_no_numbers_are_null(tmp_path):
     scores = f.scores.clone()
     scores[0] = float('nan')
     card = strict(save(replace(f, history=history, valid=f.valid._replace(scores=scores)), 'm')/'card.json')
-    assert card['metrics']['valid']['loss'] is None and [r['train_loss'] for r in card['history']] == [None, None] and [r['valid_loss'] for r in card['history']] == [None, 1.]
+    assert card['metrics']['valid']['loss'] is None
+    assert [r['train_loss'] for r in card['history']] == [None, None]
+    assert [r['valid_loss'] for r in card['history']] == [None, 1.]
     assert load('m').history.train_loss.isna().all()
 
-@pytest.mark.parametrize('classes', [('Zürich', '東京'), ('a"b', "c'd\\"), ('x\ny', '\x1b[31m'), ('', ' '), ('b\udcff', '\ud800'), ('<script>', 'None')])
+@pytest.mark.parametrize('classes',
+    [('Zürich', '東京'), ('a"b', "c'd\\"), ('x\ny', '\x1b[31m'), ('', ' '), ('b\udcff', '\ud800'), ('<script>', 'None')])
 def test_any_names_come_back(tmp_path, classes):
     f = fitted('linear', 2)
     save(replace(f, classes=classes, images=replace(f.images, classes=classes, source='set\udce9\n')), 'm')
-    assert load('m').classes == classes and load('m').card.source.name == 'set\udce9\n' and (tmp_path/'m/card.json').read_bytes().decode()
+    assert load('m').classes == classes
+    assert load('m').card.source.name == 'set\udce9\n' and (tmp_path/'m/card.json').read_bytes().decode()
 
 def test_a_card_may_be_laid_out_otherwise(tmp_path):
     card = strict(save(fitted('mlp'), 'm')/'card.json')
@@ -243,7 +283,8 @@ def test_a_card_may_be_laid_out_otherwise(tmp_path):
 def test_the_weights_are_plain_safetensors(tmp_path):
     f = fitted('resnet18')
     found = load_file(save(f, 'm')/'model.safetensors')
-    assert set(found) == set(f.model.state_dict()) and all(torch.equal(t, f.model.state_dict()[n]) for n, t in found.items())
+    assert set(found) == set(f.model.state_dict())
+    assert all(torch.equal(t, f.model.state_dict()[n]) for n, t in found.items())
 
 def test_the_same_model_is_the_same_file(tmp_path):
     f = fitted('mlp')
@@ -267,13 +308,16 @@ def own():
     "A place for recipes of one's own"
     was = dict(recipes)
     yield
-    recipes.clear(); recipes.update(was)
+    recipes.clear()
+    recipes.update(was)
 
-def _parts(shape, n_classes, **settings): return Parts(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(shape[0] * shape[1] * shape[2], n_classes)))
+def _parts(shape, n_classes, **settings):
+    return Parts(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(shape[0] * shape[1] * shape[2], n_classes)))
 
 def test_a_recipe_of_ones_own_is_kept_if_it_says_how_to_build_its_model(own, tmp_path):
     from fastrecipes.training.fitting import Outcome
-    def mine(images, run, *, note: settings_room.Count = None): return Outcome(_parts(images.shape, len(images.classes)).model)
+    def mine(images, run, *, note: settings_room.Count = None):
+        return Outcome(_parts(images.shape, len(images.classes)).model)
     s = image_set(3, (1, 4, 4))
     f = recipe(mine)(s, device='cpu')
     with refused('mine', '@recipe(parts=...)'): save(f, 'm')
@@ -292,7 +336,8 @@ def test_a_folder_is_made_with_all_above_it(tmp_path):
 
 def test_text_a_home_and_dots_are_understood(tmp_path, monkeypatch):
     monkeypatch.setenv('HOME', str(tmp_path/'home'))
-    assert save(fitted('linear'), '~/x/../m') == tmp_path/'home/m' and load('~/m').recipe == 'linear' and read_card('~/m').recipe == 'linear'
+    assert save(fitted('linear'), '~/x/../m') == tmp_path/'home/m'
+    assert load('~/m').recipe == 'linear' and read_card('~/m').recipe == 'linear'
 
 def test_saving_again_replaces_all_of_it(tmp_path):
     save(fitted('mlp'), 'm')
@@ -307,8 +352,10 @@ def test_an_empty_folder_and_one_with_a_checkpoint_are_taken(tmp_path):
         assert names(str(i)) == FULL, 'the training is over, so its checkpoint is gone'
 
 @pytest.mark.parametrize('there, said', [
-    (['notes.txt'], 'notes.txt'), (['notes.txt', *FILES], 'card.json, history.png, model.safetensors ...'), (['sub/x'], 'sub'), (['a', 'b', 'c', 'd'], 'a, b, c ...'), (['.hidden'], '.hidden'),
-    (['model.safetensors'], 'model.safetensors'), (['history.png'], 'history.png'), (['card.json'], 'card.json'), (['history.png/precious', 'card.json'], 'history.png'), (['.checkpoint.safetensors-mine'], 'mine'),
+    (['notes.txt'], 'notes.txt'), (['notes.txt', *FILES], 'card.json, history.png, model.safetensors ...'),
+    (['sub/x'], 'sub'), (['a', 'b', 'c', 'd'], 'a, b, c ...'), (['.hidden'], '.hidden'),
+    (['model.safetensors'], 'model.safetensors'), (['history.png'], 'history.png'), (['card.json'], 'card.json'),
+    (['history.png/precious', 'card.json'], 'history.png'), (['.checkpoint.safetensors-mine'], 'mine'),
 ], ids=lambda v: ' '.join(v) if isinstance(v, list) else '')
 def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path, there, said):
     for n in there:
@@ -331,14 +378,24 @@ def test_a_model_whose_card_is_damaged_can_be_replaced(tmp_path):
     path.write_bytes(path.read_bytes()[:300])
     assert load(save(fitted('linear'), 'm')).recipe == 'linear'
 
-def _loop(tmp_path): (tmp_path/'m').symlink_to('n'); (tmp_path/'n').symlink_to('m'); return 'm'
-def _file(tmp_path): (tmp_path/'m').write_text('mine'); return 'm'
-def _below_file(tmp_path): (tmp_path/'m').write_text('mine'); return 'm/n'
-BAD_PLACES = [(_file, 'is a file'), (_below_file, 'choose another'), (_loop, 'choose another'), (lambda t: '.', 'the folder you are in'), (lambda t: t.parent, 'the folder you are in'),
-              (lambda t: '/', 'the folder you are in'), (lambda t: 'x' * 240, 'choose a shorter'), (lambda t: 'x' * 300, 'choose'), (lambda t: '/proc/model', 'cannot write there'),
+def _loop(tmp_path):
+    (tmp_path/'m').symlink_to('n')
+    (tmp_path/'n').symlink_to('m')
+    return 'm'
+def _file(tmp_path):
+    (tmp_path/'m').write_text('mine')
+    return 'm'
+def _below_file(tmp_path):
+    (tmp_path/'m').write_text('mine')
+    return 'm/n'
+BAD_PLACES = [(_file, 'is a file'), (_below_file, 'choose another'), (_loop, 'choose another'),
+              (lambda t: '.', 'the folder you are in'), (lambda t: t.parent, 'the folder you are in'),
+              (lambda t: '/', 'the folder you are in'), (lambda t: 'x' * 240, 'choose a shorter'),
+              (lambda t: 'x' * 300, 'choose'), (lambda t: '/proc/model', 'cannot write there'),
               (lambda t: '~nobody-of-this-name/m', 'choose another')]
 
-@pytest.mark.parametrize('place, said', BAD_PLACES, ids=['file', 'below a file', 'loop', 'here', 'above', 'root', 'long', 'too long', 'proc', 'no home'])
+@pytest.mark.parametrize('place, said', BAD_PLACES,
+    ids=['file', 'below a file', 'loop', 'here', 'above', 'root', 'long', 'too long', 'proc', 'no home'])
 def test_a_place_for_no_model_is_refused_and_left_alone(tmp_path, place, said):
     folder = place(tmp_path)
     before = {n: os.lstat(n).st_ino for n in names('.')}
@@ -347,19 +404,24 @@ def test_a_place_for_no_model_is_refused_and_left_alone(tmp_path, place, said):
     assert {n: os.lstat(n).st_ino for n in names('.')} == before
 
 def test_a_mount_point_is_refused_since_it_cannot_be_replaced(tmp_path):
-    mounts = [p for line in Path('/proc/self/mounts').read_text().splitlines() if os.path.isdir(p := line.split()[1]) and os.access(p, os.W_OK)
-              and p != '/' and not os.listdir(p) and os.access(os.path.dirname(p), os.W_OK)] if Path('/proc/self/mounts').exists() else []
+    mounts = [p for line in Path('/proc/self/mounts').read_text().splitlines() if os.path.isdir(p := line.split()[1])
+              and os.access(p, os.W_OK)
+              and p != '/' and not os.listdir(p)
+              and os.access(os.path.dirname(p), os.W_OK)] if Path('/proc/self/mounts').exists() else []
     if not mounts: pytest.skip('no empty mount point that can be written')
     with refused('mount point', 'name a folder in it'): check_model_folder(mounts[0])
 
 def test_a_link_to_a_folder_stays_a_link(tmp_path):
     (tmp_path/'real').mkdir()
     (tmp_path/'m').symlink_to('real')
-    assert save(fitted('linear'), 'm') == tmp_path/'real' and (tmp_path/'m').is_symlink() and load('m').recipe == 'linear' and names('.') == ['m', 'real']
+    assert save(fitted('linear'), 'm') == tmp_path/'real'
+    assert (tmp_path/'m').is_symlink() and load('m').recipe == 'linear' and names('.') == ['m', 'real']
 
 def test_what_holds_no_model_is_refused_with_the_cure(tmp_path):
-    (tmp_path/'file').write_text('x'); (tmp_path/'empty').mkdir()
-    for folder, said in (('nowhere', 'no such folder'), ('empty', 'model.safetensors is missing'), ('file', 'file'), ('x' * 300, 'no such folder'), ('~nobody-of-this-name/m', 'no such folder')):
+    (tmp_path/'file').write_text('x')
+    (tmp_path/'empty').mkdir()
+    for folder, said in (('nowhere', 'no such folder'), ('empty', 'model.safetensors is missing'), ('file', 'file'),
+                         ('x' * 300, 'no such folder'), ('~nobody-of-this-name/m', 'no such folder')):
         for f in (load, read_card):
             with refused(folder, said, '--out DIR'): f(folder)
     assert names('.') == ['empty', 'file']
@@ -371,7 +433,8 @@ def test_what_holds_no_model_is_refused_with_the_cure(tmp_path):
 def _context():
     "Starts processes in which torch is already imported"
     context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['fastrecipes.keep.store', 'fastrecipes.ladder.rungs', 'fastrecipes.lessons.similarity', 'fastrecipes.lessons.nets'])
+    context.set_forkserver_preload(['fastrecipes.keep.store', 'fastrecipes.ladder.rungs',
+                                    'fastrecipes.lessons.similarity', 'fastrecipes.lessons.nets'])
     return context
 
 def process(f, *args):
@@ -435,12 +498,16 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path, closed, request):
     top = Path(tempfile.mkdtemp()) # Below pytest's own nobody else may look
     request.addfinalizer(lambda: shutil.rmtree(top))
     folder = save(fitted('mlp'), top/'m')
-    top.chmod(dict(all=0o700).get(closed, 0o755 if closed == 'above' else 0o777)); folder.chmod(0o755 if closed != 'all' else 0o700)
+    top.chmod(dict(all=0o700).get(closed, 0o755 if closed == 'above' else 0o777))
+    folder.chmod(0o755 if closed != 'all' else 0o700)
     if closed == 'card': (folder/'card.json').chmod(0o600)
     before = contents(top)
     f = fitted('linear')
-    with as_nobody(): check, saved, read = (message_of(*call) for call in ((check_model_folder, folder), (save, f, folder), (read_card, folder)))
-    for said in (check, saved): assert said.startswith('InputError: ') and str(top) in said and 'choose another' in said and '\n' not in said
+    with as_nobody():
+        check, saved, read = (message_of(*call)
+                              for call in ((check_model_folder, folder), (save, f, folder), (read_card, folder)))
+    for said in (check, saved):
+        assert said.startswith('InputError: ') and str(top) in said and 'choose another' in said and '\n' not in said
     if closed == 'card': assert read.startswith(f'InputError: {folder}/card.json: ') and 'Permission denied' in read
     elif closed == 'all': assert read.startswith('InputError: ') and '\n' not in read
     else: assert 'mlp' in read
@@ -457,7 +524,8 @@ def is_one_of_two(folder):
 
 def _save_for_ever(folder, conn):
     from fastrecipes.keep import store
-    store._picture = lambda fitted, png=store._picture(_two()[1]): png # Drawn once: what is tried here is the writing
+    png = store._picture(_two()[1])
+    store._picture = lambda fitted: png # Drawn once: what is tried here is the writing
     for i in range(10**6):
         store.save(_two()[i % 2], folder)
         if i < 2: conn.send(i)
@@ -466,7 +534,8 @@ def _save_until(folder, step):
     "Save, and be killed at the given step of what is asked of the system about this place"
     f, left = _two()[1], [step]
     def hook(event, args):
-        if event.split('.')[0] in ('os', 'shutil', 'open') and any(isinstance(a, (str, os.PathLike)) and os.path.dirname(folder) in str(a) for a in args):
+        if event.split('.')[0] in ('os', 'shutil', 'open') and any(isinstance(a, (str, os.PathLike))
+                                                                   and os.path.dirname(folder) in str(a) for a in args):
             left[0] -= 1
             if left[0] < 0: os.kill(os.getpid(), signal.SIGKILL)
     sys.addaudithook(hook)
@@ -489,7 +558,8 @@ def test_a_crash_at_any_step_leaves_the_old_model_or_the_new(tmp_path):
         check_model_folder('m')
         assert names('.') == ['m'] and is_one_of_two('m') == found[-1], 'whoever saves next tidies up'
     assert step > 15 and leftovers == {'m', '.m.fastrecipes-old', '.m.fastrecipes-new-PID'}
-    assert found == sorted(found, reverse=True) and set(found) == {'similarity', 'linear'}, 'first always the old one, then always the new'
+    assert found == sorted(found, reverse=True) and set(found) == {'similarity',
+        'linear'}, 'first always the old one, then always the new'
 
 def test_who_reads_while_another_process_saves_gets_one_of_the_two_and_disturbs_nobody(tmp_path):
     here, there = multiprocessing.Pipe()
@@ -528,7 +598,8 @@ def test_a_checkpoint_that_was_begun_after_a_crash_comes_along_with_the_old_mode
     os.replace(save(fitted('linear'), 'm'), '.m.fastrecipes-old')
     (tmp_path/'m').mkdir()
     (tmp_path/'m/checkpoint.safetensors').write_text('x')
-    assert load('m').recipe == 'linear' and check_model_folder('m') and names('.') == ['m'] and names('m') == sorted([*FULL, 'checkpoint.safetensors'])
+    assert load('m').recipe == 'linear'
+    assert check_model_folder('m') and names('.') == ['m'] and names('m') == sorted([*FULL, 'checkpoint.safetensors'])
 
 def ended_process():
     "A process whose number nobody has any more"
@@ -539,20 +610,26 @@ def ended_process():
 def test_a_folder_of_ones_own_with_a_name_like_ours_is_left_alone(tmp_path):
     dead = ended_process()
     mine = ['.m.fastrecipes-old', f'.m.fastrecipes-new-{dead.pid}']
-    for n in mine: (tmp_path/n).mkdir(); (tmp_path/n/'mine.txt').write_text('mine')
+    for n in mine:
+        (tmp_path/n).mkdir()
+        (tmp_path/n/'mine.txt').write_text('mine')
     save(fitted('linear'), 'm')
     assert names('.') == sorted([*mine, 'm']) and all(contents(n) == {Path('mine.txt'): b'mine'} for n in mine)
     with refused(tmp_path/'m', 'choose another folder'): save(fitted('mlp'), 'm')
-    assert names('.') == sorted([*mine, 'm']) and load('m').recipe == 'linear' and all(contents(n) == {Path('mine.txt'): b'mine'} for n in mine)
+    assert names('.') == sorted([*mine, 'm'])
+    assert load('m').recipe == 'linear' and all(contents(n) == {Path('mine.txt'): b'mine'} for n in mine)
 
 @pytest.mark.parametrize('move', ['aside', 'in'])
-@pytest.mark.parametrize('error', [KeyboardInterrupt(), MemoryError(), OSError(28, 'No space left on device')], ids=['ctrl-c', 'memory', 'room'])
+@pytest.mark.parametrize('error', [KeyboardInterrupt(), MemoryError(), OSError(28, 'No space left on device')],
+                         ids=['ctrl-c', 'memory', 'room'])
 def test_an_interruption_of_either_move_puts_the_old_model_back(tmp_path, monkeypatch, move, error):
     save(fitted('linear'), 'm')
     real, tried = os.replace, []
     def replace(a, b):
         old, new = Path(a).name, Path(b).name
-        if (old == 'm' and new.endswith('-old')) if move == 'aside' else ('-new-' in old and new == 'm'): tried.append(b); raise error
+        if (old == 'm' and new.endswith('-old')) if move == 'aside' else ('-new-' in old and new == 'm'):
+            tried.append(b)
+            raise error
         real(a, b)
     monkeypatch.setattr(os, 'replace', replace)
     if isinstance(error, OSError):
@@ -570,9 +647,13 @@ def test_only_what_was_abandoned_is_taken_away(tmp_path):
     p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])
     dead = ended_process()
     try:
-        for n in (f'.m.fastrecipes-new-{dead.pid}', f'.m.fastrecipes-new-{p.pid}', '.m.fastrecipes-new-mine', '.other.fastrecipes-new-1', '.mm.fastrecipes-old'): (tmp_path/n).mkdir(); (tmp_path/n/'model.safetensors').write_text('x')
+        for n in (f'.m.fastrecipes-new-{dead.pid}', f'.m.fastrecipes-new-{p.pid}', '.m.fastrecipes-new-mine',
+                  '.other.fastrecipes-new-1', '.mm.fastrecipes-old'):
+            (tmp_path/n).mkdir()
+            (tmp_path/n/'model.safetensors').write_text('x')
         save(fitted('linear'), 'm')
-        assert names('.') == sorted([f'.m.fastrecipes-new-{p.pid}', '.m.fastrecipes-new-mine', '.other.fastrecipes-new-1', '.mm.fastrecipes-old', 'm'])
+        assert names('.') == sorted([f'.m.fastrecipes-new-{p.pid}', '.m.fastrecipes-new-mine',
+                                     '.other.fastrecipes-new-1', '.mm.fastrecipes-old', 'm'])
     finally:
         p.kill()
         p.wait()

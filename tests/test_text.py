@@ -7,13 +7,18 @@ from fastrecipes.text import (
 )
 
 @pytest.mark.parametrize('f, values, texts', [
-    (percent_text, (0, .5, .99994, .99996, .9999999, 1), ['0.00%', '50.00%', '99.99%', '99.996%', '100.0000%', '100.00%']),
+    (percent_text, (0, .5, .99994, .99996, .9999999, 1),
+     ['0.00%', '50.00%', '99.99%', '99.996%', '100.0000%', '100.00%']),
     (confidence_text, (0, .009, .01, .5, .9949, .995, 1), ['<1%', '<1%', '1%', '50%', '99%', '>99%', '>99%']),
-    (short_number, (0, 7, 999, 1000, 23_560, 999_499, 2.5e9, 3e12), ['0', '7', '999', '1.00 k', '23.6 k', '999 k', '2.50 G', '3.00 T']),
-    (p_cell, (0, .00099, .001, .0094, .0499, .0512, .1, .999, 1), ['<0.001', '<0.001', '0.001', '0.009', '0.0499', '0.051', '0.10', '1.00', '1.00']),
+    (short_number, (0, 7, 999, 1000, 23_560, 999_499, 2.5e9, 3e12),
+     ['0', '7', '999', '1.00 k', '23.6 k', '999 k', '2.50 G', '3.00 T']),
+    (p_cell, (0, .00099, .001, .0094, .0499, .0512, .1, .999, 1),
+     ['<0.001', '<0.001', '0.001', '0.009', '0.0499', '0.051', '0.10', '1.00', '1.00']),
     (p_text, (0, .001, .5), ['p < 0.001', 'p = 0.001', 'p = 0.50']),
-    (seconds_text, (1e-6, .0002, .05, .1, 9.99, 99.7, 100, 6000, 36e5), ['<0.01 ms', '0.2 ms', '50 ms', '0.10 s', '9.99 s', '99.7 s', '1.7 min', '1.7 h', '1,000.0 h']),
-    (times_text, (.1, .5, 1.41, 9.4, 14, 97, 1e6), ['about 0.1x', 'about 0.5x', 'about 1.5x', 'about 10x', 'about 15x', 'about 100x', 'about 1,000,000x']),
+    (seconds_text, (1e-6, .0002, .05, .1, 9.99, 99.7, 100, 6000, 36e5),
+     ['<0.01 ms', '0.2 ms', '50 ms', '0.10 s', '9.99 s', '99.7 s', '1.7 min', '1.7 h', '1,000.0 h']),
+    (times_text, (.1, .5, 1.41, 9.4, 14, 97, 1e6),
+     ['about 0.1x', 'about 0.5x', 'about 1.5x', 'about 10x', 'about 15x', 'about 100x', 'about 1,000,000x']),
     (about_text, (1, 149, 151, 1e7), ['about 1', 'about 150', 'about 160', 'more than ten million']),
 ])
 def test_each_kind_of_value_has_one_form(f, values, texts): assert [f(v) for v in values] == texts
@@ -36,7 +41,8 @@ def test_points_are_short_and_never_minus_zero(a, b):
 @given(st.floats(.001, 1))
 def test_a_p_value_is_on_the_side_of_one_in_twenty_where_it_reads(p): assert (float(p_cell(p)) < .05) == (p < .05)
 
-def test_one_and_many(): assert [plural(n, 'mistake') for n in (0, 1, 1200)] == ['0 mistakes', '1 mistake', '1,200 mistakes']
+def test_one_and_many():
+    assert [plural(n, 'mistake') for n in (0, 1, 1200)] == ['0 mistakes', '1 mistake', '1,200 mistakes']
 
 @given(st.text(max_size=40), st.integers(6, 20))
 def test_a_shortened_name_is_one_line_of_that_length(name, most):

@@ -25,7 +25,8 @@ def all_large(monkeypatch): monkeypatch.setattr(cost, 'LARGE_STEP', 1)
 
 def seen_by(name, images, **kwargs) -> tuple: # The fitted recipe, and the numbers while it trained
     numbers = []
-    fitted = fit(name, images, device='cpu', epochs=1, reporter=Each(lambda row: numbers.append(torch.get_num_threads())), **kwargs)
+    fitted = fit(name, images, device='cpu', epochs=1,
+                 reporter=Each(lambda row: numbers.append(torch.get_num_threads())), **kwargs)
     return fitted, numbers
 
 
@@ -66,7 +67,8 @@ class OnlyPairs(nn.Module):
         return self.layer(x.flatten(1))
 
 def test_a_model_that_takes_no_single_image_is_not_asked_for_more():
-    assert pick_threads(OnlyPairs(), (1, 8, 8), 2**20, most=4) == 4 # A batch so large that its weights alone do not say that the step is small
+    assert pick_threads(OnlyPairs(), (1, 8, 8), 2**20,
+                        most=4) == 4 # A batch so large that its weights alone do not say that the step is small
     assert pick_threads(OnlyPairs(), (1, 8, 8), 1, most=4) == 1
 
 def test_a_fit_within_a_recipe_has_the_callers_threads(threes_sevens, monkeypatch):
@@ -100,7 +102,8 @@ def test_what_is_not_trained_chooses_too(threes_sevens, monkeypatch):
 
 @pytest.mark.parametrize('name', ['sgd', 'mlp'])
 def test_a_number_that_is_given_overrules(name, threes_sevens):
-    assert seen_by(name, threes_sevens, threads=2)[1] == [2] and seen_by(name, threes_sevens, threads='2')[0].threads == 2
+    assert seen_by(name, threes_sevens, threads=2)[1] == [2]
+    assert seen_by(name, threes_sevens, threads='2')[0].threads == 2
     with on_threads(1): assert seen_by(name, threes_sevens, threads=2)[1] == [2]
 
 def test_predictions_are_made_on_the_same_number(threes_sevens, monkeypatch):
@@ -125,7 +128,8 @@ def _own_net(images):
     from fastrecipes.data.loaders import dataloaders
     from fastrecipes.lessons.nets import linear
     from fastrecipes.lessons.sgd import basic_opt, ClassLoss, lesson_loss
-    return Learner(dataloaders(images, 64, 'cpu'), linear(64, 1), loss_func=ClassLoss(lesson_loss(2)), opt_func=basic_opt)
+    return Learner(dataloaders(images, 64, 'cpu'), linear(64, 1), loss_func=ClassLoss(lesson_loss(2)),
+                   opt_func=basic_opt)
 
 @pytest.fixture
 def own():
@@ -145,7 +149,8 @@ def own():
     for n in names: del recipes[n]
 
 def test_recipes_of_ones_own(own, threes_sevens):
-    numbers = lambda **how: [fit(n, threes_sevens, device='cpu', **how).threads for n in own]
+    def numbers(**how):
+        return [fit(n, threes_sevens, device='cpu', **how).threads for n in own]
     assert numbers() == [1, 1, 2], 'of the last nothing is known'
     assert numbers(threads=2) == [2, 2, 2] and numbers(threads=1) == [1, 1, 1]
 
@@ -174,12 +179,15 @@ def test_what_is_no_number_of_threads_is_refused(bad):
         with refused(f'threads={bad!r} is not a whole number from 1 to 1024 (or auto)'): f()
 
 def test_settings_are_heeded_and_an_argument_overrules_them():
-    ini = lambda value: dict(fastrecipes=dict(threads=value))
+    def ini(value):
+        return dict(fastrecipes=dict(threads=value))
     assert [global_settings(ini(v))['threads'] for v in ('auto', '3')] == ['auto', 3]
-    assert global_settings(ini('3'), threads='auto')['threads'] == 'auto' and global_settings(ini('3'), threads=1)['threads'] == 1
+    assert global_settings(ini('3'), threads='auto')['threads'] == 'auto'
+    assert global_settings(ini('3'), threads=1)['threads'] == 1
     with refused("threads='many' is not"): global_settings(ini('many'))
 
-@pytest.mark.parametrize('verb', [['fit', 'similarity', '--out', 'kept'], ['compare', '-r', 'similarity', '--out', 'kept']], ids=['fit', 'compare'])
+@pytest.mark.parametrize('verb',
+    [['fit', 'similarity', '--out', 'kept'], ['compare', '-r', 'similarity', '--out', 'kept']], ids=['fit', 'compare'])
 @pytest.mark.slow
 def test_the_command_takes_it_and_refuses_what_is_none(verb):
     from test_cli import called
@@ -189,15 +197,18 @@ def test_the_command_takes_it_and_refuses_what_is_none(verb):
     assert called(*verb, '--threads', '2', '-q').returncode == 0
     kept = json.loads(next(Path('kept').glob('c*.json')).read_text()) # card.json or comparison.json
     assert kept.get('threads', kept.get('rungs', [{}])[0].get('threads')) == 2
-    assert called(*verb, '--threads', '1', '--resume', '-q').returncode == 2 and called(*verb, '--resume', '-q').returncode == 0
+    assert called(*verb, '--threads', '1', '--resume', '-q').returncode == 2
+    assert called(*verb, '--resume', '-q').returncode == 0
 
 
-@pytest.mark.parametrize('verb', [['fit', 'similarity', '--out', 'kept'], ['compare', '-r', 'similarity', '--out', 'kept']], ids=['fit', 'compare'])
+@pytest.mark.parametrize('verb',
+    [['fit', 'similarity', '--out', 'kept'], ['compare', '-r', 'similarity', '--out', 'kept']], ids=['fit', 'compare'])
 def test_the_command_takes_it_from_settings_ini(verb):
     from test_cli import called
     Path('settings.ini').write_text('[fastrecipes]\nthreads = many\n')
     r = called(*verb, '-q')
-    assert r.returncode == 2 and "settings.ini [fastrecipes]: threads='many' is not" in r.stderr and len(r.stderr.splitlines()) == 1, r.stderr
+    assert r.returncode == 2 and "settings.ini [fastrecipes]: threads='many' is not" in r.stderr and len(
+        r.stderr.splitlines()) == 1, r.stderr
     Path('settings.ini').write_text('[fastrecipes]\nthreads = 2\n')
     assert called(*verb, '-q').returncode == 0
     kept = json.loads(next(Path('kept').glob('c*.json')).read_text()) # card.json or comparison.json
@@ -227,7 +238,8 @@ def test_the_number_is_in_the_card_the_comparison_and_the_report(threes_sevens, 
 def test_equal_numbers_give_equal_bits_whatever_the_caller_has(name, threes_sevens):
     on_two = fit(name, threes_sevens, device='cpu', epochs=2)
     with on_threads(1): on_one = fit(name, threes_sevens, device='cpu', epochs=2)
-    assert on_two.scores.equal(on_one.scores) and on_two.scores.equal(fit(name, threes_sevens, device='cpu', epochs=2, threads=1).scores)
+    assert on_two.scores.equal(on_one.scores)
+    assert on_two.scores.equal(fit(name, threes_sevens, device='cpu', epochs=2, threads=1).scores)
 
 
 # Resumed
@@ -238,7 +250,9 @@ def stopped(threes_sevens, tmp_path):
     def make(name, **how):
         def stop(row):
             if row['epoch'] == 2: raise KeyboardInterrupt
-        with pytest.raises(KeyboardInterrupt): fit(name, threes_sevens, device='cpu', epochs=4, reporter=Each(stop), checkpoint=Checkpoint(tmp_path, every=1), **how)
+        with pytest.raises(KeyboardInterrupt):
+            fit(name, threes_sevens, device='cpu', epochs=4, reporter=Each(stop),
+                checkpoint=Checkpoint(tmp_path, every=1), **how)
         return Checkpoint(tmp_path, every=1, resume=True)
     return make
 

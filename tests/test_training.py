@@ -14,7 +14,7 @@ from fastai.optimizer import Adam, SGD
 from fastai.torch_core import no_random, set_seed
 from hypothesis import given, settings, strategies as st
 from torch import nn
-import fastai.callback.schedule # gives `Learner` lr_find
+import fastai.callback.schedule # noqa: F401 - gives `Learner` lr_find
 from fastrecipes.training.checkpoint import Checkpoint
 from fastrecipes.data.images import ImageSet, Split
 from fastrecipes.errors import InputError
@@ -33,12 +33,15 @@ COLUMNS = ['epoch', 'train_loss', 'valid_loss', 'accuracy', 'seconds']
 
 @pytest.fixture(scope='module')
 def data(digits):
-    return ImageSet('digits', digits.classes, *(Split(s.images[:n], s.labels[:n]) for s, n in ((digits.train, 64), (digits.valid, 30))))
+    return ImageSet('digits', digits.classes,
+                    *(Split(s.images[:n], s.labels[:n]) for s, n in ((digits.train, 64), (digits.valid, 30))))
 
 @pytest.fixture(scope='module')
 def unlearnable(data):
     "Training labels that say nothing, so that the validation loss soon rises"
-    return ImageSet('noise', data.classes, Split(data.train.images, data.train.labels[torch.randperm(64, generator=torch.Generator().manual_seed(0))]), data.valid)
+    return ImageSet('noise', data.classes,
+                    Split(data.train.images,
+                        data.train.labels[torch.randperm(64, generator=torch.Generator().manual_seed(0))]), data.valid)
 
 def make(data, bs=16, opt=basic_opt, shuffle=True, **kwargs):
     set_seed(0)
@@ -67,20 +70,24 @@ def test_history_is_worked_out_by_hand_with_the_last_batch_weighed_by_its_size(d
                        (scores.argmax(1) == data.valid.labels).float().mean().item()])
     got = fit_learner(learn, 2, .5).history
     assert list(got) == COLUMNS and got.epoch.tolist() == [0, 1] and (got.seconds > 0).all()
-    assert got[['train_loss', 'valid_loss', 'accuracy']].to_numpy() == pytest.approx(torch.tensor(wanted).numpy(), abs=1e-5)
+    assert got[['train_loss', 'valid_loss', 'accuracy']].to_numpy() == pytest.approx(torch.tensor(wanted).numpy(),
+        abs=1e-5)
     assert torch.allclose(learn.model[1].weight, weight, atol=1e-6)
 
 def test_history_goes_on_counting_in_a_second_fit(data):
     history = History()
     learn = make(data, cbs=CallHooks(history))
-    quietly(learn, learn.fit, 2, .1); quietly(learn, learn.fit, 1, .1)
+    quietly(learn, learn.fit, 2, .1)
+    quietly(learn, learn.fit, 1, .1)
     assert history.frame.epoch.tolist() == [0, 1, 2] and history.frame.train_loss.is_monotonic_decreasing
 
 def test_a_reporter_is_told_each_row_as_it_comes(data):
     seen = []
     learn = make(data)
-    history = fit_learner(learn, 3, .1, reporter=Each(lambda row: seen.append((row['epoch'], learn.epoch, dict(row))))).history
-    assert [(a, b) for a, b, _ in seen] == [(0, 0), (1, 1), (2, 2)] and pd.DataFrame([row for *_, row in seen]).equals(history)
+    history = fit_learner(learn, 3, .1,
+                          reporter=Each(lambda row: seen.append((row['epoch'], learn.epoch, dict(row))))).history
+    assert [(a, b) for a, b, _ in seen] == [(0, 0), (1, 1), (2, 2)]
+    assert pd.DataFrame([row for *_, row in seen]).equals(history)
 
 def test_without_a_metric_accuracy_is_not_a_number(data):
     learn = make(data)
@@ -113,7 +120,8 @@ def test_a_constant_rate_is_constant_and_one_cycle_climbs_to_it_and_falls_to_not
     assert learn.recorder.lrs == pytest.approx([.02] * 8)
     fit_learner(learn, 4, .02, 'one-cycle') # 16 steps: the first quarter climbs
     lrs = torch.tensor(learn.recorder.lrs, dtype=torch.float64)
-    assert len(lrs) == 16 and lrs[0].item() == pytest.approx(.02 / 25) and lrs.max().item() == pytest.approx(.02) and lrs.argmax() == 4
+    assert len(lrs) == 16
+    assert lrs[0].item() == pytest.approx(.02 / 25) and lrs.max().item() == pytest.approx(.02) and lrs.argmax() == 4
     assert (lrs[:5].diff() > 0).all() and (lrs[4:].diff() < 0).all() and lrs[-1] < .02 / 25
     assert learn.opt.hypers[0]['lr'] == lrs[-1]
 
@@ -122,19 +130,22 @@ def test_one_cycle_is_fastais_own_whether_the_optimiser_has_momentum_or_not(data
     histories = [fit_learner(learn, 2, .02, 'one-cycle').history for learn in (ours, basic)]
     quietly(fastais, fastais.fit_one_cycle, 2, .02)
     assert torch.equal(ours.model[1].weight, fastais.model[1].weight) and ours.recorder.lrs == fastais.recorder.lrs
-    assert basic.recorder.lrs == pytest.approx(fastais.recorder.lrs) and 'mom' in ours.recorder.hps and 'mom' not in basic.recorder.hps
+    assert basic.recorder.lrs == pytest.approx(fastais.recorder.lrs)
+    assert 'mom' in ours.recorder.hps and 'mom' not in basic.recorder.hps
     assert all(len(h) == 2 for h in histories)
 
 def test_an_unknown_schedule_is_refused_before_anything_is_fitted(data):
     learn = make(data)
-    with pytest.raises(InputError, match="schedule='cosine'.*'constant' and 'one-cycle'"): fit_learner(learn, 1, .1, 'cosine')
+    with pytest.raises(InputError, match="schedule='cosine'.*'constant' and 'one-cycle'"):
+        fit_learner(learn, 1, .1, 'cosine')
     assert learn.opt is None
 
 def test_the_outcome_has_model_learner_stats_and_what_was_chosen(data):
     learn = make(data, bs=None)
     learn.dls = dataloaders(data, None, 'cpu', stats='train')
     outcome = fit_learner(learn, 1, .1)
-    assert isinstance(outcome, Outcome) and outcome.model is learn.model and outcome.learner is learn and outcome.has_probs
+    assert isinstance(outcome, Outcome)
+    assert outcome.model is learn.model and outcome.learner is learn and outcome.has_probs
     assert outcome.stats == learn.dls.stats and outcome.resolved == dict(epochs=1, lr=.1, bs=8)
 
 class Counter(Callback):
@@ -152,15 +163,18 @@ def test_callbacks_that_are_handed_in_work_for_this_fit_only(data, schedule):
 def test_fastais_callbacks_have_their_effect(data, tmp_path):
     clipped, free = make(data), make(data)
     start = free.model[1].weight.detach().clone()
-    fit_learner(clipped, 1, 1., cbs=[GradientClip(.01)]); fit_learner(free, 1, 1.)
-    assert (clipped.model[1].weight - start).norm() <= 4 * .01 + 1e-6 < (free.model[1].weight - start).norm() # four steps
+    fit_learner(clipped, 1, 1., cbs=[GradientClip(.01)])
+    fit_learner(free, 1, 1.)
+    assert (clipped.model[1].weight - start).norm() <= 4 * .01 + 1e-6 < (free.model[1].weight
+        - start).norm() # four steps
     fit_learner(free, 2, .1, cbs=[SaveModelCallback(fname=str(tmp_path/'best'))])
     assert (tmp_path/'best.pth').is_file()
 
 def test_mixup_trains_on_mixed_images(data):
     mixed, plain = make(data), make(data)
     for learn, cbs in ((mixed, [MixUp()]), (plain, [])): fit_learner(learn, 3, .5, cbs=cbs)
-    assert not torch.allclose(mixed.model[1].weight, plain.model[1].weight) and mixed.validate()[0] < 2.3 # chance is log 10
+    assert not torch.allclose(mixed.model[1].weight, plain.model[1].weight)
+    assert mixed.validate()[0] < 2.3 # chance is log 10
 
 def test_a_progress_bar_that_is_handed_in_is_used(data, capsys):
     learn, bar = make(data), ProgressCallback()
@@ -174,7 +188,8 @@ def test_the_learner_is_as_it_was_and_can_be_fitted_again(data, cbs, schedule):
     learn = make(data, opt=Adam)
     before, logger = [type(cb) for cb in learn.cbs], learn.logger
     first = fit_learner(learn, 2, .02, schedule, cbs=[cb() for cb in cbs]).history
-    assert sorted(t.__name__ for t in map(type, learn.cbs)) == sorted(t.__name__ for t in before) and learn.logger is logger
+    assert sorted(t.__name__ for t in map(type, learn.cbs)) == sorted(t.__name__ for t in before)
+    assert learn.logger is logger
     second = fit_learner(learn, 1, .02, schedule).history
     assert second.epoch.tolist() == [0] and second.train_loss.iloc[0] < first.train_loss.iloc[0]
 
@@ -199,11 +214,14 @@ def stop_of(losses, patience, counts='since-best', climb=0):
     return next((i for i, loss in enumerate(losses) if watch.update(loss)), None)
 
 @pytest.mark.parametrize('losses, patience, since_best, increases', [
-    ([3, 2, 1, 0], 1, None, None), ([1, 2], 1, 1, 1), ([1, 1], 1, 1, None), ([1, 2, 3, 4], 2, 2, 2), ([1, 2, 3, 4], 3, 3, 3),
+    ([3, 2, 1, 0], 1, None, None), ([1, 2], 1, 1, 1), ([1, 1], 1, 1, None), ([1, 2, 3, 4], 2, 2, 2),
+    ([1, 2, 3, 4], 3, 3, 3),
     ([5, 4, 6, 5, 6, 5, 6], 2, 3, None), # up and down: never two increases in a row, but no progress
     ([5, 4, 6, 5, 3, 4, 5], 3, None, None), ([5, 4, 6, 5, 3, 4, 5], 2, 3, 6), ([5, 6, 5.5, 5.2, 5.1, 5.05], 4, 4, None),
-    ([5, 6, 6, 7], 2, 2, None), ([5, 6, 7, 6, 7, 8], 2, 2, 2), ([5, 4], 0, None, None), ([1, 2, 3, 4, 5, 6], 0, None, None),
-    ([1, NAN, NAN], 2, 2, 2), ([NAN, NAN], 1, 0, 0), ([1, INF, .5], 1, 1, 1), ([INF, INF, INF], 2, 1, None), ([NAN] * 3, 0, None, None)])
+    ([5, 6, 6, 7], 2, 2, None), ([5, 6, 7, 6, 7, 8], 2, 2, 2), ([5, 4], 0, None, None),
+    ([1, 2, 3, 4, 5, 6], 0, None, None),
+    ([1, NAN, NAN], 2, 2, 2), ([NAN, NAN], 1, 0, 0), ([1, INF, .5], 1, 1, 1), ([INF, INF, INF], 2, 1, None),
+    ([NAN] * 3, 0, None, None)])
 def test_patience_by_hand(losses, patience, since_best, increases):
     assert (stop_of(losses, patience), stop_of(losses, patience, 'increases')) == (since_best, increases)
 
@@ -216,27 +234,34 @@ def test_increases_in_a_row_are_counted_as_in_the_lesson(losses, patience):
     for i in range(1, len(losses)):
         if losses[i] > losses[i - 1]: count += 1
         else: count = 0
-        if count == patience: wanted = i; break
+        if count == patience:
+            wanted = i
+            break
     assert stop_of(losses, patience, 'increases') == wanted
 
 class Scripted:
     "A loss function that says in each epoch's validation what it is told to"
     def __init__(self, losses): self.losses = losses
-    def __call__(self, scores, y): return scores.sum() * 0 + (1. if self.learn.training else self.losses[self.learn.epoch])
+    def __call__(self, scores, y):
+        return scores.sum() * 0 + (1. if self.learn.training else self.losses[self.learn.epoch])
 
 def scripted(data, losses):
-    few = lambda split: Split(split.images[:10], torch.arange(10))
+    def few(split):
+        return Split(split.images[:10], torch.arange(10))
     loss = Scripted(losses)
-    loss.learn = Learner(dataloaders(ImageSet('few', data.classes, few(data.train), few(data.valid)), 10, 'cpu'), linear(64, 10), loss, opt_func=basic_opt)
+    loss.learn = Learner(dataloaders(ImageSet('few', data.classes, few(data.train), few(data.valid)), 10, 'cpu'),
+                         linear(64, 10), loss, opt_func=basic_opt)
     return loss.learn
 
 @settings(max_examples=60, deadline=None, derandomize=True)
-@given(losses=st.lists(st.sampled_from([0., .5, 1., 2.]) | st.floats(0, 1e6, width=32), min_size=1, max_size=8), patience=st.integers(1, 4))
+@given(losses=st.lists(st.sampled_from([0., .5, 1., 2.]) | st.floats(0, 1e6, width=32), min_size=1, max_size=8),
+       patience=st.integers(1, 4))
 def test_epochs_since_the_best_are_counted_as_fastais_early_stopping_does(data, losses, patience):
     theirs = scripted(data, losses)
     quietly(theirs, theirs.fit, len(losses), .1, cbs=EarlyStoppingCallback(patience=patience))
     ours = fit_learner(scripted(data, losses), len(losses), .1, patience=patience)
-    assert len(ours.history) == len(theirs.recorder.values) == (stop_of(losses, patience) if stop_of(losses, patience) is not None else len(losses) - 1) + 1
+    assert len(ours.history) == len(theirs.recorder.values) == (stop_of(losses, patience)
+        if stop_of(losses, patience) is not None else len(losses) - 1) + 1
     assert ours.history.valid_loss.tolist() == pytest.approx(losses[:len(ours.history)], nan_ok=True)
 
 @pytest.mark.parametrize('counts', ['since-best', 'increases'])
@@ -252,7 +277,8 @@ def test_patience_goes_on_from_its_state():
             first, second = Patience(3, counts), Patience(3, counts)
             for loss in losses[:at]: first.update(loss)
             second.load_state_dict(first.state_dict())
-            assert [first.update(loss) for loss in losses[at:]] == [second.update(loss) for loss in losses[at:]] and first.stop == second.stop
+            assert [first.update(loss) for loss in losses[at:]] == [second.update(loss) for loss in losses[at:]]
+            assert first.stop == second.stop
 
 @pytest.mark.parametrize('losses, climb, since_best, increases', [
     ([1, 5, 6, 7, 8], 0, 2, 2), ([1, 5, 6, 7, 8], 2, 4, 4), # What was lower during the climb is no measure
@@ -284,24 +310,31 @@ def test_a_learner_with_one_cycle_is_not_stopped_before_the_peak(data):
 @pytest.mark.parametrize('losses, settings, words', [
     ([1, 2, 3], dict(patience=0), ''), ([1, 2, 3], dict(epochs=3), ''), ([3, 2, 1], {}, ''), (None, {}, ''),
     ([3, 1, 2], dict(patience=1), 'stopped after epoch 3 of 9: no lower validation loss for 1 epoch'),
-    ([1, 2, 3], dict(patience_counts='increases'), 'stopped after epoch 3 of 9: a higher validation loss for 2 epochs in a row'),
+    ([1, 2, 3], dict(patience_counts='increases'),
+     'stopped after epoch 3 of 9: a higher validation loss for 2 epochs in a row'),
     ([1, 2, 3], dict(schedule='one-cycle'), '')])
 def test_an_early_stop_is_told_where_patience_was_its_cause(losses, settings, words):
     history = None if losses is None else pd.DataFrame(dict(valid_loss=losses))
-    assert stop_text(history, dict(epochs=9, schedule='constant', patience=2, patience_counts='since-best') | settings) == words
+    assert stop_text(history,
+                     dict(epochs=9, schedule='constant', patience=2, patience_counts='since-best') | settings) == words
 
 def test_an_early_stop_is_told_of_what_settings_there_are():
     history = pd.DataFrame(dict(valid_loss=[1, 2, 3]))
-    assert stop_text(history, dict(epochs=9, patience=2)) == 'stopped after epoch 3 of 9: no lower validation loss for 2 epochs'
-    assert [stop_text(history, how) for how in ({}, dict(patience=2), dict(epochs=9), dict(epochs=None, patience=2))] == [''] * 4
+    assert stop_text(history,
+                     dict(epochs=9, patience=2)) == 'stopped after epoch 3 of 9: no lower validation loss for 2 epochs'
+    assert [stop_text(history, how)
+            for how in ({}, dict(patience=2), dict(epochs=9), dict(epochs=None, patience=2))] == [''] * 4
 
 def with_both(images, run, *, epochs:Count=9, patience:Whole=2): return self_made()
 def with_patience(images, run, *, patience:Whole=2): return self_made()
 def with_epochs(images, run, *, epochs:Count=9): return self_made()
 def with_neither(images, run): return self_made()
-def self_made(): return Outcome(linear(64, 10), pd.DataFrame(dict(epoch=range(3), train_loss=1., valid_loss=[1., 2., 3.], accuracy=.5, seconds=.1)))
+def self_made():
+    return Outcome(linear(64, 10),
+                   pd.DataFrame(dict(epoch=range(3), train_loss=1., valid_loss=[1., 2., 3.], accuracy=.5, seconds=.1)))
 
-@pytest.mark.parametrize('func, stops', [(with_both, True), (with_patience, False), (with_epochs, False), (with_neither, False)])
+@pytest.mark.parametrize('func, stops',
+                         [(with_both, True), (with_patience, False), (with_epochs, False), (with_neither, False)])
 def test_recipes_of_ones_own_need_not_have_our_settings(data, func, stops):
     from fastrecipes.answer.climb import compare
     from fastrecipes.ladder.recipe import fit, recipe
@@ -310,7 +343,8 @@ def test_recipes_of_ones_own_need_not_have_our_settings(data, func, stops):
     try: fitted, compared = fit(func.__name__, data, device='cpu'), compare(data, func.__name__, device='cpu')
     finally: del recipes[func.__name__]
     told = 'stopped after epoch 3 of 9'
-    assert [told in text for text in (fitted.stopped, repr(fitted), compared[func.__name__].stopped, str(compared))] == [stops] * 4
+    assert [told in text
+            for text in (fitted.stopped, repr(fitted), compared[func.__name__].stopped, str(compared))] == [stops] * 4
 
 def test_an_unknown_counting_is_refused(data):
     for f in (lambda: Patience(1, 'best'), lambda: fit_learner(make(data), 1, .1, patience_counts='best')):
@@ -334,7 +368,9 @@ class Spy(Callback):
 
 def normed(opt=Adam):
     "A net with batch norm, whose buffers change in every step"
-    return lambda data: Learner(dataloaders(data, 16, 'cpu'), nn.Sequential(nn.Flatten(), nn.Linear(64, 20), nn.BatchNorm1d(20), nn.ReLU(), nn.Dropout(.2), nn.Linear(20, 10)),
+    return lambda data: Learner(dataloaders(data, 16, 'cpu'),
+                                nn.Sequential(nn.Flatten(), nn.Linear(64, 20), nn.BatchNorm1d(20), nn.ReLU(),
+                                              nn.Dropout(.2), nn.Linear(20, 10)),
                                 ClassLoss(cross_entropy), opt_func=opt, metrics=batch_accuracy)
 
 def equal(a, b): return list(a) == list(b) and all(torch.equal(a[k], b[k]) for k in a)
@@ -355,18 +391,24 @@ def test_without_it_the_last_weights_are_kept(unlearnable):
     set_seed(0)
     learn, spy = normed()(unlearnable), Spy()
     outcome = fit_learner(learn, 8, .5, patience=2, cbs=[spy])
-    assert outcome.best_epoch is None and outcome.history.valid_loss.argmin() < len(outcome.history) - 1 and equal(dict(learn.model.state_dict()), spy.weights[-1])
+    assert outcome.best_epoch is None
+    assert outcome.history.valid_loss.argmin() < len(outcome.history) - 1
+    assert equal(dict(learn.model.state_dict()), spy.weights[-1])
 
 @pytest.mark.parametrize('losses, best', [([3, 1, 2, 1], 1), ([2, 2, 2], 0), ([3, 3, 2.5, 2.5], 2)])
 def test_the_first_of_the_lowest_counts(data, losses, best):
     learn = scripted(data, losses)
     assert fit_learner(learn, len(losses), .1, best=True).best_epoch == best
 
-@pytest.mark.parametrize('losses, epoch, what', [([1, NAN, 2], 1, 'not a number'), ([NAN], 0, 'not a number'), ([3, 2, INF, 1], 2, 'infinite'), ([-INF], 0, 'infinite')])
-@pytest.mark.parametrize('how', [dict(), dict(best=True, patience=2), dict(schedule='one-cycle')], ids=['plain', 'best and patience', 'one cycle'])
+@pytest.mark.parametrize('losses, epoch, what',
+                         [([1, NAN, 2], 1, 'not a number'), ([NAN], 0, 'not a number'),
+                          ([3, 2, INF, 1], 2, 'infinite'), ([-INF], 0, 'infinite')])
+@pytest.mark.parametrize('how', [dict(), dict(best=True, patience=2), dict(schedule='one-cycle')],
+                         ids=['plain', 'best and patience', 'one cycle'])
 def test_a_loss_that_is_no_finite_number_ends_training_in_its_epoch(data, losses, epoch, what, how):
     seen = Seen()
-    with pytest.raises(Diverged, match=f'validation loss.*{what} in epoch {epoch + 1};.*lr.*clip=1'): fit_learner(scripted(data, losses), len(losses), .1, reporter=seen, **how)
+    with pytest.raises(Diverged, match=f'validation loss.*{what} in epoch {epoch + 1};.*lr.*clip=1'):
+        fit_learner(scripted(data, losses), len(losses), .1, reporter=seen, **how)
     assert len(seen.rows) == epoch + 1
 
 def test_the_training_loss_is_watched_as_well_and_no_checkpoint_of_that_epoch_is_written(data, tmp_path):
@@ -374,12 +416,15 @@ def test_the_training_loss_is_watched_as_well_and_no_checkpoint_of_that_epoch_is
     class Spoil(Callback):
         def after_batch(self):
             if self.training and self.epoch == 1: self.learn.loss = self.loss * NAN
-    with pytest.raises(Diverged, match='^the training loss is not a number in epoch 2;'): fit_learner(learn, 3, .1, checkpoint=point, cbs=[Spoil()])
+    with pytest.raises(Diverged, match='^the training loss is not a number in epoch 2;'):
+        fit_learner(learn, 3, .1, checkpoint=point, cbs=[Spoil()])
     assert point.saved == 0 and Checkpoint(tmp_path, resume=True).load()['epoch'] == 0
 
 def test_a_learner_without_validation_images_is_not_taken_for_one_that_diverged(data):
     learn = scripted(data, [1, 1])
-    learn.dls = DataLoaders(learn.dls.train, learn.dls.valid.new(ImageDataset(Split(data.valid.images[:0], data.valid.labels[:0]), data.classes)), device='cpu')
+    learn.dls = DataLoaders(learn.dls.train,
+                            learn.dls.valid.new(ImageDataset(Split(data.valid.images[:0], data.valid.labels[:0]),
+                                                             data.classes)), device='cpu')
     assert len(fit_learner(learn, 2, .1).history) == 2
 
 @pytest.mark.parametrize('losses, best', [([NAN, 2, NAN, 3], 1), ([NAN, NAN], None), ([INF, INF], None), ([INF, 5], 1)])
@@ -391,7 +436,9 @@ def test_what_is_no_number_is_never_the_best(losses, best):
 def test_the_best_weights_are_a_copy_and_go_on_from_their_state():
     model, best, other = nn.BatchNorm1d(2), Best(), Best()
     best.after_epoch(model, dict(epoch=0, valid_loss=1.))
-    with torch.no_grad(): model.weight.fill_(5); model.running_mean.fill_(5)
+    with torch.no_grad():
+        model.weight.fill_(5)
+        model.running_mean.fill_(5)
     best.after_epoch(model, dict(epoch=1, valid_loss=2.))
     other.load_state_dict(best.state_dict())
     other.restore(model)
@@ -405,20 +452,27 @@ def test_the_best_weights_are_a_copy_and_go_on_from_their_state():
 @pytest.mark.parametrize('opt', [basic_opt, Adam], ids=['basic', 'adam'])
 def test_clip_is_fastais_gradient_clip(data, opt):
     ours, theirs, free = (make(data, opt=opt) for _ in range(3))
-    fit_learner(ours, 3, .1, clip=.05); fit_learner(free, 3, .1)
+    fit_learner(ours, 3, .1, clip=.05)
+    fit_learner(free, 3, .1)
     quietly(theirs, theirs.fit, 3, .1, cbs=GradientClip(.05))
-    assert torch.equal(ours.model[1].weight, theirs.model[1].weight) and not torch.equal(ours.model[1].weight, free.model[1].weight)
+    assert torch.equal(ours.model[1].weight, theirs.model[1].weight)
+    assert not torch.equal(ours.model[1].weight, free.model[1].weight)
 
-@pytest.mark.parametrize('opt, reference, schedule', [(Adam, Adam, 'constant'), (Adam, Adam, 'one-cycle'), (basic_opt, SGD, 'constant')], ids=['adam', 'adam, one cycle', 'basic'])
+@pytest.mark.parametrize('opt, reference, schedule',
+                         [(Adam, Adam, 'constant'), (Adam, Adam, 'one-cycle'), (basic_opt, SGD, 'constant')],
+                         ids=['adam', 'adam, one cycle', 'basic'])
 def test_wd_is_fastais_weight_decay(data, opt, reference, schedule):
-    ours, theirs = make(data, opt=opt), make(data, opt=reference, wd_bn_bias=reference is SGD) # basic_opt decays every parameter
+    ours, theirs = make(data, opt=opt), make(data, opt=reference,
+                                             wd_bn_bias=reference is SGD) # basic_opt decays every parameter
     fit_learner(ours, 3, .1, schedule, wd=.3)
     quietly(theirs, *((theirs.fit, 3, .1) if schedule == 'constant' else (theirs.fit_one_cycle, 3, .1)), wd=.3)
     assert torch.allclose(ours.model[1].weight, theirs.model[1].weight, rtol=1e-5, atol=1e-7)
 
 def test_wd_of_none_is_what_the_learner_had(data):
     a, b, none = make(data, opt=Adam, wd=.5), make(data, opt=Adam), make(data, opt=Adam)
-    fit_learner(a, 2, .1); fit_learner(b, 2, .1, wd=.5); fit_learner(none, 2, .1, wd=0.)
+    fit_learner(a, 2, .1)
+    fit_learner(b, 2, .1, wd=.5)
+    fit_learner(none, 2, .1, wd=0.)
     assert torch.equal(a.model[1].weight, b.model[1].weight) and a.model[1].weight.norm() < none.model[1].weight.norm()
 
 def test_one_cycle_is_a_quarter_up_and_the_rest_down():
@@ -428,26 +482,33 @@ def test_one_cycle_is_a_quarter_up_and_the_rest_down():
 
 # By hand and through fastai
 
-@pytest.mark.parametrize('options', [dict(), dict(schedule='one-cycle'), dict(wd=.3), dict(clip=.1), dict(patience=2, best=True), dict(patience=2, patience_counts='increases', best=True),
+@pytest.mark.parametrize('options',
+                         [dict(), dict(schedule='one-cycle'), dict(wd=.3), dict(clip=.1), dict(patience=2, best=True),
+                          dict(patience=2, patience_counts='increases', best=True),
                                      dict(wd=.1, clip=.5, schedule='one-cycle', patience=3, best=True)], ids=str)
 @pytest.mark.parametrize('dropout', [0., .3])
 def test_the_hand_written_loop_and_the_learner_do_the_same(data, unlearnable, options, dropout):
     "With every training setting, from the same start with the same batches and the same units dropped"
-    outcomes, how = [], dict(epochs=20, lr=.5, schedule='constant', patience=0, patience_counts='since-best', best=False, wd=0., clip=0.) | options
+    outcomes, how = [], dict(epochs=20, lr=.5, schedule='constant', patience=0, patience_counts='since-best',
+                             best=False, wd=0., clip=0.) | options
     images = unlearnable if 'best' in options else data
     def by_hand(model, dls): return fit_by_hand(model, dls, cross_entropy, **how)
     def through_learner(model, dls):
-        return fit_learner(Learner(dls, model, ClassLoss(cross_entropy), opt_func=basic_opt, metrics=batch_accuracy), **how)
+        return fit_learner(Learner(dls, model, ClassLoss(cross_entropy), opt_func=basic_opt, metrics=batch_accuracy),
+                           **how)
     for train in (by_hand, through_learner):
         with no_random(3):
             model = linear(64, 10, dropout)
             start = {k: v.clone() for k, v in model.state_dict().items()}
             outcomes.append(train(model, dataloaders(images, 16, 'cpu')))
     a, b = outcomes
-    assert a.history.drop(columns='seconds').to_numpy() == pytest.approx(b.history.drop(columns='seconds').to_numpy(), rel=1e-4, abs=1e-6)
+    assert a.history.drop(columns='seconds').to_numpy() == pytest.approx(b.history.drop(columns='seconds').to_numpy(),
+        rel=1e-4, abs=1e-6)
     assert a.best_epoch == b.best_epoch and a.resolved == b.resolved and not equal(start, dict(a.model.state_dict()))
     for p, q in zip(a.model.parameters(), b.model.parameters()): assert torch.allclose(p, q, rtol=1e-4, atol=1e-5)
-    if 'best' in options: assert len(a.history) < 20 and a.best_epoch < len(a.history) - 1, 'patience and the best epoch had something to do'
+    if 'best' in options:
+        assert len(a.history) < 20 and a.best_epoch < len(
+            a.history) - 1, 'patience and the best epoch had something to do'
 
 
 @pytest.mark.parametrize('start', [0, 2])
@@ -459,7 +520,8 @@ def test_both_report_each_batch_of_the_whole_training(data, tmp_path, start):
             if row['epoch'] + 1 == start: raise KeyboardInterrupt
         seen, folder = Seen(), tmp_path/str(i)
         if start:
-            with pytest.raises(KeyboardInterrupt): train(epochs=3, checkpoint=Checkpoint(folder, every=1), reporter=Each(stop))
+            with pytest.raises(KeyboardInterrupt):
+                train(epochs=3, checkpoint=Checkpoint(folder, every=1), reporter=Each(stop))
         resumed = Checkpoint(folder, every=1, resume=True) if start else None
         train(epochs=3, checkpoint=resumed, reporter=seen)
         first = seen.batches[0][0]
@@ -492,13 +554,15 @@ class Moves(Callback):
 def test_on_the_device_the_meters_say_the_same_and_move_nothing_before_the_epoch_ends(data):
     learners = make(data), make(data)
     moves = Moves(), Moves()
-    histories = [fit_learner(learn, 2, .1, cbs=cbs).history for learn, cbs in zip(learners, ([moves[0]], [moves[1], OnDevice()]))]
+    histories = [fit_learner(learn, 2, .1, cbs=cbs).history
+                 for learn, cbs in zip(learners, ([moves[0]], [moves[1], OnDevice()]))]
     plain, ours = learners
     assert moves[0].batches > 0 and moves[1].batches == 0
     assert histories[0].drop(columns='seconds').equals(histories[1].drop(columns='seconds'))
     assert [list(v) for v in plain.recorder.values] == [list(v) for v in ours.recorder.values]
     assert torch.equal(torch.stack(plain.recorder.losses), torch.stack(ours.recorder.losses))
-    assert not any('accumulate' in vars(meter) for meter in (ours.recorder.loss, ours.recorder.smooth_loss, *ours.metrics))
+    assert not any('accumulate' in vars(meter)
+                   for meter in (ours.recorder.loss, ours.recorder.smooth_loss, *ours.metrics))
 
 @pytest.mark.parametrize('order', [torch.contiguous_format, torch.channels_last])
 def test_the_fused_adamw_takes_the_steps_of_the_plain_one(order):
@@ -514,7 +578,8 @@ def test_the_fused_adamw_takes_the_steps_of_the_plain_one(order):
         return [p.detach().contiguous() for p in model.parameters()]
     how = dict(lr=.05, weight_decay=.1)
     plain = weights(lambda params: torch.optim.AdamW(params, betas=(.9, .99), eps=1e-5, fused=False, **how))
-    for a, b in zip(weights(lambda params: adamw(params, **how)), plain): torch.testing.assert_close(a, b, atol=2e-5, rtol=1e-4)
+    for a, b in zip(weights(lambda params: adamw(params, **how)), plain):
+        torch.testing.assert_close(a, b, atol=2e-5, rtol=1e-4)
 
 
 # Errors
@@ -528,13 +593,17 @@ def test_a_refusal_in_the_middle_of_training_is_one_line(data):
 # plot_history
 
 def test_the_best_epoch_is_marked():
-    history = pd.DataFrame(dict(epoch=[0, 1, 2], train_loss=[2., 1., 1.], valid_loss=[3., 2.5, 2.7], accuracy=[.5, .75, .7], seconds=[1.] * 3))
-    for ax, n in zip(plot_history(history, best_epoch=1).axes, (2, 1)): assert len(ax.lines) == n + 1 and list(ax.lines[-1].get_xdata()) == [2, 2]
+    history = pd.DataFrame(dict(epoch=[0, 1, 2], train_loss=[2., 1., 1.], valid_loss=[3., 2.5, 2.7],
+                                accuracy=[.5, .75, .7], seconds=[1.] * 3))
+    for ax, n in zip(plot_history(history, best_epoch=1).axes, (2, 1)):
+        assert len(ax.lines) == n + 1 and list(ax.lines[-1].get_xdata()) == [2, 2]
 
 def test_the_plot_has_both_losses_and_the_accuracy_by_epoch_from_one():
-    history = pd.DataFrame(dict(epoch=[0, 1], train_loss=[2., 1.], valid_loss=[3., 2.5], accuracy=[.5, .75], seconds=[1., 1.]))
+    history = pd.DataFrame(dict(epoch=[0, 1], train_loss=[2., 1.], valid_loss=[3., 2.5], accuracy=[.5, .75],
+                                seconds=[1., 1.]))
     left, right = plot_history(history).axes
-    assert [(ax.get_xlabel(), ax.get_ylabel()) for ax in (left, right)] == [('epoch', 'loss'), ('epoch', 'validation accuracy')]
+    assert [(ax.get_xlabel(), ax.get_ylabel()) for ax in (left, right)] == [('epoch', 'loss'),
+        ('epoch', 'validation accuracy')]
     losses = {line.get_label(): line.get_xydata().tolist() for line in left.lines}
     assert losses == {'training': [[1, 2], [2, 1]], 'validation': [[1, 3], [2, 2.5]]}
     assert [line.get_xydata().tolist() for line in right.lines] == [[[1, .5], [2, .75]]]

@@ -43,7 +43,8 @@ class TableProgress(Progress):
         self.task = task
         if task.what in ('decode', 'check'): return super().started(task)
         detail = {'repeat': f', seed {task.seed}', 'point': f', {task.images or 0:,} images'}.get(task.what, '')
-        self.begin(f'{task.number + 1} of {task.count}  {task.name}{detail}', self.climb.settings[task.name].get('epochs'))
+        self.begin(f'{task.number + 1} of {task.count}  {task.name}{detail}',
+                   self.climb.settings[task.name].get('epochs'))
 
     def finished(self, result:object=None):
         if self.task.what == 'fit': self._row()

@@ -30,7 +30,8 @@ def _text(value):
     if not isinstance(value, str): raise ValueError('should be text')
     return value
 
-Text = Annotated[str, PlainValidator(_text)] # A file name may hold bytes that are not UTF-8, which pydantic's own type refuses
+Text = Annotated[str,
+    PlainValidator(_text)] # A file name may hold bytes that are not UTF-8, which pydantic's own type refuses
 
 def _setting(value):
     if isinstance(value, (list, tuple)): return tuple(_one_setting(v) for v in value)
@@ -84,7 +85,8 @@ class Card(Part):
     asked: dict[Text, SettingValue] # The settings as requested; None: auto
     classes: Annotated[list[Text], Field(min_length=2)]
     shape: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=3, max_length=3)] # Channels, height, width
-    stats: Annotated[list[list[Number]], Field(min_length=2, max_length=2)]|None # Means and standard deviations per channel
+    stats: Annotated[list[list[Number]],
+                     Field(min_length=2, max_length=2)]|None # Means and standard deviations per channel
     has_probs: bool
     metrics: Results
     history: list[Epoch]
@@ -114,7 +116,8 @@ class Card(Part):
 
 def _check_stats(means:list, stds:list, channels:int):
     "Raise `ValueError` for statistics that no images have"
-    if not len(means) == len(stds) == channels: raise ValueError('stats should have a mean and a standard deviation per channel')
+    if not len(means) == len(stds) == channels:
+        raise ValueError('stats should have a mean and a standard deviation per channel')
     if not all(abs(v) < 1e6 for v in means + stds): raise ValueError('the stats are too large')
     if min(stds) <= 1e-6: raise ValueError('a standard deviation is too small')
 
@@ -145,7 +148,8 @@ def _epochs(fitted:Fitted) -> list:
     return [{k: _finite(v) for k, v in row.items()} for row in fitted.history.to_dict('records')]
 
 def _source(images) -> dict:
-    return dict(name=images.source, fingerprint=images.fingerprint, images={n: len(s) for n, s in images.splits.items()})
+    return dict(name=images.source, fingerprint=images.fingerprint,
+                images={n: len(s) for n, s in images.splits.items()})
 
 def _versions() -> dict:
     packages = {p: version(p) for p in ('torch', 'torchvision', 'fastai')}
@@ -181,7 +185,8 @@ def card_of(
         weights=weights,
     )
     try: card = Card(**entries)
-    except ValidationError as e: raise InputError(f"{fitted.recipe}: this model cannot be kept ({_problem(e)})") from None
+    except ValidationError as e: raise InputError(
+        f"{fitted.recipe}: this model cannot be kept ({_problem(e)})") from None
     return card.model_copy(update={'digest': digest_of(card.model_dump())})
 
 # %% ../../nbs/keep/01_card.ipynb #bc6aca70
@@ -202,7 +207,8 @@ def read_card_file(
 def _read_json(path:Path):
     try:
         size = path.stat().st_size
-        if size > _MOST: raise InputError(f"{path}: is too large for a card ({size:,} bytes); fastrecipes did not write it")
+        if size > _MOST:
+            raise InputError(f"{path}: is too large for a card ({size:,} bytes); fastrecipes did not write it")
         return json.loads(path.read_text('utf-8'))
     except InputError: raise
     except OSError as e: raise InputError(f"{path}: cannot be read ({e.strerror or e}); check its permissions") from e
@@ -215,7 +221,8 @@ def _not_a_card(error:ValidationError) -> str:
     "What is wrong, with the cure; another format or version explains all other errors"
     errors = {e['loc']: e for e in error.errors(include_url=False)}
     other = errors.get(('version',))
-    if ('format',) in errors or errors.get((), {}).get('type') == 'model_type': return f"is not the card of a fastrecipes model; {_AGAIN}"
+    if ('format',) in errors or errors.get((), {}).get('type') == 'model_type':
+        return f"is not the card of a fastrecipes model; {_AGAIN}"
     if other is None or other['type'] == 'missing': return f"{_problem(error)}; {_AGAIN}"
     found = printable(str(other['input']))[:20]
     return f"has version {found}, and this fastrecipes reads {FORMAT_VERSION}; use the fastrecipes that wrote it, or {_AGAIN}"

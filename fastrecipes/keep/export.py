@@ -73,12 +73,14 @@ def _difference(net:torch.nn.Module, session, images:torch.Tensor) -> float:
     unit = wanted.abs().max().clamp(min=1)
     difference = ((torch.from_numpy(scores) - wanted).abs().max() / unit).item()
     if difference <= ALLOWED: return difference
-    raise InputError(f"ONNX Runtime's scores differ from the model's by {difference:.1e} (allowed: {ALLOWED:.0e}); nothing was written; please report it")
+    raise InputError(
+        f"ONNX Runtime's scores differ from the model's by {difference:.1e} (allowed: {ALLOWED:.0e}); nothing was written; please report it")
 
 # %% ../../nbs/keep/04_export.ipynb #e7900011
 def _onnx_packages():
     try: import onnx, onnxruntime, onnxscript # noqa: F401
-    except ImportError as e: raise InputError(f"for ONNX a package is missing ({e.name}); pip install onnx onnxscript onnxruntime") from e
+    except ImportError as e: raise InputError(
+        f"for ONNX a package is missing ({e.name}); pip install onnx onnxscript onnxruntime") from e
     return onnxruntime
 
 def export_onnx(

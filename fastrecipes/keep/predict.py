@@ -45,7 +45,8 @@ def predict_files(
     model:Classifier,
     files:Iterable, # Paths, or open binary files
     bs:int|None=None, # Images per batch; None: 256, or fewer large ones (64 million numbers)
-) -> Iterator: # Of (file, scores float32 (k,) or (1,), None) or, for one that cannot be read, (file, None, the reason), in order
+# Of (file, scores float32 (k,) or (1,), None) or, for one that cannot be read, (file, None, the reason), in order
+) -> Iterator:
     "Predict image files"
     files = list(files)
     if bs is None: bs = max(1, min(256, 2**26 // math.prod(model.shape)))

@@ -10,7 +10,7 @@ are [safetensors](https://huggingface.co/docs/safetensors), the card is JSON, an
 __all__ = ['WEIGHTS', 'CARD', 'PICTURE', 'FILES', 'check_model_folder', 'save', 'read_card', 'Kept', 'load']
 
 # %% ../../nbs/keep/02_store.ipynb #c567ce84
-import hashlib, json, math, os, re, shutil, time
+import hashlib, json, os, re, shutil, time
 from dataclasses import dataclass
 from glob import escape
 from io import BytesIO
@@ -53,7 +53,8 @@ def _found(folder:Path) -> Path:
 
 # %% ../../nbs/keep/02_store.ipynb #5b0e0006
 _OF_FILE_MANAGERS = {'.DS_Store', 'Thumbs.db', 'desktop.ini'}
-_UNFINISHED = re.compile(r'\.(checkpoint\.safetensors|model\.safetensors|card\.json|history\.png)\.\d+') # See `write_atomic`
+_UNFINISHED = re.compile(
+    r'\.(checkpoint\.safetensors|model\.safetensors|card\.json|history\.png)\.\d+') # See `write_atomic`
 
 def _is_ours(folder:Path) -> bool:
     "Whether there is a card of ours, or the folder's name is one that we give"
@@ -65,7 +66,8 @@ def _others(folder:Path) -> list:
     "The names of the files in `folder` that replacing a model there would lose"
     ours = {_CHECKPOINT} | _OF_FILE_MANAGERS
     if _is_ours(folder): ours |= set(FILES)
-    return sorted(p.name for p in folder.iterdir() if not (p.is_file() and (p.name in ours or _UNFINISHED.fullmatch(p.name))))
+    return sorted(p.name
+                  for p in folder.iterdir() if not (p.is_file() and (p.name in ours or _UNFINISHED.fullmatch(p.name))))
 
 # %% ../../nbs/keep/02_store.ipynb #5b0e0008
 def _discard(folder:Path):
@@ -145,18 +147,21 @@ def _check_replaceable(folder:Path):
     if folder in (Path.cwd(), *Path.cwd().parents):
         raise InputError(f"{folder}: is the folder you are in; name one for the model, such as {folder/'model'}")
     if os.path.ismount(folder):
-        raise InputError(f"{folder}: is a mount point, which cannot be replaced; name a folder in it, such as {folder/'model'}")
+        raise InputError(
+            f"{folder}: is a mount point, which cannot be replaced; name a folder in it, such as {folder/'model'}")
     others = _others(folder)
     if others:
         named = ', '.join(others[:3]) + (' ...' if len(others) > 3 else '')
-        raise InputError(f"{folder}: holds other files ({named}); choose another folder, since a model needs one of its own")
+        raise InputError(
+            f"{folder}: holds other files ({named}); choose another folder, since a model needs one of its own")
 
 # %% ../../nbs/keep/02_store.ipynb #225bd85a
 def _checked_weights(model) -> bytes:
     "The file of the weights of `model`; raises `InputError` where they are not all finite numbers"
     for name, t in model.state_dict().items():
         if t.is_floating_point() and not t.isfinite().all():
-            raise InputError(f"the model has weights that are not finite numbers ({name}), so it is not worth keeping; train it with a smaller lr")
+            raise InputError(
+                f"the model has weights that are not finite numbers ({name}), so it is not worth keeping; train it with a smaller lr")
     return weights_file(model)
 
 def _picture(fitted:Fitted) -> bytes:
@@ -169,7 +174,8 @@ def _files_of(fitted:Fitted) -> dict: # Name to content
     "What a kept model consists of"
     weights = _checked_weights(fitted.model)
     card = card_of(fitted, weights=hashlib.sha256(weights).hexdigest())
-    files = {WEIGHTS: weights, CARD: card.to_json().encode(errors='backslashreplace')} # As JSON escapes what is not text
+    files = {WEIGHTS: weights,
+             CARD: card.to_json().encode(errors='backslashreplace')} # As JSON escapes what is not text
     if fitted.history is not None: files[PICTURE] = _picture(fitted)
     return files
 
@@ -182,7 +188,8 @@ def save(
     folder = check_model_folder(folder)
     r = recipes.get(fitted.recipe)
     if r is None or r.parts is None:
-        raise InputError(f"{fitted.recipe}: its model could not be built again from a file; give the recipe its parts, @recipe(parts=...)")
+        raise InputError(
+            f"{fitted.recipe}: its model could not be built again from a file; give the recipe its parts, @recipe(parts=...)")
     files = _files_of(fitted)
     new = folder.with_name(f'.{folder.name}.fastrecipes-new-{os.getpid()}')
     try:
@@ -192,7 +199,8 @@ def save(
         _flush(new)
         _swap(new, folder)
     except OSError as e:
-        raise InputError(f"{folder}: cannot keep the model there ({e.strerror or e}); make room, or choose another folder") from e
+        raise InputError(
+            f"{folder}: cannot keep the model there ({e.strerror or e}); make room, or choose another folder") from e
     finally: _discard(new)
     return folder
 
@@ -202,7 +210,8 @@ def _path(folder) -> Path: return Path(os.path.expanduser(folder))
 def _why_no_model(folder:Path, missing:str) -> str:
     "What to say where a file is missing"
     cure = '`fastrecipes fit RECIPE SOURCE --out DIR` keeps one'
-    if os.path.exists(folder/_CHECKPOINT): return f"holds a training that was stopped, and no model yet; continue with --resume, or {cure}"
+    if os.path.exists(folder/_CHECKPOINT):
+        return f"holds a training that was stopped, and no model yet; continue with --resume, or {cure}"
     if os.path.isdir(folder): return f"holds no model, since {missing} is missing; {cure}"
     if os.path.isfile(folder): return f"is a file; {cure}"
     return f"no such folder; {cure}"
@@ -222,9 +231,12 @@ _AGAIN = 'fit the recipe again to keep it'
 def _checked_settings(card:Card, path:Path) -> dict:
     "The card's settings as the recipe's own, each read again"
     r = recipes.get(card.recipe)
-    if r is None or r.parts is None: raise InputError(f"{path}: unknown recipe {card.recipe[:40]!r}; there are {', '.join(recipes)}")
+    if r is None or r.parts is None:
+        raise InputError(f"{path}: unknown recipe {card.recipe[:40]!r}; there are {', '.join(recipes)}")
     odd = sorted(set(card.settings) ^ set(r.settings))
-    if odd: raise InputError(f"{path}: {r.name} has no setting {odd[0][:40]!r}, or needs it; use the fastrecipes that wrote it, or {_AGAIN}")
+    if odd:
+        raise InputError(
+            f"{path}: {r.name} has no setting {odd[0][:40]!r}, or needs it; use the fastrecipes that wrote it, or {_AGAIN}")
     return {n: _checked_setting(r.settings[n], v, f"{path}: {r.name}") for n, v in card.settings.items()}
 
 def _checked_setting(setting, value, where:str):
@@ -238,7 +250,8 @@ def _checked_setting(setting, value, where:str):
 # %% ../../nbs/keep/02_store.ipynb #5b0e0020
 def _parts(recipe:str, shape:tuple, n_classes:int, settings:dict):
     "The `Parts` of a recipe, their model without memory for its numbers; the caller's random state is not changed"
-    with torch.random.fork_rng(devices=[]), torch.device('meta'): return recipes[recipe].parts(shape, n_classes, **settings)
+    with torch.random.fork_rng(devices=[]), torch.device('meta'):
+        return recipes[recipe].parts(shape, n_classes, **settings)
 
 def _empty_model(card:Card, settings:dict, path:Path):
     "The model that the card describes, without memory for its numbers"
@@ -252,17 +265,22 @@ def _check_header(path:Path, wanted:dict):
     "Raise `InputError` unless the file has the tensors of `wanted` by name and shape, which is known without reading them"
     with safe_open(path, 'pt') as f:
         odd = sorted(set(f.keys()) ^ set(wanted))
-        if odd: raise InputError(f"{path}: the weights do not fit the card ({odd[0][:60]!r} is in one of them only); {_AGAIN}")
+        if odd:
+            raise InputError(
+                f"{path}: the weights do not fit the card ({odd[0][:60]!r} is in one of them only); {_AGAIN}")
         for name, t in wanted.items():
             shape = f.get_slice(name).get_shape()
             if tuple(shape) != tuple(t.shape):
-                raise InputError(f"{path}: the weights do not fit the card ({name} is {str(shape)[:60]}, not {list(t.shape)}); {_AGAIN}")
+                raise InputError(
+                    f"{path}: the weights do not fit the card ({name} is {str(shape)[:60]}, not {list(t.shape)}); {_AGAIN}")
 
 def _check_numbers(path:Path, tensors:dict, wanted:dict):
     "Raise `InputError` for tensors of another type, and for numbers that are not finite"
     for name, t in tensors.items():
-        if t.dtype != wanted[name].dtype: raise InputError(f"{path}: {name} holds {t.dtype}, not {wanted[name].dtype}; {_AGAIN}")
-        if t.is_floating_point() and not t.isfinite().all(): raise InputError(f"{path}: {name} holds numbers that are not finite; {_AGAIN}")
+        if t.dtype != wanted[name].dtype:
+            raise InputError(f"{path}: {name} holds {t.dtype}, not {wanted[name].dtype}; {_AGAIN}")
+        if t.is_floating_point() and not t.isfinite().all():
+            raise InputError(f"{path}: {name} holds numbers that are not finite; {_AGAIN}")
 
 # %% ../../nbs/keep/02_store.ipynb #5b0e0023
 def _read_weights(
@@ -273,9 +291,12 @@ def _read_weights(
     "The weights in a file; raises `InputError` where they are not those of the card"
     try:
         _check_header(path, wanted)
-        data = path.read_bytes() # Once, since the file may be replaced meanwhile; the shapes say that it is not too large
-        if hashlib.sha256(data).hexdigest() != digest: raise InputError(f"{path}: these are not the weights that the card belongs to; {_AGAIN}")
-        tensors = {n: t.clone() for n, t in from_safetensors(data).items()} # Into aligned memory, so that scores are equal to the last bit
+        # Once, since the file may be replaced meanwhile; the shapes say that it is not too large
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise InputError(f"{path}: these are not the weights that the card belongs to; {_AGAIN}")
+        tensors = {n: t.clone()
+            for n, t in from_safetensors(data).items()} # Into aligned memory, so that scores are equal to the last bit
     except InputError: raise
     except (SafetensorError, OSError, RuntimeError, ValueError, KeyError) as e:
         why = ' '.join(str(e).split())[:100]
@@ -292,11 +313,14 @@ def _check_fit(kept:Classifier, dls:DataLoaders):
     shape = tuple(dls.valid.one_batch()[0].shape[1:]) # The training loader would change its order
     stats = getattr(dls.train, 'stats', None)
     if vocab != kept.classes:
-        raise InputError(f"the images have the classes {', '.join(vocab[:12])}, but the model {', '.join(kept.classes[:12])}; use the same, in the same order")
+        raise InputError(
+            f"the images have the classes {', '.join(vocab[:12])}, but the model {', '.join(kept.classes[:12])}; use the same, in the same order")
     if shape != kept.shape:
-        raise InputError(f"the images are {shape}, but the model's are {kept.shape} (channels, height, width); load them with that size")
+        raise InputError(
+            f"the images are {shape}, but the model's are {kept.shape} (channels, height, width); load them with that size")
     if _floats(stats) != _floats(kept.stats):
-        raise InputError(f"the images are normalised with {stats}, but the model's were with {kept.stats}; use dataloaders(images, stats=kept.stats)")
+        raise InputError(
+            f"the images are normalised with {stats}, but the model's were with {kept.stats}; use dataloaders(images, stats=kept.stats)")
 
 # %% ../../nbs/keep/02_store.ipynb #4bcbdb5c
 @dataclass(frozen=True, eq=False, repr=False)
@@ -319,13 +343,15 @@ class Kept(Classifier):
         if parts.loss is None: raise InputError(f"{self.recipe} has no weights to train; fit it again")
         if isinstance(data, (str, Path)): data = load_images(data)
         if isinstance(data, ImageSet): data = dataloaders(data, bs, self.device, self.stats)
-        if not isinstance(data, DataLoaders): raise InputError(f"an image set or DataLoaders is needed, not {data!r}; load(...) gives one")
+        if not isinstance(data, DataLoaders):
+            raise InputError(f"an image set or DataLoaders is needed, not {data!r}; load(...) gives one")
         _check_fit(self, data)
         return make_learner(parts._replace(model=self.model), data, **kwargs)
 
     def __repr__(self):
         valid = self.card.metrics.valid
-        return (f"Kept {self.recipe}: {len(self.classes)} classes, accuracy {valid.accuracy:.4f} on {valid.images:,} validation images of "
+        return (
+            f"Kept {self.recipe}: {len(self.classes)} classes, accuracy {valid.accuracy:.4f} on {valid.images:,} validation images of "
                 f"{printable(self.card.source.name)}, {self.parameters:,} parameters, on {self.device}")
 
 # %% ../../nbs/keep/02_store.ipynb #5b0e0026

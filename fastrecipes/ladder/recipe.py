@@ -98,7 +98,7 @@ class Trained:
 
 def _train(job:Job) -> Trained:
     "Call the recipe's function, with the seed set and the test images out of its sight"
-    import fastrecipes.lessons.nets, fastrecipes.lessons.similarity # So that no recipe's time includes their import
+    import fastrecipes.lessons.nets, fastrecipes.lessons.similarity # noqa: F401 - so that no recipe's time includes their import
     from fastai.torch_core import no_random
     from fastrecipes.lessons.sgd import Diverged
     from fastrecipes.training.fitting import Outcome

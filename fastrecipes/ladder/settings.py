@@ -145,7 +145,8 @@ def _comments_beside(f:Callable) -> dict|None:
     numpy_style = '----' in source
     if numpy_style or function.name != f.__name__ or comments.keys() - names.keys(): return None
     found = {name: comments.get(line) for line, name in names.items()}
-    silent = [a for a, default in zip(args.kwonlyargs, args.kw_defaults) if not found.get(a.arg) and (default or a.annotation)]
+    silent = [a for a, default in zip(args.kwonlyargs, args.kw_defaults) if not found.get(a.arg)
+              and (default or a.annotation)]
     return None if silent else found
 
 # %% ../../nbs/ladder/01_settings.ipynb #5e770014
@@ -161,7 +162,8 @@ def settings_of(
     for n, p in inspect.signature(f, eval_str=True).parameters.items():
         if p.kind is not p.KEYWORD_ONLY or n in but: continue
         if p.default is p.empty: raise TypeError(f"{f.__name__}: the setting {n!r} needs a default")
-        if n in _of_every_recipe: raise TypeError(f"{f.__name__}: no setting can be called {n!r}, which every recipe takes")
+        if n in _of_every_recipe:
+            raise TypeError(f"{f.__name__}: no setting can be called {n!r}, which every recipe takes")
         found[n] = Setting(n, kind_of(p.annotation), p.default, about.get(n) or '')
     return found
 
@@ -171,8 +173,10 @@ def training_settings(*,
     lr:Rate=None, # Learning rate, with one-cycle the highest
     bs:Count=None, # Batch size; auto: 256, fewer for a small set (about 48 steps per epoch)
     schedule:Literal['constant', 'one-cycle']='constant', # Learning-rate schedule
-    patience:Whole=0, # Stop after n epochs without progress, with one-cycle counted from the peak of the learning rate; 0: never
-    patience_counts:Literal['since-best', 'increases']='since-best', # Without progress: since the lowest validation loss, or increases of it in a row
+    # Stop after n epochs without progress, with one-cycle counted from the peak of the learning rate; 0: never
+    patience:Whole=0,
+    patience_counts:Literal['since-best',
+        'increases']='since-best', # Without progress: since the lowest validation loss, or increases of it in a row
     best:Switch=True, # Keep the weights of the epoch with the lowest validation loss, not of the last
     dropout:Share=0., # Dropout: fraction of units set to zero per step (of pixels, if there are no hidden units)
     wd:Amount=0., # Weight decay: each step shrinks weights by lr times this (mlp: not biases)
@@ -225,7 +229,8 @@ def find_settings(
 
 # %% ../../nbs/ladder/01_settings.ipynb #5e770022
 def _parse_ini(file:Path) -> ConfigParser:
-    ini = ConfigParser(interpolation=None, default_section=None) # [DEFAULT], as nbdev 2 has it, belongs to another program
+    ini = ConfigParser(interpolation=None,
+                       default_section=None) # [DEFAULT], as nbdev 2 has it, belongs to another program
     ini.optionxform = str # Names keep their case
     try: ini.read_string(file.read_text('utf-8-sig'), source=file.name)
     except (ConfigError, UnicodeDecodeError) as e:
@@ -256,7 +261,8 @@ class Sections(dict):
     def _known(self, section:str) -> dict:
         "The settings that a section may have"
         if section == 'fastrecipes': return _shared
-        if section not in recipes: raise InputError(f"{self.file or 'settings'}: {no_such('section', section, _sections())}")
+        if section not in recipes:
+            raise InputError(f"{self.file or 'settings'}: {no_such('section', section, _sections())}")
         return recipes[section].settings
 
     def where(self, section:str) -> str:

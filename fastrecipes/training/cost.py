@@ -179,7 +179,8 @@ def pick_threads(
     at_most = sum(t.numel() for t in tensors) * shape[1] * shape[2] # Each weight once at each place of the image
     if 0 < at_most * bs < LARGE_STEP: return 1 # Without counting, which imports much
     try:
-        with torch.random.fork_rng(devices=[]): per_image = multiply_adds(model, shape, tensors[0].device if tensors else None)
+        with torch.random.fork_rng(devices=[]):
+            per_image = multiply_adds(model, shape, tensors[0].device if tensors else None)
     except Exception: per_image = None # It may refuse a single image, which is no reason to refuse its training
     return most if per_image is None or per_image * bs >= LARGE_STEP else 1
 

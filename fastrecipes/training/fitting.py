@@ -11,7 +11,7 @@ __all__ = ['CallHooks', 'ReportBatches', 'OnDevice', 'adamw', 'one_cycle', 'Outc
 
 # %% ../../nbs/training/06_fitting.ipynb #02147fed
 import time
-import fastai.callback.fp16 # Gives a Learner to_fp16
+import fastai.callback.fp16 # noqa: F401 - gives a Learner to_fp16
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace

@@ -15,7 +15,8 @@ import atexit, os, warnings
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 import torch, torch.distributed as dist
-import torch.distributed.nn # noqa: F401 - before there is a group: as a default argument there it would keep its threads alive
+# noqa: F401 - before there is a group: as a default argument there it would keep its threads alive
+import torch.distributed.nn
 from fastai.callback.core import Callback
 from fastai.learner import Learner
 from fastai.torch_core import apply, find_bs, get_model, num_distrib, rank_distrib, to_detach
@@ -65,7 +66,8 @@ def _own_device(device:torch.device) -> torch.device:
     if device.type != 'cuda': return device
     gpus = torch.cuda.device_count()
     if here > gpus:
-        raise InputError(f"{here} processes, but {gpus} GPU(s) on this machine; start --nproc-per-node {gpus}, or use device cpu")
+        raise InputError(
+            f"{here} processes, but {gpus} GPU(s) on this machine; start --nproc-per-node {gpus}, or use device cpu")
     if device.index not in (None, local):
         raise InputError(f"device {str(device)!r}: this process has cuda:{local}; leave the number out")
     torch.cuda.set_device(local)
@@ -86,7 +88,8 @@ def _leave():
 
 # %% ../../nbs/training/05_processes.ipynb #ce9d0001
 def start(
-    device:str|torch.device|None='auto', # As in `pick_device`; 'auto': this process's GPU where there are GPUs, else the CPU
+    # As in `pick_device`; 'auto': this process's GPU where there are GPUs, else the CPU
+    device:str|torch.device|None='auto',
 ) -> torch.device: # Where this process computes
     "Join the processes that the launcher started, if there are any; raises `InputError` for what cannot work together"
     n = n_processes()
@@ -95,7 +98,8 @@ def start(
         return pick_device(device)
     for name in ('RANK', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT'):
         if name not in os.environ:
-            raise InputError(f"WORLD_SIZE={n}, but {name} is not set; start with torchrun --nproc-per-node {n}, or unset WORLD_SIZE")
+            raise InputError(
+                f"WORLD_SIZE={n}, but {name} is not set; start with torchrun --nproc-per-node {n}, or unset WORLD_SIZE")
     device = _own_device(pick_device(device))
     if not dist.is_initialized(): _join('cpu:gloo,cuda:nccl' if device.type == 'cuda' else 'gloo')
     return device
@@ -248,7 +252,9 @@ def together(
         else:
             with learn.no_bar(), learn.no_logging(): yield learn
     except RuntimeError as e:
-        if _lost(e): raise InputError(f"another of the {n_processes()} processes ended or does not answer; start all of them again") from e
+        if _lost(e):
+            raise InputError(
+                f"another of the {n_processes()} processes ended or does not answer; start all of them again") from e
         raise
     finally:
         shared.unwrap()
@@ -265,4 +271,5 @@ def all_see(
     "Raise `InputError`, in all processes, where some see the file and others do not"
     seen = int(add_up(torch.tensor(float(Path(path).exists()))))
     if 0 < seen < n_processes():
-        raise InputError(f"{path}: {seen} of {n_processes()} processes see it; put it on a disk that all machines share")
+        raise InputError(
+            f"{path}: {seen} of {n_processes()} processes see it; put it on a disk that all machines share")
