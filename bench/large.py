@@ -1,138 +1,191 @@
-"""Sets larger than memory: python bench/large.py [--times 1 10 100] [--from-disk] [--folder DIR]
+"""Sets larger than memory: `python bench/large.py [--times 1 10 100] [--repeats 3] [--folder DIR]`
 
-MNIST_SAMPLE as a folder of PNGs, 1, 10 and 100 times over: 14,434, 144,340 and 1,443,400 files. For each, in a process of its own: how many images a second are decoded into
-the cache, how long a second run takes to have the set, seconds an image of `similarity`, and of an epoch of `sgd` and of `linear` with their validation, and the peak of resident memory above the imports
-(of this process; what the largest of the processes that help it to decode had, its imports included, stands beside it).
-Beside the time on the clock stands the processor time of the thread that learns, which other work on the machine does not lengthen; the thread that reads ahead has a processor of its own.
-The sizes are compared as ratios to 1x, which runs between the others again and again. The copies are hard links, so at 100x the disk must have room for 1.2 GB: the cache.
-Small sets stay in memory; with `--from-disk` none does, so that all sizes are read in the same way."""
-import argparse, json, os, platform, shutil, statistics, subprocess, sys, tempfile, time
+MNIST_SAMPLE as a folder of PNGs, 1, 10 and 100 times: 14,434 to 1,443,400 files. Each set is measured in a fresh
+process, and 1x runs again before each larger one, so that the sizes can be compared as ratios. Measured are decoding
+into the cache, loading the set again, one pass of `similarity`, and one epoch (with its validation) of `sgd` and
+`linear`. Memory is anonymous memory (RssAnon of /proc/self/status) above that after the imports: pages of the mapped
+cache file do not count, since the kernel can drop them at any time. The copies are hard links, so 100x needs 1.2 GB of
+disk, for the cache.
+
+The linear rung of the largest set then runs in a control group with a limit of 1 GB, on machines that allow it.
+Writes large.json and the table in README.md beside this file."""
+import argparse, json, os, platform, shutil, statistics, subprocess, sys, tempfile, threading, time
 from pathlib import Path
 import tables
 
 OUT = Path(__file__).with_suffix('.json')
 RUNGS = {'similarity': {}, 'sgd': dict(epochs=5), 'linear': dict(epochs=5)}
+SET_BYTES = 14_434 * 784
+LIMIT = 10**9 # Bytes, of the control group
+MOST_ANONYMOUS = 400 # MB above the imports at 100x
+GROUPS = [ # Where a control group is made, and the file for its limit: version 1, version 2
+    (Path('/sys/fs/cgroup/memory'), 'memory.limit_in_bytes'),
+    (Path('/sys/fs/cgroup'), 'memory.max'),
+]
 
 
-def make(source, to, times):
-    "A folder of `times` as many files as `source` has; the further ones are hard links, other names for the same bytes, so that a million files take no room and little time"
+def copies(source, to, times):
+    "Make a folder with `times` as many files as `source`; all but the first copy are hard links"
     for part in ('train', 'valid'):
         for c in ('3', '7'):
             (to/part/c).mkdir(parents=True)
-            whole = sorted(str(p) for p in (source/part/c).iterdir())
-            here = [f'{to}/{part}/{c}/{i}' for i in range(len(whole))]
-            for a, b in zip(whole, here): shutil.copyfile(a, f'{b}.png')
-            for k in range(1, times):
-                for b in here: os.link(f'{b}.png', f'{b}_{k}.png')
+            files = sorted((source/part/c).iterdir())
+            for i, file in enumerate(files):
+                first = to/part/c/f'{i}.png'
+                shutil.copyfile(file, first)
+                for k in range(1, times): os.link(first, f'{to}/{part}/{c}/{i}_{k}.png')
 
 
-def memory(name):
-    "Megabytes of resident memory: VmRSS now, VmHWM at its highest"
-    with open('/proc/self/status') as f: return next(int(line.split()[1]) for line in f if line.startswith(name)) / 1024
+def anonymous() -> float:
+    "Megabytes of anonymous memory of this process"
+    with open('/proc/self/status') as f:
+        return next(int(line.split()[1]) for line in f if line.startswith('RssAnon')) / 1024
+
+class Peak:
+    "The most anonymous memory in a `with` block, looked up every 5 ms"
+    def __enter__(self):
+        self.most = anonymous()
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self.watch, daemon=True)
+        self.thread.start()
+        return self
+
+    def watch(self):
+        while not self.over.wait(.005): self.most = max(self.most, anonymous())
+
+    def __exit__(self, *args):
+        self.over.set()
+        self.thread.join()
 
 
-def child(folder, from_disk):
-    "Everything about one folder; the cache is where the environment says"
-    import torch
-    from fastrecipes.data import images as images_room
+def child(folder, rungs):
+    "Measure one folder; the environment says where its cache is"
     from fastrecipes.data.sources import load
     from fastrecipes.ladder.recipe import fit
-    for rung, settings in RUNGS.items():
-        fit(rung, 'digits', device='cpu', **settings) # Imports, and what each loads when it is used first
-    before, said, times, cpu = memory('VmRSS'), [], {}, {}
-    if from_disk: images_room._in_memory = 0
-    with open('/proc/self/clear_refs', 'w') as f: f.write('5') # The high-water mark begins here
-    start = time.perf_counter()
-    images = load(folder, tell=said.append)
-    times['decode'] = time.perf_counter() - start
-    peak = {'decode': memory('VmHWM') - before}
+    for rung in rungs: fit(rung, 'digits', device='cpu', **RUNGS[rung]) # Imports, and what is loaded at first use
+    before, seconds, peak = anonymous(), {}, {}
+
+    def timed(name, job):
+        with Peak() as memory:
+            start = time.perf_counter()
+            result = job()
+            seconds[name] = time.perf_counter() - start
+        peak[name] = round(memory.most - before)
+        return result
+
+    timed('decode', lambda: load(folder))
+    images = timed('load', lambda: load(folder))
+    for rung in rungs:
+        fitted = timed(rung, lambda rung=rung: fit(rung, images, device='cpu', **RUNGS[rung]))
+        epochs = [fitted.seconds] if fitted.history is None else fitted.history.seconds
+        seconds[rung] = statistics.median(epochs)
     n = sum(map(len, images.splits.values()))
-    start = time.perf_counter()
-    images = load(folder)
-    times['load'] = time.perf_counter() - start
-    for rung, settings in RUNGS.items():
-        marks, start = [], time.thread_time()
-        fitted = fit(rung, images, device='cpu', on_epoch=lambda row: marks.append(time.thread_time()), **settings)
-        cpu[rung] = statistics.median(b - a for a, b in zip(marks, marks[1:])) if marks else time.thread_time() - start
-        times[rung] = fitted.seconds / settings.get('epochs',
-            1) if fitted.history is None else statistics.median(fitted.history.seconds)
-        peak[rung] = memory('VmHWM') - before
-    from resource import RUSAGE_CHILDREN, getrusage
-    print(
-        json.dumps(dict(images=n, largest_helper_mb=getrusage(RUSAGE_CHILDREN).ru_maxrss >> 10,
-                        seconds={k: round(v, 4) for k, v in times.items()},
-                        microseconds_an_image={k: round(v / n * 1e6, 3) for k, v in times.items()},
-                          main_thread_microseconds_an_image={k: round(v / n * 1e6, 3) for k, v in cpu.items()},
-                          peak_mb_above_imports={k: round(v) for k, v in peak.items()},
-                          said=[s.split(' of ')[0] for s in said])))
+    per_image = {k: round(v / n * 1e6, 3) for k, v in seconds.items()}
+    print(json.dumps(dict(images=n, microseconds_per_image=per_image, anonymous_mb=peak)))
 
 
-def measured(folder, cache, *flags):
-    shutil.rmtree(cache, ignore_errors=True)
-    run = subprocess.run([sys.executable, __file__, '--child', str(folder), *flags],
-                         env=os.environ | dict(FASTRECIPES_CACHE=str(cache)), capture_output=True, text=True)
-    if run.returncode: sys.exit(run.stderr)
+def measured(folder, cache, rungs=tuple(RUNGS), within=None):
+    "What a fresh process finds; `within` is a control group"
+    if within is None: shutil.rmtree(cache, ignore_errors=True)
+    def join(): (within/'cgroup.procs').write_text(str(os.getpid()))
+    run = subprocess.run([sys.executable, __file__, '--child', str(folder), '--rungs', *rungs],
+                         env=os.environ | dict(FASTRECIPES_CACHE=str(cache)), capture_output=True, text=True,
+                         preexec_fn=join if within else None)
+    if run.returncode: sys.exit(run.stderr or f'ended by signal {-run.returncode}')
     return json.loads(run.stdout.splitlines()[-1])
 
 
+def limited_group():
+    "A control group with the limit, or None and the reason"
+    for root, file in GROUPS:
+        group = root/f'fastrecipes-{os.getpid()}'
+        try:
+            group.mkdir()
+            (group/file).write_text(str(LIMIT))
+            return group, ''
+        except OSError as e:
+            why = e.strerror
+            if group.is_dir(): group.rmdir()
+    return None, why
+
+
+def in_a_limited_group(folder, cache) -> dict:
+    "The linear rung, read from the cache that is there, with no more memory than the limit"
+    group, why = limited_group()
+    if group is None: return dict(left_out=why)
+    try: return measured(folder, cache, rungs=('linear',), within=group) | dict(limit_mb=LIMIT // 10**6)
+    finally: group.rmdir()
+
+
+def summary(pairs) -> dict:
+    "Medians over the turns of one size, and its ratios to 1x in the same turn"
+    names = pairs[0][1]['microseconds_per_image']
+    here = {k: [b['microseconds_per_image'][k] for _, b in pairs] for k in names}
+    ratios = {k: [b['microseconds_per_image'][k] / a['microseconds_per_image'][k] for a, b in pairs] for k in names}
+    return dict(
+        images=pairs[0][1]['images'],
+        turns=len(pairs),
+        microseconds_per_image={k: statistics.median(v) for k, v in here.items()},
+        ratio_to_1x={k: round(statistics.median(v), 3) for k, v in ratios.items()},
+        ratio_range={k: [round(min(v), 3), round(max(v), 3)] for k, v in ratios.items()},
+        anonymous_mb={k: max(b['anonymous_mb'][k] for _, b in pairs) for k in names},
+        machine=dict(machine=platform.machine(), processors=os.cpu_count()),
+    )
+
+
+def cells(found) -> list:
+    "The row of the table"
+    def cell(what):
+        spread = tables.spread(found['ratio_to_1x'][what], found['ratio_range'][what], 2, 'x')
+        return f"{found['microseconds_per_image'][what]:.3g} µs, {spread}"
+    most = f"{max(found['anonymous_mb'].values())} MB"
+    return [f"{found['images']:,}", *(cell(what) for what in ('decode', 'load', *RUNGS)), most, found['turns']]
+
+def limited_cells(found) -> list:
+    "The row of the run in the control group"
+    if 'left_out' in found: return ['in a group of 1 GB', found['left_out'], '', '', '', '', '', '']
+    linear = f"{found['microseconds_per_image']['linear']:.3g} µs"
+    load = f"{found['microseconds_per_image']['load']:.3g} µs"
+    most = f"{max(found['anonymous_mb'].values())} MB"
+    return [f"{found['images']:,}, in a group of {found['limit_mb']:,} MB", '', load, '', '', linear, most, 1]
+
+
 def main():
-    p = argparse.ArgumentParser()
-    p.add_argument('--times', nargs='+', type=int, default=[1, 10, 100])
-    p.add_argument('--folder', default=None, help='where the files are put')
-    p.add_argument('--repeats', type=int, default=5)
-    p.add_argument('--from-disk', action='store_true')
-    p.add_argument('--child')
-    args = p.parse_args()
-    if args.child: return child(args.child, args.from_disk)
-    flags = ['--from-disk'] if args.from_disk else []
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--times', nargs='+', type=int, default=[1, 10, 100])
+    parser.add_argument('--folder', help='where the files are put')
+    parser.add_argument('--repeats', type=int, default=3)
+    parser.add_argument('--child', help=argparse.SUPPRESS)
+    parser.add_argument('--rungs', nargs='+', help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child: return child(args.child, args.rungs)
     from fastai.data.external import fastai_cfg
-    source, result = fastai_cfg().path('data')/'mnist_sample', json.loads(OUT.read_text()) if OUT.exists() else {}
-    with tempfile.TemporaryDirectory(dir=args.folder) as d:
-        d = Path(d)
-        make(source, d/'1', 1)
+    source = fastai_cfg().path('data')/'mnist_sample'
+    result = {}
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        folder = Path(folder)
+        copies(source, folder/'1', 1)
         for times in args.times:
-            need = times * 14_434 * 784 * 1.2
-            if shutil.disk_usage(d).free < need: sys.exit(f'{times} times needs {need / 2**30:.1f} GB of disk')
-            if times > 1: make(source, d/str(times), times)
-            rows = []
+            need = times * SET_BYTES * 1.2
+            if shutil.disk_usage(folder).free < need: sys.exit(f'{times} times needs {need / 2**30:.1f} GB of disk')
+            if times > 1: copies(source, folder/str(times), times)
+            pairs = []
             for _ in range(args.repeats):
-                one = measured(d/'1', d/'cache', *flags)
-                rows.append((one, one if times == 1 else measured(d/str(times), d/'cache', *flags)))
-            if times > 1: shutil.rmtree(d/str(times))
-            def against(what):
-                return {k: [round(b[what][k] / a[what][k], 3) for a, b in rows] for k in rows[0][0][what]}
-            ratio, busy = against('microseconds_an_image'), against('main_thread_microseconds_an_image')
-            name = f'{times}x' + ', from the disk' * args.from_disk
-            result[name] = rows[-1][1] | dict(repeats=args.repeats,
-                                              machine=dict(machine=platform.machine(),
-                                                           threads=int(os.environ.get('OMP_NUM_THREADS', 0)) or None,
-                                                           processors=os.cpu_count()),
-                                                     decoded_a_second=round(rows[-1][1]['images']
-                                                         / statistics.median(b['seconds']['decode'] for _, b in rows)),
-                                                     microseconds_an_image={
-                                                         k: round(statistics.median(b['microseconds_an_image'][k]
-                                                             for _, b in rows), 3)
-                                                             for k in rows[0][1]['microseconds_an_image']},
-                                                     peak_mb_above_imports={k: max(b['peak_mb_above_imports'][k]
-                                                         for _, b in rows)
-                                                         for k in rows[0][1]['peak_mb_above_imports']},
-                                                     an_image_against_1x={k: statistics.median(v)
-                                                         for k, v in ratio.items()},
-                                                     range_against_1x={k: [min(v), max(v)] for k, v in ratio.items()},
-                                                     main_thread_against_1x={k: statistics.median(v)
-                                                         for k, v in busy.items()})
-            print(name, json.dumps(result[name], indent=1), flush=True)
-    result = {k: result[k]
-              for k in sorted((k for k in result if k != 'machine'), key=lambda k: ('disk' in k, int(k.split('x')[0])))}
-    OUT.write_text(json.dumps(result, indent=1) + '\n')
-    def cell(r, what):
-        return f"{r['microseconds_an_image'][what]:.3g} µs, " + tables.spread(r['an_image_against_1x'][what],
-            r['range_against_1x'][what], 2, 'x')
-    tables.put('large',
-               ['images', 'read and decoded', 'had again', *(f'{w}, an image' for w in RUNGS), 'peak memory', 'turns'],
-               [(f"{r['images']:,}{', all sizes from the disk' * ('disk' in name)}",
-                 *(cell(r, w) for w in ('decode', 'load', *RUNGS)), f"{max(r['peak_mb_above_imports'].values())} MB",
-                 r['repeats']) for name, r in result.items()])
+                one = measured(folder/'1', folder/'cache')
+                pairs.append((one, one if times == 1 else measured(folder/str(times), folder/'cache')))
+            result[f'{times}x'] = summary(pairs)
+            print(*cells(result[f'{times}x']), sep=' | ', flush=True)
+            if times == max(args.times):
+                result['limited'] = in_a_limited_group(folder/str(times), folder/'cache')
+                print(*limited_cells(result['limited']), sep=' | ', flush=True)
+            if times > 1: shutil.rmtree(folder/str(times))
+    OUT.write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')
+    sizes = [result[k] for k in ('1x', '10x', '100x') if k in result]
+    per_image = [f'{rung}, per image' for rung in RUNGS]
+    columns = ['images', 'decoding', 'loading again', *per_image, 'anonymous memory', 'turns']
+    tables.put('large', columns, [*map(cells, sizes), limited_cells(result['limited'])])
+    large = result.get('100x')
+    sys.exit(1 if large and max(large['anonymous_mb'].values()) >= MOST_ANONYMOUS else 0)
 
 
 if __name__ == '__main__': main()
