@@ -11,7 +11,9 @@ Modules:
 - `fastrecipes.answer.failures`: Where it fails: which classes are mistaken for which, on which images, and whether the probabilities can be trusted
 - `fastrecipes.answer.pictures`: Failures to look at: the confusion matrix, the reliability curve, and galleries of the worst images
 - `fastrecipes.answer.records`: What an answer is made of: plain values with names and types, the same in memory and in `comparison.json`
-- `fastrecipes.answer.report`: A comparison as one page that stands for itself: verdict first, then every figure that it rests on, and how to make it again
+- `fastrecipes.answer.report`: A comparison as one page: the verdict first, then all numbers and figures behind it, and how to reproduce it
+- `fastrecipes.answer.report_figures`: The figures of a report, each with its name, what draws it, and what it shows in words
+- `fastrecipes.answer.report_page`: From the records of a comparison to HTML: what a page needs in addition, and why nothing from the data can run
 - `fastrecipes.answer.results`: What is left of a fit when its model is let go, and the folder that keeps it
 - `fastrecipes.answer.rules`: Which rung to stop at: seven rules, and what they find in a comparison
 - `fastrecipes.answer.svg`: matplotlib's figures as part of a page: sharp, selectable, and in the colours of the page

@@ -5,7 +5,10 @@ import pytest
 from pages import CHROMIUM, FLAGS
 from fastrecipes.answer.report import report_html, save_report
 
-HOSTILE = ['<script>alert(1)</script>', '<img src=x onerror=alert(1)>', '"><b>bold</b>', "' onmouseover='alert(1)", '$x_1$', '{{7*7}}', '{% raw %}', 'ثلاثة', '👩‍🔬', '</style><style>*{display:none}', '--><b>', '&lt;i&gt;', 'a' * 200]
+HOSTILE = [
+    '<script>alert(1)</script>', '<img src=x onerror=alert(1)>', '"><b>bold</b>', "' onmouseover='alert(1)", '$x_1$',
+    '{{7*7}}', '{% raw %}', 'ثلاثة', '👩‍🔬', '</style><style>*{display:none}', '--><b>', '&lt;i&gt;', 'a' * 200,
+]
 
 
 @pytest.fixture(scope='module')
@@ -23,7 +26,10 @@ def opened(browser, file, width=1400, height=900, **context):
     "A page from the disk; at the end it must have had no error or dialog, and asked for nothing but itself"
     wrong, context = [], browser.new_context(viewport=dict(width=width, height=height), **context)
     page = context.new_page()
-    page.on('request', lambda r: r.url.startswith('data:') or r.url.split('#')[0] == file.as_uri() or wrong.append(f'request to {r.url}'))
+    def requested(request):
+        is_own = request.url.startswith('data:') or request.url.split('#')[0] == file.as_uri()
+        if not is_own: wrong.append(f'request to {request.url}')
+    page.on('request', requested)
     page.on('console', lambda m: wrong.append(f'{m.type}: {m.text}'))
     page.on('pageerror', lambda e: wrong.append(f'error: {e}'))
     page.on('dialog', lambda d: (wrong.append(f'dialog: {d.message}'), d.dismiss()))
@@ -50,7 +56,9 @@ def several(ladder_values, pair_values, tmp_path_factory):
 def file(request): return request.getfixturevalue(request.param)
 
 
-def first_column(page, table='table[data-sortable] >> nth=0'): return [t.split('\n')[0].strip() for t in page.locator(table).locator('tbody th').all_inner_texts()]
+def first_column(page):
+    cells = page.locator('table[data-sortable] >> nth=0').locator('tbody th').all_inner_texts()
+    return [text.split('\n')[0].strip() for text in cells]
 
 def unfold(page): page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
 
@@ -58,7 +66,8 @@ def unfold(page): page.evaluate("document.querySelectorAll('details').forEach(d 
 @pytest.mark.parametrize('scheme', ['light', pytest.param('dark', marks=pytest.mark.slow)])
 @pytest.mark.parametrize('width', [400, pytest.param(1400, marks=pytest.mark.slow)])
 def test_axe_finds_no_violation_and_nothing_is_wider_than_the_window(browser, file, width, scheme):
-    axe = pytest.importorskip('axe_playwright_python.sync_playwright', reason="needs axe-playwright-python (pip install 'fastrecipes[dev]')").Axe()
+    reason = "needs axe-playwright-python (pip install 'fastrecipes[dev]')"
+    axe = pytest.importorskip('axe_playwright_python.sync_playwright', reason=reason).Axe()
     with opened(browser, file, width, color_scheme=scheme) as page:
         unfold(page)
         violations = [(v['id'], [n['target'] for n in v['nodes'][:3]]) for v in axe.run(page).response['violations']]
@@ -93,7 +102,8 @@ def test_a_column_sorts_by_keyboard(browser, one, ladder_values):
 def test_the_first_stop_of_the_keyboard_leads_past_the_head(browser, one):
     with opened(browser, one) as page:
         page.keyboard.press('Tab')
-        assert page.evaluate('document.activeElement.className') == 'skip' and page.locator('.skip').bounding_box()['y'] >= 0
+        assert page.evaluate('document.activeElement.className') == 'skip'
+        assert page.locator('.skip').bounding_box()['y'] >= 0
         page.keyboard.press('Enter')
         assert page.evaluate('document.activeElement.id') == 'main'
 
@@ -124,43 +134,62 @@ def test_it_prints_unfolded_on_white_paper(browser, one):
     with opened(browser, one, color_scheme='dark') as page:
         page.emulate_media(media='print')
         assert page.evaluate('getComputedStyle(document.body).backgroundColor') == 'rgb(255, 255, 255)'
-        hidden = page.evaluate("[...document.querySelectorAll('.gallery img')].filter(i => !i.checkVisibility({contentVisibilityAuto: true})).length")
-        assert page.locator('details:not([open])').count() and hidden == 0
-        assert page.evaluate("['.skip', '.copy', '.contents'].every(q => getComputedStyle(document.querySelector(q)).display === 'none')")
+        visible = page.evaluate("""[...document.querySelectorAll('.gallery img')]
+            .map(image => image.checkVisibility({contentVisibilityAuto: true}))""")
+        assert page.locator('details:not([open])').count() and visible and all(visible)
+        left_out = page.evaluate("""['.skip', '.copy', '.contents']
+            .map(query => getComputedStyle(document.querySelector(query)).display)""")
+        assert left_out == ['none'] * 3
         assert page.pdf(format='A4').startswith(b'%PDF')
 
 def test_figures_follow_the_colours_of_the_page(browser, one):
-    colour = lambda page: page.evaluate("getComputedStyle(document.querySelector('svg.plot text')).fill")
-    with opened(browser, one, color_scheme='light') as light, opened(browser, one, color_scheme='dark') as dark:
-        assert colour(light) == light.evaluate('getComputedStyle(document.body).color') != colour(dark) == dark.evaluate('getComputedStyle(document.body).color')
+    colours = []
+    for scheme in ('light', 'dark'):
+        with opened(browser, one, color_scheme=scheme) as page:
+            drawn = page.evaluate("getComputedStyle(document.querySelector('svg.plot text')).fill")
+            assert drawn == page.evaluate('getComputedStyle(document.body).color')
+            colours.append(drawn)
+    assert colours[0] != colours[1]
 
 def test_every_picture_is_drawn(browser, several):
     with opened(browser, several) as page:
         unfold(page)
-        assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0) && document.images.length > 20")
+        drawn = page.evaluate('[...document.images].map(image => image.complete && image.naturalWidth > 0)')
+        assert len(drawn) > 20 and all(drawn)
 
-def test_folders_and_files_named_like_html_are_shown_and_run_nothing(browser, tmp_path):
+def write_images(folder, names):
+    "Ten small images of each class, in files that are named like HTML"
     import numpy as np
     from PIL import Image
+    rng = np.random.default_rng(0)
+    for i, name in enumerate(names):
+        (folder/name).mkdir(parents=True)
+        for j in range(10):
+            pixels = rng.integers(0, 200, (8, 8)) + 3 * i
+            Image.fromarray(pixels.astype(np.uint8)).save(folder/name/f'<img src=x onerror=alert({j})>.png')
+
+def test_folders_and_files_named_like_html_are_shown_and_run_nothing(browser, tmp_path):
     from fastrecipes.answer.climb import compare
     from fastrecipes.data.sources import load
     names = [n.replace('/', '\u2215') for n in HOSTILE]
-    rng = np.random.default_rng(0)
-    for i, name in enumerate(names):
-        (tmp_path/'set'/name).mkdir(parents=True)
-        for j in range(10): Image.fromarray((rng.integers(0, 200, (8, 8)) + 3 * i).astype(np.uint8)).save(tmp_path/'set'/name/f'<img src=x onerror=alert({j})>.png')
-    values = compare(load(tmp_path/'set'), ['similarity', 'linear'], device='cpu', settings={'linear': {'epochs': 2}}, command='<script>alert(2)</script>')
+    write_images(tmp_path/'set', names)
+    command = '<script>alert(2)</script>'
+    quick = {'linear': {'epochs': 2}}
+    values = compare(load(tmp_path/'set'), ['similarity', 'linear'], device='cpu', settings=quick, command=command)
     file, = [p for p in save_report(values, tmp_path/'<b>out') if p.suffix == '.html']
     with opened(browser, file) as page:
         unfold(page)
         seen = page.locator('body').inner_text()
-        assert [n for n in names if n not in seen] == [] and '<script>alert(2)</script>' in seen and '<img src=x onerror=alert(' in seen
-        assert page.locator('script').count() == 1 and page.evaluate('getComputedStyle(document.body).display') == 'block'
+        assert [n for n in [*names, command, '<img src=x onerror=alert('] if n not in seen] == []
+        assert page.locator('script').count() == 1
+        assert page.evaluate('getComputedStyle(document.body).display') == 'block'
 
 def test_a_script_that_got_in_would_not_run(browser, one, tmp_path):
     "The policy of the page, for the day on which an escape is forgotten"
     file = tmp_path/'report.html'
-    file.write_text(one.read_text().replace('<h1>', '<script>document.title = "taken"</script><img src="https://elsewhere.example/x.png" onerror="document.title = \'taken\'"><h1>'), 'utf-8')
+    script = '<script>document.title = "taken"</script>'
+    image = '<img src="https://elsewhere.example/x.png" onerror="document.title = \'taken\'">'
+    file.write_text(one.read_text().replace('<h1>', f'{script}{image}<h1>'), 'utf-8')
     page = browser.new_page()
     page.goto(file.as_uri())
     assert page.title() != 'taken' and page.locator('th button').count() > 5

@@ -1,4 +1,4 @@
-// All that the page does beyond being read: tables that sort, a command that copies itself, and what is folded opens for the printer
+// Tables that can be sorted, a command that can be copied, links that open folded parts, and printing with all parts open
 (() => {
   const all = (query, from = document) => [...from.querySelectorAll(query)]
 
