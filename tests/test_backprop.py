@@ -334,7 +334,7 @@ def test_other_networks_are_drawn_with_a_line_per_weight(widths):
     assert all(inside(box, w, h) for _, box in texts)
 
 def test_what_has_no_room_on_a_drawing_is_refused():
-    with refused('8 units', '9'): draw_network(forward(random_net([2, 9, 1]), torch.zeros(2)))
+    with refused(' 8 ', '9'): draw_network(forward(random_net([2, 9, 1]), torch.zeros(2)))
 
 
 # The graph of autograd
