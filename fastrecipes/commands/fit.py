@@ -101,7 +101,7 @@ def replaced_model(folder:str) -> str: # Empty if there is none
     from fastrecipes.keep.store import read_card
     try: card = read_card(folder)
     except InputError: return ''
-    return f', replacing a model of {card.recipe} with accuracy {100 * card.metrics.valid.accuracy:.2f}%'
+    return f', replacing the {card.recipe} model there (accuracy {100 * card.metrics.valid.accuracy:.2f}%)'
 
 # %% ../../nbs/commands/04_fit.ipynb #dcdb8c90
 def finished_already(
