@@ -22,11 +22,12 @@ Modules:
 - `fastrecipes.answer.verdict`: Where to stop on the ladder, why, and what would make the answer clearer, in plain words
 - `fastrecipes.answer.view`: A whole comparison for people: as a table, as text for a terminal or a notebook, and as a picture
 - `fastrecipes.cli`: The `fastrecipes` command: it reads what you typed, calls the library, and prints
-- `fastrecipes.commands.compare`: The verbs `compare` and `report`: the ladder on one image set, and its page
-- `fastrecipes.commands.fit`: The verb `fit`: one recipe, epoch by epoch, and a model to keep
-- `fastrecipes.commands.models`: The verbs that use a kept model: `predict` and `export`
-- `fastrecipes.commands.progress`: What the command shows while it works: one line that moves on a terminal, whole lines in a pipe
-- `fastrecipes.commands.session`: What the verbs of the command share: options, the image set, warnings, Ctrl-C
+- `fastrecipes.commands.compare`: The commands `compare` and `report`: fit the ladder to one image set, and write the report
+- `fastrecipes.commands.fit`: The command `fit`: fit one recipe, show every epoch, and save the model
+- `fastrecipes.commands.look`: The commands `list`, `check` and `cache`, which train nothing
+- `fastrecipes.commands.models`: The commands `predict` and `export`, which use a saved model
+- `fastrecipes.commands.progress`: Progress output: one moving line on a terminal, complete lines in a pipe
+- `fastrecipes.commands.session`: What the commands share: options, loading of images, warnings, Ctrl-C
 - `fastrecipes.data.cache`: Decode each image once
 - `fastrecipes.data.check`: Are these images fit to learn from?
 - `fastrecipes.data.checkup`: From what was seen of a set to what is wrong with it

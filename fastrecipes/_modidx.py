@@ -906,6 +906,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'fastrecipes.cli._help_width': ('cli.html#_help_width', 'fastrecipes/cli.py'),
                                  'fastrecipes.cli._one_line': ('cli.html#_one_line', 'fastrecipes/cli.py'),
                                  'fastrecipes.cli._show_version': ('cli.html#_show_version', 'fastrecipes/cli.py'),
+                                 'fastrecipes.cli._usage_text': ('cli.html#_usage_text', 'fastrecipes/cli.py'),
                                  'fastrecipes.cli.about': ('cli.html#about', 'fastrecipes/cli.py'),
                                  'fastrecipes.cli.cli': ('cli.html#cli', 'fastrecipes/cli.py'),
                                  'fastrecipes.cli.device_kinds': ('cli.html#device_kinds', 'fastrecipes/cli.py'),

@@ -1,6 +1,6 @@
-"""What the commands show, of fixed numbers: `python tests/screens.py NAME` prints a screen, in a terminal as in a pipe
+"""What the commands show, with fixed numbers: `python tests/screens.py NAME` prints one screen
 
-The files in tests/screens are what these print on terminals of three sizes and in a pipe; tests/test_screen.py compares them.
+tests/test_screen.py compares the screens with the files in tests/screens, for several terminals and for a pipe.
 To rewrite them after a change: REWRITE_SCREENS=1 pytest -n 0 tests/test_screen.py"""
 import sys
 from datetime import datetime
@@ -27,7 +27,8 @@ RUNGS = {
     'resnet18': Made(range(0, 360, 90), 48.2, 11_706_314, 420e6, 310.),
     'my_wide_convnet': Made(range(0, 360, 60), 21.7, 1_340_000, 96e6, 44.),
     'my_deep_convnet': Made(range(0, 360, 180), 133.5, 3_210_000, 180e6, 71.)}
-REASON, CURE = 'the training loss is infinite in epoch 1', 'use a smaller learning rate (lr), or clip the gradients (clip=1)'
+REASON = 'the training loss is infinite in epoch 1'
+CURE = 'use a smaller learning rate (lr), or clip the gradients (clip=1)'
 
 
 def result(name, seed, truth):
@@ -119,7 +120,8 @@ def show_check():
         empty=(), missing={}, leaks=(), two_labels=(), duplicates=(), blank=(), size='192x256', channels=3,
         problems=(
             '1 unreadable image; repair or remove it, or skip it: skip_bad=True (--skip-bad)',
-            '2 validation images are in the training split too, so accuracy on that split is overestimated; keep each in one of the two'),
+            '2 validation images are in the training split too, so accuracy on that split is overestimated; '
+            'keep each in one of the two'),
         remarks=('the images are of 2 sizes; all are resized to 192x256',))
     show(check_text(str(checkup)))
 

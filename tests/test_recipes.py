@@ -149,9 +149,10 @@ def _numpy(images, run, *, n:Count=3, share):
         How much"""
 def _annotated(images, run, *, n:Annotated[int, 'How many', Whole]=3, share:Annotated[float, 'How much']): pass
 
-@pytest.mark.parametrize('f',
-                         [training_settings, *(r.func for r in recipes.values()), _plain, _above, _both, _numpy,
-                          _annotated, lambda images, run, *, n=3: None], ids=lambda f: f.__name__)
+UNNAMED = [lambda images, run, *, n=3: None] # On a line of its own, which can be parsed
+FUNCTIONS = [training_settings, *(r.func for r in recipes.values()), _plain, _above, _both, _numpy, _annotated]
+
+@pytest.mark.parametrize('f', FUNCTIONS + UNNAMED, ids=lambda f: f.__name__)
 def test_what_is_said_of_settings_is_what_fastcore_finds(f):
     from fastcore.docments import docments
     from fastrecipes.ladder.settings import _docments
