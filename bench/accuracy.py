@@ -16,23 +16,31 @@ LESSON_NET = dict(hidden=(64, 64, 64), lr=.001, bs=10, epochs=3, schedule='const
 LESSON_FACES = dict(hidden=(256, 128, 64, 16), activation='leaky_relu', dropout=.1, lr=.001, bs=32, epochs=20,
                     patience=3, schedule='constant', wd=0.)
 FACES = fastai_cfg().path('data')/'bitmoji_bw'
-SETS = {'mnist_sample': lambda seed: load('mnist_sample'), 'mnist': lambda seed: load('mnist', seed=seed),
-        'mnist, valid=test': lambda seed: load('mnist', valid='test'),
-        'faces 50x50': lambda seed: from_folder(FACES, size=50, name='bitmoji_bw'),
-        'faces 96x96': lambda seed: from_folder(FACES, size=96, name='bitmoji_bw')}
+SETS = {
+    'mnist_sample': lambda seed: load('mnist_sample'),
+    'mnist': lambda seed: load('mnist', seed=seed),
+    'mnist, valid=test': lambda seed: load('mnist', valid='test'),
+    'faces 50x50': lambda seed: from_folder(FACES, size=50, name='bitmoji_bw'),
+    'faces 96x96': lambda seed: from_folder(FACES, size=96, name='bitmoji_bw'),
+}
 
 # set, recipe, settings, seeds, split, the least and the most allowed on every seed
-MUST = [('mnist_sample', 'sgd', dict(epochs=20, lr=1., bs=256), 5, 'valid', .965, 1),
-        ('mnist_sample', 'linear', dict(epochs=10, lr=1.), 5, 'valid', .978, 1),
-        ('mnist_sample', 'simple_net', dict(epochs=40, lr=.1), 5, 'valid', .981, 1),
-        ('mnist_sample', 'mlp', {}, 5, 'valid', .981, 1),
-        ('mnist_sample', 'convnet', {}, 5, 'valid', .995, 1), ('mnist, valid=test', 'convnet', {}, 5, 'valid', .989, 1),
-        ('mnist_sample', 'resnet18', dict(epochs=1), 3, 'valid', .996, 1),
-        ('mnist', 'logistic', {}, 3, 'valid', .845, .860), ('mnist', 'logistic', {}, 3, 'test', .858, .870),
-        ('mnist, valid=test', 'mlp', LESSON_NET, 3, 'valid', .962, 1), ('mnist', 'mlp', {}, 3, 'test', .982, 1),
-        ('faces 50x50', 'mlp', LESSON_FACES, 3, 'valid', .60, 1),
-        ('faces 50x50', 'mlp', LESSON_FACES | dict(patience_counts='increases'), 3, 'valid', .60, 1),
-        ('faces 96x96', 'resnet18', dict(epochs=10, bs=32), 1, 'valid', .90, 1)]
+MUST = [
+    ('mnist_sample', 'sgd', dict(epochs=20, lr=1., bs=256), 5, 'valid', .965, 1),
+    ('mnist_sample', 'linear', dict(epochs=10, lr=1.), 5, 'valid', .978, 1),
+    ('mnist_sample', 'simple_net', dict(epochs=40, lr=.1), 5, 'valid', .981, 1),
+    ('mnist_sample', 'mlp', {}, 5, 'valid', .981, 1),
+    ('mnist_sample', 'convnet', {}, 5, 'valid', .995, 1),
+    ('mnist, valid=test', 'convnet', {}, 5, 'valid', .989, 1),
+    ('mnist_sample', 'resnet18', dict(epochs=1), 3, 'valid', .996, 1),
+    ('mnist', 'logistic', {}, 3, 'valid', .845, .860),
+    ('mnist', 'logistic', {}, 3, 'test', .858, .870),
+    ('mnist, valid=test', 'mlp', LESSON_NET, 3, 'valid', .962, 1),
+    ('mnist', 'mlp', {}, 3, 'test', .982, 1),
+    ('faces 50x50', 'mlp', LESSON_FACES, 3, 'valid', .60, 1),
+    ('faces 50x50', 'mlp', LESSON_FACES | dict(patience_counts='increases'), 3, 'valid', .60, 1),
+    ('faces 96x96', 'resnet18', dict(epochs=10, bs=32), 1, 'valid', .90, 1),
+]
 
 
 class Mirror(Callback):

@@ -62,14 +62,16 @@ def measured(name:str, images, turns:int) -> dict:
 
 
 STEPS = { # Name: how to make the model, its image side, the batch size
-    'linear': (lambda side: linear(side**2, 2), 28, 256), 'simple_net': (lambda side: simple_net(side**2, 2), 28, 256),
+    'linear': (lambda side: linear(side**2, 2), 28, 256),
+    'simple_net': (lambda side: simple_net(side**2, 2), 28, 256),
     'mlp': (lambda side: mlp(side**2, 2), 28, 256),
     'mlp, 512 and 256 units': (lambda side: mlp(side**2, 10, (512, 256)), 28, 256),
     'convnet': (lambda side: convnet((1, side, side), 2), 28, 256),
     'convnet, 64 x 64': (lambda side: convnet((1, side, side), 2), 64, 128),
     'convnet, 224 x 224': (lambda side: convnet((1, side, side), 2), 224, 32),
     'resnet18, 8 x 8': (lambda side: resnet18((1, side, side), 2), 8, 32),
-    'resnet18': (lambda side: resnet18((1, side, side), 2), 28, 128)}
+    'resnet18': (lambda side: resnet18((1, side, side), 2), 28, 128),
+}
 
 def step_of(model, side:int, bs:int):
     "A training step on images that do not change"

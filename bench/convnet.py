@@ -65,24 +65,32 @@ class Average(Callback):
                                         for (k, t), s in zip(self.model.state_dict().items(), self.sums)})
 
 
-WAYS = {'convnet as it is': {},
-        'images as a list of pairs in a DataLoader': dict(pairs=True),
-        'batches of 64': dict(bs=64, lr=.0075), 'batches of 1,024': dict(bs=1024, lr=.02),
-        'constant rate': dict(schedule='constant', lr=.003), 'one epoch': dict(epochs=1), 'four epochs': dict(epochs=4),
-        "fastai's Adam": dict(opt='adam'),
-        'fp32': dict(precision='fp32'), 'channels first': dict(layout='channels-first'),
-        'fp32, channels first': dict(precision='fp32', layout='channels-first'),
-        'pool after the non-linearity': dict(model=lambda: net('after')),
-        'pool before the non-linearity': dict(model=lambda: net('before')),
-        'no batch norm': dict(model=lambda: net(norms=(False,) * 3)),
-        'batch norm after every convolution': dict(model=lambda: net(norms=(True,) * 3)),
-        'first kernel of 3x3': dict(model=lambda: net(first=3)), 'no weight decay': dict(wd=0.),
-        'pixels as they are, from 0 to 1': dict(plain=True),
-        'half the channels': dict(model=lambda: net(widths=(8, 16, 32))),
-        'twice the channels': dict(model=lambda: net(widths=(32, 64, 128))),
-        'orthogonal initial weights': dict(model=lambda: orthogonal(net())),
-        'label smoothing of 0.1': dict(smoothing=.1),
-        'mean of the last 50 steps': dict(cbs=(Average,)), 'shifts by up to a pixel': dict(cbs=(Shift,))}
+WAYS = {
+    'convnet as it is': {},
+    'images as a list of pairs in a DataLoader': dict(pairs=True),
+    'batches of 64': dict(bs=64, lr=.0075),
+    'batches of 1,024': dict(bs=1024, lr=.02),
+    'constant rate': dict(schedule='constant', lr=.003),
+    'one epoch': dict(epochs=1),
+    'four epochs': dict(epochs=4),
+    "fastai's Adam": dict(opt='adam'),
+    'fp32': dict(precision='fp32'),
+    'channels first': dict(layout='channels-first'),
+    'fp32, channels first': dict(precision='fp32', layout='channels-first'),
+    'pool after the non-linearity': dict(model=lambda: net('after')),
+    'pool before the non-linearity': dict(model=lambda: net('before')),
+    'no batch norm': dict(model=lambda: net(norms=(False,) * 3)),
+    'batch norm after every convolution': dict(model=lambda: net(norms=(True,) * 3)),
+    'first kernel of 3x3': dict(model=lambda: net(first=3)),
+    'no weight decay': dict(wd=0.),
+    'pixels as they are, from 0 to 1': dict(plain=True),
+    'half the channels': dict(model=lambda: net(widths=(8, 16, 32))),
+    'twice the channels': dict(model=lambda: net(widths=(32, 64, 128))),
+    'orthogonal initial weights': dict(model=lambda: orthogonal(net())),
+    'label smoothing of 0.1': dict(smoothing=.1),
+    'mean of the last 50 steps': dict(cbs=(Average,)),
+    'shifts by up to a pixel': dict(cbs=(Shift,)),
+}
 
 
 def smoothed(scores, targets, reduction='mean', smoothing=0.):

@@ -26,8 +26,11 @@ for name, data, settings in (('resnet18', few, dict(epochs=1, bs=64)), ('mlp', i
     out[name] = dict(seconds=float(last.seconds), accuracy=fitted.accuracy, valid_loss=float(last.valid_loss))
 if rank() == 0: print(json.dumps(out))
 '''
-WAYS = {'1 process, 1 thread': (1, 1), '1 process, 2 threads': (1, 2),
-        '2 processes, 1 thread each': (2, 1)} # Processes and threads
+WAYS = {
+    '1 process, 1 thread': (1, 1),
+    '1 process, 2 threads': (1, 2),
+    '2 processes, 1 thread each': (2, 1),
+} # Processes and threads
 ONE, THREADS, PROCESSES = WAYS
 RATIOS = { # Name: the seconds of the first way over those of the second
     'two threads against one': (ONE, THREADS),

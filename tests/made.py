@@ -1,6 +1,6 @@
-"""Comparisons by hand: which validation images each rung gets right, and what else is known of it"""
+"""Images of noise, and comparisons by hand: which validation images each rung gets right, and what else is known of it"""
 from itertools import combinations
-import numpy as np
+import numpy as np, torch
 from fastrecipes.answer.chance import Interval, paired_difference, wilson
 from fastrecipes.answer.comparison import Comparison
 from fastrecipes.answer.records import (
@@ -8,6 +8,18 @@ from fastrecipes.answer.records import (
     RungCost,
 )
 from fastrecipes.answer.verdict import verdict
+from fastrecipes.data.images import ImageSet, Split
+
+def noise_images(n, classes='ab', shape=(1, 8, 8), valid=6, test=0, seed=0):
+    "`n` images to train, more to validate and to test; there is nothing to learn"
+    generator = torch.Generator().manual_seed(seed)
+    def part(m):
+        pixels = torch.randint(0, 256, (m, *shape), dtype=torch.uint8, generator=generator)
+        return Split(pixels, torch.arange(m) % len(classes))
+    return ImageSet('tiny', tuple(classes), part(n), part(valid), part(test) if test else None)
+
+
+# Comparisons
 
 def first(right, n=2000):
     "The first so many of n images"

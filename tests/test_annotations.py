@@ -46,8 +46,9 @@ def test_every_annotation_of_every_module_can_be_evaluated():
     tried, failed = evaluated(*MODULES)
     assert failed == [] and len(tried) >= 28 and sum(tried.values()) > 300
 
-@pytest.mark.parametrize('module',
-    ['errors', 'data.cache', 'data.images', 'data.sources', 'training.cost', 'ladder.recipe', 'ladder.rungs'])
+@pytest.mark.parametrize('module', [
+    'errors', 'data.cache', 'data.images', 'data.sources', 'training.cost', 'ladder.recipe', 'ladder.rungs',
+])
 def test_modules_that_import_torch_late_can_be_evaluated_alone(module):
     tried, failed = evaluated(module)
     assert failed == [] and tried[module] > 3

@@ -171,7 +171,8 @@ def open_page(address):
 
 @pytest.mark.parametrize('launcher, why', [
     pytest.param(DIES, 'RuntimeError', id='dies'),
-    pytest.param(FAILS, 'OSError: no such luck', id='fails', marks=pytest.mark.slow)])
+    pytest.param(FAILS, 'OSError: no such luck', id='fails', marks=pytest.mark.slow),
+])
 def test_the_terminal_says_why_a_page_cannot_be_shown(started, tmp_path, launcher, why):
     (tmp_path/'ipykernel_launcher.py').write_text(launcher)
     server = started(PYTHONPATH=str(tmp_path))

@@ -8,7 +8,7 @@ from fastrecipes.data.check import check, Sighting
 from fastrecipes.data.images import ImageSet, Split
 from fastrecipes.data.sources import load
 from fastrecipes.errors import InputError
-from fastrecipes.reporter import Reporter
+from reporters import Seen
 
 
 def noise(path, seed, size=(8, 10), **kwargs):
@@ -93,12 +93,16 @@ def test_a_class_that_is_not_in_training_or_not_in_validation(folder):
     assert one(c.remarks, "no validation images of 'b'", 'add some')
 
 @pytest.mark.parametrize('counts, problems', [
-    ({}, ['the folder is empty']), ({'.hidden': 1}, ['no class folders']), ({'a': 5}, ['one class only (a)']),
-    ({'a': 5, 'b': 0}, ['no images in this class folder']), ({'a': 0, 'b': 0}, ['a: no images', 'b: no images']),
+    ({}, ['the folder is empty']),
+    ({'.hidden': 1}, ['no class folders']),
+    ({'a': 5}, ['one class only (a)']),
+    ({'a': 5, 'b': 0}, ['no images in this class folder']),
+    ({'a': 0, 'b': 0}, ['a: no images', 'b: no images']),
     ({'a': 5, 'b': 1}, ["class 'b' has one image only"]),
     ({'train/a': 5, 'train/b': 1, 'valid/a': 2, 'valid/b': 3}, ["class 'b' has one training image only"]),
     ({'valid/a': 3, 'valid/b': 3}, ['valid folder but no train folder']),
-    ({'train/a': 3, 'train/b': 3, 'valid': 0}, ['valid: no class folders'])])
+    ({'train/a': 3, 'train/b': 3, 'valid': 0}, ['valid: no class folders']),
+])
 def test_folders_that_load_refuses_are_looked_at_and_named(folder, counts, problems):
     at = folder(counts)
     c = check(at)
@@ -171,8 +175,9 @@ def test_the_same_bytes_in_another_shape_are_another_image(folder):
     Image.fromarray(np.array(Image.open(at/'a/0.png')).reshape(10, 8)).save(at/'b/0.png')
     assert check(at).two_labels == ()
 
-@pytest.mark.parametrize('n, problem, remark',
-                         [(29, False, False), (30, False, True), (99, False, True), (100, True, False)])
+@pytest.mark.parametrize('n, problem, remark', [
+    (29, False, False), (30, False, True), (99, False, True), (100, True, False),
+])
 def test_one_class_that_rules_is_a_remark_from_3_to_1_and_a_problem_from_10_to_1(folder, n, problem, remark):
     c = check(folder({'train/big': n, 'train/small': 10, 'valid/big': 50, 'valid/small': 2}, size=(5, 5)))
     assert not c.healthy == problem and bool(c.remarks) == remark
@@ -289,13 +294,11 @@ def test_a_share_that_has_no_meaning_is_refused_as_by_load(folder):
 
 @pytest.mark.parametrize('kind', ['folder', 'set'])
 def test_progress_rises_to_the_number_of_images(folder, digits, kind):
-    seen, tasks = [], []
-    class Seen(Reporter):
-        def started(self, task): tasks.append((task.what, task.images))
-        def progress(self, done, total): seen.append((done, total))
-    check(folder({'a': 40, 'b': 40}) if kind == 'folder' else digits, reporter=Seen())
+    seen = Seen()
+    check(folder({'a': 40, 'b': 40}) if kind == 'folder' else digits, reporter=seen)
     n = 80 if kind == 'folder' else 1797
-    assert seen == sorted(set(seen)) and seen[-1] == (n, n) and len(seen) > 3 and tasks == [('check', n)]
+    assert seen.counts == sorted(set(seen.counts)) and seen.counts[-1] == (n, n) and len(seen.counts) > 3
+    assert [(t.what, t.images) for t in seen.tasks] == [('check', n)]
 
 
 # Text and JSON

@@ -367,13 +367,19 @@ def test_names_that_look_like_mathematics_are_drawn_as_they_are(image_folder, tm
 @pytest.mark.parametrize('width', ['200', '80'])
 @pytest.mark.parametrize('verb, options', [
     ('compare',
-     '--classes --valid --size --channels --skip-bad --recipes --repeats --learning-curve --seed --device --quiet --out --resume --track --test --json --costs --details'), ('report', 'DIR --out'),
+     '--classes --valid --size --channels --skip-bad --recipes --repeats --learning-curve --seed --device --quiet --out --resume --track --test --json --costs --details'),
+    ('report', 'DIR --out'),
     ('fit mlp',
      '--epochs --lr --batch-size --hidden --classes --valid --size --channels --skip-bad --out --test --checkpoint-every --resume --seed --device --quiet'),
     ('fit', ' '.join(['similarity', 'sgd', 'logistic', 'linear', 'simple_net', 'mlp', 'convnet', 'resnet18'])),
-    ('', ' '.join(VERBS)), ('list', '--ini NAME'), ('cache', '--clear'),
-    ('check', '--valid --seed --quiet --json'), ('predict', 'IMAGE DIR --top --json --csv --show --device'),
-    ('export', 'DIR --onnx'), ('explore', '--port --no-browser')])
+    ('', ' '.join(VERBS)),
+    ('list', '--ini NAME'),
+    ('cache', '--clear'),
+    ('check', '--valid --seed --quiet --json'),
+    ('predict', 'IMAGE DIR --top --json --csv --show --device'),
+    ('export', 'DIR --onnx'),
+    ('explore', '--port --no-browser'),
+])
 def test_the_help_of_a_verb_tells_its_options_and_is_not_wide(monkeypatch, verb, options, width):
     monkeypatch.setenv('COLUMNS', width)
     r = called(*verb.split(), '--help')
@@ -384,12 +390,16 @@ def test_the_help_of_a_verb_tells_its_options_and_is_not_wide(monkeypatch, verb,
 
 # What is asked of the images
 
-@pytest.mark.parametrize('verb', [['compare', '-r', 'similarity'], ['fit', 'similarity', '-o', 'model']],
-                         ids=['compare', 'fit'])
+@pytest.mark.parametrize('verb', [
+    ['compare', '-r', 'similarity'],
+    ['fit', 'similarity', '-o', 'model'],
+], ids=['compare', 'fit'])
 @pytest.mark.parametrize('options, loaded', [
     (['--size', '6x5', '--channels', '3'], '2 classes (a, b), 6x5 RGB, 8 train, 2 valid'),
-    (['--size', '4'], '4x4 grey, 8 train'), (['--valid', '.4'], '8x10 grey, 6 train, 4 valid'),
-    (['--classes', 'b,a', '--seed', '3'], '2 classes (a, b), 8x10 grey, 8 train')], ids=' '.join)
+    (['--size', '4'], '4x4 grey, 8 train'),
+    (['--valid', '.4'], '8x10 grey, 6 train, 4 valid'),
+    (['--classes', 'b,a', '--seed', '3'], '2 classes (a, b), 8x10 grey, 8 train'),
+], ids=' '.join)
 def test_size_channels_valid_and_classes_reach_the_images(image_folder, verb, options, loaded):
     r = called(*verb, image_folder({'a': 5, 'b': 5}), *options)
     assert r.returncode == 0 and loaded in r.stderr, r.stderr
@@ -407,11 +417,13 @@ def test_unreadable_images_are_left_out_and_named_when_that_is_asked_for(image_f
     assert '1 unreadable image was left out: ' in r.stderr
     assert 'a/2.png' in r.stderr and re.search(r'7 train, 2 valid', r.stderr)
 
-@pytest.mark.parametrize('args, words',
-                         [(['--size', 'big'], ['size=', 'big', '50x40']), (['--size', '0'], ['size=']),
-                          (['--channels', '2'], ['channels=', '1 for grey']),
-                                         (['--classes', 'a,z'], ['unknown class', "'z'"]),
-                                         (['--valid', '1'], ['valid=', 'share'])], ids=' '.join)
+@pytest.mark.parametrize('args, words', [
+    (['--size', 'big'], ['size=', 'big', '50x40']),
+    (['--size', '0'], ['size=']),
+    (['--channels', '2'], ['channels=', '1 for grey']),
+    (['--classes', 'a,z'], ['unknown class', "'z'"]),
+    (['--valid', '1'], ['valid=', 'share']),
+], ids=' '.join)
 @pytest.mark.parametrize('verb', ['compare', 'fit similarity'])
 def test_what_cannot_be_asked_of_the_images_gets_one_line(image_folder, verb, args, words):
     refused(called(*verb.split(), image_folder({'a': 3, 'b': 3}), *args), *words)
@@ -474,8 +486,11 @@ def test_keeping_quietly_prints_the_result_alone_and_replaces_what_was_kept():
         assert r.stderr == '' and names('.') == ['model'] and names('model') == MODEL
         assert json.loads(Path('model/card.json').read_text())['settings']['epochs'] == epochs
 
-@pytest.mark.parametrize('there, words',
-    [('file', ['is a file']), ('notes.txt', ['holds other files (notes.txt)']), ('cwd', ['the folder you are in'])])
+@pytest.mark.parametrize('there, words', [
+    ('file', ['is a file']),
+    ('notes.txt', ['holds other files (notes.txt)']),
+    ('cwd', ['the folder you are in']),
+])
 def test_a_folder_that_no_model_can_have_is_refused_before_anything_is_loaded(tmp_path, there, words):
     (tmp_path/'m').mkdir()
     out = '.' if there == 'cwd' else 'm'
@@ -538,8 +553,9 @@ def test_ctrl_c_keeps_a_checkpoint_and_resume_ends_with_the_same_weights(install
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', ['mlp', 'sgd'])
-@pytest.mark.parametrize('sent, epoch, after',
-    [(signal.SIGTERM, 2, 0), (signal.SIGINT, 2, .01), (signal.SIGTERM, 9, .003)], ids=['term 2', 'int 2', 'term 9'])
+@pytest.mark.parametrize('sent, epoch, after', [
+    (signal.SIGTERM, 2, 0), (signal.SIGINT, 2, .01), (signal.SIGTERM, 9, .003),
+], ids=['term 2', 'int 2', 'term 9'])
 def test_a_request_to_end_does_the_same(straight, tmp_path, name, sent, epoch, after):
     goes_on_where_it_stopped(lambda *a: struck(tmp_path, *a, until=rf'^ +{epoch} ', sent=sent, after=after), called,
                              *straight[name], tmp_path)
@@ -599,11 +615,12 @@ def test_nothing_to_resume_is_a_beginning_and_a_finished_training_is_left_alone(
         '--epochs', '1', '--hidden', '8,4', '-o', 'other', '--resume').returncode == 0
     refused(called('fit', 'mlp', '--epochs', '1', '-o', 'other', '--hidden', '9', '--resume'), 'hidden 8,4, not 9')
 
-@pytest.mark.parametrize('args, words',
-                         [(['--checkpoint-every', '2'], ['--out DIR']), (['--resume'], ['--out DIR']),
-                          (['-o', 'kept', '--checkpoint-every', '0'], ['checkpoint_every', '1 or more']),
-                                         (['-o', 'kept', '--checkpoint-every', 'x'], ['checkpoint_every', "'x'"])],
-                                         ids=' '.join)
+@pytest.mark.parametrize('args, words', [
+    (['--checkpoint-every', '2'], ['--out DIR']),
+    (['--resume'], ['--out DIR']),
+    (['-o', 'kept', '--checkpoint-every', '0'], ['checkpoint_every', '1 or more']),
+    (['-o', 'kept', '--checkpoint-every', 'x'], ['checkpoint_every', "'x'"]),
+], ids=' '.join)
 def test_a_checkpoint_needs_a_place_and_a_number(tmp_path, args, words):
     refused(called('fit', 'sgd', *args), *words)
     assert names('.') == []
@@ -661,9 +678,11 @@ def never_stopped(tmp_path_factory):
 def ini(tmp_path): (tmp_path/'settings.ini').write_text(INI)
 
 @pytest.mark.slow
-@pytest.mark.parametrize('sent, recipe, epoch, done',
-                         [(signal.SIGINT, 'simple_net', 2, 2), (signal.SIGTERM, 'sgd', 0, 1),
-                          (KILL, 'simple_net', 1, 2)], ids=['int', 'term', 'kill'])
+@pytest.mark.parametrize('sent, recipe, epoch, done', [
+    (signal.SIGINT, 'simple_net', 2, 2),
+    (signal.SIGTERM, 'sgd', 0, 1),
+    (KILL, 'simple_net', 1, 2),
+], ids=['int', 'term', 'kill'])
 def test_a_ladder_that_is_stopped_goes_on_and_ends_the_same(ini, never_stopped, tmp_path, sent, recipe, epoch, done):
     r = struck(tmp_path, *LADDER, strike=(recipe, epoch, 'fit'), sent=sent)
     if sent == KILL:
@@ -885,9 +904,11 @@ def test_the_cache_is_shown_filled_and_cleared(image_folder, tmp_path, monkeypat
     assert called('fit', 'similarity', folder, '-q').stdout.splitlines()[0] == first.splitlines()[0]
 
 
-@pytest.mark.parametrize('args, words',
-                         [(['--port', 'x'], ["'x'", 'valid integer']), (['--port', '70000'], ['70000', '65535']),
-                          (['--prot', '1'], ['--prot'])])
+@pytest.mark.parametrize('args, words', [
+    (['--port', 'x'], ["'x'", 'valid integer']),
+    (['--port', '70000'], ['70000', '65535']),
+    (['--prot', '1'], ['--prot']),
+])
 def test_a_wrong_port_is_refused_before_anything_starts(args, words):
     refused(called('explore', '--no-browser', *args), *words)
 

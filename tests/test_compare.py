@@ -143,7 +143,8 @@ def test_names_and_fractions_may_come_from_a_generator(threes_sevens):
     (dict(resume=True), ['resume=True', '`out`']),
     (dict(test=True), ['digits', 'test split']),
     (dict(seed=-1), ['seed=-1']),
-    (dict(images='digit'), ['digit', 'digits'])])
+    (dict(images='digit'), ['digit', 'digits']),
+])
 def test_what_cannot_be_done_is_refused_before_anything_is_fitted(threes_sevens, tmp_path, kwargs, wanted):
     out = {} if 'resume' in kwargs else {'out': tmp_path/'out'}
     with refused(*wanted): compare(**{'images': threes_sevens} | out | kwargs, reporter=never())
@@ -331,7 +332,8 @@ def test_what_was_fitted_is_the_same_as_without_the_one_that_failed(hurt, threes
     (MemoryError(), 'MemoryError', 'smaller'),
     (InputError('own: k=1 is too few; use more'), 'k=1 is too few', 'use more'),
     (InputError('there is no cure'), 'there is no cure', ''),
-    (KeyError('x'), "KeyError: 'x'", 'report')])
+    (KeyError('x'), "KeyError: 'x'", 'report'),
+])
 def test_a_recipe_of_ones_own_may_raise_anything(threes_sevens, error, reason, cure):
     heard = Heard()
     with own(lambda n: error): c = compare(threes_sevens, ['own', 'similarity'], device='cpu', reporter=heard)

@@ -277,14 +277,17 @@ def test_another_comparison_is_refused_at_once(request, threes_sevens, folder, o
             **{k: v for k, v in other.items() if k != 'change'})
     assert files(out) == before
 
-@pytest.mark.parametrize(
-    'damage',
-    [lambda b: b[:len(b) // 2], lambda b: b'', lambda b: b'half of it', lambda b: b[:-3] + bytes([b[-3] ^ 1]) + b[-2:]],
-    ids=['half', 'empty', 'other', 'a bit'])
-@pytest.mark.parametrize(
-    'folder, name',
-    [('kept', 'simple_net-6/result.safetensors'), ('cut', 'similarity-5/result.safetensors'),
-     ('cut', 'sgd-5/checkpoint.safetensors')])
+@pytest.mark.parametrize('damage', [
+    lambda b: b[:len(b) // 2],
+    lambda b: b'',
+    lambda b: b'half of it',
+    lambda b: b[:-3] + bytes([b[-3] ^ 1]) + b[-2:],
+], ids=['half', 'empty', 'other', 'a bit'])
+@pytest.mark.parametrize('folder, name', [
+    ('kept', 'simple_net-6/result.safetensors'),
+    ('cut', 'similarity-5/result.safetensors'),
+    ('cut', 'sgd-5/checkpoint.safetensors'),
+])
 def test_a_damaged_file_is_refused_at_once_and_stays(request, threes_sevens, folder, name, damage):
     out = request.getfixturevalue(folder)
     file, how = out/'rungs'/name, dict(repeats=2) if folder == 'kept' else {}

@@ -6,21 +6,17 @@ from torch import nn
 from fastrecipes.ladder import fitted as fitted_room
 from fastrecipes.training import cost as cost_module
 from fastrecipes.training.cost import Cost, multiply_adds, peak_memory, predict_ms, weights_bytes
-from fastrecipes.data.images import ImageSet, Split
 from fastrecipes.lessons.nets import linear, mlp, resnet18, simple_net
 from fastrecipes.ladder.fitted import predict_ms_per_1000
 from fastrecipes.ladder.recipe import fit
 from fastrecipes.ladder.settings import recipes
 from fastrecipes.lessons.similarity import NearestMean
 from fastrecipes.keep.store import save
+from made import noise_images
 
 MB = 2**20
 
-def tiny(k=10, shape=(1, 8, 8), n=40):
-    gen = torch.Generator().manual_seed(0)
-    def part(m):
-        return Split(torch.randint(0, 256, (m, *shape), dtype=torch.uint8, generator=gen), torch.arange(m) % k)
-    return ImageSet('tiny', tuple('abcdefghij'[:k]), part(n), part(20))
+def tiny(k=10, shape=(1, 8, 8), n=40): return noise_images(n, 'abcdefghij'[:k], shape, valid=20)
 
 
 # Bytes
@@ -46,17 +42,17 @@ def test_buffers_are_weighed_and_weighing_changes_nothing():
 # Multiply-adds
 
 @pytest.mark.parametrize('model, shape, wanted', [
-    (linear(784, 784), (1, 28, 28), 784 * 784), (linear(784, 1, dropout=.5), (1, 28, 28), 784),
+    (linear(784, 784), (1, 28, 28), 784 * 784),
+    (linear(784, 1, dropout=.5), (1, 28, 28), 784),
     (simple_net(784, 10, 30), (1, 28, 28), 784 * 30 + 30 * 10),
     (mlp(784, 10, (64, 32), dropout=.2), (1, 28, 28), 784 * 64 + 64 * 32 + 32 * 10),
     (nn.Conv2d(3, 16, 3, padding=1), (3, 28, 28), 3 * 16 * 9 * 28 * 28),
-    (nn.Conv2d(3, 16, 5, stride=2, bias=False), (3, 31, 29),
-     3 * 16 * 25 * 14 * 13), # (31 - 5) // 2 + 1 = 14, (29 - 5) // 2 + 1 = 13
+    (nn.Conv2d(3, 16, 5, stride=2, bias=False), (3, 31, 29), 3 * 16 * 25 * 14 * 13), # (31 - 5) // 2 + 1 = 14, (29 - 5) // 2 + 1 = 13
     (nn.Conv2d(8, 16, 3, groups=4, padding=1), (8, 10, 10), 16 * 2 * 9 * 100), # Each of 16 sees 2 channels
     (NearestMean(torch.zeros(10, 1, 8, 8)), (1, 8, 8), 10 * 64),
     (NearestMean(torch.zeros(2, 3, 9, 7), 'l1'), (3, 9, 7), 2 * 3 * 63),
-    (nn.Sequential(nn.Flatten(), nn.ReLU()), (1, 8, 8), None)],
-    ids=lambda v: type(v).__name__ if isinstance(v, nn.Module) else None)
+    (nn.Sequential(nn.Flatten(), nn.ReLU()), (1, 8, 8), None),
+], ids=lambda v: type(v).__name__ if isinstance(v, nn.Module) else None)
 def test_multiply_adds_by_hand(model, shape, wanted): assert multiply_adds(model, shape) == wanted
 
 def test_a_resnet18_takes_its_1_8_billion_on_a_colour_image_of_224():
@@ -127,9 +123,9 @@ def test_the_median_is_taken_after_one_run_to_warm_up(monkeypatch):
     found, seen = ms(monkeypatch, [.0001, .003, .001, .002], torch.zeros(20, 1, 8, 8, dtype=torch.uint8), 1, 3)
     assert found == pytest.approx(2) and [len(x) for x in seen] == [1] * 4
 
-@pytest.mark.parametrize('shape, timed',
-                         [((1, 8, 8), 1000), ((1, 91, 91), 1000), ((3, 100, 100), 279),
-                          ((3, 400, 400), 50)]) # 2**23 numbers, at least 50 images
+@pytest.mark.parametrize('shape, timed', [
+    ((1, 8, 8), 1000), ((1, 91, 91), 1000), ((3, 100, 100), 279), ((3, 400, 400), 50),
+]) # 2**23 numbers, at least 50 images
 def test_few_images_are_taken_again_and_of_large_ones_fewer_are_timed_and_the_time_scaled(monkeypatch, shape, timed):
     images = torch.arange(3, dtype=torch.uint8).view(3, 1, 1, 1).expand(3, *shape)
     found, seen = ms(monkeypatch, [1.] * 6, images, 1000)

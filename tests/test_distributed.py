@@ -148,8 +148,10 @@ def test_two_processes_fit_and_the_first_prints_and_writes(tmp_path):
     assert read_card(tmp_path/'kept').recipe == 'linear'
 
 @pytest.mark.slow
-@pytest.mark.parametrize('command, word',
-                         [(['compare', '-r', 'linear'], 'one process'), (['fit', 'linear', 'nosuch'], 'nosuch')])
+@pytest.mark.parametrize('command, word', [
+    (['compare', '-r', 'linear'], 'one process'),
+    (['fit', 'linear', 'nosuch'], 'nosuch'),
+])
 def test_a_mistake_is_told_once(tmp_path, command, word):
     done = launched('-m', 'fastrecipes', *command, cwd=tmp_path, timeout=120)
     lines = [line for line in done.stderr.splitlines() if line.startswith('fastrecipes: ')]

@@ -95,8 +95,8 @@ def test_without_a_package_there_is_one_line_with_the_cure(tmp_path, monkeypatch
     (lambda p: (p/'loop').symlink_to('loop'), 'loop/m.onnx', ['loop']),
     (lambda p: None, 'x' * 300, ['cannot write', 'choose another']),
     (lambda p: None, '/proc/m.onnx', ['/proc', 'choose another']),
-    (lambda p: None, '~nobody-of-this-name/m.onnx', ['~nobody-of-this-name'])],
-    ids=['below a file', 'a folder', 'a loop', 'a long name', 'proc', 'no home'])
+    (lambda p: None, '~nobody-of-this-name/m.onnx', ['~nobody-of-this-name']),
+], ids=['below a file', 'a folder', 'a loop', 'a long name', 'proc', 'no home'])
 def test_a_file_that_cannot_be_written_is_refused_and_nothing_is_left(tmp_path, make, file, words):
     save(fitted('linear'), 'm')
     make(tmp_path)

@@ -118,9 +118,12 @@ def test_a_thousand_classes_work_most_of_them_without_an_image():
     (judged([[0., math.inf]], [0]), 'ab', ('1 of 1', 'infinite')),
     (judged(np.zeros((0, 2)), []), 'ab', ('no image', 'at least one')),
     (judged([[0., 1]], [0]), 'abc', ('(1, 2)', '3 classes', '(1, 3)')),
-    (judged([[0.], [1]], [0]), 'ab', ('(2, 1)', '1 images')), (judged([[0.]], [0]), 'abc', ('(1, 1)', '(1, 3)')),
+    (judged([[0.], [1]], [0]), 'ab', ('(2, 1)', '1 images')),
+    (judged([[0.]], [0]), 'abc', ('(1, 1)', '(1, 3)')),
     (judged([[0., 1]], [2]), 'ab', ('labels run from 2 to 2',)),
-    (judged([[0., 1]], [-1]), 'ab', ('labels run from -1',)), (judged([[0.]], [0]), None, ('class names',))])
+    (judged([[0., 1]], [-1]), 'ab', ('labels run from -1',)),
+    (judged([[0.]], [0]), None, ('class names',)),
+])
 def test_what_cannot_be_judged_is_refused(bad, classes, wanted):
     with refused(*wanted): failures_of(bad, classes)
     with refused(*wanted): shared_failures({'a': bad}, classes)

@@ -4,6 +4,7 @@ from fastai.callback.core import Callback
 from fastrecipes.training.checkpoint import Checkpoint
 from fastrecipes.ladder.recipe import fit, ladder
 from fastrecipes.keep.store import load, save
+from reporters import Each
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')]
 
@@ -85,7 +86,7 @@ def test_a_training_that_was_stopped_goes_on_there(images, fitted, name, tmp_pat
     class Stop(Exception): pass
     def stop(row): raise Stop('now')
     with pytest.raises(Stop):
-        fit(name, images, seed=1, device='cuda', epochs=2, checkpoint=Checkpoint(tmp_path, every=1), on_epoch=stop)
+        fit(name, images, seed=1, device='cuda', epochs=2, checkpoint=Checkpoint(tmp_path, every=1), reporter=Each(stop))
     f = fit(name, images, seed=1, device='cuda', epochs=2, checkpoint=Checkpoint(tmp_path, every=1, resume=True))
     assert len(f.history) == 2 and abs(f.accuracy - fitted[name].accuracy) < .02
 

@@ -13,6 +13,7 @@ from fastrecipes.data.images import ImageSet, Split
 from fastrecipes.data.sources import find_source, from_folder, keep_classes, load, source, sources, stratified_split
 from fastrecipes.errors import InputError, no_such
 from fastrecipes.reporter import Reporter
+from reporters import Seen
 
 
 def split(labels, shape=(1, 2, 3), first=0):
@@ -364,7 +365,8 @@ def test_unreadable_files_are_named_with_the_cause(image_folder):
     (1, '1 unreadable image: ', '; repair or remove it, or skip it: skip_bad=True (--skip-bad)'),
     (10, '10 unreadable images: ', '; repair or remove them, or skip them: skip_bad=True (--skip-bad)'),
     (11, '11 unreadable images: ', ' and 1 more; repair or remove them'),
-    (17, '17 unreadable images: ', ' and 7 more; repair or remove them')])
+    (17, '17 unreadable images: ', ' and 7 more; repair or remove them'),
+])
 def test_of_many_unreadable_files_ten_are_named_with_their_reasons(image_folder, n, begin, rest):
     path = image_folder({'a': 20, 'b': 2})
     bad = sorted((path/'a').iterdir())[:n]
@@ -423,8 +425,9 @@ def test_folders_links_and_pipes_that_call_themselves_images_are_unreadable(imag
 
 # Size and channels
 
-@pytest.mark.parametrize('size, shape',
-    [(5, (5, 5)), ('5', (5, 5)), ('6x9', (6, 9)), ('6X9', (6, 9)), ((6, 9), (6, 9)), ([6, 9], (6, 9)), (4096, None)])
+@pytest.mark.parametrize('size, shape', [
+    (5, (5, 5)), ('5', (5, 5)), ('6x9', (6, 9)), ('6X9', (6, 9)), ((6, 9), (6, 9)), ([6, 9], (6, 9)), (4096, None),
+])
 def test_a_folder_is_decoded_straight_to_the_size_asked_for(image_folder, size, shape):
     path = image_folder({'train/a': 2, 'train/b': 2, 'valid/a': 1})
     if shape is None: assert load(path, size=size).shape == (1, 4096, 4096)
@@ -440,8 +443,9 @@ def test_size_and_channels_may_be_given_alone(image_folder):
     assert load(path, channels=3).shape == (3, 8, 10)
     assert load(path, size=7).shape == (1, 7, 7) and load(path, size=7, channels=1).shape == (1, 7, 7)
 
-@pytest.mark.parametrize('size',
-    ['big', '', '5x', 'x5', '5x5x5', '0', 0, -3, 4097, '1x4097', 2.5, True, '5_0', (5,), (1, 2, 3), (), [None]])
+@pytest.mark.parametrize('size', [
+    'big', '', '5x', 'x5', '5x5x5', '0', 0, -3, 4097, '1x4097', 2.5, True, '5_0', (5,), (1, 2, 3), (), [None],
+])
 def test_a_size_that_is_none_is_refused(image_folder, size):
     with refused(f'size={size!r} is not', '50 or 50x40', '1 to 4096'): load(image_folder({'a': 2, 'b': 2}), size=size)
     with refused(f'size={size!r} is not'): load('digits', size=size)
@@ -477,11 +481,10 @@ def test_a_set_that_would_be_huge_is_refused_unless_its_size_is_asked_for(image_
 # Progress
 
 def test_progress_rises_to_the_number_of_files(image_folder):
-    seen = []
-    class Seen(Reporter):
-        def progress(self, done, total): seen.append((done, total))
-    load(image_folder({'a': 30, 'b': 30}), reporter=Seen())
-    assert seen == sorted(seen) and seen[-1] == (60, 60) and {t for _, t in seen} == {60} and len(seen) > 4
+    seen = Seen()
+    load(image_folder({'a': 30, 'b': 30}), reporter=seen)
+    assert seen.counts == sorted(seen.counts) and seen.counts[-1] == (60, 60) and len(seen.counts) > 4
+    assert {total for _, total in seen.counts} == {60}
 
 def test_a_source_is_given_the_options_that_it_takes_and_no_others(monkeypatch):
     given = []
@@ -539,8 +542,9 @@ def test_a_folder_that_is_not_there_is_an_input_error_too():
 
 # load and keep_classes
 
-@pytest.mark.parametrize('name, near',
-    [('digit', 'digits'), ('Digits', 'digits'), ('mnist-sample', 'mnist_sample'), ('minst', 'mnist')])
+@pytest.mark.parametrize('name, near', [
+    ('digit', 'digits'), ('Digits', 'digits'), ('mnist-sample', 'mnist_sample'), ('minst', 'mnist'),
+])
 def test_an_unknown_source_offers_the_nearest(name, near):
     with refused(f"unknown source '{name}'", f"did you mean '{near}'?", ', '.join(sources), 'or the path of a folder'):
         load(name)
@@ -583,7 +587,10 @@ def test_classes_may_be_a_list_or_one_string(digits, threes_sevens):
     assert threes_sevens.classes == ('3', '7') and threes_sevens.train.labels.unique().tolist() == [0, 1]
 
 @pytest.mark.parametrize('classes, parts', [
-    ('3,77', ("unknown class '77'", "did you mean '7'?")), ('3', ('one class only (3)',)), (['x'], ("'x'", '0, 1, 2'))])
+    ('3,77', ("unknown class '77'", "did you mean '7'?")),
+    ('3', ('one class only (3)',)),
+    (['x'], ("'x'", '0, 1, 2')),
+])
 def test_classes_that_are_not_there_or_too_few_are_refused(digits, classes, parts):
     with refused(*parts): load(digits, classes=classes)
 

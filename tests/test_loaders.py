@@ -48,9 +48,11 @@ def test_the_best_device_is_one_that_is_there():
     assert pick_device('cpu') == pick_device('cpu:0') == pick_device(torch.device('cpu')) == torch.empty(1).device
 
 @pytest.mark.parametrize('name, parts', [
-    ('tpu', ("unknown device 'tpu'", 'auto, cuda, mps, cpu')), ('cuda:x', ("unknown device 'cuda:x'",)),
+    ('tpu', ("unknown device 'tpu'", 'auto, cuda, mps, cpu')),
+    ('cuda:x', ("unknown device 'cuda:x'",)),
     ('', ('unknown device',)),
-    ('cpu:3', ("'cpu:3' is not on this machine", 'leave it out')), ('cuda:99', ("'cuda:99' is not on this machine",)),
+    ('cpu:3', ("'cpu:3' is not on this machine", 'leave it out')),
+    ('cuda:99', ("'cuda:99' is not on this machine",)),
     pytest.param('cuda', ("'cuda' is not on this machine", 'the best there is'),
                  marks=pytest.mark.skipif(torch.cuda.is_available(), reason='cuda is here')),
     pytest.param('mps', ("'mps' is not",),
@@ -238,8 +240,10 @@ def test_a_split_makes_a_labelled_test_loader(learner, data):
         cross_entropy(probs(learner, data.train.images).log(), data.train.labels).item(), abs=1e-5)
 
 @pytest.mark.parametrize('items, parts', [
-    ([], ('no images to predict', 'at least one')), (torch.zeros(0, 1, 2, 3).byte(), ('no images to predict',)),
-    ([torch.zeros(1, 2, 3)], ('uint8', 'float32')), (np.zeros((1, 2, 3)), ('uint8', 'float64')),
+    ([], ('no images to predict', 'at least one')),
+    (torch.zeros(0, 1, 2, 3).byte(), ('no images to predict',)),
+    ([torch.zeros(1, 2, 3)], ('uint8', 'float32')),
+    (np.zeros((1, 2, 3)), ('uint8', 'float64')),
     ([3], ('must be a file', 'int')),
     (['nope.png'], ('nope.png',)),
     ([torch.zeros(1, 5, 3).byte()], ('(1, 5, 3)', '(1, 2, 3)', 'resize it')),
@@ -361,8 +365,9 @@ def test_colour_batches_are_tensor_images_and_are_drawn_in_colour(drawn):
     assert [ax.images[0].get_array().shape for ax in drawn()] == [(8, 8, 3)] * 3
     assert np.allclose([ax.images[0].get_array().max() for ax in drawn()], [0, 1 / 255, 2 / 255], atol=1e-6)
 
-@pytest.mark.parametrize('tfm', [Flip(p=1.), Brightness(max_lighting=.6, p=1.), RandomErasing(p=1.)],
-                         ids=['flip', 'brightness', 'erasing'])
+@pytest.mark.parametrize('tfm', [
+    Flip(p=1.), Brightness(max_lighting=.6, p=1.), RandomErasing(p=1.),
+], ids=['flip', 'brightness', 'erasing'])
 def test_augmentation_changes_training_batches_and_leaves_validation_alone(data, tfm):
     dls = dataloaders(data, 30, 'cpu', shuffle=False)
     dls.add_tfms([tfm], 'after_batch')

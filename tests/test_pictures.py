@@ -38,10 +38,10 @@ def opened(uri):
 
 def noise(*shape): return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
-@pytest.mark.parametrize('shape, k',
-                         [((1, 1, 1), 84), ((3, 1, 1), 84), ((1, 8, 8), 11), ((3, 8, 8), 11), ((1, 28, 28), 3),
-                          ((3, 28, 28), 3), ((1, 5, 20), 5), ((3, 20, 5), 5), ((1, 84, 84), 1),
-                                      ((1, 83, 83), 1), ((1, 79, 80), 2), ((1, 1, 160), 1)])
+@pytest.mark.parametrize('shape, k', [
+    ((1, 1, 1), 84), ((3, 1, 1), 84), ((1, 8, 8), 11), ((3, 8, 8), 11), ((1, 28, 28), 3), ((3, 28, 28), 3),
+    ((1, 5, 20), 5), ((3, 20, 5), 5), ((1, 84, 84), 1), ((1, 83, 83), 1), ((1, 79, 80), 2), ((1, 1, 160), 1),
+])
 def test_a_small_image_is_enlarged_by_a_whole_factor_and_every_pixel_stays(shape, k):
     x = noise(*shape) // 86 * 86 # Three values a channel: with more than that, large noise has to lose something
     im = opened(picture_of(x))
@@ -50,9 +50,10 @@ def test_a_small_image_is_enlarged_by_a_whole_factor_and_every_pixel_stays(shape
                           wanted.permute(1, 2, 0).numpy())
     assert im.size == (shape[2] * k, shape[1] * k) and max(im.size) <= 160
 
-@pytest.mark.parametrize('shape, size',
-                         [((1, 320, 160), (80, 160)), ((3, 200, 400), (160, 80)), ((1, 1, 1000), (160, 1)),
-                          ((3, 161, 161), (160, 160)), ((1, 4000, 3000), (120, 160))])
+@pytest.mark.parametrize('shape, size', [
+    ((1, 320, 160), (80, 160)), ((3, 200, 400), (160, 80)), ((1, 1, 1000), (160, 1)), ((3, 161, 161), (160, 160)),
+    ((1, 4000, 3000), (120, 160)),
+])
 def test_a_large_image_is_reduced_to_160_pixels_and_keeps_its_proportions(shape, size):
     x = torch.full(shape, 200, dtype=torch.uint8)
     x[:, :shape[1] // 2] = 30
@@ -77,8 +78,11 @@ def test_a_photograph_loses_colours_but_not_its_looks():
     near = np.asarray(Image.fromarray(photo.permute(1, 2, 0).numpy()).resize(im.size), dtype=float)
     assert len(uri) < 11_000 and np.abs(np.asarray(im.convert('RGB')) - near).mean() < 8
 
-@pytest.mark.parametrize('bad',
-    [torch.zeros(1, 4, 4), torch.zeros(4, 4, dtype=torch.uint8), torch.zeros(2, 4, 4, dtype=torch.uint8)])
+@pytest.mark.parametrize('bad', [
+    torch.zeros(1, 4, 4),
+    torch.zeros(4, 4, dtype=torch.uint8),
+    torch.zeros(2, 4, 4, dtype=torch.uint8),
+])
 def test_what_is_no_image_is_refused(bad):
     with refused('uint8', str(tuple(bad.shape))): picture_of(bad)
 

@@ -79,8 +79,8 @@ def test_list_names_the_recipes(work): assert 'resnet18' in done(work, 'list')
 
 @pytest.mark.parametrize('args, package', [
     (['export', 'model', '--onnx', 'model.onnx'], 'onnx'),
-    (['compare', 'images', '--recipes', 'similarity', '--out', 'tracked', '--track', 'tensorboard'], 'tensorboard')],
-    ids=['export', 'track'])
+    (['compare', 'images', '--recipes', 'similarity', '--out', 'tracked', '--track', 'tensorboard'], 'tensorboard'),
+], ids=['export', 'track'])
 def test_what_needs_an_extra_says_so_in_one_line(work, args, package):
     r = run(work, *args)
     said = [line for line in r.stderr.splitlines() if line.startswith('fastrecipes: ')]

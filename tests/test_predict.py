@@ -45,15 +45,22 @@ def wanted(model, files):
 # What an image may be
 
 MODES = {
-    'L': lambda im: im, 'RGB': lambda im: im.convert('RGB'),
+    'L': lambda im: im,
+    'RGB': lambda im: im.convert('RGB'),
     'RGBA': lambda im: (im := im.convert('RGBA'), im.putalpha(Image.linear_gradient('L').resize(im.size)))[0],
-    'LA': lambda im: im.convert('LA'), 'CMYK.jpg': lambda im: im.convert('CMYK'),
-    'P': lambda im: im.convert('RGB').quantize(16), 'P.gif': lambda im: im.convert('P'),
-    '1': lambda im: im.convert('1'), 'I;16': lambda im: Image.fromarray(np.asarray(im).astype(np.uint16) * 257),
+    'LA': lambda im: im.convert('LA'),
+    'CMYK.jpg': lambda im: im.convert('CMYK'),
+    'P': lambda im: im.convert('RGB').quantize(16),
+    'P.gif': lambda im: im.convert('P'),
+    '1': lambda im: im.convert('1'),
+    'I;16': lambda im: Image.fromarray(np.asarray(im).astype(np.uint16) * 257),
     'I.tif': lambda im: Image.fromarray(np.asarray(im).astype(np.int32) * 257),
     'F.tif': lambda im: Image.fromarray(np.asarray(im).astype(np.float32) / 255),
-    'L.webp': lambda im: im.convert('RGB'), 'L.bmp': lambda im: im, 'YCbCr.jpg': lambda im: im.convert('YCbCr'),
-    'HSV.tif': lambda im: im.convert('RGB').convert('LAB')}
+    'L.webp': lambda im: im.convert('RGB'),
+    'L.bmp': lambda im: im,
+    'YCbCr.jpg': lambda im: im.convert('YCbCr'),
+    'HSV.tif': lambda im: im.convert('RGB').convert('LAB'),
+}
 
 @pytest.mark.parametrize('model', ['ten', 'two', 'rgb', 'similarity'])
 @pytest.mark.parametrize('size', [(8, 8), (1, 1), (200, 3), (40, 61)], ids=str)
@@ -287,16 +294,19 @@ def test_probabilities_that_are_no_numbers_are_null(tmp_path, digits):
     r = called('predict', 'huge', 'x.png', '--json')
     assert r.returncode == 0 and json.loads(r.stdout, parse_constant=lambda c: pytest.fail(c))[0]['probability'] is None
 
-@pytest.mark.parametrize('args, words',
-                         [(['--json', '--csv'], ['--json or --csv']), (['--top', '0'], ['top', '1 or more']),
-                          (['--top', 'x'], ['top', "'x'"]), (['--top', '1.5'], ['top']),
-                          (['--device', 'tpu'], ['tpu', 'auto, cuda']),
-                                         (['--show', 'out'], ['picture', '.png']),
-                                         (['--show', 'out.gif'], ['picture']),
-                                         (['--show', 'photos/0.png/x.png'], ['cannot write']),
-                                         (['--show', 'dir.png'], ['is a folder']),
-                                         (['--show', '~nobody-of-this-name/x.png'], ['choose another']),
-                                         (['--colour'], ['--colour'])], ids=' '.join)
+@pytest.mark.parametrize('args, words', [
+    (['--json', '--csv'], ['--json or --csv']),
+    (['--top', '0'], ['top', '1 or more']),
+    (['--top', 'x'], ['top', "'x'"]),
+    (['--top', '1.5'], ['top']),
+    (['--device', 'tpu'], ['tpu', 'auto, cuda']),
+    (['--show', 'out'], ['picture', '.png']),
+    (['--show', 'out.gif'], ['picture']),
+    (['--show', 'photos/0.png/x.png'], ['cannot write']),
+    (['--show', 'dir.png'], ['is a folder']),
+    (['--show', '~nobody-of-this-name/x.png'], ['choose another']),
+    (['--colour'], ['--colour']),
+], ids=' '.join)
 def test_a_wrong_option_is_refused_before_anything_is_predicted(models, photos, monkeypatch, args, words):
     import fastrecipes.keep.predict
     monkeypatch.setattr(fastrecipes.keep.predict, 'predict_files', lambda *a: pytest.fail('predicted'))

@@ -21,6 +21,7 @@ from fastrecipes.ladder.settings import (
 from fastrecipes.training.precision import pick_precision
 from fastrecipes.ladder.recipe import ladder as rungs
 from fastrecipes.training.fitting import Outcome
+from made import noise_images
 from reporters import Seen, Untrained
 
 LADDER = ['similarity', 'sgd', 'linear', 'simple_net', 'mlp', 'convnet', 'resnet18']
@@ -41,11 +42,7 @@ def ladder():
 
 def tiny(n, n_classes=2, size=8):
     "`n` noisy images to train and 6 to validate"
-    gen = torch.Generator().manual_seed(0)
-    def part(m):
-        return Split(torch.randint(0, 256, (m, 1, size, size), dtype=torch.uint8, generator=gen),
-                               torch.arange(m) % n_classes)
-    return ImageSet('tiny', tuple('abcdefghij'[:n_classes]), part(n), part(6))
+    return noise_images(n, 'abcdefghij'[:n_classes], (1, size, size))
 
 
 def test_the_ladder_goes_from_similarity_to_resnet18_and_logistic_stands_beside_it():
@@ -106,8 +103,9 @@ def test_auto_is_read_where_it_is_the_default_only(kind):
     assert [s.read(v, 'here') for v in (None, 'auto', 'AUTO')] == [None] * 3
     with pytest.raises(InputError, match=r'\(or auto\)$'): s.read('automatic', 'here')
 
-@pytest.mark.parametrize('value, text',
-    [(None, 'auto'), (True, 'yes'), (False, 'no'), ((64, 32), '64,32'), ((8,), '8'), (.003, '0.003')])
+@pytest.mark.parametrize('value, text', [
+    (None, 'auto'), (True, 'yes'), (False, 'no'), ((64, 32), '64,32'), ((8,), '8'), (.003, '0.003'),
+])
 def test_values_as_people_write_them(value, text): assert as_text(value) == text
 
 @pytest.mark.parametrize('name', ALL)
@@ -149,9 +147,16 @@ def _numpy(images, run, *, n:Count=3, share):
         How much"""
 def _annotated(images, run, *, n:Annotated[int, 'How many', Whole]=3, share:Annotated[float, 'How much']): pass
 
-@pytest.mark.parametrize('f',
-                         [training_settings, *(r.func for r in recipes.values()), _plain, _above, _both, _numpy,
-                          _annotated, lambda images, run, *, n=3: None], ids=lambda f: f.__name__)
+@pytest.mark.parametrize('f', [
+    training_settings,
+    *(r.func for r in recipes.values()),
+    _plain,
+    _above,
+    _both,
+    _numpy,
+    _annotated,
+    lambda images, run, *, n=3: None,
+], ids=lambda f: f.__name__)
 def test_what_is_said_of_settings_is_what_fastcore_finds(f):
     from fastcore.docments import docments
     from fastrecipes.ladder.settings import _docments
@@ -175,7 +180,8 @@ SHARED = dict(schedule='constant', patience=0, patience_counts='since-best', bes
     ('sgd', {'lr': '0.25', 'bs': 4}, SHARED | dict(epochs=20, lr=.25, bs=4, std=None)), # arguments
     ('sgd', {'bs': 'auto'}, SHARED | dict(epochs=20, lr=.5, bs=None, std=None)), # 'auto' is an argument too
     ('linear', {'best': 'no', 'clip': 1}, SHARED | dict(epochs=20, lr=None, bs=16, best=False, clip=1.)),
-    ('similarity', {}, dict(distance='l2'))]) # Knows no bs
+    ('similarity', {}, dict(distance='l2')),
+]) # Knows no bs
 def test_argument_over_own_section_over_shared_section_over_default(name, given, wanted):
     assert recipes[name].resolve(given, INI) == wanted
 
@@ -208,7 +214,8 @@ def test_a_bad_value_in_the_ini_is_refused_with_its_section(ini, where):
     ('qqq', {}, "unknown recipe 'qqq': there are similarity, sgd"),
     ('mlp', {'epoch': 3}, "mlp: unknown setting 'epoch': did you mean 'epochs'?"),
     ('similarity', {'lr': 3}, "similarity: unknown setting 'lr': there are distance"),
-    ('mlp', {'epochs': 0}, 'mlp: epochs=0 is not a whole number, 1 or more')])
+    ('mlp', {'epochs': 0}, 'mlp: epochs=0 is not a whole number, 1 or more'),
+])
 def test_an_unknown_recipe_or_setting_is_refused_with_the_nearest(name, kwargs, wanted):
     with pytest.raises(InputError) as e: fit(name, tiny(4), **kwargs)
     assert str(e.value).startswith(wanted) and '\n' not in str(e.value)
@@ -305,9 +312,11 @@ def test_predict_takes_files_and_pictures(nearest, threes_sevens, tmp_path):
         assert nearest.predict(given).tolist() == nearest.predictions[:1].tolist()
 
 @pytest.mark.parametrize('given, wanted', [
-    ([], 'no images to predict'), (torch.zeros(0, 1, 8, 8).byte(), 'no images to predict'),
+    ([], 'no images to predict'),
+    (torch.zeros(0, 1, 8, 8).byte(), 'no images to predict'),
     (torch.zeros(2, 1, 8, 8), 'uint8'),
-    (torch.zeros(2, 1, 8, 4).byte(), r'\(1, 8, 4\), but the training images are \(1, 8, 8\)')])
+    (torch.zeros(2, 1, 8, 4).byte(), r'\(1, 8, 4\), but the training images are \(1, 8, 8\)'),
+])
 def test_predict_refuses_what_cannot_be_predicted(nearest, given, wanted):
     with pytest.raises(InputError, match=wanted): nearest.predict(given)
 
@@ -405,8 +414,9 @@ def test_a_lone_last_image_does_not_break_resnet18(n, bs):
 class Stop(Callback):
     def after_batch(self): raise CancelFitException
 
-@pytest.mark.parametrize('n, epochs, bs',
-                         [(100, 90, 64), (1437, 6, 64), (9000, 1, 64), (12_396, 1, 128), (25_600, 1, 128)])
+@pytest.mark.parametrize('n, epochs, bs', [
+    (100, 90, 64), (1437, 6, 64), (9000, 1, 64), (12_396, 1, 128), (25_600, 1, 128),
+])
 def test_resnet18_sees_about_9000_images_or_each_once(n, epochs, bs):
     outcome = bare('resnet18', tiny(n), cbs=(Stop(),))
     rate, dropout = (.004, .1) if epochs == 1 else (.003, .5)
@@ -525,12 +535,15 @@ def plainly():
 
 def norm(w): return sum(t.double().square().sum().item() for k, t in w.items() if k.endswith('weight'))
 
-EFFECTS = {'epochs': (3, lambda o, base: len(o.history) == 3), 'lr': (.02, lambda o, base: o.resolved['lr'] == .02),
-           'bs': (8, lambda o, base: o.resolved['bs'] == 8),
-           'schedule': ('one-cycle', lambda o, base: o.learner is None or len(set(o.learner.recorder.lrs)) > 2),
-           'clip': (1e-3, lambda o, base: True),
-           'dropout': (.4, lambda o, base: .4 in [m.p for m in o.model.modules() if isinstance(m, nn.Dropout)]),
-           'wd': (.5, lambda o, base: norm(weights(o)) < norm(base))}
+EFFECTS = {
+    'epochs': (3, lambda o, base: len(o.history) == 3),
+    'lr': (.02, lambda o, base: o.resolved['lr'] == .02),
+    'bs': (8, lambda o, base: o.resolved['bs'] == 8),
+    'schedule': ('one-cycle', lambda o, base: o.learner is None or len(set(o.learner.recorder.lrs)) > 2),
+    'clip': (1e-3, lambda o, base: True),
+    'dropout': (.4, lambda o, base: .4 in [m.p for m in o.model.modules() if isinstance(m, nn.Dropout)]),
+    'wd': (.5, lambda o, base: norm(weights(o)) < norm(base)),
+}
 HARD = {'patience', 'patience_counts', 'best'} # Looked at below
 
 def test_every_training_setting_is_looked_at_here(): assert set(EFFECTS) | HARD == set(settings_of(training_settings))

@@ -86,8 +86,9 @@ def test_a_pipe_takes_no_width_from_the_variables_of_a_terminal(monkeypatch, nam
     assert stream.getvalue() == stored
     if name == 'help': assert stored == shown(monkeypatch, name, '80x50')
 
-@pytest.mark.parametrize('variables, colour', [({}, True), (dict(NO_COLOR='1'), False), (dict(TERM='dumb'), False)],
-                         ids=['plain', 'NO_COLOR', 'dumb'])
+@pytest.mark.parametrize('variables, colour', [
+    ({}, True), (dict(NO_COLOR='1'), False), (dict(TERM='dumb'), False),
+], ids=['plain', 'NO_COLOR', 'dumb'])
 def test_colours_are_for_terminals_that_want_them(monkeypatch, variables, colour):
     shown(monkeypatch, 'list', '80x24') # Clears what this process has
     for k, v in dict(TERM='xterm-256color', COLUMNS='80', LINES='24',
@@ -100,8 +101,9 @@ def test_colours_are_for_terminals_that_want_them(monkeypatch, variables, colour
     assert '\x1b[?' not in out.getvalue() and err.getvalue() == ''
 
 
-@pytest.mark.parametrize('out, err', [(True, False), (False, True), (True, True)],
-                         ids=['table on the terminal', 'bar on the terminal', 'both'])
+@pytest.mark.parametrize('out, err', [
+    (True, False), (False, True), (True, True),
+], ids=['table on the terminal', 'bar on the terminal', 'both'])
 def test_each_row_is_printed_once_wherever_it_goes(monkeypatch, out, err):
     for k, v in dict(TERM='xterm', COLUMNS='80', LINES='24').items(): monkeypatch.setenv(k, v)
     for k in ('NO_COLOR', 'FORCE_COLOR'): monkeypatch.delenv(k, raising=False)

@@ -186,8 +186,10 @@ def test_settings_are_heeded_and_an_argument_overrules_them():
     assert global_settings(ini('3'), threads=1)['threads'] == 1
     with refused("threads='many' is not"): global_settings(ini('many'))
 
-@pytest.mark.parametrize('verb',
-    [['fit', 'similarity', '--out', 'kept'], ['compare', '-r', 'similarity', '--out', 'kept']], ids=['fit', 'compare'])
+@pytest.mark.parametrize('verb', [
+    ['fit', 'similarity', '--out', 'kept'],
+    ['compare', '-r', 'similarity', '--out', 'kept'],
+], ids=['fit', 'compare'])
 @pytest.mark.slow
 def test_the_command_takes_it_and_refuses_what_is_none(verb):
     from test_cli import called
@@ -201,8 +203,10 @@ def test_the_command_takes_it_and_refuses_what_is_none(verb):
     assert called(*verb, '--resume', '-q').returncode == 0
 
 
-@pytest.mark.parametrize('verb',
-    [['fit', 'similarity', '--out', 'kept'], ['compare', '-r', 'similarity', '--out', 'kept']], ids=['fit', 'compare'])
+@pytest.mark.parametrize('verb', [
+    ['fit', 'similarity', '--out', 'kept'],
+    ['compare', '-r', 'similarity', '--out', 'kept'],
+], ids=['fit', 'compare'])
 def test_the_command_takes_it_from_settings_ini(verb):
     from test_cli import called
     Path('settings.ini').write_text('[fastrecipes]\nthreads = many\n')

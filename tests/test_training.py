@@ -214,14 +214,25 @@ def stop_of(losses, patience, counts='since-best', climb=0):
     return next((i for i, loss in enumerate(losses) if watch.update(loss)), None)
 
 @pytest.mark.parametrize('losses, patience, since_best, increases', [
-    ([3, 2, 1, 0], 1, None, None), ([1, 2], 1, 1, 1), ([1, 1], 1, 1, None), ([1, 2, 3, 4], 2, 2, 2),
+    ([3, 2, 1, 0], 1, None, None),
+    ([1, 2], 1, 1, 1),
+    ([1, 1], 1, 1, None),
+    ([1, 2, 3, 4], 2, 2, 2),
     ([1, 2, 3, 4], 3, 3, 3),
     ([5, 4, 6, 5, 6, 5, 6], 2, 3, None), # up and down: never two increases in a row, but no progress
-    ([5, 4, 6, 5, 3, 4, 5], 3, None, None), ([5, 4, 6, 5, 3, 4, 5], 2, 3, 6), ([5, 6, 5.5, 5.2, 5.1, 5.05], 4, 4, None),
-    ([5, 6, 6, 7], 2, 2, None), ([5, 6, 7, 6, 7, 8], 2, 2, 2), ([5, 4], 0, None, None),
+    ([5, 4, 6, 5, 3, 4, 5], 3, None, None),
+    ([5, 4, 6, 5, 3, 4, 5], 2, 3, 6),
+    ([5, 6, 5.5, 5.2, 5.1, 5.05], 4, 4, None),
+    ([5, 6, 6, 7], 2, 2, None),
+    ([5, 6, 7, 6, 7, 8], 2, 2, 2),
+    ([5, 4], 0, None, None),
     ([1, 2, 3, 4, 5, 6], 0, None, None),
-    ([1, NAN, NAN], 2, 2, 2), ([NAN, NAN], 1, 0, 0), ([1, INF, .5], 1, 1, 1), ([INF, INF, INF], 2, 1, None),
-    ([NAN] * 3, 0, None, None)])
+    ([1, NAN, NAN], 2, 2, 2),
+    ([NAN, NAN], 1, 0, 0),
+    ([1, INF, .5], 1, 1, 1),
+    ([INF, INF, INF], 2, 1, None),
+    ([NAN] * 3, 0, None, None),
+])
 def test_patience_by_hand(losses, patience, since_best, increases):
     assert (stop_of(losses, patience), stop_of(losses, patience, 'increases')) == (since_best, increases)
 
@@ -281,8 +292,12 @@ def test_patience_goes_on_from_its_state():
             assert first.stop == second.stop
 
 @pytest.mark.parametrize('losses, climb, since_best, increases', [
-    ([1, 5, 6, 7, 8], 0, 2, 2), ([1, 5, 6, 7, 8], 2, 4, 4), # What was lower during the climb is no measure
-    ([1, 9, 8, 7, 6], 2, None, None), ([1, 2, 3, 4, 5], 4, None, None), ([9, 1, 2, 1.5, 3], 1, 3, None)])
+    ([1, 5, 6, 7, 8], 0, 2, 2),
+    ([1, 5, 6, 7, 8], 2, 4, 4), # What was lower during the climb is no measure
+    ([1, 9, 8, 7, 6], 2, None, None),
+    ([1, 2, 3, 4, 5], 4, None, None),
+    ([9, 1, 2, 1.5, 3], 1, 3, None),
+])
 def test_while_the_learning_rate_climbs_nothing_is_counted(losses, climb, since_best, increases):
     assert (stop_of(losses, 2, 'since-best', climb), stop_of(losses, 2, 'increases', climb)) == (since_best, increases)
 
@@ -308,11 +323,15 @@ def test_a_learner_with_one_cycle_is_not_stopped_before_the_peak(data):
     assert stop_text(outcome.history, how) == 'stopped after epoch 8 of 12: no lower validation loss for 2 epochs'
 
 @pytest.mark.parametrize('losses, settings, words', [
-    ([1, 2, 3], dict(patience=0), ''), ([1, 2, 3], dict(epochs=3), ''), ([3, 2, 1], {}, ''), (None, {}, ''),
+    ([1, 2, 3], dict(patience=0), ''),
+    ([1, 2, 3], dict(epochs=3), ''),
+    ([3, 2, 1], {}, ''),
+    (None, {}, ''),
     ([3, 1, 2], dict(patience=1), 'stopped after epoch 3 of 9: no lower validation loss for 1 epoch'),
     ([1, 2, 3], dict(patience_counts='increases'),
      'stopped after epoch 3 of 9: a higher validation loss for 2 epochs in a row'),
-    ([1, 2, 3], dict(schedule='one-cycle'), '')])
+    ([1, 2, 3], dict(schedule='one-cycle'), ''),
+])
 def test_an_early_stop_is_told_where_patience_was_its_cause(losses, settings, words):
     history = None if losses is None else pd.DataFrame(dict(valid_loss=losses))
     assert stop_text(history,
@@ -333,8 +352,9 @@ def self_made():
     return Outcome(linear(64, 10),
                    pd.DataFrame(dict(epoch=range(3), train_loss=1., valid_loss=[1., 2., 3.], accuracy=.5, seconds=.1)))
 
-@pytest.mark.parametrize('func, stops',
-                         [(with_both, True), (with_patience, False), (with_epochs, False), (with_neither, False)])
+@pytest.mark.parametrize('func, stops', [
+    (with_both, True), (with_patience, False), (with_epochs, False), (with_neither, False),
+])
 def test_recipes_of_ones_own_need_not_have_our_settings(data, func, stops):
     from fastrecipes.answer.climb import compare
     from fastrecipes.ladder.recipe import fit, recipe
@@ -400,11 +420,13 @@ def test_the_first_of_the_lowest_counts(data, losses, best):
     learn = scripted(data, losses)
     assert fit_learner(learn, len(losses), .1, best=True).best_epoch == best
 
-@pytest.mark.parametrize('losses, epoch, what',
-                         [([1, NAN, 2], 1, 'not a number'), ([NAN], 0, 'not a number'),
-                          ([3, 2, INF, 1], 2, 'infinite'), ([-INF], 0, 'infinite')])
-@pytest.mark.parametrize('how', [dict(), dict(best=True, patience=2), dict(schedule='one-cycle')],
-                         ids=['plain', 'best and patience', 'one cycle'])
+@pytest.mark.parametrize('losses, epoch, what', [
+    ([1, NAN, 2], 1, 'not a number'), ([NAN], 0, 'not a number'), ([3, 2, INF, 1], 2, 'infinite'),
+    ([-INF], 0, 'infinite'),
+])
+@pytest.mark.parametrize('how', [
+    dict(), dict(best=True, patience=2), dict(schedule='one-cycle'),
+], ids=['plain', 'best and patience', 'one cycle'])
 def test_a_loss_that_is_no_finite_number_ends_training_in_its_epoch(data, losses, epoch, what, how):
     seen = Seen()
     with pytest.raises(Diverged, match=f'validation loss.*{what} in epoch {epoch + 1};.*lr.*clip=1'):
@@ -458,9 +480,9 @@ def test_clip_is_fastais_gradient_clip(data, opt):
     assert torch.equal(ours.model[1].weight, theirs.model[1].weight)
     assert not torch.equal(ours.model[1].weight, free.model[1].weight)
 
-@pytest.mark.parametrize('opt, reference, schedule',
-                         [(Adam, Adam, 'constant'), (Adam, Adam, 'one-cycle'), (basic_opt, SGD, 'constant')],
-                         ids=['adam', 'adam, one cycle', 'basic'])
+@pytest.mark.parametrize('opt, reference, schedule', [
+    (Adam, Adam, 'constant'), (Adam, Adam, 'one-cycle'), (basic_opt, SGD, 'constant'),
+], ids=['adam', 'adam, one cycle', 'basic'])
 def test_wd_is_fastais_weight_decay(data, opt, reference, schedule):
     ours, theirs = make(data, opt=opt), make(data, opt=reference,
                                              wd_bn_bias=reference is SGD) # basic_opt decays every parameter
@@ -482,10 +504,15 @@ def test_one_cycle_is_a_quarter_up_and_the_rest_down():
 
 # By hand and through fastai
 
-@pytest.mark.parametrize('options',
-                         [dict(), dict(schedule='one-cycle'), dict(wd=.3), dict(clip=.1), dict(patience=2, best=True),
-                          dict(patience=2, patience_counts='increases', best=True),
-                                     dict(wd=.1, clip=.5, schedule='one-cycle', patience=3, best=True)], ids=str)
+@pytest.mark.parametrize('options', [
+    dict(),
+    dict(schedule='one-cycle'),
+    dict(wd=.3),
+    dict(clip=.1),
+    dict(patience=2, best=True),
+    dict(patience=2, patience_counts='increases', best=True),
+    dict(wd=.1, clip=.5, schedule='one-cycle', patience=3, best=True),
+], ids=str)
 @pytest.mark.parametrize('dropout', [0., .3])
 def test_the_hand_written_loop_and_the_learner_do_the_same(data, unlearnable, options, dropout):
     "With every training setting, from the same start with the same batches and the same units dropped"
@@ -524,8 +551,8 @@ def test_both_report_each_batch_of_the_whole_training(data, tmp_path, start):
                 train(epochs=3, checkpoint=Checkpoint(folder, every=1), reporter=Each(stop))
         resumed = Checkpoint(folder, every=1, resume=True) if start else None
         train(epochs=3, checkpoint=resumed, reporter=seen)
-        first = seen.batches[0][0]
-        assert seen.batches == [(n, 9) for n in range(first, 10)] and first in (1, 4, 7) and (start > 0) == (first > 1)
+        first = seen.counts[0][0]
+        assert seen.counts == [(n, 9) for n in range(first, 10)] and first in (1, 4, 7) and (start > 0) == (first > 1)
 
 def test_without_a_progress_of_its_own_no_reporter_is_asked_after_each_batch(data):
     asked = []
