@@ -1,8 +1,8 @@
 """Make README.md from nbs/index.ipynb: `python tools/readme.py`, or with `--check` say whether it is up to date.
 
-nbdev-readme needs Quarto; this needs nbconvert, which comes with Jupyter. Cells marked `#| hide` are left out, and so are the
-input of those marked `#| hide-input` and lines with directives. Pictures go to nbs/index_files; `#| fig-alt:` says what one
-shows. A directive can also be an entry of `nbdev` in a cell's metadata, where no reader sees it."""
+nbdev-readme needs Quarto; this needs nbconvert, which comes with Jupyter. It leaves out cells marked `#| hide`, the
+code of cells marked `#| hide-input`, and lines with directives. Pictures go to nbs/index_files; `#| fig-alt:`
+describes one. A directive can also be an entry of `nbdev` in a cell's metadata, where no reader sees it."""
 import re, sys
 from pathlib import Path
 import nbformat
