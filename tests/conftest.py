@@ -1,7 +1,8 @@
 """Where the tests find real data, and what they share.
 
-Nothing is downloaded. MNIST_SAMPLE, MNIST and the bitmoji faces are searched in fastai's data folder, and as archives in the
-folder that the variable FASTRECIPES_TEST_DATA names. Tests that need a missing set are skipped, with the reason."""
+Nothing is downloaded. MNIST_SAMPLE, MNIST and the bitmoji faces are searched in fastai's data folder, and as archives
+in the folder that the variable FASTRECIPES_TEST_DATA names. Tests that need a missing set are skipped, with the
+reason."""
 import gc, gzip, os, shutil, signal, tarfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,8 +87,8 @@ def found(tmp_path_factory):
 def aside(found, tmp_path_factory):
     """Give every test, and every process that it starts, this fastai home, no network, no settings.ini, and one thread
 
-    On a busy machine two threads wait for each other longer than they work: two notebooks at a time took seven times the
-    processor time. Bytecode is kept for the next process."""
+    On a busy machine two threads wait for each other longer than they work: two notebooks at a time took seven times
+    the processor time. Bytecode is kept for the next process."""
     import torch
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN: # As in a background job of a shell; children would inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,7 +1,7 @@
 """Processes that a test starts and may kill: they begin with torch and the recipes imported
 
-Python's fork server imports them once; a process that does so itself needs seconds. What such a process runs is a function of a
-module, and it has the variables of the environment that the server was started with."""
+Python's fork server imports them once; a process that does so itself needs seconds. What such a process runs is a
+function of a module, and it has the variables of the environment that the server was started with."""
 import multiprocessing
 from functools import cache
 from conftest import needs_posix

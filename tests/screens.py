@@ -1,7 +1,7 @@
 """What the commands show of made-up numbers: `python tests/screens.py NAME` prints a screen, in a terminal or in a pipe
 
-The files in tests/screens hold what these print on terminals of several sizes and in a pipe; tests/test_screen.py compares
-them. To rewrite them after a change: REWRITE_SCREENS=1 pytest -n 0 tests/test_screen.py"""
+The files in tests/screens hold what these print on terminals of several sizes and in a pipe; tests/test_screen.py
+compares them. To rewrite them after a change: REWRITE_SCREENS=1 pytest -n 0 tests/test_screen.py"""
 import sys
 from datetime import datetime
 from pathlib import Path

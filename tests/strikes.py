@@ -1,7 +1,7 @@
 """A process that ends itself at a known place: inside a write, or at a call of a function
 
-It sends itself a real SIGKILL, or another signal. Nothing depends on a clock, so a test stops at the same place on every
-machine."""
+It sends itself a real SIGKILL, or another signal. Nothing depends on a clock, so a test stops at the same place on
+every machine."""
 import os, signal, sys
 
 KILL = getattr(signal, 'SIGKILL', signal.SIGTERM) # Windows has one way to end a process
@@ -13,8 +13,8 @@ def strike(sig=KILL): os.kill(os.getpid(), sig)
 def in_write(place, when=lambda: True):
     """End this process in the write of the first file that is written while `when()` is true
 
-    'half': half of the file is written; 'flushed': all of it is on the disk, under its temporary name; 'renamed': it has just
-    got its final name."""
+    'half': half of the file is written; 'flushed': all of it is on the disk, under its temporary name; 'renamed': it
+    has just got its final name."""
     assert place in PLACES
     flush, replace = os.fsync, os.replace
     def fsync(file):

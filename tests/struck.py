@@ -1,7 +1,7 @@
 """The command, which sends itself a signal at a chosen moment: `python struck.py JSON`
 
-The moment is when a line on standard error matches a pattern (`until`; `after` seconds later), or when an epoch of a rung is
-reported (`strike`: recipe, epoch, and 'fit' or 'repeat')."""
+The moment is when a line on standard error matches a pattern (`until`; `after` seconds later), or when an epoch of a
+rung is reported (`strike`: recipe, epoch, and 'fit' or 'repeat')."""
 import json, os, re, sys
 from io import TextIOWrapper
 from threading import Timer

@@ -6,8 +6,9 @@ from fastrecipes import __version__
 from fastrecipes.ladder.recipe import fit
 from fastrecipes.keep.export import export_onnx
 from fastrecipes.keep.store import load, save
+from limits import little_room
 from test_cli import called, refused as ended
-from test_store import fitted, image_set, little_room
+from test_store import fitted, image_set
 
 CASES = [('similarity', 2, (1, 7, 9), {}), ('similarity', 10, (3, 60, 50), dict(distance='l1')),
          ('sgd', 2, (1, 7, 9), {}), ('logistic', 10, (3, 6, 5), dict(dropout=.3)), ('linear', 10, (1, 7, 9), {}),

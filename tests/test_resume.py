@@ -1,7 +1,7 @@
 """Training that is killed at known places and resumed ends where one that was never stopped does, to the last bit
 
-Each attempt is a process that gets a real SIGKILL or SIGINT, inside the write of a checkpoint or at a call of a Python function
-in an epoch. Which call is drawn with a fixed seed."""
+Each attempt is a process that gets a real SIGKILL or SIGINT, inside the write of a checkpoint or at a call of a
+Python function in an epoch. Which call is drawn with a fixed seed."""
 import random, signal, sys
 from types import SimpleNamespace
 import pytest, strikes, torch

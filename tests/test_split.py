@@ -1,4 +1,4 @@
-"A split that indexes a mapped file is what it would be in memory: every way of choosing from it, and every rung of the ladder"
+"A split that indexes a mapped file behaves as in memory: every way to select from it, and every rung of the ladder"
 import json, subprocess, sys
 import numpy as np, pytest, torch
 from hypothesis import given, settings, strategies as st
