@@ -245,7 +245,7 @@ def test_a_changed_copy_says_its_own(fitted):
     assert changed.cost[:4] == (650, fitted['sgd'].cost.weights_bytes, 1.5, 3)
 
 def test_a_residual_network_needs_the_memory_of_its_gradients_and_of_adam(fitted):
-    """Per parameter: its weight, its gradient and two numbers of Adam, so four times the weights, and the maps of a batch
+    """Per parameter its weight, its gradient and two numbers of Adam, four times the weights; and the maps of a batch
 
     It is less where the C library has kept memory of earlier fits."""
     weights = fitted['resnet18'].cost.weights_bytes

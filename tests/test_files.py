@@ -76,8 +76,9 @@ def test_a_size_is_height_by_width_however_it_is_written(h, w, form):
 def test_anything_else_is_refused_or_a_size_from_1_to_4096(size):
     try: found = image_size(size)
     except ValueError as e: assert str(e).startswith('size=') and '\n' not in str(e)
-    else: assert len(found) == 2 and all(type(n) is int and 1 <= n <= 4096 for n in found) and not isinstance(size,
-        (bool, float))
+    else:
+        assert len(found) == 2 and all(type(n) is int and 1 <= n <= 4096 for n in found)
+        assert not isinstance(size, (bool, float))
 
 def test_channels_are_1_or_3_as_number_or_text():
     assert [image_channels(c) for c in (None, 1, 3, '1', '3')] == [None, 1, 3, 1, 3]
@@ -326,8 +327,8 @@ def test_a_guess_that_was_wrong_costs_a_second_pass_and_nothing_else(tmp_path, m
 
 def test_more_images_than_a_block_are_decoded_in_order(tmp_path, monkeypatch):
     files, prod = many(tmp_path/'set', 300), decode.math.prod
-    monkeypatch.setattr(decode.math, 'prod', lambda shape: 2**24 // 64 if len(shape) == 3
-                        else prod(shape)) # Blocks of 64
+    def prod_for_blocks_of_64(shape): return 2**24 // 64 if len(shape) == 3 else prod(shape)
+    monkeypatch.setattr(decode.math, 'prod', prod_for_blocks_of_64)
     got = decode_files(files, str(tmp_path/'set'))
     for i, x in enumerate(got.images): assert np.array_equal(x[0], picture(4, 6, i))
 

@@ -26,9 +26,8 @@ from reporters import Seen, Untrained
 
 LADDER = ['similarity', 'sgd', 'linear', 'simple_net', 'mlp', 'convnet', 'resnet18']
 ALL = ['similarity', 'sgd', 'logistic', 'linear', 'simple_net', 'mlp', 'convnet', 'resnet18']
-QUICK = {n: dict(epochs=3)
-         for n in ('sgd', 'linear', 'simple_net', 'mlp', 'convnet')} | {'logistic': dict(epochs=3, lr=.3, bs=16),
-             'resnet18': dict(epochs=1, bs=8)}
+QUICK = {n: dict(epochs=3) for n in ('sgd', 'linear', 'simple_net', 'mlp', 'convnet')}
+QUICK |= {'logistic': dict(epochs=3, lr=.3, bs=16), 'resnet18': dict(epochs=1, bs=8)}
 NAN, INF = math.nan, math.inf
 
 
@@ -81,8 +80,9 @@ BAD = {
 
 def setting(kind, default=...):
     "A setting of that kind, made as a recipe's parameter is"
-    annotation, own, _ = GOOD[kind]
-    def f(images, run, *, it:annotation=own if default is ... else default): pass
+    annotation, usual, _ = GOOD[kind]
+    value = usual if default is ... else default
+    def f(images, run, *, it:annotation=value): pass
     return settings_of(f)['it']
 
 @pytest.mark.parametrize('kind, given, wanted', [(k, v, w) for k, (_, _, cases) in GOOD.items() for v, w in cases])
@@ -284,8 +284,8 @@ def test_predictions_accuracy_probabilities_and_loss_follow_from_the_scores(fitt
     if s.shape[1] == 1:
         s = s[:, 0]
         p = s.sigmoid()
-        guess, probs, loss = (p > .5).long(), torch.stack([1 - p, p], 1), F.binary_cross_entropy_with_logits(s,
-            y.double())
+        guess, probs = (p > .5).long(), torch.stack([1 - p, p], 1)
+        loss = F.binary_cross_entropy_with_logits(s, y.double())
     else: guess, probs, loss = s.argmax(1), s.softmax(1), F.cross_entropy(s, y)
     assert torch.equal(f.predictions, guess)
     assert f.accuracy == sum(a == b for a, b in zip(guess.tolist(), y.tolist())) / len(y)
@@ -337,17 +337,17 @@ def test_the_history_has_what_was_fitted_at_the_best_epoch(fitted):
     assert list(f.history) == ['epoch', 'train_loss', 'valid_loss', 'accuracy', 'seconds']
     assert f.history.epoch.tolist() == list(range(QUICK[f.recipe]['epochs']))
     best, of_truth = f.history.iloc[f.best_epoch], f.probs[range(len(f.targets)), f.targets]
-    own_loss = f.loss if f.recipe in ('logistic', 'mlp', 'convnet',
-        'resnet18') or len(images.classes) > 2 else (1 - of_truth).mean().item() # else mnist_loss
-    assert (best.accuracy, best.valid_loss) == (pytest.approx(f.accuracy), pytest.approx(own_loss, rel=1e-4))
+    by_lesson = f.recipe not in ('logistic', 'mlp', 'convnet', 'resnet18') and len(images.classes) == 2
+    loss = (1 - of_truth).mean().item() if by_lesson else f.loss # Lessons train two classes with mnist_loss
+    assert best.accuracy == pytest.approx(f.accuracy) and best.valid_loss == pytest.approx(loss, rel=1e-4)
     assert f.seconds == pytest.approx(f.history.seconds.sum())
 
 def test_settings_are_all_there_with_what_auto_came_to(fitted):
     f, images = fitted
     assert list(f.settings) == list(recipes[f.recipe].settings) and None not in f.settings.values()
     if f.recipe == 'similarity': return
-    bs = 16 if f.recipe == 'logistic' else {('digits', 2): 8, ('digits', 10): 32, ('tiny', 2): 7}[images.source,
-        len(images.classes)]
+    usual_bs = {('digits', 2): 8, ('digits', 10): 32, ('tiny', 2): 7}[images.source, len(images.classes)]
+    bs = 16 if f.recipe == 'logistic' else usual_bs
     assert (f.settings['epochs'], f.settings['bs']) == (QUICK[f.recipe]['epochs'], bs)
     assert (f.seed, f.device) == (42, torch.device('cpu'))
 
@@ -361,7 +361,7 @@ def test_parameters_by_hand(fitted):
     if f.recipe == 'resnet18': assert f.parameters == sum(math.prod(p.shape) for p in f.model.parameters()) > 11e6
     else: assert f.parameters == PARAMETERS[f.recipe][len(images.classes) == 10]
 
-def test_repr_is_a_line_with_the_figures(fitted):
+def test_repr_is_a_line_with_the_results(fitted):
     f, _ = fitted
     text = repr(f)
     assert '\n' not in text and text.startswith(f'Fitted {f.recipe}(')
@@ -514,15 +514,15 @@ def test_predicting_leaves_a_frozen_layer_in_evaluation_mode():
 # Training settings, which every trained recipe has
 
 TRAINED = ALL[1:]
-LIVELY = dict(sgd=.3, logistic=.3, linear=.3, simple_net=.3, mlp=.01, convnet=.01,
-              resnet18=.003) # In noise the validation loss goes up and down
+LIVELY = dict( # Rates at which, in noise, the validation loss goes up and down
+    sgd=.3, logistic=.3, linear=.3, simple_net=.3, mlp=.01, convnet=.01, resnet18=.003)
 FAST = dict(epochs=2, bs=16, schedule='constant', best=False)
 
 def again(name, images=None, **given):
     "The recipe's outcome from a fixed seed"
-    fixed = dict(dropout=.5) if name == 'resnet18' else {} # Whose own depends on the number of passes
-    with no_random(3):
-        return bare(name, tiny(40, 3) if images is None else images, **FAST | fixed | dict(lr=LIVELY[name]) | given)
+    fixed = dict(dropout=.5) if name == 'resnet18' else {} # Its default depends on the number of epochs
+    if images is None: images = tiny(40, 3)
+    with no_random(3): return bare(name, images, **FAST | fixed | dict(lr=LIVELY[name]) | given)
 
 def weights(outcome): return {k: v.clone() for k, v in outcome.model.state_dict().items()}
 def equal(a, b): return list(a) == list(b) and all(torch.equal(a[k], b[k]) for k in a)
@@ -615,10 +615,11 @@ def test_a_comparison_tells_of_a_rung_that_patience_stopped(threes_sevens):
     assert trouble_text(c) == [f"linear {c['linear'].stopped}"] and c['linear'].stopped in str(c)
 
 def test_settings_that_do_nothing_are_not_said(threes_sevens):
-    assert repr(fit('linear', threes_sevens, epochs=1, lr=1, bs=64, device='cpu')).startswith(
-        'Fitted linear(epochs=1, lr=1.0, bs=64, schedule=constant): accuracy ')
-    assert 'patience=3, patience_counts=increases, dropout=0.1, wd=0.01, clip=1.0)' in repr(fit('linear',
-        threes_sevens, epochs=1, patience=3, patience_counts='increases', dropout=.1, wd=.01, clip=1, device='cpu'))
+    few = fit('linear', threes_sevens, epochs=1, lr=1, bs=64, device='cpu')
+    assert repr(few).startswith('Fitted linear(epochs=1, lr=1.0, bs=64, schedule=constant): accuracy ')
+    more = dict(patience=3, patience_counts='increases', dropout=.1, wd=.01, clip=1)
+    many = fit('linear', threes_sevens, epochs=1, device='cpu', **more)
+    assert 'patience=3, patience_counts=increases, dropout=0.1, wd=0.01, clip=1.0)' in repr(many)
 
 @pytest.mark.parametrize('n, hidden, dropout, lr', [(19_999, (64, 64, 64), 0., .01), (20_000, (512, 256), .2, .003)])
 def test_what_auto_is_for_the_deeper_net_depends_on_the_number_of_images(n, hidden, dropout, lr):
@@ -640,11 +641,12 @@ def with_test(images, shift=0, labels=None):
                     Split(x, images.valid.labels[:50] if labels is None else torch.full((50,), labels)))
 
 @pytest.mark.parametrize('name', ALL[:6])
-def test_test_images_influence_nothing_but_their_own_figures(name, threes_sevens):
+def test_test_images_influence_nothing_but_their_own_results(name, threes_sevens):
     quick = {} if name == 'similarity' else dict(epochs=2, patience=1)
-    one, other, none = (fit(name, images, device='cpu', test=test, **quick)
-                        for images, test in ((with_test(threes_sevens), True), (with_test(threes_sevens, 77, 1), True),
-                                             (threes_sevens, False)))
+    how = dict(device='cpu') | quick
+    one = fit(name, with_test(threes_sevens), test=True, **how)
+    other = fit(name, with_test(threes_sevens, 77, 1), test=True, **how)
+    none = fit(name, threes_sevens, test=False, **how)
     for f in (other, none):
         assert equal(dict(one.model.state_dict()), dict(f.model.state_dict()))
         assert torch.equal(one.scores, f.scores) and one.stats == f.stats
@@ -667,8 +669,8 @@ def test_the_figures_of_the_test_images_follow_from_their_scores(threes_sevens):
     assert_close(f.test.scores, predict_scores(f.model, images.test.images))
     assert torch.equal(f.test.predictions, (f.test.scores[:, 0] > 0).long())
     assert torch.equal(f.test.targets, images.test.labels)
-    assert f.test.loss == pytest.approx(F.binary_cross_entropy_with_logits(f.test.scores[:, 0].double(),
-        f.test.targets.double()).item())
+    loss = F.binary_cross_entropy_with_logits(f.test.scores[:, 0].double(), f.test.targets.double())
+    assert f.test.loss == pytest.approx(loss.item())
     assert f.test.accuracy == (f.test.predictions == f.test.targets).double().mean().item()
     assert f', {f.test.accuracy:.4f} on 50 test images,' in repr(f)
     assert_close(f.test.probs.sum(1), torch.ones(50))
@@ -721,8 +723,8 @@ def test_what_every_recipe_takes_cannot_be_a_setting(ladder):
 def test_the_same_steps_by_hand_and_through_learner_come_to_the_same(digits, seed):
     a, b = (fit(n, digits, seed=seed, device='cpu', epochs=4) for n in ('sgd', 'linear'))
     torch.testing.assert_close(a.scores, b.scores, rtol=1e-3, atol=1e-4)
-    assert a.history.drop(columns='seconds').to_numpy() == pytest.approx(b.history.drop(columns='seconds').to_numpy(),
-        abs=1e-4)
+    first, second = (f.history.drop(columns='seconds').to_numpy() for f in (a, b))
+    assert first == pytest.approx(second, abs=1e-4)
 
 def test_bright_images_do_not_leave_linear_where_it_started(bitmoji):
     "With PyTorch's start of a linear layer, seed 42 stays at 0.5 on these"

@@ -162,20 +162,20 @@ def result(f): return dict(f.model.state_dict()), f.history.drop(columns='second
 def equal(f, g): return all(same(a, b) for a, b in zip(result(f), result(g)))
 
 class Pull(Callback):
-    "Pull the plug as an epoch begins"
+    "Interrupts as an epoch begins"
     order = 100
     def __init__(self, epoch): self.at = epoch
     def before_train(self):
         if self.epoch == self.at: raise KeyboardInterrupt
 
 def until(epoch):
-    "A reporter that pulls the plug when that many epochs are over"
+    "A reporter that interrupts when that many epochs are over"
     def stop(row):
         if row['epoch'] + 1 == epoch: raise KeyboardInterrupt
     return Each(stop)
 
 def interrupted(images, kind, folder, epochs=4):
-    "A checkpoint of so many epochs"
+    "A checkpoint after this number of epochs"
     from fastrecipes.training.checkpoint import Checkpoint
     recipe, settings = QUICK[kind]
     stop = dict(reporter=until(epochs)) if recipe == 'sgd' else dict(cbs=[Pull(epochs)])
@@ -198,8 +198,9 @@ def test_without_its_random_states_it_would_end_elsewhere(images, kind, part, tm
     class Altered(Checkpoint):
         def load(self):
             state, other = super().load(), SimpleNamespace(rng=random.Random(3))
-            state['random'][part] = torch.Generator().manual_seed(3).get_state() if part == 'torch' else random_states(
-                (other, other))['loaders']
+            of_torch = torch.Generator().manual_seed(3).get_state()
+            of_loaders = random_states((other, other))['loaders']
+            state['random'][part] = of_torch if part == 'torch' else of_loaders
             return state
     f = fitted(images, *QUICK[kind], Altered(tmp_path, every=1, resume=True))
     assert len(f.history) == 8 and not any(same(a, b) for a, b in zip(result(f)[:2], result(whole)))
@@ -227,19 +228,19 @@ def test_what_the_recorder_had_seen_is_there_again(images, tmp_path):
     whole, point = fitted(images, *QUICK['adam']), interrupted(images, 'adam', tmp_path)
     f = fitted(images, *QUICK['adam'], point)
     for name in ('lrs', 'losses', 'iters'):
-        assert list(map(float, getattr(f.learner.recorder, name))) == list(map(float,
-            getattr(whole.learner.recorder, name)))
+        first, second = (list(map(float, getattr(g.learner.recorder, name))) for g in (f, whole))
+        assert first == second
     assert [list(v) for v in f.learner.recorder.values] == [list(v) for v in whole.learner.recorder.values]
     f.learner.recorder.plot_loss()
 
 class Counting(Callback):
-    "A callback of one's own with a state"
+    "A user's callback with a state"
     def __init__(self): self.seen = 0
     def after_epoch(self): self.seen += 1
     def state_dict(self): return dict(seen=self.seen)
     def load_state_dict(self, state): self.seen = state['seen']
 
-def test_a_callback_of_ones_own_goes_on_where_it_was(images, tmp_path):
+def test_a_users_callback_is_resumed_where_it_was(images, tmp_path):
     from fastrecipes.training.checkpoint import Checkpoint
     with pytest.raises(KeyboardInterrupt):
         fitted(images, *QUICK['adam'], Checkpoint(tmp_path, every=1), cbs=[Counting(), Pull(4)])
@@ -254,7 +255,7 @@ def test_other_callbacks_are_refused_in_one_line(images, tmp_path):
         fitted(images, *QUICK['adam'], point, cbs=[Counting()])
 
 @pytest.mark.parametrize('kind', QUICK)
-def test_where_there_are_more_threads_it_goes_on_with_its_own_number(images, kind, tmp_path):
+def test_where_there_are_more_threads_it_keeps_its_number(images, kind, tmp_path):
     whole, point = fitted(images, *QUICK[kind]), interrupted(images, kind, tmp_path)
     torch.set_num_threads(2)
     try: f = fitted(images, *QUICK[kind], point)
@@ -263,8 +264,9 @@ def test_where_there_are_more_threads_it_goes_on_with_its_own_number(images, kin
 
 @pytest.mark.parametrize('at', [1, 3, 6])
 @pytest.mark.parametrize('recipe, settings', [('sgd', dict(lr=10.)), ('mlp', dict(lr=.1))])
-def test_patience_with_one_cycle_ends_a_resumed_training_where_it_ends_a_whole_one(images, recipe, settings, at,
-    tmp_path):
+def test_patience_with_one_cycle_ends_a_resumed_training_where_it_ends_a_whole_one(
+    images, recipe, settings, at, tmp_path,
+):
     from fastrecipes.training.checkpoint import Checkpoint
     how = settings | dict(epochs=16, schedule='one-cycle', patience=2)
     whole = fitted(images, recipe, how)
@@ -285,7 +287,7 @@ def test_patience_with_one_cycle_ends_a_resumed_training_where_it_ends_a_whole_o
     ('convnet', dict(epochs=4)),
     ('resnet18', dict(epochs=4, bs=16)),
 ])
-def test_a_training_on_a_gpu_goes_on_there(images, recipe, settings, tmp_path):
+def test_a_training_on_a_gpu_is_resumed_there(images, recipe, settings, tmp_path):
     from fastrecipes.training.checkpoint import Checkpoint
     from fastrecipes.ladder.recipe import fit
     def on_gpu(**more):
@@ -300,8 +302,7 @@ def test_a_training_on_a_gpu_goes_on_there(images, recipe, settings, tmp_path):
     lambda: EarlyStoppingCallback(patience=3),
     lambda: SaveModelCallback(),
 ], ids=['EarlyStoppingCallback', 'SaveModelCallback'])
-def test_a_callback_that_could_not_go_on_is_refused_with_a_checkpoint_before_anything_is_trained(images, make,
-    tmp_path):
+def test_a_callback_that_cannot_be_resumed_is_refused_with_a_checkpoint_before_training(images, make, tmp_path):
     from fastrecipes.training.checkpoint import Checkpoint
     with refused(type(make()).__name__, 'checkpoint'):
         fitted(images, *QUICK['adam'], Checkpoint(tmp_path, every=1), cbs=[make()], reporter=Untrained())

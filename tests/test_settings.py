@@ -166,8 +166,8 @@ def test_all_functions_take_the_same_settings(loud, kept_ladder):
     for given in (settings, plain):
         c = compare(names='linear', settings=given)
         rung = c['linear']
-        assert (c.seed, c.classes, rung.settings['bs'], len(rung.history), rung.threads) == (5, ('dark', 'light'), 4,
-            2, 2)
+        assert c.seed == 5 and c.classes == ('dark', 'light')
+        assert (rung.settings['bs'], len(rung.history), rung.threads) == (4, 2, 2)
         threads = Threads()
         assert learning_curve(None, 'linear', (1,), settings=given, reporter=threads).seed == 5 and threads.seen == [2]
     assert (kept_ladder(settings).seed, kept_ladder(settings, seed=1).seed) == (5, 1)
