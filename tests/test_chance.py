@@ -119,7 +119,7 @@ def seed_all(seed):
     np.random.seed(seed)
     torch.manual_seed(seed)
 
-def test_the_seed_makes_the_interval_repeatable_and_nobody_elses_random_state_is_touched():
+def test_the_seed_makes_the_interval_repeatable_and_leaves_the_callers_random_state():
     seed_all(1)
     a, b, c = (paired_difference(*rights(30, 45, 900, 25), seed=s) for s in (0, 0, 1))
     assert a == b and a[3:] == c[3:] and a[1:3] == pytest.approx(c[1:3], abs=2e-3)

@@ -73,9 +73,11 @@ def test_unreadable_files_are_named_with_their_reasons(folder):
     (at/'valid/b/0.png').write_bytes(b'')
     (at/'train/b/d.png').mkdir()
     c = check(at)
-    assert dict(c.unreadable) == {path('train', 'a', '1.png'): 'image file is truncated',
-                                  path('train', 'b', '2.png'): 'not an image',
-                                  path('train', 'b', 'd.png'): 'a folder', path('valid', 'b', '0.png'): 'an empty file'}
+    assert dict(c.unreadable) == {
+        path('train', 'a', '1.png'): 'image file is truncated',
+        path('train', 'b', '2.png'): 'not an image',
+        path('train', 'b', 'd.png'): 'a folder',
+        path('valid', 'b', '0.png'): 'an empty file'}
     assert one(c.problems, '4 unreadable images', 'repair or remove them', 'skip_bad=True (--skip-bad)')
     assert not c.healthy
     assert c.counts == {'train': {'a': 5, 'b': 5}, 'valid': {'a': 3, 'b': 2}}

@@ -90,8 +90,8 @@ def test_compare_prints_one_table_with_a_row_per_rung(run):
     assert max(map(len, r.stdout.splitlines())) <= 80, 'COLUMNS does not count: this is no terminal'
 
 
-def test_json_is_one_object_and_nothing_else(run):
-    r = run('compare', '--classes', '3,7', '-r', FAST, '--json', '--seed', 1, '--device', 'cpu')
+def test_json_is_one_object_and_nothing_else():
+    r = called('compare', '--classes', '3,7', '-r', FAST, '--json', '--seed', 1, '--device', 'cpu')
     d = json.loads(r.stdout)
     assert r.stdout.count('\n') == 1
     facts = {name: d[name] for name in ('schema_version', 'source', 'classes', 'device', 'seed')}
@@ -105,8 +105,8 @@ def test_json_is_one_object_and_nothing_else(run):
     assert sgd['cost']['parameters'] == 65
 
 
-def test_out_writes_page_table_json_and_pictures(run, tmp_path):
-    r = run('compare', '-r', 'similarity,sgd', '--out', 'runs/first', '--quiet')
+def test_out_writes_page_table_json_and_pictures(tmp_path):
+    r = called('compare', '-r', 'similarity,sgd', '--out', 'runs/first', '--quiet')
     assert r.returncode == 0 and r.stderr == ''
     folder = tmp_path/'runs/first'
     assert sorted(p.name for p in folder.iterdir()) == KEPT
@@ -120,13 +120,13 @@ def test_out_writes_page_table_json_and_pictures(run, tmp_path):
     assert (folder/'comparison.png').read_bytes().startswith(b'\x89PNG')
 
 
-def test_the_same_seed_gives_the_same_figures(run):
+def test_the_same_seed_gives_the_same_results(run):
     a, b = (json.loads(r('compare', '-r', 'sgd', '--json').stdout)['rungs'][0] for r in (run, called))
     assert (a['accuracy'], a['loss']) == (b['accuracy'], b['loss'])
 
 
-def test_fit_prints_its_epochs_and_a_result(run):
-    r = run('fit', 'mlp', 'digits', '--epochs', 3, '--hidden', '16,8', '--batch-size', 64)
+def test_fit_prints_its_epochs_and_a_result():
+    r = called('fit', 'mlp', 'digits', '--epochs', 3, '--hidden', '16,8', '--batch-size', 64)
     assert r.returncode == 0, r.stderr
     assert r.stdout.startswith('mlp: ')
     assert 'settings: epochs=3, lr=0.01, bs=64, schedule=one-cycle, wd=0.01, hidden=16,8' in r.stdout
@@ -135,9 +135,9 @@ def test_fit_prints_its_epochs_and_a_result(run):
     assert [e[0] for e in epochs] == ['1', '2', '3'] and all(len(e) == 5 for e in epochs)
 
 
-def test_a_switch_is_a_flag(run):
-    refused(run('fit', 'resnet18', '--pretrained', '--epochs', 'x'), 'epochs') # --pretrained needs no argument
-    assert '--pretrained / --no-pretrained' in run('fit', 'resnet18', '--help').stdout
+def test_a_switch_is_a_flag():
+    refused(called('fit', 'resnet18', '--pretrained', '--epochs', 'x'), 'epochs') # --pretrained needs no argument
+    assert '--pretrained / --no-pretrained' in called('fit', 'resnet18', '--help').stdout
 
 
 def test_fit_takes_a_folder(image_folder):
@@ -222,8 +222,8 @@ def test_list_ini_is_the_settings_file_of_the_repository(run):
     assert run('list', '--ini').stdout == (REPO/'settings.ini').read_text()
 
 
-def test_help_of_a_recipe_tells_each_setting_with_its_default(run):
-    out = run('fit', 'simple_net', '--help').stdout
+def test_help_of_a_recipe_shows_each_setting_with_its_default():
+    out = called('fit', 'simple_net', '--help').stdout
     assert re.search(r'--hidden.*Units of the hidden layer.*30', out, re.S)
     assert '--batch-size' in out and '[default: auto]' in out
 
@@ -724,23 +724,35 @@ def test_a_ladder_that_is_stopped_is_resumed_and_ends_the_same(ini, never_stoppe
     assert r.returncode == 0 and told() == never_stopped[0] and names(ROOM) == KEPT, r.stderr
     assert not (ROOM/'rungs/unfinished').exists() and not [*ROOM.rglob('checkpoint*')]
 
-def test_stopped_among_the_repeats_it_says_so(ini, tmp_path):
-    r = struck(tmp_path, *LADDER[:5], 'sgd', '--repeats', '2', '-q', '-o', ROOM, strike=('sgd', 1, 'repeat'),
-               sent=signal.SIGINT)
+@pytest.fixture
+def interrupted(monkeypatch):
+    "The command in this process, with Ctrl-C at an epoch of a rung: real signals are sent in the slow tests above"
+    from fastrecipes.commands.compare import TableProgress
+    report = TableProgress.epoch
+    def call(*args, recipe, epoch, what):
+        def report_or_stop(self, row):
+            report(self, row)
+            if (self.task.name, self.task.what, row['epoch']) == (recipe, what, epoch): raise KeyboardInterrupt
+        monkeypatch.setattr(TableProgress, 'epoch', report_or_stop)
+        return called(*args)
+    return call
+
+def test_stopped_among_the_repeats_it_says_so(ini, interrupted):
+    r = interrupted(*LADDER[:5], 'sgd', '--repeats', '2', '-q', '-o', ROOM, recipe='sgd', epoch=1, what='repeat')
     last = r.stderr.splitlines()[-1]
     assert r.returncode == 130 and last.startswith('fastrecipes: stopped; all rungs, but') and last.endswith('--resume')
     assert {g['status'] for g in told()['rungs']} == {'fitted'} and 'sgd' in r.stdout
 
-def test_stopped_before_anything_is_finished_it_has_nothing_to_tell(ini, tmp_path):
-    r = struck(tmp_path, *LADDER[:4], '-r', 'sgd', '-o', 'out', strike=('sgd', 3, 'fit'), sent=signal.SIGINT)
+def test_stopped_before_anything_is_finished_it_has_nothing_to_show(ini, interrupted):
+    at = dict(recipe='sgd', epoch=3, what='fit')
+    r = interrupted(*LADDER[:4], '-r', 'sgd', '-o', 'out', **at)
     assert (r.returncode, r.stdout) == (130, '')
     last = r.stderr.splitlines()[-1]
     assert last.startswith('fastrecipes: stopped; 0 of 1 rungs') and last.endswith('--resume')
     assert names('out') == ['rungs']
-    r = struck(tmp_path, *LADDER[:4], '-r', 'sgd', strike=('sgd', 3, 'fit'), sent=signal.SIGINT)
+    r = interrupted(*LADDER[:4], '-r', 'sgd', **at)
     assert (r.returncode, r.stdout) == (130, '') and r.stderr.endswith('fastrecipes: stopped\n')
-    r = struck(tmp_path, *LADDER[:4], '-r', 'similarity,sgd', '-q', '--json', strike=('sgd', 3, 'fit'),
-               sent=signal.SIGINT)
+    r = interrupted(*LADDER[:4], '-r', 'similarity,sgd', '-q', '--json', **at)
     assert r.returncode == 130
     assert [g['status'] for g in json.loads(r.stdout)['rungs']] == ['fitted', 'stopped']
     assert r.stderr == 'fastrecipes: stopped; 1 of 2 rungs were finished\n'

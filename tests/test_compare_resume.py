@@ -87,7 +87,7 @@ def no_room(*args, **kwargs): raise OSError(28, 'No space left on device')
 
 @pytest.fixture(scope='module')
 def whole(threes_sevens, tmp_path_factory):
-    "A climb that nobody disturbed, with the folder that keeps it and what it told"
+    "A climb that nothing disturbed, with its folder and its reports"
     out, log = tmp_path_factory.mktemp('whole')/'out', Log()
     return climb(threes_sevens, out, log, repeats=2, **CURVE), out, log
 
@@ -324,7 +324,7 @@ def test_a_place_that_is_taken_is_refused(threes_sevens, tmp_path):
 # A disk that is full
 
 @pytest.mark.parametrize('broken', ['replace', 'fsync'])
-def test_a_full_disk_loses_no_figures(whole, threes_sevens, tmp_path, monkeypatch, broken):
+def test_a_full_disk_loses_no_results(whole, threes_sevens, tmp_path, monkeypatch, broken):
     monkeypatch.setattr(os, broken, no_room)
     with pytest.warns(UserWarning, match='No space left') as heard:
         same(climb(threes_sevens, tmp_path/'out', repeats=2, **CURVE), whole[0])

@@ -68,7 +68,7 @@ def refused_by_load(folder, *words):
 
 def copied(kept, tmp_path, name='mlp'): return Path(shutil.copytree(kept[0]/name, tmp_path/'model'))
 
-def test_what_nobody_has_touched_is_loaded(kept, tmp_path):
+def test_an_untouched_model_is_loaded(kept, tmp_path):
     assert torch.equal(load(copied(kept, tmp_path), 'cpu').predict_scores(kept[1]), kept[2])
     assert called('predict', tmp_path/'model', kept[0]/'image.png').returncode == 0
 
@@ -411,18 +411,18 @@ def test_something_else_in_the_place_of_the_folder_is_refused(kept, tmp_path, ma
 @pytest.mark.skipif(os.name != 'posix' or os.geteuid() != 0, reason='only root can become nobody')
 @pytest.mark.parametrize('closed', [CARD, WEIGHTS, ''], ids=['card', 'weights', 'folder'])
 def test_what_may_not_be_read_is_refused(kept, closed, request):
-    top = Path(tempfile.mkdtemp()) # Below pytest's own nobody else may look
+    top = Path(tempfile.mkdtemp()) # Only its user may look into pytest's
     request.addfinalizer(lambda: shutil.rmtree(top))
     top.chmod(0o755)
     folder = copied(kept, top)
     folder.chmod(0o755)
-    load(folder, 'cpu') # Nobody may not read the package either, where it lies in somebody's home
+    load(folder, 'cpu') # All modules are imported before the rights are gone
     with as_nobody(): assert message_of(load, folder, 'cpu').startswith('Kept mlp')
     (folder/closed).chmod(0)
     with as_nobody(): message = message_of(load, folder, 'cpu')
     assert message.startswith('InputError: ') and str(folder) in message and '\n' not in message
 
-def test_other_files_beside_a_model_do_not_matter_to_who_reads(kept, tmp_path):
+def test_other_files_beside_a_model_do_not_matter_to_reading(kept, tmp_path):
     folder = copied(kept, tmp_path)
     (folder/'history.png').write_text('no picture')
     (folder/'evil.pkl').write_bytes(_pickled())
@@ -483,7 +483,7 @@ def test_chance_damage_is_refused_or_makes_no_difference(kept, target, name, sig
     for n in (CARD, WEIGHTS): shutil.copy(kept[0]/'mlp'/n, target/n)
     new = _damaged(data, (target/name).read_bytes())
     (target/name).write_bytes(new)
-    if signed: # By somebody who knows how: then it may be another model, but never another exception
+    if signed: # By an expert: then it may be another model, but never another exception
         try:
             card = json.loads((target/CARD).read_text())
             card['weights'] = hashlib.sha256((target/WEIGHTS).read_bytes()).hexdigest()

@@ -66,9 +66,9 @@ class Seen(Callback):
     def after_fit(self): self.hook.remove()
 
 def bare(seed=3, images=DIGITS, cbs=(), **given):
-    with no_random(seed):
-        return recipes['convnet'].func(images, Run(torch.device('cpu'), cbs=cbs),
-                                       **recipes['convnet'].resolve(dict(epochs=1, bs=128) | given, {}))
+    recipe = recipes['convnet']
+    settings = recipe.resolve(dict(epochs=1, bs=128) | given, {})
+    with no_random(seed): return recipe.func(images, Run(torch.device('cpu'), cbs=cbs), **settings)
 
 def test_training_is_in_bf16_validation_in_32_bits_and_nothing_of_it_is_left_afterwards():
     watch = Seen()

@@ -23,11 +23,12 @@ def models(tmp_path_factory):
     home = tmp_path_factory.mktemp('models')
     two = load_images('digits', classes='3,7')
     two = ImageSet('two', ('a "b", c', 'dé\nf'), two.train, two.valid)
-    for name, f in dict(ten=fit('mlp', 'digits', epochs=3, device='cpu'),
-                        two=fit('linear', two, epochs=2, device='cpu'),
-                        rgb=fit('simple_net', image_set(4, (3, 12, 9)), epochs=2, device='cpu'),
-                        similarity=fit('similarity', 'digits', device='cpu')).items(): save(f, home/name)
-    return {p.name: p for p in home.iterdir()}
+    fits = dict(
+        ten=fit('mlp', 'digits', epochs=3, device='cpu'),
+        two=fit('linear', two, epochs=2, device='cpu'),
+        rgb=fit('simple_net', image_set(4, (3, 12, 9)), epochs=2, device='cpu'),
+        similarity=fit('similarity', 'digits', device='cpu'))
+    return {name: save(f, home/name) for name, f in fits.items()}
 
 @pytest.fixture
 def photos(tmp_path, digits):
@@ -223,8 +224,12 @@ def test_bad_ones_in_a_folder_are_reported_with_their_paths(models, photos):
     assert len(r.stdout.splitlines()) == 10
 
 def test_where_none_can_be_read_nothing_is_said_on_standard_output_but_the_form(models):
-    for form, out in (([], ''), (['--csv', '--top', '2'], 'image,class,probability,class_2,probability_2\n'),
-                      (['--json'], '[{"image": "no.png", "error": "no such file"}]\n')):
+    forms = [
+        ([], ''),
+        (['--csv', '--top', '2'], 'image,class,probability,class_2,probability_2\n'),
+        (['--json'], '[{"image": "no.png", "error": "no such file"}]\n'),
+    ]
+    for form, out in forms:
         r = called('predict', models['ten'], 'no.png', *form, '--show', 'out.png')
         assert (r.returncode, r.stdout, r.stderr) == (1, out, 'fastrecipes: no.png: no such file\n')
         assert os.listdir() == []

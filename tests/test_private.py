@@ -30,7 +30,7 @@ main(sys.argv[1:])
 
 @pytest.fixture
 def place(image_folder, tmp_path, monkeypatch):
-    "A folder of a somebody, with images in it, and the command there"
+    "A user's folder with images in it, and the command there"
     home = tmp_path/'disk of somebody'/USER
     home.mkdir(parents=True)
     image_folder({'dark': 10, 'light': 10}).rename(home/'pictures')

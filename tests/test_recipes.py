@@ -265,7 +265,7 @@ def fitted(request):
     return fit(name, images, device='cpu', **QUICK.get(name, {})), images
 
 def inputs(f, images):
-    "The validation images as the model takes them, worked out in NumPy"
+    "The validation images as the model gets them, computed in NumPy"
     x = images.valid.images.numpy() / 255
     if f.stats is not None:
         x = (x - images.train.images.numpy().mean() / 255) / (images.train.images.numpy() / 255).std()
@@ -369,7 +369,7 @@ def test_repr_is_a_line_with_the_results(fitted):
 
 @pytest.mark.parametrize('seed', [pytest.param(42, marks=pytest.mark.slow), 1])
 def test_the_ladder_climbs_on_digits(digits, seed):
-    rungs = LADDER if seed == 42 else LADDER[:5] # All seven once: resnet18 takes a quarter of a minute
+    rungs = LADDER if seed == 42 else LADDER[:5] # All seven once: resnet18 needs a quarter of a minute
     accuracy = [fit(n, digits, seed=seed, device='cpu').accuracy for n in rungs]
     assert all(b >= a - .01 for a, b in zip(accuracy, accuracy[1:])), accuracy
     if seed == 42: assert max(accuracy[4:]) >= .97
@@ -578,7 +578,7 @@ def test_patience_stops_every_trained_recipe_by_either_counting(name):
     got = [again(name, epochs=6, patience=1, patience_counts=c).history.drop(columns='seconds')
            for c in ('since-best', 'increases')]
     assert tuple(map(len, got)) == lengths(free.valid_loss.tolist()) and all(h.equals(free.iloc[:len(h)]) for h in got)
-    if name not in ('convnet', 'resnet18'): # Whose running means go on changing
+    if name not in ('convnet', 'resnet18'): # Their running means keep changing
         still = [len(again(name, epochs=4, lr=1e-30, patience=1, patience_counts=c).history)
                  for c in ('since-best', 'increases')]
         assert still == [2, 4], 'an unchanged loss is no progress, and no increase'

@@ -74,7 +74,7 @@ def struck(kind, folder, every, sig, start, at, place, nth):
     offer = Checkpoint.offer
     def counted(self, e, state):
         offer(self, e, state)
-        if e == at: strikes.strike(sig) # Of a call after this, or where somebody has swallowed a KeyboardInterrupt
+        if e == at: strikes.strike(sig) # The call came later, or the KeyboardInterrupt was swallowed
         epoch[0] = e + 1
         calls.count = 0
     Checkpoint.offer = counted

@@ -469,7 +469,7 @@ def test_a_write_that_fails_leaves_the_old_model_and_nothing_else(tmp_path, most
 
 @pytest.mark.skipif(os.name != 'posix' or os.geteuid() != 0, reason='only root can become nobody')
 @pytest.mark.parametrize('closed', ['above', 'itself', 'card', 'all'])
-def test_a_folder_of_somebody_else_is_refused(tmp_path, closed, request):
+def test_a_folder_of_another_user_is_refused(tmp_path, closed, request):
     top = Path(tempfile.mkdtemp()) # Only its user may look into pytest's
     request.addfinalizer(lambda: shutil.rmtree(top))
     folder = save(fitted('mlp'), top/'m')

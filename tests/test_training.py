@@ -105,7 +105,7 @@ def test_history_records_nothing_while_predicting_validating_or_looking_for_a_ra
     actions[what]()
     assert len(history.frame) == fitted
     quietly(learn, learn.fit, 1, .1)
-    assert history.frame.epoch.tolist() == list(range(fitted + 1)), 'and goes on afterwards'
+    assert history.frame.epoch.tolist() == list(range(fitted + 1)), 'and continues afterwards'
 
 
 # fit_learner

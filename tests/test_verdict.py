@@ -50,8 +50,8 @@ def test_the_simplest_rung_that_no_higher_one_is_shown_to_beat():
     c = made(dict(similarity=first(1700), sgd=BASE, linear=ALIKE, mlp=but(BASE, 5)))
     assert stop(c) == 'sgd' and '200 fewer mistakes' in verdict(c).headline
     f = findings(c)
-    assert (f.gain.below.recipe, f.gain.fewer, f.next.this.recipe, f.closest.this.recipe) == ('similarity', 200,
-        'linear', 'mlp')
+    assert (f.gain.below.recipe, f.gain.fewer) == ('similarity', 200)
+    assert (f.next.this.recipe, f.closest.this.recipe) == ('linear', 'mlp')
 
 def test_any_higher_rung_counts_and_not_only_the_next():
     assert stop(made(dict(sgd=BASE, linear=ALIKE, mlp=BETTER))) == 'mlp'
@@ -110,8 +110,8 @@ def test_fewer_seeds_only_comment():
 
 def test_a_step_that_is_shown_to_be_worse_over_a_few_seeds_does_not_count():
     assert stop(with_seeds(BETTER, (.95, .951, .949), (.90, .901, .899))) == 'sgd'
-    assert stop(with_seeds(BETTER, (.95, .96, .94),
-                           (.96, .95, .955))) == 'mlp', 'what is not known over a few seeds takes nothing back'
+    unclear = with_seeds(BETTER, (.95, .96, .94), (.96, .95, .955))
+    assert stop(unclear) == 'mlp', 'unclear results of a few seeds change nothing'
 
 def test_only_seeds_that_both_were_fitted_with_are_compared():
     c = with_seeds(BETTER, LOW, HIGH, ((1, 2, 3, 4, 5), (4, 5, 6, 7, 8)))
@@ -142,8 +142,8 @@ def test_a_p_that_many_tests_could_bring_about_may_be_luck():
 # Rule 2: the most frequent class
 
 def test_a_rung_that_is_no_better_than_the_most_frequent_class_is_out_and_is_named():
-    one, two = made(dict(similarity=first(1010), sgd=BASE, mlp=ALIKE)), made(dict(similarity=first(1010),
-        sgd=first(1020), mlp=BASE))
+    one = made(dict(similarity=first(1010), sgd=BASE, mlp=ALIKE))
+    two = made(dict(similarity=first(1010), sgd=first(1020), mlp=BASE))
     assert stop(one) == 'sgd' and names(findings(one).nothing_learned) == ['similarity'] and '50.5%' in text_of(one)
     assert stop(two) == 'mlp'
     assert names(findings(two).nothing_learned) == ['similarity', 'sgd'] and findings(two).gain is None
@@ -260,9 +260,8 @@ def test_rungs_that_were_not_fitted_are_named_with_the_cure():
     c = made(dict(sgd=BASE, mlp=ALIKE), others=others)
     last = verdict(c).paragraphs[-1]
     assert stop(c) == 'sgd'
-    assert all(word in last
-               for word in ('linear', 'stopped', 'Ctrl-C in epoch 2', 'use --resume', 'resnet18', 'failed',
-                            'use a smaller lr'))
+    words = ('linear', 'stopped', 'Ctrl-C in epoch 2', 'use --resume', 'resnet18', 'failed', 'use a smaller lr')
+    assert [w for w in words if w not in last] == []
     many = made(dict(sgd=BASE), others=tuple(failed(f'r{i}') for i in range(5)))
     assert 'r2 failed' in text_of(many) and 'r3' not in text_of(many) and '2 more' in text_of(many)
 
@@ -329,15 +328,13 @@ def comparisons(draw):
     rungs = {}
     for name in rights:
         more = draw(maybe(st.lists(share, min_size=1, max_size=5).map(seeded)))
-        scores = draw(
-            maybe(st.lists(maybe(share), max_size=4).map(lambda of: recalls(*of, images=draw(st.integers(0, 50))))))
-        rungs[name] = dict(dict(train=draw(seconds), predict=draw(seconds)), **(more or {}), **(scores or {}))
-    others = draw(
-        st.lists(st.sampled_from([failed('a'), failed('b', status='stopped', reason='why'), failed('c', cure='so')]),
-                 max_size=3, unique_by=lambda r: r.recipe))
-    words = draw(
-        maybe(st.dictionaries(st.sampled_from(NAMES),
-                              st.sampled_from(['likely to help', 'no help shown', 'not known']))))
+        of_classes = draw(maybe(st.lists(maybe(share), max_size=4)))
+        scores = {} if of_classes is None else recalls(*of_classes, images=draw(st.integers(0, 50)))
+        rungs[name] = dict(train=draw(seconds), predict=draw(seconds)) | (more or {}) | scores
+    not_fitted = failed('a'), failed('b', status='stopped', reason='why'), failed('c', cure='so')
+    others = draw(st.lists(st.sampled_from(not_fitted), max_size=3, unique_by=lambda r: r.recipe))
+    of_curve = st.sampled_from(['likely to help', 'no help shown', 'not known'])
+    words = draw(maybe(st.dictionaries(st.sampled_from(NAMES), of_curve)))
     return made(rights, rungs, tuple(others), majority=Majority(name='c', share=draw(share)),
                 curve=None if words is None else curve(**words))
 
