@@ -1,4 +1,4 @@
-"Images of noise, and comparisons made by hand from the validation images that each rung gets right"
+"Images of noise, changes of JSON, and comparisons made by hand from the images that each rung gets right"
 from itertools import combinations
 import numpy as np, torch
 from fastrecipes.answer.chance import Interval, paired_difference, wilson
@@ -17,6 +17,25 @@ def noise_images(n, classes='ab', shape=(1, 8, 8), valid=6, test=0, seed=0):
         pixels = torch.randint(0, 256, (m, *shape), dtype=torch.uint8, generator=generator)
         return Split(pixels, torch.arange(m) % len(classes))
     return ImageSet('tiny', tuple(classes), part(n), part(valid), part(test) if test else None)
+
+
+# Changes of parsed JSON
+
+def put(*path, value):
+    "A change that puts `value` at a place, given as keys and positions"
+    def change(parsed):
+        *above, last = path
+        for key in above: parsed = parsed[key]
+        parsed[last] = value
+    return change
+
+def gone(*path):
+    "A change that removes a place"
+    def change(parsed):
+        *above, last = path
+        for key in above: parsed = parsed[key]
+        del parsed[last]
+    return change
 
 
 # Comparisons

@@ -11,6 +11,7 @@ from fastrecipes.keep.card import digest_of
 from fastrecipes.keep.store import load, read_card, save
 from conftest import refused
 from limits import as_nobody
+from made import gone, put
 from processes import result_of
 from test_cli import called, refused as ended
 from test_store import image_set, message_of
@@ -122,20 +123,6 @@ def test_a_card_that_is_no_card_is_refused(kept, tmp_path, change):
 
 # The card's entries: each case is signed again, so that it is the entry that is refused and not the signature
 
-def put(*path):
-    "Put the last of `path` where the others lead"
-    def change(card):
-        *way, name, value = path
-        for p in way: card = card[p]
-        card[name] = value
-    return change
-
-def gone(*path):
-    def change(card):
-        for p in path[:-1]: card = card[p]
-        del card[path[-1]]
-    return change
-
 BIG = 10**30
 NUMBERS = {
     'true': True, 'text': '7', 'null': None, 'a list': [7], 'an object': {}, '-1e999': -1e999, '1e999': 1e999,
@@ -144,43 +131,43 @@ NUMBERS = {
 def each(*path_and_values):
     "A case for each of several values of an entry, or of an entry within another"
     *path, values = path_and_values
-    return {f'{path[-1]} {v!r}'[:60]: put(*path, v) for v in values}
+    return {f'{path[-1]} {v!r}'[:60]: put(*path, value=v) for v in values}
 
 ENTRIES = {
     **each('recipe', ['mlp2', 'MLP', '', '../mlp', '/etc/passwd', 'os.system', '__class__', 'fit', 3, None, ['mlp'],
                       {'mlp': 1}, 'x' * 10**6]),
-    'a recipe that has other settings': put('recipe', 'sgd'),
+    'a recipe that has other settings': put('recipe', value='sgd'),
 
-    'no setting': put('settings', {}),
-    'settings in a list': put('settings', []),
-    'null for settings': put('settings', None),
-    'an extra setting': put('settings', 'layers', 3),
-    'a setting of the class': put('settings', '__class__', 'x'),
+    'no setting': put('settings', value={}),
+    'settings in a list': put('settings', value=[]),
+    'null for settings': put('settings', value=None),
+    'an extra setting': put('settings', 'layers', value=3),
+    'a setting of the class': put('settings', '__class__', value='x'),
     **{f'without the setting {n}': gone('settings', n) for n in ('epochs', 'hidden', 'activation')},
     **each('settings', 'hidden', [
         [10**9, 10**9], [2**31 - 1] * 100, [BIG], [-8, 4], [0], [], 8, '8,4', [[8, 4]], [8, [4]], [8.5], [8., 4.],
         [True, 4], [8, None], ['8', '4'], 'auto', None, {}, [8], [8, 4, 4], [4, 8]]),
-    'a million layers': put('settings', 'hidden', [8] * 10**6),
+    'a million layers': put('settings', 'hidden', value=[8] * 10**6),
     **each('settings', 'epochs', [0, -1, 1.0, 1.5, '1', 'auto', True, None, BIG, [1]]),
     **each('settings', 'lr', ['auto', '0.01', 0, -1, True, 1e999, [.01], BIG, 'x' * 10**6]),
     **each('settings', 'dropout', [1, -.5, None, 'auto', '0', False, []]),
     **each('settings', 'activation', ['gelu', 'torch.nn.ReLU', '', None, 3, ['relu']]),
     **each('settings', 'best', ['yes', 1, None, []]),
-    'what was asked in a list': put('asked', []),
-    'null for what was asked': put('asked', None),
+    'what was asked in a list': put('asked', value=[]),
+    'null for what was asked': put('asked', value=None),
 
-    'one class': put('classes', ['a']),
-    'no class': put('classes', []),
+    'one class': put('classes', value=['a']),
+    'no class': put('classes', value=[]),
     'nine classes': gone('classes', 9),
-    'eleven classes': put('classes', list('abcdefghijk')),
-    'two classes': put('classes', ['a', 'b']),
-    'a class twice': put('classes', 3, 'a'),
-    'a class that is a number': put('classes', 3, 7),
-    'a class that is null': put('classes', 3, None),
-    'a class that is a list': put('classes', 3, ['a']),
-    'classes in one text': put('classes', 'abcdefghij'),
-    'classes in an object': put('classes', dict.fromkeys('abcdefghij')),
-    '100,000 classes': put('classes', [str(i) for i in range(100_000)]),
+    'eleven classes': put('classes', value=list('abcdefghijk')),
+    'two classes': put('classes', value=['a', 'b']),
+    'a class twice': put('classes', 3, value='a'),
+    'a class that is a number': put('classes', 3, value=7),
+    'a class that is null': put('classes', 3, value=None),
+    'a class that is a list': put('classes', 3, value=['a']),
+    'classes in one text': put('classes', value='abcdefghij'),
+    'classes in an object': put('classes', value=dict.fromkeys('abcdefghij')),
+    '100,000 classes': put('classes', value=[str(i) for i in range(100_000)]),
 
     **each('shape', [
         [3, 6], [3, 6, 5, 1], [3, 0, 5], [3, -6, 5], [3, 6.0, 5], [3, '6', 5], [3, True, 5], [2, 6, 5], [0, 6, 5],
@@ -194,28 +181,29 @@ ENTRIES = {
     **each('has_probs', [1, 'yes', None]),
     **each('version', [0, 2, '1', None, -1, BIG, [1], 'x' * 10**5]),
     **each('format', ['', 'FASTRECIPES MODEL', None, 1, 'fastrecipes checkpoint 1']),
-    **{f'{n} {what}': put(n, v) for n in ('parameters', 'predict_ms_per_1000', 'seed') for what, v in NUMBERS.items()},
-    **{f'train_seconds {what}': put('train_seconds', v) for what, v in (NUMBERS | {'10**400': 10**400}).items()},
+    **{f'{n} {what}': put(n, value=v)
+       for n in ('parameters', 'predict_ms_per_1000', 'seed') for what, v in NUMBERS.items()},
+    **{f'train_seconds {what}': put('train_seconds', value=v) for what, v in (NUMBERS | {'10**400': 10**400}).items()},
 
-    'an accuracy of text': put('metrics', 'valid', 'accuracy', '0.9'),
-    'an infinite accuracy': put('metrics', 'valid', 'accuracy', -1e999),
+    'an accuracy of text': put('metrics', 'valid', 'accuracy', value='0.9'),
+    'an infinite accuracy': put('metrics', 'valid', 'accuracy', value=-1e999),
     'no accuracy': gone('metrics', 'valid', 'accuracy'),
-    'no metrics of a split': put('metrics', 'valid', None),
-    'metrics in a list': put('metrics', []),
-    'history in an object': put('history', {}),
+    'no metrics of a split': put('metrics', 'valid', value=None),
+    'metrics in a list': put('metrics', value=[]),
+    'history in an object': put('history', value={}),
     'a row without its loss': gone('history', 0, 'valid_loss'),
-    'a row of text': put('history', 0, 'accuracy', 'good'),
-    'a row that is a list': put('history', 0, [1]),
-    'a best epoch of text': put('best_epoch', 'last'),
-    'a device that is a number': put('device', 0),
+    'a row of text': put('history', 0, 'accuracy', value='good'),
+    'a row that is a list': put('history', 0, value=[1]),
+    'a best epoch of text': put('best_epoch', value='last'),
+    'a device that is a number': put('device', value=0),
 
-    'a source that is text': put('source', 'digits'),
+    'a source that is text': put('source', value='digits'),
     'a source without a name': gone('source', 'name'),
-    'versions in a list': put('versions', ['1']),
-    'a version that is a number': put('versions', 'torch', 2),
-    'no digest of the weights': put('weights', ''),
-    'another digest of the weights': put('weights', '0' * 64),
-    'a digest that is a number': put('weights', 7),
+    'versions in a list': put('versions', value=['1']),
+    'a version that is a number': put('versions', 'torch', value=2),
+    'no digest of the weights': put('weights', value=''),
+    'another digest of the weights': put('weights', value='0' * 64),
+    'a digest that is a number': put('weights', value=7),
     'a digest in capitals': lambda card: card.update(weights=card['weights'].upper()),
 }
 
@@ -244,12 +232,12 @@ def signed(folder, change):
     (folder/CARD).write_text(json.dumps(card | dict(digest=digest_of(card))))
 
 LATER = {
-    'an entry': put('extra', 1),
-    'a setting that is a list': put('more', [1, 2]),
-    'an entry of a strange name': put('\x1b[31m\n' * 50, 1),
-    'a column': put('history', 0, 'more', 1),
-    'a split': put('metrics', 'train', None),
-    'a fact about the source': put('source', 'more', 1),
+    'an entry': put('extra', value=1),
+    'a setting that is a list': put('more', value=[1, 2]),
+    'an entry of a strange name': put('\x1b[31m\n' * 50, value=1),
+    'a column': put('history', 0, 'more', value=1),
+    'a split': put('metrics', 'train', value=None),
+    'a fact about the source': put('source', 'more', value=1),
 }
 
 @pytest.mark.parametrize('change', LATER.values(), ids=LATER)
@@ -264,8 +252,8 @@ def test_a_card_from_before_threads_were_kept_is_read(kept, tmp_path):
     assert load(folder, 'cpu').card.threads is None
 
 @pytest.mark.parametrize('change, word', [
-    (put('version', 2), 'version 2'),
-    (put('recipe', 'mlp2'), 'mlp2'),
+    (put('version', value=2), 'version 2'),
+    (put('recipe', value='mlp2'), 'mlp2'),
     (lambda card: card['classes'].pop(), WEIGHTS),
 ])
 def test_the_command_refuses_a_damaged_model_in_one_line(kept, tmp_path, change, word):
@@ -275,15 +263,15 @@ def test_the_command_refuses_a_damaged_model_in_one_line(kept, tmp_path, change,
 
 PLAUSIBLE = {
     'classes in another order': lambda c: c['classes'].reverse(),
-    'a renamed class': put('classes', 0, 'z'),
-    'other stats': put('stats', 0, 0, .4),
-    'a better accuracy': put('metrics', 'valid', 'accuracy', 1.),
-    'another source': put('source', 'name', 'mnist'),
-    'another activation': put('settings', 'activation', 'leaky_relu'),
-    'height and width exchanged': put('shape', [3, 5, 6]),
-    'no probabilities': put('has_probs', False),
-    'another seed': put('seed', 43),
-    'no history': put('history', []),
+    'a renamed class': put('classes', 0, value='z'),
+    'other stats': put('stats', 0, 0, value=.4),
+    'a better accuracy': put('metrics', 'valid', 'accuracy', value=1.),
+    'another source': put('source', 'name', value='mnist'),
+    'another activation': put('settings', 'activation', value='leaky_relu'),
+    'height and width exchanged': put('shape', value=[3, 5, 6]),
+    'no probabilities': put('has_probs', value=False),
+    'another seed': put('seed', value=43),
+    'no history': put('history', value=[]),
 }
 
 @pytest.mark.parametrize('change', PLAUSIBLE.values(), ids=PLAUSIBLE)

@@ -10,6 +10,7 @@ from fastrecipes.answer.records import (
 )
 from fastrecipes.errors import InputError
 from conftest import refused, REPO
+from made import gone, put
 
 KEPT = REPO/'tests/fixtures/comparison-3.json'
 SCHEMA = REPO/'fastrecipes/answer/page/comparison.schema.json'
@@ -106,21 +107,6 @@ def test_bytes_that_are_not_text_are_refused(tmp_path):
     (tmp_path/'comparison.json').write_bytes(bytes(range(256)))
     with refused('not JSON'): read_comparison(tmp_path)
 
-def put(*path, value):
-    "A change that puts a value at a place"
-    def change(c):
-        *above, last = path
-        for k in above: c = c[k]
-        c[last] = value
-    return change
-
-def take(*path):
-    def change(c):
-        *above, last = path
-        for k in above: c = c[k]
-        del c[last]
-    return change
-
 @pytest.mark.parametrize('change, said', [
     (put('rungs', 1, 'accuracy', value=1.5), ['rungs[1].accuracy', '1.5']),
     (put('rungs', 1, 'accuracy', value='0.5'), ['rungs[1].accuracy', '"0.5"']),
@@ -140,8 +126,8 @@ def take(*path):
     (put('rungs', 0, 'right', value=10**6), ['similarity', '1,000,000']),
     (put('rungs', 1, 'recipe', value='similarity'), ["'similarity'", 'twice']),
     (put('rungs', value=[]), ['rungs', 'empty']),
-    (take('rungs', 1, 'cost', 'parameters'), ['rungs[1].cost.parameters is missing']),
-    (take('rungs', 0, 'failures', 'confusion', 0), ['similarity', '10 x 10']),
+    (gone('rungs', 1, 'cost', 'parameters'), ['rungs[1].cost.parameters is missing']),
+    (gone('rungs', 0, 'failures', 'confusion', 0), ['similarity', '10 x 10']),
     (put('rungs', 0, 'failures', 'per_class', 0, 'name', value='x'), ['similarity', 'per_class']),
     (put('pairs', value=[]), ['pairs']),
     (put('curve', 'rungs', 1, 'recipe', value='linear'), ['curve.rungs', "'linear'"]),
