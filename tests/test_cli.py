@@ -347,7 +347,9 @@ def on_terminal(installed, env, tmp_path):
         return seen.decode()
     return run
 
-@pytest.mark.parametrize('more', [[], ['-o', 'kept', '--resume']], ids=['', 'finished'])
+FINISHED = pytest.param(['-o', 'kept', '--resume'], id='finished', marks=pytest.mark.slow)
+
+@pytest.mark.parametrize('more', [pytest.param([], id=''), FINISHED])
 def test_a_terminal_gets_a_moving_line_and_it_is_taken_away(on_terminal, more):
     if more: assert called('fit', 'linear', '--epochs', '4', *more).returncode == 0
     text = on_terminal('fit', 'linear', '--epochs', '4', *more)
