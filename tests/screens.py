@@ -44,13 +44,11 @@ def result(name, seed, truth):
     scores = 9. * torch.nn.functional.one_hot(predicted, 10)
     cost = Cost(
         parameters=made.parameters, weights_bytes=4 * made.parameters + 120, train_seconds=made.seconds,
-        peak_memory_bytes=int(made.memory),
-        peak_gpu_memory_bytes=None, predict_ms_1=made.ms / 10, predict_ms_1000=made.ms,
-        multiply_adds=640 + made.parameters)
+        peak_memory_bytes=int(made.memory), peak_gpu_memory_bytes=None, predict_ms_1=made.ms / 10,
+        predict_ms_1000=made.ms, multiply_adds=640 + made.parameters)
     return Result(
         recipe=name, seed=seed, settings={}, asked={}, device='cpu', valid=Judged(scores, truth, True), test=None,
-        cost=cost, history=[],
-        best_epoch=None)
+        cost=cost, history=[], best_epoch=None)
 
 def fits_of(name, seeds, truth, missing):
     from fastrecipes.answer.results import Fits
@@ -59,7 +57,7 @@ def fits_of(name, seeds, truth, missing):
     return Fits(name, {}, tuple(result(name, seed, truth) for seed in seeds))
 
 def comparison(names=tuple(RUNGS), seeds=(42,), missing=()):
-    "A comparison in which all is made up but the images"
+    "A comparison in which everything but the images is made up"
     from fastrecipes.answer.comparison import comparison_of
     from fastrecipes.data.sources import load
     images = load('digits')
@@ -84,15 +82,14 @@ def show_compare(costs=False, details=False, **kwargs):
 
 
 def show_fit():
-    "As `fastrecipes fit` shows its epochs and what came of them"
+    "As `fastrecipes fit` shows its epochs and its result"
     import pandas as pd, torch
     from fastrecipes.answer.tables import fitted_lines, show
     from fastrecipes.commands.fit import EpochProgress
     def row(i):
         return dict(
             epoch=i, train_loss=1.6 / (i + 1) ** 1.5, valid_loss=.6 / (i + 1) + .04 * max(i - 6, 0),
-            accuracy=(290 + 8 * min(i, 7)) / 360,
-            seconds=.12)
+            accuracy=(290 + 8 * min(i, 7)) / 360, seconds=.12)
     rows = [row(i) for i in range(10)]
     progress = EpochProgress()
     progress.begin('mlp', 10)
@@ -113,6 +110,11 @@ def show_check():
     from fastrecipes.answer.tables import check_text, show
     from fastrecipes.data.check import Checkup
     wide = '\u72ac\u3068\u732b'
+    problems = (
+        '1 unreadable image; repair or remove it, or skip it: skip_bad=True (--skip-bad)',
+        '2 validation images are in the training split too, so accuracy on that split is overestimated; '
+        'keep each in one of the two',
+    )
     checkup = Checkup(
         source='photos', classes=('cat', 'dog', wide),
         counts=dict(train={'cat': 120, 'dog': 96, wide: 14}, valid={'cat': 30, 'dog': 24, wide: 4}),
@@ -149,7 +151,7 @@ def show_cache():
 
 
 def show_predict():
-    "What a kept model says of some images, one of which has a wide name"
+    "The predictions of a kept model for some images, one with a wide name"
     import click
     from fastrecipes.commands.models import as_lines
     predicted = {

@@ -22,7 +22,8 @@ def rights(only_below, only_this, both=0, neither=0):
 # One accuracy
 
 @pytest.mark.parametrize('right, n, low, high', [
-    (81, 263, .2553, .3662), (15, 148, .0624, .1605), (0, 20, 0., .1611), (1, 29, .0061, .1718)]) # Newcombe 1998
+    (81, 263, .2553, .3662), (15, 148, .0624, .1605), (0, 20, 0., .1611), (1, 29, .0061, .1718),
+]) # Newcombe 1998
 def test_wilson_gives_the_published_intervals(right, n, low, high):
     assert wilson(right, n) == pytest.approx((low, high), abs=5e-5)
 
@@ -50,7 +51,8 @@ def test_counts_come_as_numpy_and_torch_have_them():
 
 @pytest.mark.parametrize('args, wanted', [
     ((11, 10), '11 right of 10'), ((-1, 10), '-1 right of 10'), ((0, 0), '0 right of 0'), ((.9, 10), 'right=0.9'),
-    ((9, 10.), 'n=10.0'), ((9, 10, 95), 'level=95'), ((9, 10, 0), 'level=0')])
+    ((9, 10.), 'n=10.0'), ((9, 10, 95), 'level=95'), ((9, 10, 0), 'level=0'),
+])
 def test_what_is_no_accuracy_is_refused(args, wanted):
     with refused(wanted): wilson(*args)
 
@@ -59,8 +61,15 @@ def test_what_is_no_accuracy_is_refused(args, wanted):
 
 @pytest.mark.parametrize('only_below, only_this, p', [
     (1, 10, 2 * (1 + 11) / 2**11), # Of 11 tosses, none or one on the one side or on the other
-    (0, 4, 2 / 2**4), (0, 5, 2 / 2**5), (0, 6, 2 / 2**6), (0, 1, 1.), (1, 1, 1.), (2, 3, 1.), (0, 0, 1.),
-    (2, 8, 2 * (1 + 10 + 45) / 2**10)])
+    (0, 4, 2 / 2**4),
+    (0, 5, 2 / 2**5),
+    (0, 6, 2 / 2**6),
+    (0, 1, 1.),
+    (1, 1, 1.),
+    (2, 3, 1.),
+    (0, 0, 1.),
+    (2, 8, 2 * (1 + 10 + 45) / 2**10),
+])
 def test_mcnemar_by_hand(only_below, only_this, p):
     for both, neither in ((0, 1), (50, 3)):
         assert mcnemar(*rights(only_below, only_this, both, neither)) == pytest.approx(p)
@@ -110,7 +119,7 @@ def seed_all(seed):
     np.random.seed(seed)
     torch.manual_seed(seed)
 
-def test_the_seed_makes_the_interval_repeatable_and_nobody_elses_random_state_is_touched():
+def test_the_seed_makes_the_interval_repeatable_and_leaves_the_callers_random_state():
     seed_all(1)
     a, b, c = (paired_difference(*rights(30, 45, 900, 25), seed=s) for s in (0, 0, 1))
     assert a == b and a[3:] == c[3:] and a[1:3] == pytest.approx(c[1:3], abs=2e-3)
@@ -126,20 +135,33 @@ def test_an_interval_holds_the_gain_and_turns_round_with_the_models(b, c, both, 
     assert -1 <= d.low <= d.gain <= d.high <= 1 and d.low < d.high
     assert (b == c or e[:3] == pytest.approx((-d.gain, -d.high, -d.low))) and d.p == e.p
 
-@pytest.mark.parametrize(
-    'kind',
-    [list, tuple, np.array, torch.tensor, lambda v: torch.tensor(v).long(), lambda v: np.array(v, float),
-     lambda v: torch.tensor(v, dtype=torch.float32).requires_grad_()])
+@pytest.mark.parametrize('kind', [
+    list,
+    tuple,
+    np.array,
+    torch.tensor,
+    lambda v: torch.tensor(v).long(),
+    lambda v: np.array(v, float),
+    lambda v: torch.tensor(v, dtype=torch.float32).requires_grad_(),
+])
 def test_right_and_wrong_come_as_lists_arrays_and_tensors(kind):
     below, this = rights(1, 9, 100, 5)
     assert paired_difference(kind(below), kind(this)) == paired_difference(below, this)
     assert mcnemar(kind(below), this) == mcnemar(below, this)
 
 @pytest.mark.parametrize('below, this, wanted', [
-    ([], [], 'below'), ([1], [], 'this'), ([1, 0], [1, 0, 1], '2 images for the rung below'), (True, False, 'below'),
-    ([[1, 0]], [[1, 0]], 'below'), ([[1], [1, 0]], [1, 0], 'below'), ([.97, .98], [1, 0], 'below'), 
+    ([], [], 'below'),
+    ([1], [], 'this'),
+    ([1, 0], [1, 0, 1], '2 images for the rung below'),
+    (True, False, 'below'),
+    ([[1, 0]], [[1, 0]], 'below'),
+    ([[1], [1, 0]], [1, 0], 'below'),
+    ([.97, .98], [1, 0], 'below'),
     ([1, 0], [2, 1], 'this'),
-    (['a', 'b'], [1, 0], 'below'), ([math.nan, 1], [1, 0], 'below'), ([None, 1], [1, 0], 'below')])
+    (['a', 'b'], [1, 0], 'below'),
+    ([math.nan, 1], [1, 0], 'below'),
+    ([None, 1], [1, 0], 'below'),
+])
 @pytest.mark.parametrize('test', [mcnemar, paired_difference])
 def test_what_is_not_right_or_wrong_for_each_image_is_refused(test, below, this, wanted):
     with refused(wanted): test(below, this)
@@ -205,7 +227,8 @@ def test_steps_are_found_in_accuracies_as_they_are_counted():
 
 @pytest.mark.parametrize('values, wanted', [
     ([], 'are 0'), ([.9], 'is 1'), ([.9, 1.1], ' 1.1 '), ([97, 98], ' 97 '), ([.9, math.nan], ' nan '),
-    ([.9, -.1], ' -0.1 ')])
+    ([.9, -.1], ' -0.1 '),
+])
 def test_a_spread_is_never_told_from_one_run_or_from_what_is_no_accuracy(values, wanted):
     with refused('accuracies: ', wanted): over_seeds(values)
     for below, this, name in ((values, [.9, .8], 'below'), ([.9, .8], values, 'this')):
@@ -243,8 +266,9 @@ def coverage(n, below, this, together):
 
 @pytest.mark.parametrize('n, below, this, together', [
     (200, .7, .75, .5), (200, .9, .92, .6), (500, .7, .7, .3), (500, .9, .92, .6), (500, .97, .98, .5),
-    (500, .96, .99, .4),
-    (1000, .95, .95, .6), (2000, .8, .85, .5), (2000, .95, .97, .6), (2000, .98, .985, .7), (2000, .99, .99, .3)])
+    (500, .96, .99, .4), (1000, .95, .95, .6), (2000, .8, .85, .5), (2000, .95, .97, .6), (2000, .98, .985, .7),
+    (2000, .99, .99, .3),
+])
 def test_the_paired_interval_covers_what_it_says(n, below, this, together):
     assert .93 <= coverage(n, below, this, together) <= .97
 

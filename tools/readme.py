@@ -1,8 +1,8 @@
 """Generate README.md from nbs/index.ipynb: `python tools/readme.py`; with `--check`, report whether it is up to date.
 
-nbdev-readme needs Quarto. This needs nbconvert, which comes with Jupyter. Lines with directives are left out, and so are
-cells marked `#| hide` and the input of cells marked `#| hide-input`. Pictures go to nbs/index_files, with the text of
-`#| fig-alt:`. A directive can also be an entry of `nbdev` in a cell's metadata, where readers do not see it."""
+nbdev-readme needs Quarto; this needs nbconvert, which comes with Jupyter. It leaves out cells marked `#| hide`, the
+code of cells marked `#| hide-input`, and lines with directives. Pictures go to nbs/index_files; `#| fig-alt:`
+describes one. A directive can also be an entry of `nbdev` in a cell's metadata, where no reader sees it."""
 import re, sys
 from pathlib import Path
 import nbformat
