@@ -44,9 +44,9 @@ Modules:
 - `fastrecipes.explore.live`: A training that can be watched, paused, changed and resumed after any batch
 - `fastrecipes.explore.live_explorer`: Train a net while you watch, and change the learning rate, dropout or the net itself as it learns
 - `fastrecipes.explore.strokes`: From the strokes of a pen to an image like those that a net was trained on
-- `fastrecipes.keep.card`: What a kept model is, where it comes from and how good it was, in a form that a person can read and a program too
+- `fastrecipes.keep.card`: What a kept model is, where it comes from and how good it was, readable for people and for programs
 - `fastrecipes.keep.export`: The same model without PyTorch, as ONNX
-- `fastrecipes.keep.predict`: What a kept model sees on image files
+- `fastrecipes.keep.predict`: Predict image files with a kept model
 - `fastrecipes.keep.store`: Keep a fitted model in a folder, and get the same model back
 - `fastrecipes.ladder.fitted`: What a recipe is given, and what it returns
 - `fastrecipes.ladder.recipe`: A named way from an image set to a fitted model
