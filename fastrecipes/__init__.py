@@ -3,20 +3,20 @@
 Modules:
 
 - `fastrecipes.all`: The public names, for notebooks: `from fastrecipes.all import *`
-- `fastrecipes.answer.chance`: Is it luck? How sure an accuracy is, and whether one rung is really better than another
-- `fastrecipes.answer.climb`: Fit the ladder to one image set: what did each step buy, and what did it cost?
+- `fastrecipes.answer.chance`: Is it luck? How certain an accuracy is, and whether one rung is really better than another
+- `fastrecipes.answer.climb`: Fit the ladder to one image set: what does each step buy, and what does it cost?
 - `fastrecipes.answer.comparison`: Fitted recipes on one image set, side by side
-- `fastrecipes.answer.costs`: Accuracy against cost: which rungs are worth their price, in one picture
+- `fastrecipes.answer.costs`: Accuracy against cost: one picture of which rungs are worth their price
 - `fastrecipes.answer.curves`: How much data do I need? Accuracy against the number of training images, and whether more of them are likely to help
-- `fastrecipes.answer.failures`: Where it fails: which classes are mistaken for which, on which images, and whether the probabilities can be trusted
-- `fastrecipes.answer.pictures`: Failures to look at: the confusion matrix, the reliability curve, and galleries of the worst images
-- `fastrecipes.answer.records`: What an answer is made of: plain values with names and types, the same in memory and in `comparison.json`
+- `fastrecipes.answer.failures`: Where a model fails: which classes it confuses, on which images, and whether its probabilities can be trusted
+- `fastrecipes.answer.pictures`: Failures as pictures: the confusion matrix, the reliability curve, and galleries of the worst images
+- `fastrecipes.answer.records`: The parts of an answer: plain values with names and types, the same in memory and in `comparison.json`
 - `fastrecipes.answer.report`: A comparison as one page that stands for itself: verdict first, then every figure that it rests on, and how to make it again
-- `fastrecipes.answer.results`: What is left of a fit when its model is let go, and the folder that keeps it
+- `fastrecipes.answer.results`: What is kept of a fit without its model, and the folder for it
 - `fastrecipes.answer.rules`: Which rung to stop at: seven rules, and what they find in a comparison
-- `fastrecipes.answer.svg`: matplotlib's figures as part of a page: sharp, selectable, and in the colours of the page
-- `fastrecipes.answer.tables`: What a terminal shows: a table that grows row by row, a few short paragraphs, and the same as plain text in a file
-- `fastrecipes.answer.track`: Watch a long climb from elsewhere, epoch by epoch
+- `fastrecipes.answer.svg`: matplotlib's figures as part of a page: sharp, with text that can be selected, and in the colours of the page
+- `fastrecipes.answer.tables`: What a terminal shows: a table that grows row by row, and a few short paragraphs; a file gets the same as plain text
+- `fastrecipes.answer.track`: Watch a long climb from another machine, epoch by epoch
 - `fastrecipes.answer.verdict`: Where to stop on the ladder, why, and what would make the answer clearer, in plain words
 - `fastrecipes.answer.view`: A whole comparison for people: as a table, as text for a terminal or a notebook, and as a picture
 - `fastrecipes.cli`: The `fastrecipes` command: it reads what you typed, calls the library, and prints
