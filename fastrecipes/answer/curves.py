@@ -136,9 +136,9 @@ def _compared(part:KeptPoint, whole:KeptPoint, n:int) -> Difference:
 def _gained(d:Difference) -> str:
     "'gains 1.5 points (95% interval 0.6 to 2.5, p = 0.004)'"
     low, high = (d.low, d.high) if d.gain >= 0 else (-d.high, -d.low) # Of the gain, or of the loss
-    if d.gain == 0: did = 'gets as many right'
-    else: did = f"{'gains' if d.gain > 0 else 'loses'} {points_text(100 * d.gain)} points"
-    return f"{did} (95% interval {range_text(100 * low, 100 * high)}, {p_text(d.p)})"
+    if d.gain == 0: change = 'gets as many right'
+    else: change = f"{'gains' if d.gain > 0 else 'loses'} {points_text(100 * d.gain)} points"
+    return f"{change} (95% interval {range_text(100 * low, 100 * high)}, {p_text(d.p)})"
 
 # %% ../../nbs/answer/04_curves.ipynb #a6cf7d44
 def _left_open(d:Difference, n:int) -> str:

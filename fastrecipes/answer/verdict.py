@@ -71,9 +71,10 @@ def price_text(
 
 # %% ../../nbs/answer/10_verdict.ipynb #c5d10015
 def _headline(f:Findings) -> str:
-    name, got = f.stop.recipe, percent_text(f.stop.accuracy, 1)
-    if f.alone: return f'{name} gets {got} right. No other rung was fitted to compare it with.'
-    start = f'Stop at {name}: {got} right'
+    name = f.stop.recipe
+    accuracy = percent_text(f.stop.accuracy, 1)
+    if f.alone: return f'{name} gets {accuracy} right. No other rung was fitted to compare it with.'
+    start = f'Stop at {name}: {accuracy} right'
     if f.gain is None: return f'{start}, and no higher rung is shown to be better.' if f.above else f'{start}.'
     text = f'{start}, {_mistakes_text(f.gain, f.n)}{price_text(f.gain)}.'
     if not far_dearer(f.gain): return text
@@ -107,9 +108,9 @@ def _instead_text(f:Findings) -> str:
 # %% ../../nbs/answer/10_verdict.ipynb #5392f438
 def _nothing_learned_text(f:Findings) -> str:
     if not f.nothing_learned: return ''
-    got = listed(percent_text(r.accuracy, 1) for r in f.nothing_learned)
+    accuracies = listed(percent_text(r.accuracy, 1) for r in f.nothing_learned)
     are = 'is' if len(f.nothing_learned) == 1 else 'are'
-    return f'{_names(f.nothing_learned)} {are} not shown to have learned anything ({got}).'
+    return f'{_names(f.nothing_learned)} {are} not shown to have learned anything ({accuracies}).'
 
 # %% ../../nbs/answer/10_verdict.ipynb #c5d1001b
 def _cost_text(f:Findings) -> str:
@@ -219,9 +220,9 @@ def _test_text(f:Findings, comparison) -> str:
     "The accuracy on the test images, if it was requested"
     rung = f.stop
     if not comparison.test_asked or rung.test_accuracy is None: return ''
-    got = f'{percent_text(rung.test_accuracy, 1)} right (95% interval {interval_text(*rung.test_interval)})'
+    accuracy = f'{percent_text(rung.test_accuracy, 1)} right (95% interval {interval_text(*rung.test_interval)})'
     images = f'the {comparison.images.test:,} test images, which played no part in any choice'
-    text = f'On {images}, {rung.recipe} gets {got}.'
+    text = f'On {images}, {rung.recipe} gets {accuracy}.'
     is_lower = rung.test_interval.high < rung.interval.low
     if not is_lower: return text
     return f'{text} That is clearly lower than on the validation images, so trust the test accuracy.'
@@ -270,8 +271,8 @@ def _no_stop(comparison, is_long:bool) -> Verdict:
     missing = [_not_fitted_text(comparison)] if is_long else []
     if not comparison.fitted_rungs: return _verdict(None, 'No rung was fitted, so there is no verdict yet.', missing)
     best = max(comparison.fitted_rungs, key=lambda r: r.accuracy)
-    got = f'The best rung, {best.recipe}, gets {percent_text(best.accuracy, 1)}'
-    headline = f'No rung is shown to have learned anything. {_majority_text(comparison.majority)}. {got}.'
+    best_text = f'The best rung, {best.recipe}, gets {percent_text(best.accuracy, 1)}'
+    headline = f'No rung is shown to have learned anything. {_majority_text(comparison.majority)}. {best_text}.'
     n = comparison.images.valid
     interval = f'With {n:,} validation images, its 95% interval is {interval_text(*best.interval)}.'
     hint = '`fastrecipes check` looks for problems in the images; more images may help.'
