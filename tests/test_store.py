@@ -138,8 +138,8 @@ def test_a_loaded_model_does_not_hang_on_its_file(tmp_path):
 def test_the_repr_tells_what_it_is(tmp_path):
     f = fitted('mlp', 2)
     text = repr(load(save(f, 'm'), 'cpu'))
-    parts = ('mlp', '2 classes', f'{f.accuracy:.4f}', '12 validation', 'made up', f'{f.parameters:,}', 'cpu')
-    assert '\n' not in text and [p for p in parts if p not in text] == []
+    facts = ['mlp', '2 classes', f'{f.accuracy:.4f}', ' 12 ', 'made up', f'{f.parameters:,}', 'cpu']
+    assert re.findall('|'.join(map(re.escape, facts)), text) == facts, text
 
 @pytest.mark.parametrize('scores, wanted', [
     ([1e-9], 'ba'), ([0.], 'ab'), ([-1e-9], 'ab'), ([200.], 'ba'), ([-200.], 'ab'),
@@ -272,9 +272,9 @@ def test_values_that_are_not_finite_numbers_are_null(tmp_path):
     assert [r['valid_loss'] for r in card['history']] == [None, 1.]
     assert load('m').history.train_loss.isna().all()
 
-@pytest.mark.parametrize('classes', [
-    ('Zürich', '東京'), ('a"b', "c'd\\"), ('x\ny', '\x1b[31m'), ('', ' '), ('b\udcff', '\ud800'), ('<script>', 'None'),
-])
+@pytest.mark.parametrize('classes',
+    [('Zürich', '東京'), ('a"b', "c'd\\"), ('x\ny', '\x1b[31m'), ('', ' '), ('b\udcff', '\ud800'),
+     ('<script>', 'None')])
 def test_any_names_come_back(tmp_path, classes):
     f = fitted('linear', 2)
     save(replace(f, classes=classes, images=replace(f.images, classes=classes, source='set\udce9\n')), 'm')
@@ -400,21 +400,15 @@ def _file(tmp_path):
 def _below_file(tmp_path):
     (tmp_path/'m').write_text('mine')
     return 'm/n'
-BAD_PLACES = { # Name: how to make the place, and a part of the reason
-    'file': (_file, 'is a file'),
-    'below a file': (_below_file, 'choose another'),
-    'loop': (_loop, 'choose another'),
-    'here': (lambda t: '.', 'the folder you are in'),
-    'above': (lambda t: t.parent, 'the folder you are in'),
-    'root': (lambda t: '/', 'the folder you are in'),
-    'long': (lambda t: 'x' * 240, 'choose a shorter'),
-    'too long': (lambda t: 'x' * 300, 'choose'),
-    'proc': (lambda t: '/proc/model', 'cannot write there'),
-    'no home': (lambda t: '~nobody-of-this-name/m', 'choose another'),
-}
+BAD_PLACES = [(_file, 'is a file'), (_below_file, 'choose another'), (_loop, 'choose another'),
+              (lambda t: '.', 'current folder'), (lambda t: t.parent, 'current folder'),
+              (lambda t: '/', 'current folder'), (lambda t: 'x' * 240, 'choose a shorter'),
+              (lambda t: 'x' * 300, 'choose'), (lambda t: '/proc/model', 'cannot write there'),
+              (lambda t: '~nobody-of-this-name/m', 'choose another')]
 
-@pytest.mark.parametrize('place, reason', BAD_PLACES.values(), ids=BAD_PLACES)
-def test_a_place_for_no_model_is_refused_and_left_alone(tmp_path, place, reason):
+@pytest.mark.parametrize('place, said', BAD_PLACES,
+    ids=['file', 'below a file', 'loop', 'here', 'above', 'root', 'long', 'too long', 'proc', 'no home'])
+def test_a_place_for_no_model_is_refused_and_left_alone(tmp_path, place, said):
     folder = place(tmp_path)
     before = {n: os.lstat(n).st_ino for n in names('.')}
     for f in (check_model_folder, lambda d: save(fitted('linear'), d)):
@@ -432,7 +426,7 @@ def empty_mounts():
 def test_a_mount_point_is_refused_since_it_cannot_be_replaced():
     mounts = list(empty_mounts())
     if not mounts: pytest.skip('no empty mount point that can be written')
-    with refused('mount point', 'name a folder in it'): check_model_folder(mounts[0])
+    with refused('mount point', mounts[0]): check_model_folder(mounts[0])
 
 def test_a_link_to_a_folder_stays_a_link(tmp_path):
     (tmp_path/'real').mkdir()
@@ -596,11 +590,8 @@ def test_a_users_folder_with_a_name_like_ours_is_left_alone(tmp_path):
     assert load('m').recipe == 'linear' and all(contents(n) == {Path('mine.txt'): b'mine'} for n in mine)
 
 @pytest.mark.parametrize('move', ['aside', 'in'])
-@pytest.mark.parametrize('error', [
-    KeyboardInterrupt(),
-    MemoryError(),
-    OSError(28, 'No space left on device'),
-], ids=['ctrl-c', 'memory', 'room'])
+@pytest.mark.parametrize('error', [KeyboardInterrupt(), MemoryError(), OSError(28, 'no space')],
+                         ids=['ctrl-c', 'memory', 'room'])
 def test_an_interruption_of_either_move_puts_the_old_model_back(tmp_path, monkeypatch, move, error):
     save(fitted('linear'), 'm')
     real, tried = os.replace, []
@@ -613,7 +604,7 @@ def test_an_interruption_of_either_move_puts_the_old_model_back(tmp_path, monkey
         real(a, b)
     monkeypatch.setattr(os, 'replace', replace)
     if isinstance(error, OSError):
-        with refused('No space left on device', 'make room'): save(fitted('mlp'), 'm')
+        with refused(tmp_path/'m', error.strerror): save(fitted('mlp'), 'm')
     else:
         with pytest.raises(type(error)): save(fitted('mlp'), 'm')
     assert tried and names(tmp_path) == ['m'] and load('m').recipe == 'linear'
