@@ -110,11 +110,6 @@ def show_check():
     from fastrecipes.answer.tables import check_text, show
     from fastrecipes.data.check import Checkup
     wide = '\u72ac\u3068\u732b'
-    problems = (
-        '1 unreadable image; repair or remove it, or skip it: skip_bad=True (--skip-bad)',
-        '2 validation images are in the training split too, so accuracy on that split is overestimated; '
-        'keep each in one of the two',
-    )
     checkup = Checkup(
         source='photos', classes=('cat', 'dog', wide),
         counts=dict(train={'cat': 120, 'dog': 96, wide: 14}, valid={'cat': 30, 'dog': 24, wide: 4}),

@@ -534,6 +534,8 @@ def straight(tmp_path_factory):
         out[name] = args, (folder/name/'model.safetensors').read_bytes()
     return out
 
+def shown_epochs(r): return [int(n) for n in re.findall(r'^ +(\d+) ', r.stderr, re.M)]
+
 def resumes_where_it_stopped(stop, resume, args, weights, tmp_path):
     r = stop(*args, '--out', 'kept')
     assert r.returncode == 130 and r.stdout == '' and 'Traceback' not in r.stderr, r.stderr

@@ -175,14 +175,15 @@ def test_far_dearer_is_ten_times_and_enough_to_be_felt(below, this, far):
     assert stop(c) == 'mlp' and far_dearer(findings(c).gain) == far == ('stop at sgd (95.0%)' in verdict(c).headline)
 
 @pytest.mark.parametrize('below, this, words', [
-    ((1, 10), (1.2, 8), 'same cost'),
-    ((1, 10), (2, 10), '2x training same prediction'),
-    ((1, 10), (.3, 60), 'less training 6x prediction'),
-    ((0, 10), (1, 30), '3x prediction'),
+    ((1, 10), (1.2, 8), ', at about the same cost'),
+    ((1, 10), (2, 10), ', for about 2x the training time and about the same prediction time'),
+    ((1, 10), (.3, 70), ', for less training time and about 6x the prediction time'),
+    ((0, 10), (1, 30), ', for about 3x the prediction time'),
     ((0, 0), (1, 3), ''),
-    ((.01, .1), (.9, 9), 'negligible cost'),
-    ((.01, .1), (3, 9), '300x training'),
-    ((.01, .1), (.9, 20), '200x prediction')])
+    ((.01, .1), (.9, 9), ', at a negligible cost'),
+    ((.01, .1), (3, 9), ', for about 300x the training time'),
+    ((.01, .1), (.9, 20), ', for about 200x the prediction time'),
+])
 def test_the_price_is_in_rough_multiples_of_times_that_are_felt(below, this, words):
     of = [dict(zip(('train', 'predict'), map(float, v))) for v in (below, this)]
     text = price_text(step(made(dict(sgd=BASE, mlp=BETTER), dict(sgd=of[0], mlp=of[1]))))
