@@ -1,8 +1,8 @@
 """Generate README.md from nbs/index.ipynb: `python tools/readme.py`; with `--check`, report whether it is up to date.
 
-nbdev-readme needs Quarto; this needs nbconvert, which comes with Jupyter. It leaves out cells marked `#| hide`, the
-code of cells marked `#| hide-input`, and lines with directives. Pictures go to nbs/index_files; `#| fig-alt:`
-describes one. A directive can also be an entry of `nbdev` in a cell's metadata, where no reader sees it."""
+nbdev-readme needs Quarto. This needs nbconvert, which comes with Jupyter. Lines with directives are left out, and so
+are cells marked `#| hide` and the input of cells marked `#| hide-input`. Pictures go to nbs/index_files, with the text
+of `#| fig-alt:`. A directive can also be an entry of `nbdev` in a cell's metadata, where readers do not see it."""
 import re, sys
 from pathlib import Path
 import nbformat
@@ -10,6 +10,7 @@ from nbconvert import MarkdownExporter
 
 REPO = Path(__file__).resolve().parent.parent
 FILES = 'nbs/index_files'
+NOTE = '<!-- Generated from nbs/index.ipynb by tools/readme.py; edit the notebook. -->'
 
 
 def directives(cell):
@@ -40,7 +41,7 @@ def readme():
     body, resources = exporter.from_notebook_node(nb, resources={'output_files_dir': FILES})
     body = re.sub(r'!\[png\]', lambda m: f'![{next(alts)}]', body)
     body = re.sub(r'\n{3,}', '\n\n', re.sub(r'[ \t]+$', '', body, flags=re.M)).strip() + '\n'
-    return '<!-- Generated from nbs/index.ipynb by tools/readme.py; edit the notebook. -->\n\n' + body, resources['outputs']
+    return f'{NOTE}\n\n{body}', resources['outputs']
 
 
 def main():
