@@ -37,6 +37,7 @@ def child(folder, from_disk):
     from fastrecipes.data import images as images_room
     from fastrecipes.data.sources import load
     from fastrecipes.ladder.recipe import fit
+    from fastrecipes.reporter import Reporter
     for rung, settings in RUNGS.items():
         fit(rung, 'digits', device='cpu', **settings) # Imports, and what each loads when it is used first
     before, said, times, cpu = memory('VmRSS'), [], {}, {}
@@ -52,7 +53,9 @@ def child(folder, from_disk):
     times['load'] = time.perf_counter() - start
     for rung, settings in RUNGS.items():
         marks, start = [], time.thread_time()
-        fitted = fit(rung, images, device='cpu', on_epoch=lambda row: marks.append(time.thread_time()), **settings)
+        reporter = Reporter()
+        reporter.epoch = lambda row: marks.append(time.thread_time())
+        fitted = fit(rung, images, device='cpu', reporter=reporter, **settings)
         cpu[rung] = statistics.median(b - a for a, b in zip(marks, marks[1:])) if marks else time.thread_time() - start
         times[rung] = fitted.seconds / settings.get('epochs',
             1) if fitted.history is None else statistics.median(fitted.history.seconds)

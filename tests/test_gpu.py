@@ -83,9 +83,10 @@ def test_a_seed_repeats_there(images, fitted, name):
 @pytest.mark.parametrize('name', ['convnet', 'resnet18'])
 def test_a_training_that_was_stopped_goes_on_there(images, fitted, name, tmp_path):
     class Stop(Exception): pass
-    def stop(row): raise Stop('now')
-    with pytest.raises(Stop):
-        fit(name, images, seed=1, device='cuda', epochs=2, checkpoint=Checkpoint(tmp_path, every=1), on_epoch=stop)
+    class Stopping(Reporter):
+        def epoch(self, row): raise Stop('now')
+    point = Checkpoint(tmp_path, every=1)
+    with pytest.raises(Stop): fit(name, images, seed=1, device='cuda', epochs=2, checkpoint=point, reporter=Stopping())
     f = fit(name, images, seed=1, device='cuda', epochs=2, checkpoint=Checkpoint(tmp_path, every=1, resume=True))
     assert len(f.history) == 2 and abs(f.accuracy - fitted[name].accuracy) < .02
 
