@@ -72,7 +72,7 @@ def _places(x:float, y:float, width:float, height:float): # -> Iterator of `Box`
             yield Box(left, low, left + width, low + height)
 
 # %% ../nbs/02_plots.ipynb #02808df5
-def _cost(box:Box, area:float, inside:Box, taken:np.ndarray) -> float:
+def _cost(box:Box, area:float, inside:Box, taken:'np.ndarray') -> float:
     "The cost of a label at `box`: the area that it covers, plus ten times its area outside of `inside`"
     outside = area - _area_shared(box, np.array([inside]))
     return round(_area_shared(box, taken) + 10 * outside, 3) # So that rounding errors do not count

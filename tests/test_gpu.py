@@ -4,6 +4,7 @@ from fastai.callback.core import Callback
 from fastrecipes.training.checkpoint import Checkpoint
 from fastrecipes.ladder.recipe import fit, ladder
 from fastrecipes.keep.store import load, save
+from fastrecipes.reporter import Reporter
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')]
 

