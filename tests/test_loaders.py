@@ -67,7 +67,7 @@ def test_the_default_batch_size_goes_by_its_own_bounds():
 
 @pytest.mark.parametrize('bs', [0, -3])
 def test_a_batch_of_no_images_is_refused(bs):
-    with refused(f'bs={bs}', 'at least one image'): dataloaders(numbered(4), bs, 'cpu')
+    with refused(f'bs={bs}', '1 or more'): dataloaders(numbered(4), bs, 'cpu')
 
 
 # Floats

@@ -149,9 +149,11 @@ def _numpy(images, run, *, n:Count=3, share):
         How much"""
 def _annotated(images, run, *, n:Annotated[int, 'How many', Whole]=3, share:Annotated[float, 'How much']): pass
 
+_unnamed, = [lambda images, run, *, n=3: None] # In a line that can be parsed
+
 @pytest.mark.parametrize('f',
-                         [training_settings, *(r.func for r in recipes.values()), _plain, _above, _both, _numpy,
-                          _annotated, lambda images, run, *, n=3: None], ids=lambda f: f.__name__)
+    [training_settings, *(r.func for r in recipes.values()), _plain, _above, _both, _numpy, _annotated, _unnamed],
+    ids=lambda f: f.__name__)
 def test_what_is_said_of_settings_is_what_fastcore_finds(f):
     from fastcore.docments import docments
     from fastrecipes.ladder.settings import _docments
@@ -204,14 +206,14 @@ def test_a_bad_value_in_the_ini_is_refused_with_its_section(ini, where):
     with pytest.raises(InputError, match=f'^{where}: bs='): recipes['sgd'].resolve({}, ini)
 
 @pytest.mark.parametrize('name, kwargs, wanted', [
-    ('simplenet', {}, "'simplenet': did you mean 'simple_net'?"),
+    ('simplenet', {}, "did you mean 'simple_net'?"),
     ('qqq', {}, "similarity, sgd, "),
-    ('mlp', {'epoch': 3}, "'epoch': did you mean 'epochs'?"),
-    ('similarity', {'lr': 3}, 'distance'),
+    ('mlp', {'epoch': 3}, "mlp: unknown setting 'epoch'"),
+    ('similarity', {'lr': 3}, "similarity: unknown setting 'lr'"),
     ('mlp', {'epochs': 0}, 'mlp: epochs=0 is not')])
 def test_an_unknown_recipe_or_setting_is_refused_with_the_nearest(name, kwargs, wanted):
     with pytest.raises(InputError) as e: fit(name, tiny(4), **kwargs)
-    assert str(e.value).startswith(wanted) and '\n' not in str(e.value)
+    assert wanted in str(e.value) and '\n' not in str(e.value)
 
 
 # Seeds

@@ -136,7 +136,7 @@ def test_one_cycle_is_fastais_own_whether_the_optimiser_has_momentum_or_not(data
 
 def test_an_unknown_schedule_is_refused_before_anything_is_fitted(data):
     learn = make(data)
-    with pytest.raises(InputError, match="schedule='cosine'.*'constant' and 'one-cycle'"):
+    with pytest.raises(InputError, match="schedule='cosine'.*'constant'.*'one-cycle'"):
         fit_learner(learn, 1, .1, 'cosine')
     assert learn.opt is None
 
@@ -346,7 +346,7 @@ def test_recipes_of_ones_own_need_not_have_our_settings(data, func, stops):
 
 def test_an_unknown_counting_is_refused(data):
     for f in (lambda: Patience(1, 'best'), lambda: fit_learner(make(data), 1, .1, patience_counts='best')):
-        with pytest.raises(InputError, match="patience_counts='best'.*'since-best' and 'increases'"): f()
+        with pytest.raises(InputError, match="patience_counts='best'.*'since-best'.*'increases'"): f()
 
 def test_the_hooks_can_be_used_without_fit_learner(data):
     losses = [3, 2, 1, 2, 3, 0]
