@@ -30,12 +30,12 @@ Modules:
 - `fastrecipes.commands.session`: What the commands share: options, loading of images, warnings, Ctrl-C
 - `fastrecipes.data.cache`: Decode each image once
 - `fastrecipes.data.check`: Are these images fit to learn from?
-- `fastrecipes.data.checkup`: From what was seen of a set to what is wrong with it
-- `fastrecipes.data.decode`: Many image files as one array
-- `fastrecipes.data.folders`: Which files of a folder are images
-- `fastrecipes.data.imagefile`: One image file as one array of bytes
-- `fastrecipes.data.images`: Splits and image sets: the one shape of data that every rung of the ladder reads
-- `fastrecipes.data.loaders`: Whole batches, cut from tensors on the device: a fastai `DataLoader` without Python per image
+- `fastrecipes.data.checkup`: What is wrong with an image set, concluded from what was seen
+- `fastrecipes.data.decode`: Decode many image files into one array
+- `fastrecipes.data.folders`: Find the image files and the classes in a folder
+- `fastrecipes.data.imagefile`: Read one image file as an array of bytes
+- `fastrecipes.data.images`: Splits and image sets: the form of data that every recipe reads
+- `fastrecipes.data.loaders`: A fastai `DataLoader` that takes whole batches from tensors on the device, without running Python for each image
 - `fastrecipes.errors`: One clear line for what went wrong, and files that are never half written
 - `fastrecipes.explore.app`: The explorers in a browser, from a small server on this machine
 - `fastrecipes.explore.controls`: Building blocks of the explorers: pictures that follow sliders, callbacks that show their errors, and one layout
@@ -53,8 +53,8 @@ Modules:
 - `fastrecipes.keep.store`: Keep a fitted model in a folder, and get the same model back
 - `fastrecipes.ladder.fitted`: What a recipe is given, and what it returns
 - `fastrecipes.ladder.recipe`: A named way from an image set to a fitted model
-- `fastrecipes.ladder.rungs`: The recipes of the ladder, a screen each, simplest first
-- `fastrecipes.ladder.settings`: What can be set for a recipe, and how it is checked
+- `fastrecipes.ladder.rungs`: The recipes of the ladder, simplest first, one screen each
+- `fastrecipes.ladder.settings`: The settings of a recipe, and how they are checked
 - `fastrecipes.lessons.backprop`: Where gradients come from: all gradients of a small network computed by hand, and the graph that PyTorch records
 - `fastrecipes.lessons.deep`: How gradients vanish and explode in a net of thirty layers, what helps, and how dropout and weight decay change a net
 - `fastrecipes.lessons.descent`: Gradient descent on curves that fit on a page: quadratics, ReLUs, a roller coaster, and the path of the parameters
@@ -62,15 +62,15 @@ Modules:
 - `fastrecipes.lessons.nets`: The models of the ladder: linear, one hidden layer, several hidden layers, convolutions, and a residual network
 - `fastrecipes.lessons.sgd`: Stochastic gradient descent by hand: seven small steps that train an image classifier
 - `fastrecipes.lessons.similarity`: The baseline that needs no learning: which average image is this one closest to?
-- `fastrecipes.plots`: What all figures share: size, colours, a quiet frame, and labels that cover nothing
-- `fastrecipes.reporter`: What a long run says about itself, through one small object
-- `fastrecipes.text`: Numbers, units and names, written for people
-- `fastrecipes.training.checkpoint`: Stop a training at any moment and resume it later, with the same result to the last bit
+- `fastrecipes.plots`: What all figures share: size, colours, plain axes, and labels that cover nothing
+- `fastrecipes.reporter`: How a long run reports its progress, through one small object
+- `fastrecipes.text`: Numbers, units and names, formatted for people
+- `fastrecipes.training.checkpoint`: Stop training at any moment and resume it later, with the same result to the last bit
 - `fastrecipes.training.cost`: What does it cost? Parameters, bytes, seconds, memory and multiply-adds, and how each is measured
 - `fastrecipes.training.fitting`: Train with a history, early stopping and the weights of the best epoch, through a `Learner` or by hand
-- `fastrecipes.training.hooks`: What a training calls after each epoch: a history, early stopping, the best weights
-- `fastrecipes.training.precision`: 16-bit numbers and the memory order that convolutions like, where they are faster
-- `fastrecipes.training.processes`: More than one process, on one machine or on many: the same training, with every batch cut into shares"""
+- `fastrecipes.training.hooks`: What training calls after each epoch: history, early stopping, best weights
+- `fastrecipes.training.precision`: 16-bit numbers and the memory layout for convolutions, where they are faster
+- `fastrecipes.training.processes`: The same training in several processes, on one machine or many, with every batch divided into shares"""
 
 __version__ = "0.2.0"
 

@@ -1,6 +1,5 @@
-"A set is decoded once: then it comes from the cache, unless anything has changed, and whatever happens to the cache"
-import json, os, shutil, strikes, time, warnings
-from collections import namedtuple
+"A set is decoded once: the second time it comes from the cache, unless anything has changed, and whatever happens to the cache"
+import errno, json, os, shutil, signal, subprocess, sys, time, warnings
 from pathlib import Path
 from threading import Event, Thread
 import numpy as np, pytest
@@ -170,7 +169,7 @@ def test_a_fault_of_the_disk_is_not_remembered(image_folder):
     path = image_folder({'a': 20})
     files, at = image_files(path), path/'a'/'7.png'
     at.rename(path/'away') # As if the disk had not found it
-    assert list(decode_files(files, str(path), skip_bad=True).bad.values()) == ['No such file or directory']
+    assert list(decode_files(files, str(path), skip_bad=True).bad.values()) == [os.strerror(errno.ENOENT)]
     (path/'away').rename(at)
     got = decode_files(files, str(path), skip_bad=True)
     assert got.bad == {} and len(got.images) == 20

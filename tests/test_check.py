@@ -1,4 +1,4 @@
-"`check` finds each fault that was built in, by name, and nothing where there is none"
+"The doctor finds each fault that was built in, by name, and nothing where there is none"
 import json, os, re
 from dataclasses import replace
 from pathlib import Path
@@ -87,26 +87,22 @@ def test_an_empty_class_and_one_whose_files_are_all_bad(folder):
     (at/'train/d/0.png').write_text('x')
     c = check(at)
     assert c.empty == (path('train', 'c'), path('train', 'd')) and c.missing == {'train': ('c', 'd')}
-    assert any(p.startswith(f"{path('train', 'c')}: no images in this class folder") for p in c.problems)
-    assert any(p.startswith(f"{path('train', 'd')}: none of its images can be read") for p in c.problems)
+    assert any(p.startswith(f"{path('train', 'c')}: no images") for p in c.problems)
+    assert any(p.startswith(f"{path('train', 'd')}: none of its images") for p in c.problems)
 
 def test_a_class_that_is_not_in_training_or_not_in_validation(folder):
     c = check(folder({'train/a': 6, 'train/b': 6, 'valid/a': 3, 'valid/z': 3, 'test/a': 2, 'test/b': 2}))
-    assert one(c.problems, path('valid', 'z'), "'z' is not among the training classes")
+    assert one(c.problems, path('valid', 'z'), "class 'z'", 'training classes')
     assert c.missing == {'train': ('z',), 'valid': ('b',), 'test': ('z',)}
-    assert one(c.remarks, "no validation images of 'b'", 'add some')
+    assert one(c.remarks, 'validation', "'b'", 'add some')
 
 @pytest.mark.parametrize('counts, problems', [
-    ({}, ['the folder is empty']),
-    ({'.hidden': 1}, ['no class folders']),
-    ({'a': 5}, ['one class only (a)']),
-    ({'a': 5, 'b': 0}, ['no images in this class folder']),
-    ({'a': 0, 'b': 0}, ['a: no images', 'b: no images']),
-    ({'a': 5, 'b': 1}, ["class 'b' has one image only"]),
-    ({'train/a': 5, 'train/b': 1, 'valid/a': 2, 'valid/b': 3}, ["class 'b' has one training image only"]),
-    ({'valid/a': 3, 'valid/b': 3}, ['valid folder but no train folder']),
-    ({'train/a': 3, 'train/b': 3, 'valid': 0}, ['valid: no class folders']),
-])
+    ({}, ['the folder is empty']), ({'.hidden': 1}, ['no class folders']), ({'a': 5}, ['one class only (a)']),
+    ({'a': 5, 'b': 0}, ['b: no images']), ({'a': 0, 'b': 0}, ['a: no images', 'b: no images']),
+    ({'a': 5, 'b': 1}, ["class 'b'"]),
+    ({'train/a': 5, 'train/b': 1, 'valid/a': 2, 'valid/b': 3}, ["class 'b'"]),
+    ({'valid/a': 3, 'valid/b': 3}, ['no train folder']),
+    ({'train/a': 3, 'train/b': 3, 'valid': 0}, ['valid: no class folders'])])
 def test_folders_that_load_refuses_are_looked_at_and_named(folder, counts, problems):
     at = folder(counts)
     c = check(at)
@@ -123,9 +119,10 @@ def test_the_same_image_in_two_splits(folder):
     for first, *copies in groups:
         for copy in copies: (at/copy).write_bytes((at/first).read_bytes())
     c = check(at)
-    assert {frozenset(names(g)) for g in c.leaks} == {frozenset(str(Path(n)) for n in g) for g in groups}
-    assert [re.sub(r'(\d+) (\w+) .* the (\w+) split.*', r'\1 \2 \3', p) for p in c.problems] == [
-        '2 validation training', '1 test training', '2 test validation']
+    assert {frozenset(names(g)) for g in c.leaks} == {frozenset(path(*f'{n}.png'.split('/')) for n in g) for g in (
+        ('train/a/1', 'valid/a/0', 'test/a/0'), ('train/b/2', 'valid/b/2'), ('valid/b/0', 'test/b/1'))}
+    said = [re.findall('[0-9]+|training|validation|test', p.partition(', so ')[0]) for p in c.problems]
+    assert said == [['2', 'validation', 'training'], ['1', 'test', 'training'], ['2', 'test', 'validation']]
 
 @pytest.mark.parametrize('seed', [0, 42])
 @pytest.mark.parametrize('valid', [None, .5])
@@ -152,17 +149,16 @@ def test_the_same_image_under_two_labels(folder):
     at = folder(GOOD)
     (at/'train/b/4.png').write_bytes((at/'train/a/2.png').read_bytes())
     c = check(at)
-    pair, = c.two_labels
-    assert pair == (Sighting(path('train', 'a', '2.png'), 'train', 'a'),
-                    Sighting(path('train', 'b', '4.png'), 'train', 'b'))
-    assert one(c.problems, '1 image under two labels', 'which is right') and c.duplicates == c.leaks == ()
+    assert c.two_labels == ((Sighting(path('train', 'a', '2.png'), 'train', 'a'),
+                             Sighting(path('train', 'b', '4.png'), 'train', 'b')),)
+    assert one(c.problems, '1 image ', 'two labels') and c.duplicates == c.leaks == ()
 
 def test_copies_in_one_split_and_class_are_a_remark(folder):
     at = folder(GOOD)
     for n in (3, 4): (at/f'train/a/{n}.png').write_bytes((at/'train/a/2.png').read_bytes())
     c = check(at)
     assert [names(g) for g in c.duplicates] == [[path('train', 'a', f'{n}.png') for n in (2, 3, 4)]]
-    assert c.healthy and one(c.remarks, '2 images are copies of another', 'remove them')
+    assert c.healthy and one(c.remarks, '2 images', 'copies', 'remove them')
 
 def test_the_same_pixels_are_found_whatever_the_file(folder):
     at = folder({'a': 4, 'b': 4, 'c': 0})
@@ -219,7 +215,7 @@ def test_colour_files_are_told_from_colours(folder):
     assert (c.channels, c.remarks, c.modes) == (3, (), {'RGB': 6})
     at = folder({'a': 3, 'b': 3}, name='grey')
     for p in at.rglob('*.png'): Image.open(p).convert('RGB').save(p)
-    assert check(at).channels == 1 and one(check(at).remarks, 'grey only', 'channels=1 (--channels 1)')
+    assert check(at).channels == 1 and one(check(at).remarks, 'only grey', 'channels=1 (--channels 1)')
 
 def test_images_outside_the_class_folders_are_a_remark(folder):
     at = folder(GOOD)
@@ -227,14 +223,14 @@ def test_images_outside_the_class_folders_are_a_remark(folder):
     noise(at/'train'/'lost.JPG', 2)
     (at/'labels.csv').touch()
     (at/'._x.png').touch()
-    assert one(check(at).remarks, '2 images outside the class folders are not used', 'move them')
+    assert one(check(at).remarks, '2 images', 'outside', 'move them')
 
 def test_files_that_are_no_images_we_read_are_a_remark(folder):
     at = folder(GOOD)
     for i in range(3): (at/'train/a'/f'{i}.heic').touch()
     (at/'valid/b/notes').touch()
     (at/'train/a/.hidden.heic').touch()
-    assert one(check(at).remarks, '4 files in the class folders are not read as images', '.heic: 3', 'no suffix: 1',
+    assert one(check(at).remarks, '4 files', '.heic: 3', 'no suffix: 1',
                '.png')
 
 @pytest.mark.parametrize('names', [('Train', 'Valid', 'Test'), ('TRAINING', 'Validation', 'testing')])
@@ -246,7 +242,7 @@ def test_the_names_of_splits_count_in_any_case(folder, names):
 
 def test_a_folder_beside_train_that_is_no_split_is_said(folder):
     at = folder(GOOD | {'holdout/a': 2})
-    assert one(check(at).remarks, "'holdout'", "beside 'train'", 'not used')
+    assert one(check(at).remarks, "'holdout'", "'train'", 'not used')
     assert one(load(at).notes, "'holdout'", 'not used')
 
 def test_a_test_folder_is_looked_at_where_validation_is_set_aside(folder):
@@ -254,7 +250,7 @@ def test_a_test_folder_is_looked_at_where_validation_is_set_aside(folder):
     (at/'test/a/0.png').write_bytes((at/'train/a/1.png').read_bytes())
     c = check(at)
     assert {s: sum(n.values()) for s, n in c.counts.items()} == {'train': 10, 'valid': 2, 'test': 4}
-    assert sum('test image is in the' in p for p in c.problems) == 1
+    assert len([p for p in c.problems if p.startswith('1 test image ')]) == 1
 
 def test_copies_that_a_random_split_tears_apart_are_to_be_removed(folder):
     at = folder({'a': 10, 'b': 10})
@@ -271,7 +267,7 @@ def test_several_faulty_folders_are_counted(folder):
     with refused('c: no images', '1 more', '`fastrecipes check` lists all'): load(at)
 
 def test_a_class_called_like_a_split_is_told_so(folder):
-    with refused('no class folders', 'read as the train split', "if 'train' is a class"):
+    with refused('no class folders', "'train'", 'rename it'):
         load(folder({'train': 4, 'car': 4}))
 
 def test_large_images_are_remarked_when_they_are_loaded_as_they_are(folder):
@@ -295,7 +291,7 @@ def test_only_what_is_not_there_is_refused(source, parts):
     with refused(*parts): check(source)
 
 def test_a_share_that_has_no_meaning_is_refused_as_by_load(folder):
-    with refused('has a valid folder already', 'leave it out'): check(folder(GOOD), valid=.2)
+    with refused('valid folder', 'valid=0.2', 'leave it out'): check(folder(GOOD), valid=.2)
     with refused('valid=2', 'above 0 and below 1'): check(folder({'a': 2, 'b': 2}, name='flat'), valid=2)
     with refused('fixed split'): check('digits', valid=.2)
 
@@ -322,12 +318,8 @@ def test_the_text_names_ten_and_how_many_more_and_fits_a_terminal(ill):
     text = str(replace(check(ill), source='pets'))
     lines = text.splitlines()
     assert lines[0] == 'pets: 2 classes, 81 readable images' and max(map(len, lines)) <= 80 and text.isascii()
-    assert lines[2:6] == [
-        '  class      train     valid',
-        '  cat           30         5',
-        '  dog           42         4',
-        '  in all        72         9',
-    ]
+    assert [line.split()[1:] for line in lines[2:6]] == [['train', 'valid'], ['30', '5'], ['42', '4'], ['72', '9']]
+    assert len(set(map(len, lines[2:6]))) == 1
     section = lines[lines.index('unreadable:') + 1:]
     assert section[:10] == [f"  {path('train', 'cat', f'bad{i:02}.png')} (not an image)" for i in range(10)]
     assert section[10] == '  ... and 7 more'
@@ -336,10 +328,9 @@ def test_the_text_names_ten_and_how_many_more_and_fits_a_terminal(ill):
     assert not [line for line in lines if line != line.rstrip()]
 
 def test_a_healthy_set_is_said_to_have_no_problems(digits):
-    *_, sizes, pixels, suggested, between, problems, remarks = str(check(digits)).splitlines()
-    assert (sizes, pixels) == ('  sizes     8x8 (1,797)', '  pixels    grey (1,797)')
-    assert suggested == "  suggested size='8x8', channels=1"
-    assert (between, problems, remarks) == ('', 'no problems', 'no remarks')
+    *_, sizes, pixels, suggested, _, problems, remarks = str(check(digits)).splitlines()
+    assert (sizes.split()[1:], pixels.split()[1:]) == (['8x8', '(1,797)'], ['grey', '(1,797)'])
+    assert suggested.endswith("size='8x8', channels=1") and (problems, remarks) == ('no problems', 'no remarks')
 
 def test_many_classes_are_cut_short(folder):
     text = str(check(folder({f'class{i}': 2 for i in range(23)})))

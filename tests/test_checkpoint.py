@@ -1,7 +1,5 @@
-"""The checkpoint: a state comes back as it went in and nothing is pickled
-
-A file is whole and of this training, or it is refused in one line."""
-import json, os, pickle, random, shutil, strikes, struct, subprocess, sys
+"""The checkpoint: a state comes back as it went in, nothing is pickled, and a file is whole, of this training, or refused in one line"""
+import errno, json, os, pickle, re, shutil, struct, subprocess, sys
 from types import SimpleNamespace
 import numpy as np, pytest, torch
 from fastai.callback.core import Callback
@@ -96,7 +94,7 @@ def test_what_is_packed_is_a_copy_of_this_moment():
 
 @pytest.mark.parametrize('what', [{1, 2}, object(), b'bytes', 1j, np.zeros(2)], ids=lambda v: type(v).__name__)
 def test_what_a_checkpoint_cannot_hold_is_a_mistake_of_the_author(what):
-    with pytest.raises(TypeError, match=f'a checkpoint holds tensors, numbers and text, not {type(what).__name__}'):
+    with pytest.raises(TypeError, match=f'not {type(what).__name__}$'):
         pack([what])
 
 
@@ -202,10 +200,14 @@ def test_writing_clears_away_what_killed_processes_have_left_and_not_what_a_livi
 def test_a_disk_that_is_full_leaves_the_old_checkpoint_and_the_new_state_in_memory(tmp_path):
     point = Checkpoint(tmp_path, every=1)
     point.offer(0, dict(w=torch.zeros(9)))
-    with little_room(20_000):
-        with pytest.warns(UserWarning, match=r'cannot write the checkpoint \(File too large\);'):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE,
+                           (20_000, hard)) # No file may be longer, which is an OSError as a full disk is
+        with pytest.warns(UserWarning, match=rf'{re.escape(os.strerror(errno.EFBIG))}.*continues'):
             point.offer(1, dict(w=torch.ones(10_000)))
-        with refused(f'{point.path}: cannot write', '(File too large)'): point.write()
+        with refused(f'{point.path}: cannot write', os.strerror(errno.EFBIG)): point.write()
+    finally: resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert point.saved == 0
     assert os.listdir(tmp_path) == ['checkpoint.safetensors']
     assert Checkpoint(tmp_path, resume=True).load()['w'].sum() == 0
@@ -216,9 +218,9 @@ def test_a_disk_that_is_full_leaves_the_old_checkpoint_and_the_new_state_in_memo
 def test_a_folder_that_cannot_be_does_not_end_a_training_and_is_refused_when_it_is_over(name, tmp_path, threes_sevens):
     (tmp_path/'file').write_text('no folder')
     point = Checkpoint(tmp_path/'file'/'run', every=1)
-    with pytest.warns(UserWarning, match=r'cannot write the checkpoint \(Not a directory\)'):
+    with pytest.warns(UserWarning, match=os.strerror(errno.ENOTDIR)):
         assert len(fit(name, threes_sevens, epochs=2, device='cpu', checkpoint=point).history) == 2
-    with refused(f'{point.path}: cannot write the checkpoint (Not a directory)'): point.write()
+    with refused(f'{point.path}: cannot write', os.strerror(errno.ENOTDIR)): point.write()
     assert point.saved is None
 
 def write_and_die(folder, epoch, place):
@@ -289,7 +291,7 @@ def test_a_checkpoint_of_another_training_is_refused_and_left_alone(folder, kwar
 def test_a_truncated_checkpoint_is_refused(folder, share):
     f = folder/'checkpoint.safetensors'
     f.write_bytes(f.read_bytes()[:int(len(f.read_bytes()) * share)])
-    with refused(f'{f}: cannot be read as a checkpoint (', 'remove it'): resume(folder)
+    with refused(f'{f}: cannot be read', 'remove it'): go_on(folder)
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
@@ -300,19 +302,19 @@ def test_a_checkpoint_with_one_bit_turned_is_refused(kept, tmp_path_factory, whe
     with refused(f"{folder/'checkpoint.safetensors'}: ", 'remove it'): resume(folder)
 
 @pytest.mark.parametrize('make, wanted', [
-    (lambda f: save_file({'w': torch.zeros(2)}, f), 'is not a checkpoint of this version (no format'),
-    (lambda f: save_file({'w': torch.zeros(2)}, f, {'format': 'pt'}), 'is not a checkpoint of this version (pt'),
-    (lambda f: save_file({}, f, {'format': Checkpoint.format}), 'cannot be read as a checkpoint (KeyError'),
+    (lambda f: save_file({'w': torch.zeros(2)}, f), 'version (no format'),
+    (lambda f: save_file({'w': torch.zeros(2)}, f, {'format': 'pt'}), 'version (pt'),
+    (lambda f: save_file({}, f, {'format': Checkpoint.format}), 'KeyError'),
     (lambda f: save_file({}, f, dict(format=Checkpoint.format, run='{', state='{}', epoch='1', digest='')),
      'is damaged'),
-    (lambda f: f.write_bytes(pickle.dumps({})), 'cannot be read as a checkpoint ('),
-    (lambda f: f.write_text('text'), 'cannot be read as a checkpoint ('),
-    (lambda f: f.mkdir(), 'cannot be read as a checkpoint ('),
-], ids=['weights', 'of another', 'without entries', 'not JSON', 'pickle', 'text', 'folder'])
+    (lambda f: f.write_bytes(pickle.dumps({})), 'cannot be read'),
+    (lambda f: f.write_text('text'), 'cannot be read'),
+    (lambda f: f.mkdir(), 'cannot be read')],
+    ids=['weights', 'of another', 'without entries', 'not JSON', 'pickle', 'text', 'folder'])
 def test_a_foreign_file_is_refused(tmp_path, make, wanted):
     f = tmp_path/'checkpoint.safetensors'
     make(f)
-    with refused(f'{f}: {wanted}', 'remove it'): resume(tmp_path)
+    with refused(f'{f}: ', wanted, 'remove it'): go_on(tmp_path)
 
 def test_nothing_is_pickled_or_unpickled(folder, monkeypatch):
     def no(*args, **kwargs): raise AssertionError('pickled')

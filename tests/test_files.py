@@ -1,5 +1,5 @@
 "One image file, many at once, and writing: whatever a disk holds, it is read as it is meant or named with the reason"
-import os, signal, subprocess, sys, threading, time, warnings
+import errno, os, signal, subprocess, sys, threading, time, warnings
 from pathlib import Path
 import numpy as np, pytest
 from hypothesis import given, settings, strategies as st
@@ -143,7 +143,7 @@ def test_what_is_known_of_a_file_without_opening_it(tmp_path):
     path = save(picture(), tmp_path/'a.png')
     os.utime(path, ns=(5, 1234567890123456789))
     assert image_file(path) == ImageFile(str(path), path.stat().st_size, 1234567890123456789, '')
-    assert image_file(tmp_path/'no.png').reason == 'No such file or directory'
+    assert image_file(tmp_path/'no.png').reason == os.strerror(errno.ENOENT)
     assert image_file(tmp_path).reason == 'a folder'
 
 def test_links_are_followed_and_a_loop_ends(tmp_path):
@@ -157,7 +157,7 @@ def test_links_are_followed_and_a_loop_ends(tmp_path):
     (here/'in'/'loop').symlink_to(here)
     (here/'gone.png').symlink_to('x')
     found = {Path(f.path).relative_to(here).as_posix(): f.reason for f in image_files(here)}
-    assert found == {'far/0000.png': '', 'far/0001.png': '', 'gone.png': 'a link to nowhere', 'in/0000.png': '',
+    assert found == {'far/0000.png': '', 'far/0001.png': '', 'gone.png': 'a broken link', 'in/0000.png': '',
                      'one.png': ''}
 
 @root_may_read_all
@@ -165,7 +165,7 @@ def test_a_folder_that_may_not_be_read_is_unreadable_and_not_empty(tmp_path):
     many(tmp_path/'set', 1)
     many(tmp_path/'set'/'in', 1)
     (tmp_path/'set'/'in').chmod(0)
-    try: assert [f.reason for f in image_files(tmp_path/'set')] == ['', 'a folder, Permission denied']
+    try: assert [f.reason for f in image_files(tmp_path/'set')] == ['', f'an unreadable folder: {os.strerror(errno.EACCES)}']
     finally: (tmp_path/'set'/'in').chmod(0o700)
 
 def test_subfolders_come_in_natural_order_without_hidden_ones_and_files(tmp_path):
@@ -357,6 +357,6 @@ def test_memory_that_ran_out_is_known_by_each_of_its_messages(error):
 def test_our_errors_say_both_and_others_are_ours_to_mend():
     assert explained(InputError('a.jpg: is empty; take\nanother')) == ('a.jpg: is empty', 'take another')
     assert explained(InputError('no cure')) == ('no cure', '')
-    assert explained(ValueError('x' * 900))[0] == f"this should not happen (ValueError: {'x' * 300})"
+    assert explained(ValueError('x' * 900))[0].endswith(f"(ValueError: {'x' * 300})")
     assert 'FASTRECIPES_DEBUG=1' in explained(KeyError('k'))[1]
     assert not is_memory(ValueError('memory')) and not is_memory(InputError('a tensor'))

@@ -41,7 +41,7 @@ def save(array, path, **kwargs):
     (dict(train=Split(torch.rand(2, 1, 2, 3), torch.tensor([0, 1]))), ('toy: train', 'uint8', 'float32', '.byte()')),
     (dict(train=Split(torch.zeros(2, 4, 4).byte(), torch.tensor([0, 1]))), ('toy: train', '(n, c, h, w)', '(2, 4, 4)')),
     (dict(valid=split([])), ('toy: valid', 'no images')),
-    (dict(valid=split([0, 1], (1, 3, 2))), ('toy: valid', '(1, 3, 2)', '(1, 2, 3)', 'one size')),
+    (dict(valid=split([0, 1], (1, 3, 2))), ('toy: valid', '(1, 3, 2)', '(1, 2, 3)', 'same size')),
     (dict(test=split([0, 1], (3, 2, 3))), ('toy: test', '(3, 2, 3)')),
     (dict(train=split([0, 1], (2, 2, 3)), valid=split([0], (2, 2, 3))),
      ('toy: train', '2 channels', 'grey (1) or RGB (3)')),
@@ -51,7 +51,7 @@ def save(array, path, **kwargs):
     (dict(valid=Split(split([0, 1]).images, torch.tensor([[0], [1]]))), ('toy: valid', '(2, 1)')),
     (dict(valid=split([0, 2])), ('toy: valid', 'from 0 to 2', '2 class names')),
     (dict(valid=split([-1, 1])), ('toy: valid', 'from -1 to 1')),
-    (dict(train=split([0, 0])), ('toy', "no training image of class 'b'", 'leave the class out')),
+    (dict(train=split([0, 0])), ('toy', "class 'b'", 'leave out the class')),
 ], ids=lambda v: '-'.join(v) if isinstance(v, dict) else '')
 def test_parts_that_do_not_fit_are_refused_with_what_where_and_cure(change, parts):
     with refused(*parts): image_set(**change)
@@ -87,11 +87,10 @@ def test_images_to_judge_by_know_their_files_whatever_was_left_out(tmp_path, val
     assert few.valid.names == images.valid.names
 
 def test_repr_names_source_classes_size_colour_and_counts(digits):
-    assert repr(image_set()) == 'ImageSet toy: 2 classes (a, b), 2x3 grey, 4 train, 2 valid'
+    assert repr(image_set()).split(': ')[1].split(', ') == ['2 classes (a', 'b)', '2x3 grey', '4 train', '2 valid']
     rgb = {n: split([0, 1], (3, 5, 4)) for n in ('train', 'valid', 'test')}
-    assert repr(image_set(**rgb)) == 'ImageSet toy: 2 classes (a, b), 5x4 RGB, 2 train, 2 valid, 2 test'
-    names = ', '.join('0123456789')
-    assert repr(digits) == f'ImageSet digits: 10 classes ({names}), 8x8 grey, 1,437 train, 360 valid'
+    assert repr(image_set(**rgb)).endswith('(a, b), 5x4 RGB, 2 train, 2 valid, 2 test')
+    assert repr(digits).startswith('ImageSet digits: 10 classes (0, 1, 2, 3, 4, 5, 6, 7, 8, 9), ')
 
 def test_shape_and_splits_are_those_of_the_parts():
     images = image_set(test=split([1]))
@@ -119,13 +118,14 @@ def test_show_draws_another_split_in_colour_and_refuses_one_that_is_not_there():
 # Names
 
 def test_an_unknown_name_offers_the_nearest_whatever_its_case():
-    wanted = "unknown thing 'ALPH': did you mean 'alpha'? there are alpha, Beta"
-    assert str(no_such('thing', 'ALPH', ['alpha', 'Beta'])) == wanted
-    wanted = "unknown thing 'beta2': did you mean 'Beta'? there are alpha, Beta, or none"
-    assert str(no_such('thing', 'beta2', ['alpha', 'Beta'], ', or none')) == wanted
+    message = str(no_such('thing', 'ALPH', ['alpha', 'Beta']))
+    assert re.findall("'(.*?)'", message) == ['ALPH', 'alpha'] and message.endswith(' alpha, Beta')
+    message = str(no_such('thing', 'beta2', ['alpha', 'Beta'], ', or none'))
+    assert re.findall("'(.*?)'", message) == ['beta2', 'Beta'] and message.endswith(' alpha, Beta, or none')
 
 def test_an_unknown_name_offers_nothing_where_nothing_is_near():
-    assert str(no_such('thing', 'zzz', ['alpha', 'Beta'])) == "unknown thing 'zzz': there are alpha, Beta"
+    message = str(no_such('thing', 'zzz', ['alpha', 'Beta']))
+    assert re.findall("'(.*?)'", message) == ['zzz'] and message.endswith(' alpha, Beta')
 
 
 # digits
@@ -298,8 +298,8 @@ def test_odd_sizes_are_resized_to_the_most_common_and_noted(image_folder):
     for name, size in (('a', (9, 9)), ('b', (20, 4))): save(np.full(size, 77), path/name/'odd.png')
     images = load(path)
     assert images.shape == (1, 8, 10)
-    assert images.notes == (
-        '2 of 8 images are not 8x10 (height x width), the most common size; they were resized to it',)
+    note, = images.notes
+    assert note.startswith('2 of 8 images ') and '8x10' in note
     assert sum((im == 77).all().item() for s in images.splits.values() for im in s.images) == 2
 
 @pytest.mark.parametrize('coloured, channels', [(1, 1), (3, 1), (4, 3), (6, 3)])
@@ -326,19 +326,19 @@ def test_a_hidden_folder_inside_a_class_folder_does_not_count(image_folder):
     assert images.counts().sum(axis=1).tolist() == [2, 2]
 
 @pytest.mark.parametrize('counts, valid, parts', [
-    ({}, None, ('the folder is empty', 'subfolder of images for each class')),
-    ({'.hidden': 1}, None, ('no class folders', 'subfolder named like the class')),
-    ({'a': 3}, None, ('one class only (a)', 'two or more class folders')),
+    ({}, None, ('the folder is empty', 'one subfolder')),
+    ({'.hidden': 1}, None, ('no class folders', 'subfolder named')),
+    ({'a': 3}, None, ('one class only (a)', 'two or more')),
     ({'train/a': 3}, None, ('one class only (a)', 'two or more')),
     ({'train/a': 3, 'valid/a': 3}, None, ('one class only (a)', 'two or more')),
-    ({'a': 3, 'b': 0}, None, (os.sep + 'b', 'no images in this class folder', '.jpg', 'remove it')),
+    ({'a': 3, 'b': 0}, None, (os.sep + 'b', 'no images', '.jpg', 'remove it')),
     ({'train/a': 2, 'train/b': 2, 'valid/a': 1, 'valid/c': 1}, None,
-     (os.path.join('valid', 'c'), "class 'c'", 'not among the training classes')),
+     (os.path.join('valid', 'c'), "class 'c'", 'training classes')),
     ({'train/a': 2, 'train/b': 2, 'test/z': 1}, None, (os.path.join('test', 'z'), "class 'z'")),
     ({'train/a': 2, 'train/b': 2, 'valid': 0}, None, (os.sep + 'valid', 'no class folders')),
-    ({'train/a': 2, 'train/b': 2, 'valid/a': 1}, .2, ('valid folder already', 'valid=0.2', 'leave it out')),
-    ({'valid/a': 2, 'valid/b': 2}, None, ('valid folder but no train folder', 'add one')),
-    ({'val/a': 2, 'val/b': 2}, None, ('val folder but no train folder',)),
+    ({'train/a': 2, 'train/b': 2, 'valid/a': 1}, .2, ('a valid folder', 'valid=0.2', 'leave it out')),
+    ({'valid/a': 2, 'valid/b': 2}, None, ('a valid folder', 'no train folder', 'add one')),
+    ({'val/a': 2, 'val/b': 2}, None, ('a val folder', 'no train folder')),
 ])
 def test_a_folder_that_cannot_be_read_is_refused_with_what_where_and_cure(image_folder, counts, valid, parts):
     path = image_folder(counts)
@@ -351,7 +351,7 @@ def test_a_share_that_is_none_is_refused(image_folder, valid):
 
 def test_a_class_of_one_image_is_refused_by_its_name(image_folder):
     path = image_folder({'cat': 3, 'dog': 1})
-    with refused('dog', 'one image only'): load(path)
+    with refused('dog', 'only one image'): load(path)
 
 def test_unreadable_files_are_named_with_the_cause(image_folder):
     path = image_folder({'a': 3, 'b': 3})
@@ -364,11 +364,10 @@ def test_unreadable_files_are_named_with_the_cause(image_folder):
         load(path)
 
 @pytest.mark.parametrize('n, begin, rest', [
-    (1, '1 unreadable image: ', '; repair or remove it, or skip it: skip_bad=True (--skip-bad)'),
-    (10, '10 unreadable images: ', '; repair or remove them, or skip them: skip_bad=True (--skip-bad)'),
-    (11, '11 unreadable images: ', ' and 1 more; repair or remove them'),
-    (17, '17 unreadable images: ', ' and 7 more; repair or remove them'),
-])
+    (1, '1 unreadable image: ', 'skip it: skip_bad=True (--skip-bad)'),
+    (10, '10 unreadable images: ', 'skip them: skip_bad=True (--skip-bad)'),
+    (11, '11 unreadable images: ', ' and 1 more; repair '),
+    (17, '17 unreadable images: ', ' and 7 more; repair ')])
 def test_of_many_unreadable_files_ten_are_named_with_their_reasons(image_folder, n, begin, rest):
     path = image_folder({'a': 20, 'b': 2})
     bad = sorted((path/'a').iterdir())[:n]
@@ -387,21 +386,25 @@ def test_unreadable_files_are_left_out_where_that_is_asked_for(image_folder):
     assert [im[0].tolist() for im in images.train.images] == [read_image(f).tolist() for f in files]
     assert torch.equal(images.valid.images[0, 0], torch.tensor(read_image(path/'valid/a/1.png')))
     names = ', '.join(f'{Path(n)} (not an image)' for n in ('train/a/1.png', 'train/a/3.png', 'train/b/0.png'))
-    assert images.notes == (f'5 unreadable images were left out: {names} and 2 more',)
-    for name in ('train/b/0.png', 'train/b/3.png', 'valid/a/0.png', 'train/a/3.png'): (path/name).unlink()
+    note, = images.notes
+    assert note.startswith('5 unreadable images ') and note.endswith(f': {names} and 2 more')
+    (path/'train/b/0.png').unlink()
+    (path/'train/b/3.png').unlink()
+    (path/'valid/a/0.png').unlink()
+    (path/'train/a/3.png').unlink()
     note, = load(path, skip_bad=True).notes
-    assert note == f"1 unreadable image was left out: {Path('train/a/1.png')} (not an image)"
+    assert note.startswith('1 unreadable image ') and note.endswith(f": {Path('train/a/1.png')} (not an image)")
 
 def test_a_class_that_is_left_with_nothing_is_refused(image_folder):
     path = image_folder({'train/a': 3, 'train/b': 3, 'valid/a': 1, 'valid/b': 1})
     (path/'valid/b/0.png').write_text('not an image')
-    with refused(path/'valid/b/0.png', "valid image of class 'b'", 'repair some'): load(path, skip_bad=True)
+    with refused(path/'valid/b/0.png', 'valid', "class 'b'", 'repair some'): load(path, skip_bad=True)
     flat = image_folder({'a': 3, 'b': 2}, name='flat')
     (flat/'b/0.png').write_text('not an image')
-    with refused("class 'b' has one image only"): load(flat, skip_bad=True)
+    with refused("class 'b'", 'only one image'): load(flat, skip_bad=True)
     for p in (flat/'a').iterdir(): p.write_text('not an image')
     (flat/'b/1.png').write_text('not an image')
-    with refused('5 unreadable images', 'without them there are no images'): load(flat, skip_bad=True)
+    with refused('5 unreadable images', 'add others'): load(flat, skip_bad=True)
 
 def test_a_file_name_cannot_break_the_line_or_the_terminal(image_folder):
     path = image_folder({'a': 2, 'b': 2})
@@ -415,8 +418,7 @@ def test_folders_links_and_pipes_that_call_themselves_images_are_unreadable(imag
     (path/'a'/'dir.png').mkdir()
     (path/'a'/'link.png').symlink_to(path/'nowhere')
     os.mkfifo(path/'b'/'pipe.png') # Opening it would wait for ever
-    with refused('3 unreadable', 'dir.png (a folder)', 'link.png (a link to nowhere)', 'pipe.png (not a regular file)'):
-        load(path)
+    with refused('3 unreadable', 'dir.png (a folder)', 'link.png (a broken', 'pipe.png (not a regular'): load(path)
     assert len(load(path, skip_bad=True).train) == 2
 
 
@@ -449,7 +451,7 @@ def test_a_size_that_is_none_is_refused(image_folder, size):
 
 @pytest.mark.parametrize('channels', [0, 2, 4, 'RGB', '', 1.5, True, (3,)])
 def test_other_channels_than_1_and_3_are_refused(channels):
-    with refused(f'channels={channels!r} is not possible', '1 for grey or 3 for colours'):
+    with refused(f'channels={channels!r} is not possible', '1 (grey)', '3 (RGB)'):
         load('digits', channels=channels)
 
 def test_sources_and_image_sets_are_resized_by_the_same_function(digits):
@@ -545,7 +547,7 @@ def test_a_folder_that_is_not_there_is_an_input_error_too():
     ('digit', 'digits'), ('Digits', 'digits'), ('mnist-sample', 'mnist_sample'), ('minst', 'mnist'),
 ])
 def test_an_unknown_source_offers_the_nearest(name, near):
-    with refused(f"unknown source '{name}'", f"did you mean '{near}'?", ', '.join(sources), 'or the path of a folder'):
+    with refused(f"unknown source '{name}'", f"did you mean '{near}'?", ', '.join(sources), 'a folder'):
         load(name)
 
 @pytest.mark.parametrize('name', ['set/cats', './cats', '~cats', '../cats'])

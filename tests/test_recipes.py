@@ -147,16 +147,11 @@ def _numpy(images, run, *, n:Count=3, share):
         How much"""
 def _annotated(images, run, *, n:Annotated[int, 'How many', Whole]=3, share:Annotated[float, 'How much']): pass
 
-@pytest.mark.parametrize('f', [
-    training_settings,
-    *(r.func for r in recipes.values()),
-    _plain,
-    _above,
-    _both,
-    _numpy,
-    _annotated,
-    lambda images, run, *, n=3: None,
-], ids=lambda f: f.__name__)
+_unnamed, = [lambda images, run, *, n=3: None] # In a line that can be parsed
+
+@pytest.mark.parametrize('f',
+    [training_settings, *(r.func for r in recipes.values()), _plain, _above, _both, _numpy, _annotated, _unnamed],
+    ids=lambda f: f.__name__)
 def test_what_is_said_of_settings_is_what_fastcore_finds(f):
     from fastcore.docments import docments
     from fastrecipes.ladder.settings import _docments
@@ -202,7 +197,7 @@ def test_global_settings_argument_over_ini_over_default():
 
 @pytest.mark.parametrize('seed', [-1, '-1', 2.5, 'x', True, NAN, 2**63])
 def test_a_bad_seed_is_refused_with_where_it_stands(seed):
-    with pytest.raises(InputError, match='^seed: seed=.*whole number, 0 or more'): fit('similarity', tiny(4), seed=seed)
+    with pytest.raises(InputError, match='^seed: seed=.*0 or more'): fit('similarity', tiny(4), seed=seed)
     with pytest.raises(InputError, match='^fastrecipes: seed='): global_settings({'fastrecipes': {'seed': seed}})
 
 @pytest.mark.parametrize('ini, where', [({'fastrecipes': {'bs': 'x'}}, 'fastrecipes'), ({'sgd': {'bs': '0'}}, 'sgd')])
@@ -210,15 +205,14 @@ def test_a_bad_value_in_the_ini_is_refused_with_its_section(ini, where):
     with pytest.raises(InputError, match=f'^{where}: bs='): recipes['sgd'].resolve({}, ini)
 
 @pytest.mark.parametrize('name, kwargs, wanted', [
-    ('simplenet', {}, "unknown recipe 'simplenet': did you mean 'simple_net'?"),
-    ('qqq', {}, "unknown recipe 'qqq': there are similarity, sgd"),
-    ('mlp', {'epoch': 3}, "mlp: unknown setting 'epoch': did you mean 'epochs'?"),
-    ('similarity', {'lr': 3}, "similarity: unknown setting 'lr': there are distance"),
-    ('mlp', {'epochs': 0}, 'mlp: epochs=0 is not a whole number, 1 or more'),
-])
+    ('simplenet', {}, "did you mean 'simple_net'?"),
+    ('qqq', {}, "similarity, sgd, "),
+    ('mlp', {'epoch': 3}, "mlp: unknown setting 'epoch'"),
+    ('similarity', {'lr': 3}, "similarity: unknown setting 'lr'"),
+    ('mlp', {'epochs': 0}, 'mlp: epochs=0 is not')])
 def test_an_unknown_recipe_or_setting_is_refused_with_the_nearest(name, kwargs, wanted):
     with pytest.raises(InputError) as e: fit(name, tiny(4), **kwargs)
-    assert str(e.value).startswith(wanted) and '\n' not in str(e.value)
+    assert wanted in str(e.value) and '\n' not in str(e.value)
 
 
 # Seeds
@@ -315,8 +309,7 @@ def test_predict_takes_files_and_pictures(nearest, threes_sevens, tmp_path):
     ([], 'no images to predict'),
     (torch.zeros(0, 1, 8, 8).byte(), 'no images to predict'),
     (torch.zeros(2, 1, 8, 8), 'uint8'),
-    (torch.zeros(2, 1, 8, 4).byte(), r'\(1, 8, 4\), but the training images are \(1, 8, 8\)'),
-])
+    (torch.zeros(2, 1, 8, 4).byte(), r'\(1, 8, 4\).*\(1, 8, 8\)')])
 def test_predict_refuses_what_cannot_be_predicted(nearest, given, wanted):
     with pytest.raises(InputError, match=wanted): nearest.predict(given)
 
@@ -443,7 +436,7 @@ def test_a_recipe_of_ones_own_stands_in_its_place_and_is_fitted(ladder, digits):
     mine = recipe(after='sgd')(always)
     assert list(recipes) == ['similarity', 'sgd', 'always', *ALL[2:]]
     assert rungs() == ['similarity', 'sgd', 'always', *LADDER[2:]]
-    assert get_recipe('always') is get_recipe(mine) is mine and mine.about == 'Say the same of every image'
+    assert get_recipe('always') is get_recipe(mine) is mine and mine.about == always.__doc__
     f = fit('always', digits, label='7', device='cpu')
     assert f.predictions.unique().tolist() == [7] and f.accuracy == (digits.valid.labels == 7).double().mean().item()
     assert (f.settings, f.history, f.loss) == ({'label': 7}, None, None)
@@ -457,7 +450,7 @@ def test_a_recipe_goes_on_top_unless_told_otherwise_and_moves_when_made_again(la
     assert list(recipes) == [*ALL, 'always'] and rungs() == LADDER
 
 def test_a_recipe_after_an_unknown_one_is_refused_and_not_added(ladder):
-    with pytest.raises(InputError, match="'sdg': did you mean 'sgd'"): recipe(after='sdg')(always)
+    with pytest.raises(InputError, match="'sdg'.*'sgd'"): recipe(after='sdg')(always)
     assert list(recipes) == ALL
 
 def test_a_recipe_gets_the_device_the_callback_and_its_settings_by_name(ladder):
@@ -604,7 +597,7 @@ def test_the_best_epoch_is_said_where_it_is_not_the_last(threes_sevens):
 def test_patience_with_one_cycle_waits_for_the_peak_and_the_stop_is_told(name, digits):
     f = fit(name, digits, epochs=60, patience=3, schedule='one-cycle', device='cpu')
     assert 15 + 3 < len(f.history) < 60 and f.accuracy > .96
-    assert f.stopped == f'stopped after epoch {len(f.history)} of 60: no lower validation loss for 3 epochs'
+    assert f'epoch {len(f.history)} of 60' in f.stopped and '3 epochs' in f.stopped
     assert repr(f).endswith(f'; {f.stopped}')
 
 def test_a_comparison_tells_of_a_rung_that_patience_stopped(threes_sevens):
@@ -615,11 +608,10 @@ def test_a_comparison_tells_of_a_rung_that_patience_stopped(threes_sevens):
     assert trouble_text(c) == [f"linear {c['linear'].stopped}"] and c['linear'].stopped in str(c)
 
 def test_settings_that_do_nothing_are_not_said(threes_sevens):
-    few = fit('linear', threes_sevens, epochs=1, lr=1, bs=64, device='cpu')
-    assert repr(few).startswith('Fitted linear(epochs=1, lr=1.0, bs=64, schedule=constant): accuracy ')
-    more = dict(patience=3, patience_counts='increases', dropout=.1, wd=.01, clip=1)
-    many = fit('linear', threes_sevens, epochs=1, device='cpu', **more)
-    assert 'patience=3, patience_counts=increases, dropout=0.1, wd=0.01, clip=1.0)' in repr(many)
+    fitted = fit('linear', threes_sevens, epochs=1, lr=1, bs=64, device='cpu')
+    assert '(epochs=1, lr=1.0, bs=64, schedule=constant)' in repr(fitted)
+    assert 'patience=3, patience_counts=increases, dropout=0.1, wd=0.01, clip=1.0)' in repr(fit('linear',
+        threes_sevens, epochs=1, patience=3, patience_counts='increases', dropout=.1, wd=.01, clip=1, device='cpu'))
 
 @pytest.mark.parametrize('n, hidden, dropout, lr', [(19_999, (64, 64, 64), 0., .01), (20_000, (512, 256), .2, .003)])
 def test_what_auto_is_for_the_deeper_net_depends_on_the_number_of_images(n, hidden, dropout, lr):
@@ -714,7 +706,7 @@ def test_what_every_recipe_takes_cannot_be_a_setting(ladder):
     def old(images, run, *, test:Count=1): pass
     def new(images, run, *, checkpoint:Count=1, **training): pass
     for f, name in ((old, 'test'), (new, 'checkpoint')):
-        with pytest.raises(TypeError, match=f'no setting can be called {name!r}'): recipe(f).settings
+        with pytest.raises(TypeError, match=f'called {name!r}'): recipe(f).settings
 
 
 # Who runs the loop

@@ -176,7 +176,7 @@ def test_a_training_to_watch_has_one_thread(threes_sevens, monkeypatch):
 @pytest.mark.parametrize('bad', [0, -1, 'x', 1.5, True, 1025, ''])
 def test_what_is_no_number_of_threads_is_refused(bad):
     for f in (lambda: fit('mlp', threads=bad), lambda: compare('digits', 'mlp', threads=bad)):
-        with refused(f'threads={bad!r} is not a whole number from 1 to 1024 (or auto)'): f()
+        with refused(f'threads={bad!r} is not', '1 to 1024', '(or auto)'): f()
 
 def test_settings_are_heeded_and_an_argument_overrules_them():
     def ini(value):
@@ -211,8 +211,8 @@ def test_the_command_takes_it_from_settings_ini(verb):
     from test_cli import called
     Path('settings.ini').write_text('[fastrecipes]\nthreads = many\n')
     r = called(*verb, '-q')
-    assert r.returncode == 2 and len(r.stderr.splitlines()) == 1, r.stderr
-    assert "settings.ini [fastrecipes]: threads='many'" in r.stderr
+    assert r.returncode == 2 and "[fastrecipes]: threads='many'" in r.stderr and len(
+        r.stderr.splitlines()) == 1, r.stderr
     Path('settings.ini').write_text('[fastrecipes]\nthreads = 2\n')
     assert called(*verb, '-q').returncode == 0
     kept = json.loads(next(Path('kept').glob('c*.json')).read_text()) # card.json or comparison.json

@@ -1,5 +1,5 @@
-"Fitting through fastai's `Learner`: quiet, with a history checked by hand, and the learner is left as it was"
-import math
+"""Fitting through fastai's `Learner`: a history worked out by hand, quiet, with the learning rates asked for, and a learner as it was"""
+import math, re
 import matplotlib
 matplotlib.use('Agg')
 import pandas as pd, pytest, torch
@@ -137,7 +137,7 @@ def test_one_cycle_is_fastais_own_whether_the_optimiser_has_momentum_or_not(data
 
 def test_an_unknown_schedule_is_refused_before_anything_is_fitted(data):
     learn = make(data)
-    with pytest.raises(InputError, match="schedule='cosine'.*'constant' and 'one-cycle'"):
+    with pytest.raises(InputError, match="schedule='cosine'.*'constant'.*'one-cycle'"):
         fit_learner(learn, 1, .1, 'cosine')
     assert learn.opt is None
 
@@ -323,28 +323,23 @@ def test_a_learner_with_one_cycle_is_not_stopped_before_the_peak(data):
     outcome = fit_learner(scripted(data, losses), 12, .1, 'one-cycle', patience=2)
     assert len(outcome.history) == 8
     how = dict(epochs=12, schedule='one-cycle', patience=2, patience_counts='since-best')
-    assert stop_text(outcome.history, how) == 'stopped after epoch 8 of 12: no lower validation loss for 2 epochs'
+    assert re.findall('[0-9]+', stop_text(outcome.history, how)) == ['8', '12', '2']
 
 @pytest.mark.parametrize('losses, settings, words', [
-    ([1, 2, 3], dict(patience=0), ''),
-    ([1, 2, 3], dict(epochs=3), ''),
-    ([3, 2, 1], {}, ''),
-    (None, {}, ''),
-    ([3, 1, 2], dict(patience=1), 'stopped after epoch 3 of 9: no lower validation loss for 1 epoch'),
-    ([1, 2, 3], dict(patience_counts='increases'),
-     'stopped after epoch 3 of 9: a higher validation loss for 2 epochs in a row'),
-    ([1, 2, 3], dict(schedule='one-cycle'), ''),
-])
+    ([1, 2, 3], dict(patience=0), []), ([1, 2, 3], dict(epochs=3), []), ([3, 2, 1], {}, []), (None, {}, []),
+    ([3, 1, 2], dict(patience=1), ['3', '9', 'lower', '1']),
+    ([1, 2, 3], dict(patience_counts='increases'), ['3', '9', 'higher', '2']),
+    ([1, 2, 3], dict(schedule='one-cycle'), [])])
 def test_an_early_stop_is_told_where_patience_was_its_cause(losses, settings, words):
     history = None if losses is None else pd.DataFrame(dict(valid_loss=losses))
-    defaults = dict(epochs=9, schedule='constant', patience=2, patience_counts='since-best')
-    assert stop_text(history, defaults | settings) == words
+    how = dict(epochs=9, schedule='constant', patience=2, patience_counts='since-best') | settings
+    assert re.findall('[0-9]+|lower|higher', stop_text(history, how)) == words
 
 def test_an_early_stop_is_told_of_what_settings_there_are():
     history = pd.DataFrame(dict(valid_loss=[1, 2, 3]))
-    assert stop_text(history, dict(epochs=9, patience=2)).startswith('stopped after epoch 3 of 9')
-    for how in ({}, dict(patience=2), dict(epochs=9), dict(epochs=None, patience=2)):
-        assert stop_text(history, how) == ''
+    assert re.findall('[0-9]+', stop_text(history, dict(epochs=9, patience=2))) == ['3', '9', '2']
+    assert [stop_text(history, how)
+            for how in ({}, dict(patience=2), dict(epochs=9), dict(epochs=None, patience=2))] == [''] * 4
 
 def with_both(images, run, *, epochs:Count=9, patience:Whole=2): return self_made()
 def with_patience(images, run, *, patience:Whole=2): return self_made()
@@ -369,7 +364,7 @@ def test_recipes_of_ones_own_need_not_have_our_settings(data, func, stops):
 
 def test_an_unknown_counting_is_refused(data):
     for f in (lambda: Patience(1, 'best'), lambda: fit_learner(make(data), 1, .1, patience_counts='best')):
-        with pytest.raises(InputError, match="patience_counts='best'.*'since-best' and 'increases'"): f()
+        with pytest.raises(InputError, match="patience_counts='best'.*'since-best'.*'increases'"): f()
 
 def test_the_hooks_can_be_used_without_fit_learner(data):
     losses = [3, 2, 1, 2, 3, 0]
@@ -438,7 +433,7 @@ def test_the_training_loss_is_watched_as_well_and_no_checkpoint_of_that_epoch_is
     class Spoil(Callback):
         def after_batch(self):
             if self.training and self.epoch == 1: self.learn.loss = self.loss * NAN
-    with pytest.raises(Diverged, match='^the training loss is not a number in epoch 2;'):
+    with pytest.raises(Diverged, match='training.* epoch 2;'):
         fit_learner(learn, 3, .1, checkpoint=point, cbs=[Spoil()])
     assert point.saved == 0 and Checkpoint(tmp_path, resume=True).load()['epoch'] == 0
 

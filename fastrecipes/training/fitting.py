@@ -11,7 +11,7 @@ __all__ = ['CallHooks', 'ReportBatches', 'OnDevice', 'adamw', 'one_cycle', 'Outc
 
 # %% ../../nbs/training/06_fitting.ipynb #02147fed
 import time
-import fastai.callback.fp16 # noqa: F401 - gives a Learner to_fp16
+import fastai.callback.fp16 # noqa: F401 - adds to_fp16 to Learner
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -87,7 +87,7 @@ class CallHooks(Callback):
 
 # %% ../../nbs/training/06_fitting.ipynb #0c125d64
 class ReportBatches(Callback):
-    "Tell a reporter how many of all batches are trained"
+    "Report how many batches have been trained, and their total"
     def __init__(self, reporter:Reporter): self.reporter = reporter
     def after_batch(self):
         if self.training: self.reporter.progress(self.epoch * self.n_iter + self.iter + 1, self.n_epoch * self.n_iter)
@@ -98,14 +98,14 @@ def _wants_batches(reporter:Reporter) -> bool:
 
 # %% ../../nbs/training/06_fitting.ipynb #cbba7c50
 def _add(meter, learn:Learner):
-    "What `AvgLoss` and `AvgMetric` do, on the device"
+    "As in `AvgLoss` and `AvgMetric`, but on the device"
     value = meter.func(learn.pred, *learn.yb) if isinstance(meter, AvgMetric) else learn.loss.mean()
     n = find_bs(learn.yb)
     meter.total = meter.total + value.detach() * n
     meter.count += n
 
 def _smooth(meter, learn:Learner):
-    "What `AvgSmoothLoss` does, on the device"
+    "As in `AvgSmoothLoss`, but on the device"
     loss = learn.loss.detach().mean()
     meter.count += 1
     meter.val = torch.lerp(loss, meter.val.to(loss.device), meter.beta)
@@ -116,8 +116,8 @@ class OnDevice(Callback):
     "Leave losses and metrics on the device until the epoch ends"
     order = 62 # After CallHooks
     def _meters(self) -> list:
-        own = [cb.train_loss for cb in self.learn.cbs if isinstance(cb, CallHooks)]
-        meters = [self.recorder.loss, self.recorder.smooth_loss, *self.learn.metrics, *own]
+        train_losses = [cb.train_loss for cb in self.learn.cbs if isinstance(cb, CallHooks)]
+        meters = [self.recorder.loss, self.recorder.smooth_loss, *self.learn.metrics, *train_losses]
         return [meter for meter in meters if type(meter) in _on_device]
 
     def before_fit(self):
@@ -135,7 +135,7 @@ class OnDevice(Callback):
 def adamw(
     params:Iterable, # Parameters, or lists of them (fastai's parameter groups)
     lr:float=.001, # Learning rate
-    betas:tuple=(.9, .99), # How slowly the averages of gradients and of their squares forget; fastai's Adam has these
+    betas:tuple=(.9, .99), # Decay of the averages of gradients and of their squares, as in fastai's Adam
     eps:float=1e-5, # Added to the root of the second average
     **kwargs # For `torch.optim.AdamW`
 ) -> OptimWrapper:
@@ -144,8 +144,8 @@ def adamw(
 
 # %% ../../nbs/training/06_fitting.ipynb #703a80b1
 def one_cycle(
-    lr:float, # The highest
-) -> Callable: # From the share of training done, in [0, 1], to the learning rate
+    lr:float, # The maximum
+) -> Callable: # From the fraction of training done, in [0, 1], to the learning rate
     "fastai's one cycle of the learning rate: up from `lr/25` for a quarter of the training, then down to `lr/1e5`"
     return combined_cos(PEAK, lr / 25, lr, lr / 1e5)
 
@@ -167,7 +167,7 @@ class Outcome:
     stats: tuple|None = None # Normalisation that the model expects: see `loaders.to_floats`
     resolved: dict = field(default_factory=dict) # The values of settings that were `auto`
     best_epoch: int|None = None # The epoch whose weights the model has, from 0; None: the last
-    has_probs: bool = True # Whether the scores are logits, which mean probabilities
+    has_probs: bool = True # Whether the scores are logits, which give probabilities
 
     def with_settings(self,
         **settings # Values of settings that were `auto`
@@ -179,8 +179,8 @@ class Outcome:
 def _hooks(epochs:int, schedule:str, patience:int, patience_counts:str, best:bool) -> dict[str, EpochHook]:
     "The hooks that have a state, by name"
     if schedule not in ('constant', 'one-cycle'):
-        raise InputError(f"schedule={schedule!r} is unknown; there are 'constant' and 'one-cycle'")
-    if epochs < 1: raise InputError(f"epochs={epochs}: at least one is needed")
+        raise InputError(f"schedule={schedule!r} is unknown; choose 'constant' or 'one-cycle'")
+    if epochs < 1: raise InputError(f"epochs={epochs} is too few; train for at least one")
     hooks = dict(history=History(), patience=Patience(patience, patience_counts, climbing_epochs(schedule, epochs)))
     if best: hooks['best'] = Best()
     return hooks
@@ -188,9 +188,9 @@ def _hooks(epochs:int, schedule:str, patience:int, patience_counts:str, best:boo
 # %% ../../nbs/training/06_fitting.ipynb #a3c31640
 @contextmanager
 def _quiet(learn:Learner, cbs:list):
-    "No bar and no log but those of `cbs`; an `InputError` of a callback without the line that fastai puts before it"
-    own_bar = any(isinstance(cb, ProgressCallback) for cb in cbs)
-    with learn.no_bar(), nullcontext() if own_bar else learn.no_logging():
+    "No bar and no log except those of `cbs`, and no line of fastai before the `InputError` of a callback"
+    has_bar = any(isinstance(cb, ProgressCallback) for cb in cbs)
+    with learn.no_bar(), nullcontext() if has_bar else learn.no_logging():
         try: yield
         except InputError as e: raise type(e)(str(e).rsplit('\n\t', 1)[-1]) from e
 
@@ -198,14 +198,14 @@ def _quiet(learn:Learner, cbs:list):
 def fit_learner(
     learn:Learner,
     epochs:int,
-    lr:float, # Learning rate; with 'one-cycle' the highest
+    lr:float, # Learning rate (with 'one-cycle': the maximum)
     schedule:Literal['constant', 'one-cycle']='constant',
-    reporter:Reporter|None=None, # Is told about each epoch, and each batch if it overrides `progress`
-    cbs:Iterable[Callback]=(), # Further callbacks for this fit, such as fastai's `ProgressCallback()`
+    reporter:Reporter|None=None, # Receives each epoch, and each batch if it overrides `progress`
+    cbs:Iterable[Callback]=(), # More callbacks for this fit, such as fastai's `ProgressCallback()`
     patience:int=0, # Stop after this many epochs without progress; 0: never
     patience_counts:Literal['since-best', 'increases']='since-best', # See `Patience`
     best:bool=False, # Use the weights of the best epoch instead of the last
-    wd:float|None=None, # Weight decay; None: as the optimiser has it
+    wd:float|None=None, # Weight decay; None: the optimiser's default
     clip:float=0., # Clip the gradient norm to this; 0 = off
     checkpoint:Checkpoint|None=None, # Written during training, and read to resume
 ) -> Outcome:
@@ -221,7 +221,7 @@ def fit_learner(
     if _wants_batches(reporter): cbs.append(ReportBatches(reporter))
     if torch.device(learn.dls.device or 'cpu').type == 'cuda': cbs.append(OnDevice())
     bs = getattr(learn.dls.train, 'bs', None) or learn.dls.train.batch_size
-    choose_threads(learn.model, bs or 1) # After the checkpoint is read, which may have a number
+    choose_threads(learn.model, bs or 1) # After the checkpoint is read, which may store the number
     with together(learn), _quiet(learn, cbs):
         _fit_schedule(learn, schedule, epochs, lr, cbs, wd=wd, start_epoch=start)
     if best: hooks['best'].restore(learn.model)
@@ -236,7 +236,7 @@ def fit_learner(
 
 # %% ../../nbs/training/06_fitting.ipynb #820d6562
 class SaveState(EpochHook):
-    "Offers a checkpoint the state of `parts` after each epoch"
+    "Offers the state of `parts` to a checkpoint after each epoch"
     def __init__(self,
         checkpoint:Checkpoint,
         parts:dict, # See `training_state`
@@ -252,7 +252,7 @@ class SaveState(EpochHook):
         self.checkpoint.offer(row['epoch'], training_state(self.parts, self.loaders))
 
 class _Reported:
-    "A loader that tells a reporter about each batch when it is trained"
+    "A loader that reports each batch after it has been trained"
     def __init__(self, dl, reporter:Reporter, done:int, total:int):
         self.dl = dl
         self.reporter = reporter
@@ -269,9 +269,9 @@ class _Reported:
 def fit_by_hand(
     model:nn.Module,
     dls, # `DataLoaders` for training and validation; the model is moved to their device
-    loss_func:Callable, # Of scores and targets
+    loss_func:Callable, # Function of scores and targets
     epochs:int,
-    lr:float, # Learning rate; with 'one-cycle' the highest
+    lr:float, # Learning rate (with 'one-cycle': the maximum)
     schedule:Literal['constant', 'one-cycle']='constant', # This and the rest as in `fit_learner`
     reporter:Reporter|None=None,
     patience:int=0,
@@ -295,7 +295,7 @@ def fit_by_hand(
         parts = dict(model=model, opt=opt) | hooks
         called.append(SaveState(checkpoint, parts, tuple(dls.loaders)))
     called.append(Report(reporter))
-    choose_threads(model, train_dl.bs) # After the checkpoint is read, which may have a number
+    choose_threads(model, train_dl.bs) # After the checkpoint is read, which may store the number
     if _wants_batches(reporter): train_dl = _Reported(train_dl, reporter, opt.done, steps)
     rows = hooks['history'].rows
     history = train_model(model, train_dl, dls.valid, opt, epochs, loss_func, hooks=called, rows=rows)
@@ -309,10 +309,10 @@ def fit_by_hand(
 
 # %% ../../nbs/training/06_fitting.ipynb #ba854658
 def plot_history(
-    history:pd.DataFrame, # Of `History` or `train_model`
-    best_epoch:int|None=None, # From 0; marked with a dotted line
+    history:pd.DataFrame, # From `History` or `train_model`
+    best_epoch:int|None=None, # From 0; drawn as a dotted line
 ) -> Figure:
-    "Losses and accuracy by epoch"
+    "Plot losses and accuracy per epoch"
     fig = new_figure(6.4, 2.2)
     left, right = fig.subplots(1, 2)
     epoch = history.epoch + 1
