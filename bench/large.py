@@ -62,44 +62,36 @@ def child(folder, rungs):
     "Measure one folder; the environment says where its cache is"
     from fastrecipes.data.sources import load
     from fastrecipes.ladder.recipe import fit
-    from fastrecipes.reporter import Reporter
-    for rung, settings in RUNGS.items():
-        fit(rung, 'digits', device='cpu', **settings) # Imports, and what each loads when it is used first
-    before, said, times, cpu = memory('VmRSS'), [], {}, {}
-    if from_disk: images_room._in_memory = 0
-    with open('/proc/self/clear_refs', 'w') as f: f.write('5') # The high-water mark begins here
-    start = time.perf_counter()
-    images = load(folder, tell=said.append)
-    times['decode'] = time.perf_counter() - start
-    peak = {'decode': memory('VmHWM') - before}
+    for rung in rungs: fit(rung, 'digits', device='cpu', **RUNGS[rung]) # Imports, and what is loaded at first use
+    before, seconds, peak = anonymous(), {}, {}
+
+    def timed(name, job):
+        with Peak() as memory:
+            start = time.perf_counter()
+            result = job()
+            seconds[name] = time.perf_counter() - start
+        peak[name] = round(memory.most - before)
+        return result
+
+    timed('decode', lambda: load(folder))
+    images = timed('load', lambda: load(folder))
+    for rung in rungs:
+        fitted = timed(rung, lambda rung=rung: fit(rung, images, device='cpu', **RUNGS[rung]))
+        epochs = [fitted.seconds] if fitted.history is None else fitted.history.seconds
+        seconds[rung] = statistics.median(epochs)
     n = sum(map(len, images.splits.values()))
-    start = time.perf_counter()
-    images = load(folder)
-    times['load'] = time.perf_counter() - start
-    for rung, settings in RUNGS.items():
-        marks, start = [], time.thread_time()
-        reporter = Reporter()
-        reporter.epoch = lambda row: marks.append(time.thread_time())
-        fitted = fit(rung, images, device='cpu', reporter=reporter, **settings)
-        cpu[rung] = statistics.median(b - a for a, b in zip(marks, marks[1:])) if marks else time.thread_time() - start
-        times[rung] = fitted.seconds / settings.get('epochs',
-            1) if fitted.history is None else statistics.median(fitted.history.seconds)
-        peak[rung] = memory('VmHWM') - before
-    from resource import RUSAGE_CHILDREN, getrusage
-    print(
-        json.dumps(dict(images=n, largest_helper_mb=getrusage(RUSAGE_CHILDREN).ru_maxrss >> 10,
-                        seconds={k: round(v, 4) for k, v in times.items()},
-                        microseconds_an_image={k: round(v / n * 1e6, 3) for k, v in times.items()},
-                          main_thread_microseconds_an_image={k: round(v / n * 1e6, 3) for k, v in cpu.items()},
-                          peak_mb_above_imports={k: round(v) for k, v in peak.items()},
-                          said=[s.split(' of ')[0] for s in said])))
+    per_image = {k: round(v / n * 1e6, 3) for k, v in seconds.items()}
+    print(json.dumps(dict(images=n, microseconds_per_image=per_image, anonymous_mb=peak)))
 
 
-def measured(folder, cache, *flags):
-    shutil.rmtree(cache, ignore_errors=True)
-    run = subprocess.run([sys.executable, __file__, '--child', str(folder), *flags],
-                         env=os.environ | dict(FASTRECIPES_CACHE=str(cache)), capture_output=True, text=True)
-    if run.returncode: sys.exit(run.stderr)
+def measured(folder, cache, rungs=tuple(RUNGS), within=None):
+    "What a fresh process finds; `within` is a control group"
+    if within is None: shutil.rmtree(cache, ignore_errors=True)
+    def join(): (within/'cgroup.procs').write_text(str(os.getpid()))
+    run = subprocess.run([sys.executable, __file__, '--child', str(folder), '--rungs', *rungs],
+                         env=os.environ | dict(FASTRECIPES_CACHE=str(cache)), capture_output=True, text=True,
+                         preexec_fn=join if within else None)
+    if run.returncode: sys.exit(run.stderr or f'ended by signal {-run.returncode}')
     return json.loads(run.stdout.splitlines()[-1])
 
 

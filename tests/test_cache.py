@@ -1,5 +1,6 @@
-"A set is decoded once: the second time it comes from the cache, unless anything has changed, and whatever happens to the cache"
-import errno, json, os, shutil, signal, subprocess, sys, time, warnings
+"A set is decoded once: then it comes from the cache, unless anything has changed, and whatever happens to the cache"
+import errno, json, os, shutil, strikes, time, warnings
+from collections import namedtuple
 from pathlib import Path
 from threading import Event, Thread
 import numpy as np, pytest

@@ -165,7 +165,8 @@ def test_a_folder_that_may_not_be_read_is_unreadable_and_not_empty(tmp_path):
     many(tmp_path/'set', 1)
     many(tmp_path/'set'/'in', 1)
     (tmp_path/'set'/'in').chmod(0)
-    try: assert [f.reason for f in image_files(tmp_path/'set')] == ['', f'an unreadable folder: {os.strerror(errno.EACCES)}']
+    unreadable = f'an unreadable folder: {os.strerror(errno.EACCES)}'
+    try: assert [f.reason for f in image_files(tmp_path/'set')] == ['', unreadable]
     finally: (tmp_path/'set'/'in').chmod(0o700)
 
 def test_subfolders_come_in_natural_order_without_hidden_ones_and_files(tmp_path):

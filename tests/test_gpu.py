@@ -4,7 +4,7 @@ from fastai.callback.core import Callback
 from fastrecipes.training.checkpoint import Checkpoint
 from fastrecipes.ladder.recipe import fit, ladder
 from fastrecipes.keep.store import load, save
-from fastrecipes.reporter import Reporter
+from reporters import Each
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')]
 
@@ -84,11 +84,10 @@ def test_a_seed_repeats_there(images, fitted, name):
 @pytest.mark.parametrize('name', ['convnet', 'resnet18'])
 def test_a_training_that_was_stopped_is_resumed_there(images, fitted, name, tmp_path):
     class Stop(Exception): pass
-    class Stopping(Reporter):
-        def epoch(self, row): raise Stop('now')
-    point = Checkpoint(tmp_path, every=1)
-    with pytest.raises(Stop): fit(name, images, seed=1, device='cuda', epochs=2, checkpoint=point, reporter=Stopping())
-    f = fit(name, images, seed=1, device='cuda', epochs=2, checkpoint=Checkpoint(tmp_path, every=1, resume=True))
+    def stop(row): raise Stop('now')
+    how = dict(seed=1, device='cuda', epochs=2)
+    with pytest.raises(Stop): fit(name, images, checkpoint=Checkpoint(tmp_path, every=1), reporter=Each(stop), **how)
+    f = fit(name, images, checkpoint=Checkpoint(tmp_path, every=1, resume=True), **how)
     assert len(f.history) == 2 and abs(f.accuracy - fitted[name].accuracy) < .02
 
 
