@@ -1,8 +1,9 @@
 """What each piece of code that is there for speed alone brings: `python bench/tricks.py [--turns 5]`
 
-Each runs with and without, in turns, in a fresh process. Compared is processor time (user and system), which other work
-on the machine disturbs less than time on the clock. `keep_memory` needs glibc. MNIST_SAMPLE comes from fastai's data folder.
-Writes tricks.json and the table in README.md beside this file, and exits with 1 where one brings less than a tenth."""
+Each runs with and without, in turns, in a fresh process. Compared is processor time (user and system), which other
+work on the machine disturbs less than time on the clock. `keep_memory` needs glibc. MNIST_SAMPLE comes from fastai's
+data folder. Writes tricks.json and the table in README.md beside this file, and exits with 1 where one brings less
+than a tenth."""
 import argparse, json, os, platform, statistics, subprocess, sys
 from pathlib import Path
 import tables
@@ -32,7 +33,8 @@ before = spent()
 fit('resnet18', images, device='cpu', epochs=1)
 print(spent() - before)
 '''),
-    'nets.MapConv2d': ('computes a convolution as a dense layer where each output sees the whole map', 'resnet18, one epoch', RESNET + '''
+    'nets.MapConv2d': ('computes a convolution as a dense layer where each output sees the whole map',
+                       'resnet18, one epoch', RESNET + '''
 from fastrecipes.lessons import nets
 if not on: nets.MapConv2d.forward = nets.nn.Conv2d.forward
 before = spent()
