@@ -102,8 +102,8 @@ def test_a_class_that_is_not_in_training_or_not_in_validation(folder):
     ({'a': 5}, ['one class only (a)']),
     ({'a': 5, 'b': 0}, ['no images in this class folder']),
     ({'a': 0, 'b': 0}, ['a: no images', 'b: no images']),
-    ({'a': 5, 'b': 1}, ["class 'b' has one image only"]),
-    ({'train/a': 5, 'train/b': 1, 'valid/a': 2, 'valid/b': 3}, ["class 'b' has one training image only"]),
+    ({'a': 5, 'b': 1}, ["class 'b'"]),
+    ({'train/a': 5, 'train/b': 1, 'valid/a': 2, 'valid/b': 3}, ["class 'b'"]),
     ({'valid/a': 3, 'valid/b': 3}, ['valid folder but no train folder']),
     ({'train/a': 3, 'train/b': 3, 'valid': 0}, ['valid: no class folders']),
 ])
@@ -155,7 +155,7 @@ def test_the_same_image_under_two_labels(folder):
     pair, = c.two_labels
     assert pair == (Sighting(path('train', 'a', '2.png'), 'train', 'a'),
                     Sighting(path('train', 'b', '4.png'), 'train', 'b'))
-    assert one(c.problems, '1 image under two labels', 'which is right') and c.duplicates == c.leaks == ()
+    assert one(c.problems, '1 image ', 'two labels') and c.duplicates == c.leaks == ()
 
 def test_copies_in_one_split_and_class_are_a_remark(folder):
     at = folder(GOOD)
@@ -322,12 +322,8 @@ def test_the_text_names_ten_and_how_many_more_and_fits_a_terminal(ill):
     text = str(replace(check(ill), source='pets'))
     lines = text.splitlines()
     assert lines[0] == 'pets: 2 classes, 81 readable images' and max(map(len, lines)) <= 80 and text.isascii()
-    assert lines[2:6] == [
-        '  class      train     valid',
-        '  cat           30         5',
-        '  dog           42         4',
-        '  in all        72         9',
-    ]
+    assert [line.split()[1:] for line in lines[2:6]] == [['train', 'valid'], ['30', '5'], ['42', '4'], ['72', '9']]
+    assert len(set(map(len, lines[2:6]))) == 1
     section = lines[lines.index('unreadable:') + 1:]
     assert section[:10] == [f"  {path('train', 'cat', f'bad{i:02}.png')} (not an image)" for i in range(10)]
     assert section[10] == '  ... and 7 more'

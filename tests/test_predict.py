@@ -205,7 +205,7 @@ def test_bad_ones_among_many_are_reported_and_the_others_predicted(models, photo
     reasons = {p['image']: p['error'] for p in bad if len(p['image']) < 20 and p['image'] != 'broken.png'}
     assert reasons == {
         'missing.png': 'no such file', 'text.png': 'not an image', 'empty.png': 'an empty file',
-        'none': 'no images in this folder', 'link.png': 'a link to nowhere', 'no*.png': 'no such file',
+        'none': 'no images in this folder', 'link.png': 'a broken link', 'no*.png': 'no such file',
         '': 'no such file'}
     assert r.stderr.splitlines() == [f"fastrecipes: {p['image']}: {p['error']}" for p in bad]
     assert all(set(p) == {'image', 'error'} for p in bad)

@@ -211,10 +211,10 @@ def test_a_bad_value_in_the_ini_is_refused_with_its_section(ini, where):
 
 @pytest.mark.parametrize('name, kwargs, wanted', [
     ('simplenet', {}, "unknown recipe 'simplenet': did you mean 'simple_net'?"),
-    ('qqq', {}, "unknown recipe 'qqq': there are similarity, sgd"),
+    ('qqq', {}, "unknown recipe 'qqq': choose from similarity, sgd"),
     ('mlp', {'epoch': 3}, "mlp: unknown setting 'epoch': did you mean 'epochs'?"),
-    ('similarity', {'lr': 3}, "similarity: unknown setting 'lr': there are distance"),
-    ('mlp', {'epochs': 0}, 'mlp: epochs=0 is not a whole number, 1 or more'),
+    ('similarity', {'lr': 3}, "similarity: unknown setting 'lr': choose from distance"),
+    ('mlp', {'epochs': 0}, 'mlp: epochs=0 is not a whole number'),
 ])
 def test_an_unknown_recipe_or_setting_is_refused_with_the_nearest(name, kwargs, wanted):
     with pytest.raises(InputError) as e: fit(name, tiny(4), **kwargs)
