@@ -3,22 +3,22 @@
 Modules:
 
 - `fastrecipes.all`: The public names, for notebooks: `from fastrecipes.all import *`
-- `fastrecipes.answer.chance`: Is it luck? How sure an accuracy is, and whether one rung is really better than another
-- `fastrecipes.answer.climb`: Fit the ladder to one image set: what did each step buy, and what did it cost?
+- `fastrecipes.answer.chance`: Is it luck? How certain an accuracy is, and whether one rung is really better than another
+- `fastrecipes.answer.climb`: Fit the ladder to one image set: what does each step buy, and what does it cost?
 - `fastrecipes.answer.comparison`: Fitted recipes on one image set, side by side
-- `fastrecipes.answer.costs`: Accuracy against cost: which rungs are worth their price, in one picture
+- `fastrecipes.answer.costs`: Accuracy against cost: one picture of which rungs are worth their price
 - `fastrecipes.answer.curves`: How much data do I need? Accuracy against the number of training images, and whether more of them are likely to help
-- `fastrecipes.answer.failures`: Where it fails: which classes are mistaken for which, on which images, and whether the probabilities can be trusted
-- `fastrecipes.answer.pictures`: Failures to look at: the confusion matrix, the reliability curve, and galleries of the worst images
-- `fastrecipes.answer.records`: What an answer is made of: plain values with names and types, the same in memory and in `comparison.json`
+- `fastrecipes.answer.failures`: Where a model fails: which classes it confuses, on which images, and whether its probabilities can be trusted
+- `fastrecipes.answer.pictures`: Failures as pictures: the confusion matrix, the reliability curve, and galleries of the worst images
+- `fastrecipes.answer.records`: The parts of an answer: plain values with names and types, the same in memory and in `comparison.json`
 - `fastrecipes.answer.report`: A comparison as one page: the verdict first, then all numbers and figures behind it, and how to reproduce it
 - `fastrecipes.answer.report_figures`: The figures of a report, each with its name, what draws it, and what it shows in words
 - `fastrecipes.answer.report_page`: From the records of a comparison to HTML: what a page needs in addition, and why nothing from the data can run
-- `fastrecipes.answer.results`: What is left of a fit when its model is let go, and the folder that keeps it
+- `fastrecipes.answer.results`: What is kept of a fit without its model, and the folder for it
 - `fastrecipes.answer.rules`: Which rung to stop at: seven rules, and what they find in a comparison
-- `fastrecipes.answer.svg`: matplotlib's figures as part of a page: sharp, selectable, and in the colours of the page
-- `fastrecipes.answer.tables`: What a terminal shows: a table that grows row by row, a few short paragraphs, and the same as plain text in a file
-- `fastrecipes.answer.track`: Watch a long climb from elsewhere, epoch by epoch
+- `fastrecipes.answer.svg`: matplotlib's figures as part of a page: sharp, with text that can be selected, and in the colours of the page
+- `fastrecipes.answer.tables`: What a terminal shows: a table that grows row by row, and a few short paragraphs; a file gets the same as plain text
+- `fastrecipes.answer.track`: Watch a long climb from another machine, epoch by epoch
 - `fastrecipes.answer.verdict`: Where to stop on the ladder, why, and what would make the answer clearer, in plain words
 - `fastrecipes.answer.view`: A whole comparison for people: as a table, as text for a terminal or a notebook, and as a picture
 - `fastrecipes.cli`: The `fastrecipes` command: it reads what you typed, calls the library, and prints
@@ -46,9 +46,9 @@ Modules:
 - `fastrecipes.explore.live`: A training that can be watched, paused, changed and resumed after any batch
 - `fastrecipes.explore.live_explorer`: Train a net while you watch, and change the learning rate, dropout or the net itself as it learns
 - `fastrecipes.explore.strokes`: From the strokes of a pen to an image like those that a net was trained on
-- `fastrecipes.keep.card`: What a kept model is, where it comes from and how good it was, in a form that a person can read and a program too
+- `fastrecipes.keep.card`: What a kept model is, where it comes from and how good it was, readable for people and for programs
 - `fastrecipes.keep.export`: The same model without PyTorch, as ONNX
-- `fastrecipes.keep.predict`: What a kept model sees on image files
+- `fastrecipes.keep.predict`: Predict image files with a kept model
 - `fastrecipes.keep.store`: Keep a fitted model in a folder, and get the same model back
 - `fastrecipes.ladder.fitted`: What a recipe is given, and what it returns
 - `fastrecipes.ladder.recipe`: A named way from an image set to a fitted model

@@ -136,7 +136,7 @@ def test_right_and_wrong_come_as_lists_arrays_and_tensors(kind):
     assert mcnemar(kind(below), this) == mcnemar(below, this)
 
 @pytest.mark.parametrize('below, this, wanted', [
-    ([], [], 'below'), ([1], [], 'this'), ([1, 0], [1, 0, 1], '2 images for the rung below'), (True, False, 'below'),
+    ([], [], 'below'), ([1], [], 'this'), ([1, 0], [1, 0, 1], '2 images'), (True, False, 'below'),
     ([[1, 0]], [[1, 0]], 'below'), ([[1], [1, 0]], [1, 0], 'below'), ([.97, .98], [1, 0], 'below'), 
     ([1, 0], [2, 1], 'this'),
     (['a', 'b'], [1, 0], 'below'), ([math.nan, 1], [1, 0], 'below'), ([None, 1], [1, 0], 'below')])

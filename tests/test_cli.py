@@ -475,7 +475,7 @@ def test_keeping_quietly_prints_the_result_alone_and_replaces_what_was_kept():
         assert json.loads(Path('model/card.json').read_text())['settings']['epochs'] == epochs
 
 @pytest.mark.parametrize('there, words',
-    [('file', ['is a file']), ('notes.txt', ['holds other files (notes.txt)']), ('cwd', ['the folder you are in'])])
+    [('file', ['is a file']), ('notes.txt', ['holds other files (notes.txt)']), ('cwd', ['current folder'])])
 def test_a_folder_that_no_model_can_have_is_refused_before_anything_is_loaded(tmp_path, there, words):
     (tmp_path/'m').mkdir()
     out = '.' if there == 'cwd' else 'm'

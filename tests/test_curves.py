@@ -266,12 +266,10 @@ def odd_recipe():
     recipes.pop('odd', None)
 
 @pytest.mark.parametrize('error, said', [
-    (InputError('odd: too few images; give more'), 'odd: too few images; give more'),
+    (InputError('odd: too few images; give more'), 'too few'),
     (InputError('loss is\nNaN'), 'loss is NaN'),
     (MemoryError(), 'MemoryError'),
-    (
-        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"),
-        'memory'),
+    (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), 'memory'),
     (torch.OutOfMemoryError('CUDA out of memory. Tried to allocate'), 'memory')])
 def test_a_point_that_fails_says_why_and_the_others_go_on(threes_sevens, odd_recipe, error, said):
     odd_recipe(error)

@@ -91,6 +91,11 @@ def test_pictures_are_made_once_for_each_image_that_is_named_with_its_file(three
         images, names = v.images, tuple(f'{i}.png' for i in range(len(v)))
         def __len__(self): return len(v)
     assert pictures_of(Named(), [image(2)])[2].name == '2.png' and pictures_of(v) == {}
+    class Reads(Named):
+        read = []
+        class images:
+            def __class_getitem__(cls, i): return Reads.read.append(i) or v.images[i]
+    assert list(pictures_of(Reads(), [image(3), image(1)])) == [1, 3] == Reads.read
     with refused(f'no image {len(v)}'): pictures_of(v, [image(len(v))])
 
 def test_captions_say_what_is_true_what_was_predicted_and_how_sure():

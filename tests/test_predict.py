@@ -91,7 +91,7 @@ def test_an_image_with_too_many_pixels_is_an_error_as_in_training(models, tmp_pa
     Image.new('1', (10_000, 9_000)).save('big.png')
     r = called('predict', models['ten'], 'big.png')
     assert r.returncode == 1
-    assert r.stdout == '' and re.fullmatch(r'fastrecipes: big\.png: more than 89,478,485 pixels\n', r.stderr)
+    assert r.stdout == '' and re.fullmatch(r'fastrecipes: big\.png: .*89,478,485 .*\n', r.stderr)
 
 
 # Where images may be
@@ -187,10 +187,10 @@ def test_bad_ones_among_many_are_reported_and_the_others_predicted(models, photo
     assert [(p['image'], p['class'])
             for p in json.loads(r.stdout) if 'class' in p] == wanted(load(models['ten'], 'cpu'), good)
     bad = [p for p in json.loads(r.stdout) if 'error' in p]
-    assert {p['image']: p['error'] for p in bad if len(p['image']) < 20
-            and p['image'] != 'broken.png'} == {'missing.png': 'no such file', 'text.png': 'not an image',
-                                                'empty.png': 'an empty file', 'none': 'no images in this folder',
-        'link.png': 'a link to nowhere', 'no*.png': 'no such file', '': 'no such file'}
+    reasons = {p['image']: p['error'] for p in bad if len(p['image']) < 20 and p['image'] != 'broken.png'}
+    words = {'missing.png': 'no such', 'text.png': 'not an image', 'empty.png': 'empty', 'none': 'no images',
+             'link.png': 'link', 'no*.png': 'no such', '': 'no such'}
+    assert reasons.keys() == words.keys() and all(words[image] in reasons[image] for image in words), reasons
     assert r.stderr.splitlines() == [f"fastrecipes: {p['image']}: {p['error']}" for p in bad]
     assert all(set(p) == {'image', 'error'} for p in bad)
     for form in ([], ['--csv']):
@@ -204,14 +204,16 @@ def test_bad_ones_in_a_folder_are_reported_with_their_paths(models, photos):
     Path('photos/.hidden.png').write_text('x')
     r = called('predict', models['ten'], 'photos')
     assert r.returncode == 1
-    assert r.stderr == 'fastrecipes: photos/deep/bad.jpg: not an image\nfastrecipes: photos/dir.png: a folder\n'
+    assert [line.split(': ')[1] for line in r.stderr.splitlines()] == ['photos/deep/bad.jpg', 'photos/dir.png']
     assert len(r.stdout.splitlines()) == 10
 
 def test_where_none_can_be_read_nothing_is_said_on_standard_output_but_the_form(models):
     for form, out in (([], ''), (['--csv', '--top', '2'], 'image,class,probability,class_2,probability_2\n'),
-                      (['--json'], '[{"image": "no.png", "error": "no such file"}]\n')):
+                      (['--json'], '[{"image": "no.png", "error": "REASON"}]\n')):
         r = called('predict', models['ten'], 'no.png', *form, '--show', 'out.png')
-        assert (r.returncode, r.stdout, r.stderr) == (1, out, 'fastrecipes: no.png: no such file\n')
+        reason = r.stderr.removeprefix('fastrecipes: no.png: ').removesuffix('\n')
+        assert (r.returncode, r.stdout) == (1, out.replace('REASON', reason))
+        assert r.stderr == f'fastrecipes: no.png: {reason}\n' and reason.isprintable(), r.stderr
         assert os.listdir() == []
 
 def test_many_images_are_predicted_in_parts(models, digits):
@@ -264,7 +266,7 @@ def test_text_is_a_line_an_image_aligned_and_nothing_else(models, photos):
     assert r.returncode == 0
     assert r.stderr == '' and len(lines) == 10 and r.stdout.endswith('\n') and not r.stdout.endswith('\n\n')
     width = len('photos/a longer name.png')
-    for l in lines: assert re.fullmatch(r'photos/.{%d}  \d \d\.\d{4}  \d \d\.\d{4}' % (width - 7), l), l
+    for l in lines: assert re.fullmatch(r'photos/.{%d}(  \d \d\.\d{4}){2}' % (width - 7), l), l
     assert all(re.fullmatch(r'photos/\S+\.png +\d', l)
                for l in called('predict', models['similarity'], photos[0], photos[9]).stdout.splitlines())
 

@@ -138,8 +138,9 @@ def test_a_loaded_model_does_not_hang_on_its_file(tmp_path):
 
 def test_the_repr_tells_what_it_is(tmp_path):
     f = fitted('mlp', 2)
-    assert repr(load(save(f, 'm'),
-                     'cpu')) == f"Kept mlp: 2 classes, accuracy {f.accuracy:.4f} on 12 validation images of made up, {f.parameters:,} parameters, on cpu"
+    text = repr(load(save(f, 'm'), 'cpu'))
+    facts = ['mlp', '2 classes', f'{f.accuracy:.4f}', ' 12 ', 'made up', f'{f.parameters:,}', 'cpu']
+    assert re.findall('|'.join(map(re.escape, facts)), text) == facts, text
 
 @pytest.mark.parametrize('scores, wanted',
                          [([1e-9], 'ba'), ([0.], 'ab'), ([-1e-9], 'ab'), ([200.], 'ba'), ([-200.], 'ab')])
@@ -268,7 +269,8 @@ def test_figures_that_are_no_numbers_are_null(tmp_path):
     assert load('m').history.train_loss.isna().all()
 
 @pytest.mark.parametrize('classes',
-    [('Zürich', '東京'), ('a"b', "c'd\\"), ('x\ny', '\x1b[31m'), ('', ' '), ('b\udcff', '\ud800'), ('<script>', 'None')])
+    [('Zürich', '東京'), ('a"b', "c'd\\"), ('x\ny', '\x1b[31m'), ('', ' '), ('b\udcff', '\ud800'),
+     ('<script>', 'None')])
 def test_any_names_come_back(tmp_path, classes):
     f = fitted('linear', 2)
     save(replace(f, classes=classes, images=replace(f.images, classes=classes, source='set\udce9\n')), 'm')
@@ -389,8 +391,8 @@ def _below_file(tmp_path):
     (tmp_path/'m').write_text('mine')
     return 'm/n'
 BAD_PLACES = [(_file, 'is a file'), (_below_file, 'choose another'), (_loop, 'choose another'),
-              (lambda t: '.', 'the folder you are in'), (lambda t: t.parent, 'the folder you are in'),
-              (lambda t: '/', 'the folder you are in'), (lambda t: 'x' * 240, 'choose a shorter'),
+              (lambda t: '.', 'current folder'), (lambda t: t.parent, 'current folder'),
+              (lambda t: '/', 'current folder'), (lambda t: 'x' * 240, 'choose a shorter'),
               (lambda t: 'x' * 300, 'choose'), (lambda t: '/proc/model', 'cannot write there'),
               (lambda t: '~nobody-of-this-name/m', 'choose another')]
 
@@ -409,7 +411,7 @@ def test_a_mount_point_is_refused_since_it_cannot_be_replaced(tmp_path):
               and p != '/' and not os.listdir(p)
               and os.access(os.path.dirname(p), os.W_OK)] if Path('/proc/self/mounts').exists() else []
     if not mounts: pytest.skip('no empty mount point that can be written')
-    with refused('mount point', 'name a folder in it'): check_model_folder(mounts[0])
+    with refused('mount point', mounts[0]): check_model_folder(mounts[0])
 
 def test_a_link_to_a_folder_stays_a_link(tmp_path):
     (tmp_path/'real').mkdir()
@@ -620,7 +622,7 @@ def test_a_folder_of_ones_own_with_a_name_like_ours_is_left_alone(tmp_path):
     assert load('m').recipe == 'linear' and all(contents(n) == {Path('mine.txt'): b'mine'} for n in mine)
 
 @pytest.mark.parametrize('move', ['aside', 'in'])
-@pytest.mark.parametrize('error', [KeyboardInterrupt(), MemoryError(), OSError(28, 'No space left on device')],
+@pytest.mark.parametrize('error', [KeyboardInterrupt(), MemoryError(), OSError(28, 'no space')],
                          ids=['ctrl-c', 'memory', 'room'])
 def test_an_interruption_of_either_move_puts_the_old_model_back(tmp_path, monkeypatch, move, error):
     save(fitted('linear'), 'm')
@@ -633,7 +635,7 @@ def test_an_interruption_of_either_move_puts_the_old_model_back(tmp_path, monkey
         real(a, b)
     monkeypatch.setattr(os, 'replace', replace)
     if isinstance(error, OSError):
-        with refused('No space left on device', 'make room'): save(fitted('mlp'), 'm')
+        with refused(tmp_path/'m', error.strerror): save(fitted('mlp'), 'm')
     else:
         with pytest.raises(type(error)): save(fitted('mlp'), 'm')
     assert tried and names(tmp_path) == ['m'] and load('m').recipe == 'linear'

@@ -102,7 +102,9 @@ def with_seeds(this, low, high, seeds=((1, 2, 3, 4, 5),) * 2):
 def test_a_step_that_holds_over_five_seeds_counts_and_one_that_does_not_is_luck():
     steady, lucky = with_seeds(BETTER, LOW, HIGH), with_seeds(BETTER, LOW, LUCKY)
     assert stop(steady) == 'mlp' and step(steady).over_seeds.words == 'better' and '--repeats' not in text_of(steady)
-    assert stop(lucky) == 'sgd' and step(lucky).words == 'better' and 'other seeds do not confirm it' in text_of(lucky)
+    assert stop(lucky) == 'sgd' and step(lucky).words == 'better' and step(lucky).over_seeds.words == 'no clear gain'
+    assert 'confirmed' in text_of(steady) and '5 seeds' in text_of(lucky) and '-0.7 to 1.4' in text_of(lucky)
+    assert 'confirmed' not in text_of(lucky)
 
 def test_fewer_seeds_only_comment():
     c = with_seeds(BETTER, LOW[:2], LUCKY[:2])
@@ -170,17 +172,19 @@ def test_far_dearer_is_ten_times_and_enough_to_be_felt(below, this, far):
     c = made(dict(sgd=BASE, mlp=BETTER), dict(sgd=of[0], mlp=of[1]))
     assert stop(c) == 'mlp' and far_dearer(findings(c).gain) == far == ('stop at sgd (95.0%)' in verdict(c).headline)
 
-@pytest.mark.parametrize('below, this, words',
-                         [((1, 10), (1.2, 8), ', at about the same cost'),
-                          ((1, 10), (2, 10), ', for about 2x the training time and about the same prediction time'),
-    ((1, 10), (.3, 70), ', for less training time and about 6x the prediction time'),
-    ((0, 10), (1, 30), ', for about 3x the prediction time'), ((0, 0), (1, 3), ''),
-    ((.01, .1), (.9, 9), ', at a negligible cost'), ((.01, .1), (3, 9), ', for about 300x the training time'),
-    ((.01, .1), (.9, 20), ', for about 200x the prediction time')])
+@pytest.mark.parametrize('below, this, words', [
+    ((1, 10), (1.2, 8), 'same cost'),
+    ((1, 10), (2, 10), '2x training same prediction'),
+    ((1, 10), (.3, 60), 'less training 6x prediction'),
+    ((0, 10), (1, 30), '3x prediction'),
+    ((0, 0), (1, 3), ''),
+    ((.01, .1), (.9, 9), 'negligible cost'),
+    ((.01, .1), (3, 9), '300x training'),
+    ((.01, .1), (.9, 20), '200x prediction')])
 def test_the_price_is_in_rough_multiples_of_times_that_are_felt(below, this, words):
     of = [dict(zip(('train', 'predict'), map(float, v))) for v in (below, this)]
-    if words.endswith('6x the prediction time'): of[1]['predict'] = 60.
-    assert price_text(step(made(dict(sgd=BASE, mlp=BETTER), dict(sgd=of[0], mlp=of[1])))) == words
+    text = price_text(step(made(dict(sgd=BASE, mlp=BETTER), dict(sgd=of[0], mlp=of[1]))))
+    assert re.findall(r'\d+x|same|less|negligible|training|prediction|cost', text) == words.split(), text
 
 def test_the_good_enough_rung_is_where_the_ladder_below_would_end():
     f = findings(made(dict(similarity=first(1500), sgd=BASE, linear=ALIKE, simple_net=ALIKE, mlp=BETTER)))
@@ -258,7 +262,9 @@ def test_rungs_that_were_not_fitted_are_named_with_the_cure():
 
 def test_where_all_failed_there_is_no_verdict():
     c = made({}, others=(failed('sgd', reason='no memory'), failed('mlp', reason='no memory')))
-    assert stop(c) is None and verdict(c).paragraphs == ('sgd failed (no memory). mlp failed (no memory).',)
+    told, = verdict(c).paragraphs
+    assert stop(c) is None and re.findall('sgd|mlp|failed|no memory', told) == [
+        'sgd', 'failed', 'no memory', 'mlp', 'failed', 'no memory']
 
 @pytest.mark.parametrize('asked, interval, wanted',
                          [(False, Interval(.95, .975), ''), (True, Interval(.95, .975), '1,000 test images'),
