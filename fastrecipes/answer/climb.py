@@ -18,10 +18,11 @@ import torch
 from fastai.torch_core import num_distrib
 from fastcore.basics import patch
 from .. import __version__
-from .comparison import _now, Comparison, comparison_of, rung_of
+from .comparison import _now, Comparison, comparison_of, rung_of, standings
 from .curves import chosen_recipes, CurveRun, FRACTIONS, part_sizes
 from .records import Rung
 from .results import check_scores, Fits, Result, Shelf
+from .rules import tested_pairs
 from ..data.images import ImageSet
 from ..data.loaders import pick_device
 from ..data.sources import load
@@ -74,6 +75,19 @@ def _check_test(images:ImageSet):
         cure = 'leave `test` out, or use a set that has one'
         raise InputError(f"{images.source}: there is no test split to report; {cure}")
 
+def _check_worth(points:float) -> float:
+    if isinstance(points, (int, float)) and 0 < points <= 100: return float(points)
+    raise InputError(f"worth={points!r}: give points of accuracy, above 0 and up to 100, such as 1")
+
+def _check_groups(groups, images:ImageSet) -> list|None:
+    "One label per validation image"
+    if groups is None: return None
+    found, n = list(groups), len(images.valid)
+    if len(found) == n and len(set(found)) > 1: return found
+    raise InputError(
+        f"groups: {len(found):,} labels, {len(set(found))} of them different, for {n:,} validation images; "
+                     "give one label per image, and two different ones or more")
+
 def _seeds(first:int, repeats:int) -> list:
     "The seeds of all fits of a rung"
     if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 1:
@@ -100,6 +114,8 @@ class Climb:
         resume:bool=False, # Continue with what `out` has
         command:str|None=None, # The command that makes the comparison again; kept with it
         threads:int|str|None=None, # See `Recipe.__call__`
+        worth:float=1., # Points of accuracy that matter: the answer is open if a dearer rung may gain as much
+        groups:Iterable|None=None, # A label for each validation image: images with the same one belong together
         models:bool=True, # Keep each rung's model and `Learner` in memory; False saves memory, above all of a GPU
     ):
         _check_one_process()
@@ -121,6 +137,8 @@ class Climb:
         self.cbs = tuple(cbs)
         self.test = test
         self.command = command
+        self.margin = _check_worth(worth) / 100
+        self.groups = _check_groups(groups, self.images)
         self.made = _now()
         self.models = models
         self.shelf = None if out is None else Shelf(out, resume)
@@ -137,7 +155,10 @@ class Climb:
 @patch
 def rung(self:Climb, name:str) -> Rung:
     "One rung of the comparison, without the work for the others"
-    return rung_of(self.fits[name], list(self.fits.values()), self.images)
+    fits = list(self.fits.values())
+    so_far = fits[:list(self.fits).index(name) + 1]
+    pairs = tested_pairs(standings(so_far), self.groups, planned=len(fits)) if self.fits[name].results else ()
+    return rung_of(self.fits[name], self.images, pairs)
 
 @patch(as_prop=True)
 def comparison(self:Climb) -> Comparison:
@@ -148,7 +169,9 @@ def comparison(self:Climb) -> Comparison:
         seed=self.seed,
         curve=self.curve,
         command=self.command,
-        made=self.made)
+        made=self.made,
+        margin=self.margin,
+        groups=self.groups)
 
 # %% ../../nbs/answer/13_climb.ipynb #34bb68ab
 @patch
