@@ -30,7 +30,7 @@ from .report_figures import page_figures, PageFigures, ReportFigure, slugs
 from .svg import page_svg
 from ..ladder.settings import as_text
 from fastrecipes.text import (
-    bytes_text, confidence_text, gain_cell, interval_text, listed, loss_text, p_text, percent_text, plural,
+    bytes_text, confidence_text, gain_cell, interval_text, listed, loss_text, p_cell, p_text, percent_text, plural,
     points_text, range_text, seconds_text, short_number, some_of,
 )
 
@@ -143,7 +143,7 @@ class RungView(NamedTuple):
 def _rung_views(c:Comparison, pictures:dict) -> list:
     fitted = c.fitted_rungs
     steps = {r.recipe: r.against for r in fitted if r.against}
-    strips = _strips({r.recipe: (r.accuracy, r.interval) for r in fitted})
+    strips = _strips({r.recipe: (r.mean_accuracy, r.mean_interval) for r in fitted})
     gains = _strips({name: (s.gain_points, s.interval_points) for name, s in steps.items()}, zero=0)
     names = slugs(r.recipe for r in c.rungs)
     drawn = [(r, names[r.recipe], strips.get(r.recipe), gains.get(r.recipe)) for r in c.rungs]
@@ -268,7 +268,7 @@ def page_views(
 
 # %% ../../nbs/answer/17_report_page.ipynb #921e5fbf
 _FORMATTERS = (
-    as_text, bytes_text, device_text, gain_cell, interval_text, isolated, machine_text, made_text, p_text,
+    as_text, bytes_text, device_text, gain_cell, interval_text, isolated, machine_text, made_text, p_cell, p_text,
     percent_text, plural, points_text, range_text, seconds_text, short_number, some_of)
 
 def _page_file(name:str) -> str:
