@@ -1,10 +1,18 @@
-"""What threads are worth on an idle and on a busy machine: `python bench/busy.py [RECIPE...]`
+"""What threads gain on an idle and on a busy machine: `python bench/busy.py [RECIPE...]`
 
-Each recipe is fitted to MNIST_SAMPLE on one thread, on all threads, and on as many as it chooses (auto), first on the machine as it is and then beside two
-processes that do nothing but count. They take turns in one process, all threads once; a figure is the median of its seconds of training. Two bounds hold in every run: beside the
-busy processes auto takes at most 1.5 times as long as one thread (median of the ratios turn by turn) for every trained rung up to convnet, and it has chosen one thread for these and all threads for
-resnet18. Under `steps` is what the second thread gains on a single training step, which `cost.LARGE_STEP` rests on; it only means something where the machine was idle before.
-Needs MNIST_SAMPLE in fastai's data folder. Takes about ten minutes on two idle cores. Writes busy.json and the tables in README.md beside this file, and exits with 1 where a bound is missed."""
+Each recipe is fitted to MNIST_SAMPLE on one thread, on all threads, and on the number that it chooses (auto), first
+on the machine as it is and then beside two processes that keep it busy. The ways take turns in one process, all
+threads only once; each number is the median of the seconds of training.
+
+Two bounds are checked. Beside the busy processes, auto takes at most 1.5 times as long as one thread (median of the
+ratios turn by turn) for every trained rung up to convnet. It chooses one thread for these, and all threads for
+resnet18.
+
+`steps` is what more threads gain on a single training step, from which `cost.LARGE_STEP` was chosen; it is meaningful
+only if the machine was idle before.
+
+Needs MNIST_SAMPLE in fastai's data folder, and about ten minutes on two idle cores. Writes busy.json and the tables in
+README.md, both beside this file, and exits with 1 where a bound is missed."""
 import argparse, json, os, platform, statistics, subprocess, sys, time
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,8 +29,8 @@ ALL = torch.get_num_threads()
 WAYS = dict(one=1, auto='auto', all=ALL)
 SMALL = ('sgd', 'linear', 'simple_net', 'mlp', 'convnet')
 LARGE = ('resnet18',)
-BUSY = 2 # Processes
-BOUND = 1.5 # Auto against one thread, beside them
+BUSY = 2 # Processes that keep the machine busy
+BOUND = 1.5 # Auto against one thread, on the busy machine
 
 
 @contextmanager
@@ -35,17 +43,14 @@ def neighbours(n:int):
         for p in running: p.wait()
 
 
-def fits(name:str, images,
-         # By way: the median seconds of training, and the number of threads; and the median of the ratios turn by
-         # turn
-         turns:int) -> dict:
-    "Fit the recipe in every way, turn by turn"
+def fits(name:str, images, turns:int) -> dict:
+    "By way: the median seconds of training and the number of threads; and the median of the ratios turn by turn"
     settings = dict(epochs=1) if name in LARGE else {}
     seconds = {way: [] for way in WAYS}
     threads = {}
     for turn in range(turns):
         for way, number in WAYS.items():
-            if way == 'all' and turn: continue # Beside busy processes it takes minutes, and no bound is on it
+            if way == 'all' and turn: continue # It takes minutes on a busy machine, and has no bound
             fitted = fit(name, images, device='cpu', threads=number, **settings)
             seconds[way].append(fitted.seconds)
             threads[way] = fitted.threads
@@ -62,14 +67,16 @@ def measured(name:str, images, turns:int) -> dict:
 
 
 STEPS = { # Name: how to make the model, its image side, the batch size
-    'linear': (lambda side: linear(side**2, 2), 28, 256), 'simple_net': (lambda side: simple_net(side**2, 2), 28, 256),
+    'linear': (lambda side: linear(side**2, 2), 28, 256),
+    'simple_net': (lambda side: simple_net(side**2, 2), 28, 256),
     'mlp': (lambda side: mlp(side**2, 2), 28, 256),
     'mlp, 512 and 256 units': (lambda side: mlp(side**2, 10, (512, 256)), 28, 256),
     'convnet': (lambda side: convnet((1, side, side), 2), 28, 256),
     'convnet, 64 x 64': (lambda side: convnet((1, side, side), 2), 64, 128),
     'convnet, 224 x 224': (lambda side: convnet((1, side, side), 2), 224, 32),
     'resnet18, 8 x 8': (lambda side: resnet18((1, side, side), 2), 8, 32),
-    'resnet18': (lambda side: resnet18((1, side, side), 2), 28, 128)}
+    'resnet18': (lambda side: resnet18((1, side, side), 2), 28, 128),
+}
 
 def step_of(model, side:int, bs:int):
     "A training step on images that do not change"
@@ -82,9 +89,8 @@ def step_of(model, side:int, bs:int):
         opt.zero_grad()
     return step
 
-def steps(
-    seconds:float=3.) -> dict: # By name: multiply-adds of a step, and how many times as quick it is on all threads
-    "Single steps on one thread and on all, in turns"
+def steps(seconds:float=3.) -> dict:
+    "By name: the multiply-adds of a step, its time on one thread and on all, in turns, and the gain"
     found = {}
     for name, (make, side, bs) in STEPS.items():
         model = make(side)
@@ -98,8 +104,9 @@ def steps(
                     step()
                     times[n].append(time.perf_counter() - start)
         one, many = (statistics.median(t[1:]) for t in times.values())
-        found[name] = dict(multiply_adds=multiply_adds(model, (1, side, side)) * bs, one_ms=1000 * one,
-                           all_ms=1000 * many, gain=one / many)
+        found[name] = dict(
+            multiply_adds=multiply_adds(model, (1, side, side)) * bs, one_ms=1000 * one, all_ms=1000 * many,
+            gain=one / many)
     return found
 
 
@@ -116,14 +123,15 @@ def line(name:str, found:dict) -> tuple:
     return (f'`{name}`', *cells, found['busy']['auto']['threads'], f"{found['busy']['auto_against_one']:.2f}x", must)
 
 def step_line(name:str, found:dict) -> tuple:
-    side = 'large' if found['multiply_adds'] >= LARGE_STEP else 'small'
-    return (name, f"{found['multiply_adds'] / 1e6:,.1f} million", side, f"{found['one_ms']:.3g} ms",
-            f"{found['all_ms']:.3g} ms", f"{found['gain']:.2f}x")
+    "The cells of its row"
+    size = 'large' if found['multiply_adds'] >= LARGE_STEP else 'small'
+    times = (f"{found[key]:.3g} ms" for key in ('one_ms', 'all_ms'))
+    return (name, f"{found['multiply_adds'] / 1e6:,.1f} million", size, *times, f"{found['gain']:.2f}x")
 
 
 def main():
     args = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    args.add_argument('recipes', nargs='*', default=[*SMALL, *LARGE], help='of the ladder; all without any')
+    args.add_argument('recipes', nargs='*', default=[*SMALL, *LARGE], help='rungs of the ladder; without any: all')
     args.add_argument('--turns', type=int, default=3)
     given = args.parse_args()
     unknown = set(given.recipes) - {*SMALL, *LARGE}
@@ -136,10 +144,10 @@ def main():
     images, missed = load('mnist_sample'), []
     kept['steps'] = steps() | dict(machine=machine)
     for name in given.recipes:
-        kept['recipes'][name] = measured(name, images, 1 if name in LARGE else given.turns) | dict(machine=machine)
-        print(*line(name, kept['recipes'][name]), '' if met(name, kept['recipes'][name]) else 'MISSED', sep=' | ',
-              flush=True)
-        if not met(name, kept['recipes'][name]): missed.append(name)
+        found = measured(name, images, 1 if name in LARGE else given.turns)
+        kept['recipes'][name] = found | dict(machine=machine)
+        if not met(name, found): missed.append(name)
+        print(*line(name, found), 'MISSED' if name in missed else '', sep=' | ', flush=True)
     kept['recipes'] = {n: kept['recipes'][n] for n in (*SMALL, *LARGE) if n in kept['recipes']}
     file.write_text(json.dumps(kept, indent=1) + '\n', encoding='utf-8')
     heads = [f'{when}: {way}' for when in ('idle', 'busy') for way in ('1 thread', f'{ALL} threads', 'auto')]

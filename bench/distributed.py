@@ -1,8 +1,9 @@
 """What several processes gain on one machine: `python bench/distributed.py`
 
-resnet18 and mlp are trained by one process with one thread, by one with two, and by two with one each. The three take turns, five times; each number is
-the median of the ratios within a turn. Seconds are those of the epochs, each with its validation, without imports. Needs 2 cores, and MNIST_SAMPLE in
-fastai's data folder. Writes distributed.json and the table in README.md."""
+resnet18 and mlp are trained by one process with one thread, by one with two, and by two with one each. The three take
+turns, five times; each number is the median of the ratios within a turn. Time is that of the epochs, each with its
+validation, without imports. Needs 2 cores, and MNIST_SAMPLE in fastai's data folder. Writes distributed.json and the
+table in README.md."""
 import json, os, platform, statistics, subprocess, sys
 from pathlib import Path
 import tables
@@ -26,8 +27,11 @@ for name, data, settings in (('resnet18', few, dict(epochs=1, bs=64)), ('mlp', i
     out[name] = dict(seconds=float(last.seconds), accuracy=fitted.accuracy, valid_loss=float(last.valid_loss))
 if rank() == 0: print(json.dumps(out))
 '''
-WAYS = {'1 process, 1 thread': (1, 1), '1 process, 2 threads': (1, 2),
-        '2 processes, 1 thread each': (2, 1)} # Processes and threads
+WAYS = { # Name: processes and threads
+    '1 process, 1 thread': (1, 1),
+    '1 process, 2 threads': (1, 2),
+    '2 processes, 1 thread each': (2, 1),
+}
 ONE, THREADS, PROCESSES = WAYS
 RATIOS = { # Name: the seconds of the first way over those of the second
     'two threads against one': (ONE, THREADS),
@@ -36,9 +40,9 @@ RATIOS = { # Name: the seconds of the first way over those of the second
 }
 
 def once(processes:int, threads:int) -> dict:
-    "What a way finds, by recipe"
-    launch = [] if processes == 1 else ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node',
-                                        str(processes)]
+    "The last epoch of each recipe, trained in this way"
+    torchrun = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', str(processes)]
+    launch = torchrun if processes > 1 else []
     env = dict(os.environ, OMP_NUM_THREADS=str(threads),
                PYTHONPATH=os.pathsep.join([str(HERE.parent), os.environ.get('PYTHONPATH', '')]))
     script = HERE/'.distributed_run.py'
@@ -59,16 +63,18 @@ def main(turns=5):
     import torch
     seen = []
     for turn in range(turns):
-        seen.append({way: once(*how) for way, how in WAYS.items()})
-        print(turn + 1,
-            {way: {n: round(v['seconds'], 3) for n, v in found.items()} for way, found in seen[-1].items()}, flush=True)
+        found = {way: once(*how) for way, how in WAYS.items()}
+        seen.append(found)
+        seconds = {way: {n: round(v['seconds'], 3) for n, v in recipes.items()} for way, recipes in found.items()}
+        print(turn + 1, seconds, flush=True)
     result = {name: summary(name, seen) for name in seen[0][ONE]}
     machine = dict(cores=os.cpu_count(), machine=platform.machine(), python=platform.python_version(),
                    torch=torch.__version__, load=os.getloadavg())
-    (HERE/'distributed.json').write_text(json.dumps(dict(machine=machine, turns=turns, result=result), indent=1)
-                                         + '\n', encoding='utf-8')
-    rows = [(name, *(tables.spread(statistics.median(r), r, 2, 'x') for r in found['ratios'].values()))
-            for name, found in result.items()]
-    tables.put('distributed', ['recipe', *RATIOS], rows)
+    text = json.dumps(dict(machine=machine, turns=turns, result=result), indent=1)
+    (HERE/'distributed.json').write_text(text + '\n', encoding='utf-8')
+    def line(name):
+        ratios = result[name]['ratios'].values()
+        return (name, *(tables.spread(statistics.median(r), r, 2, 'x') for r in ratios))
+    tables.put('distributed', ['recipe', *RATIOS], map(line, result))
 
 if __name__ == '__main__': main(*map(int, sys.argv[1:]))

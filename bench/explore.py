@@ -1,11 +1,11 @@
 """How quickly the explorers answer: `python bench/explore.py`
 
-1. From the key press on a slider until its picture is a new one that the browser has shown, in milliseconds: the median
-   of `N` presses for each explorer, measured in headless Chromium. The first presses are not counted. `surface` has a
-   second picture: `all` is until the last.
-2. From the command `fastrecipes explore` until the first explorer is there, in seconds: the median of `RUNS` fresh
-   starts, with a browser that is already running, and how many of them until the server answers.
-3. What it brings that `Picture.update` keeps the places of the axes, in milliseconds without a browser: as it is, and
+1. From the key press on a slider until its picture is a new one that the browser has shown, in milliseconds: the
+   median of `N` presses for each explorer, measured in headless Chromium. The first presses are not counted.
+   `surface` has a second picture: `all` is until the last.
+2. From the command `fastrecipes explore` until the server answers, and until the first explorer is shown, in seconds:
+   the medians of `RUNS` fresh starts, with a browser that is already running.
+3. What `Picture.update` gains by keeping the places of the axes, in milliseconds without a browser: as it is, and
    with the axes laid out each time.
 
 Writes explore.json beside this file and prints it."""
@@ -64,7 +64,7 @@ def median(values): return round(statistics.median(values), 1)
 
 
 def start_s(browser):
-    "Seconds from the command until the server answers, and until the first explorer is there"
+    "Seconds from the command until the server answers, and until the first explorer is shown"
     begin = time.perf_counter()
     with subprocess.Popen(command(), stdout=subprocess.PIPE, text=True) as server:
         address = server.stdout.readline().split(' at ')[1].split()[0]

@@ -1,11 +1,11 @@
-"""How quickly the explorers `training` and `drawing` answer, and how well drawings are read:
+"""How quickly the explorers `training` and `drawing` answer, and how well drawings are recognised:
 `python bench/explore_digits.py [digits|mnist]`
 
-1. The ladder: seconds until each rung is ready, in an empty cache and out of a full one.
-2. In headless Chromium, in milliseconds, medians: from the end of a stroke until the answers of all rungs are shown; the
-   same while another process trains a ladder; from the key press on a slider (shift right; learning rate, at rest and in
+1. The ladder: seconds until each rung is ready, with an empty cache and with a full one.
+2. In headless Chromium, median milliseconds from the end of a stroke until the answers of all rungs are shown; the same
+   while another process trains a ladder; and from the key press on a slider (shift right; learning rate, at rest and in
    training) until the picture is shown.
-3. The share of drawings (60 hands for each digit, see `example_strokes`) that each rung reads right.
+3. The share of drawings (60 hands per digit, see `example_strokes`) that each rung recognises.
 
 Writes explore_digits.json beside this file and prints it."""
 import json, os, platform, signal, statistics, subprocess, sys, tempfile, time
@@ -17,7 +17,7 @@ from fastrecipes.explore.strokes import example_strokes, normalise_drawing, rend
 from pages import CHROMIUM, FIRST, FLAGS, command
 
 N = 30
-HANDS = 60 # For each digit
+HANDS = 60 # Per digit
 TRAIN_A_LADDER = 'from fastrecipes.explore.kept_ladder import KeptLadder; KeptLadder().wait()'
 
 WATCH = """([picture, event]) => { // Milliseconds from the last event until the picture has been shown anew
@@ -51,7 +51,7 @@ def opened(browser, address, name, ready):
 
 
 def medians(page, act, n=N):
-    "Of `n` times after five that are not counted"
+    "The median and the ninth decile of `n` times, in milliseconds, after five that are not counted"
     page.evaluate('times.length = 0')
     for i in range(n + 5):
         act(i)
@@ -78,7 +78,7 @@ def stroke(page):
 
 
 def press(page, label):
-    "Move a slider to and fro by a key"
+    "Move a slider back and forth by a key"
     handle = page.get_by_role('slider', name=label, exact=True)
     return lambda i: handle.press('ArrowRight' if i % 2 else 'ArrowLeft')
 
@@ -127,7 +127,7 @@ def page_ms():
 
 
 def share_right(models, source):
-    "How many of the drawn digits each rung reads"
+    "The share of the drawn digits that each rung recognises"
     digits = [d for d in range(10) for _ in range(HANDS)]
     sheets = [render_strokes(example_strokes(d, i % HANDS, seed=10_000 * d + i % HANDS)) for i, d in enumerate(digits)]
     images = torch.stack([normalise_drawing(sheet, source) for sheet in sheets])

@@ -1,11 +1,13 @@
-"""The lesson's way, against which we measure: what a reader of fast.ai lesson 3 and chapter 4 would write, in fp32 with default
-optimisers. Nothing in here uses fastrecipes."""
+"""The lesson's way, which the benches compare with: what a reader of fast.ai lesson 3 and chapter 4 would write
+
+In fp32, with default optimisers. Nothing here uses fastrecipes."""
 from pathlib import Path
 import torch
 import torch.nn.functional as F
-from fastai.vision.all import (DataLoader, DataLoaders, ImageDataLoaders, Learner, SGD, accuracy, nn, resnet18, tensor,
-                               untar_data, URLs,
-                               vision_learner)
+from fastai.vision.all import (
+    DataLoader, DataLoaders, ImageDataLoaders, Learner, SGD, accuracy, nn, resnet18, tensor, untar_data, URLs,
+    vision_learner,
+)
 from PIL import Image
 
 
@@ -13,7 +15,7 @@ def folder(): return untar_data(URLs.MNIST_SAMPLE)
 
 
 def stacked(path):
-    "One float tensor (n, 28, 28) out of a folder of PNGs"
+    "One float tensor (n, 28, 28) from a folder of PNGs"
     return torch.stack([tensor(Image.open(f)) for f in sorted(path.iterdir())]).float()/255
 
 
@@ -28,8 +30,9 @@ def tensors(path:Path):
 
 def pair_loaders(train_x, train_y, valid_x, valid_y, bs=256):
     "A list of pairs in a `DataLoader`, for training and for validation"
-    return DataLoader(list(zip(train_x, train_y)), batch_size=bs,
-                      shuffle=True), DataLoader(list(zip(valid_x, valid_y)), batch_size=bs)
+    train_dl = DataLoader(list(zip(train_x, train_y)), batch_size=bs, shuffle=True)
+    valid_dl = DataLoader(list(zip(valid_x, valid_y)), batch_size=bs)
+    return train_dl, valid_dl
 
 
 def mnist_loss(predictions, targets):
@@ -89,7 +92,7 @@ def similarity(train_x, train_y, valid_x, valid_y):
 
 
 def ladder(path):
-    "The whole of chapter 4, one rung after the other; accuracies by rung"
+    "All of chapter 4, one rung after the other: accuracy by rung"
     data = tensors(path)
     dls = pair_loaders(*data)
     found = dict(similarity=similarity(*data))
@@ -97,8 +100,8 @@ def ladder(path):
     for _ in range(20):
         train_epoch(model, dls[0], 1., model.params)
         found['sgd'] = validate_epoch(model, dls[1])
-    for name, learn, epochs, lr in (('linear', linear_learner(*dls), 20, 1.),
-                                    ('simple_net', simple_net_learner(*dls), 40, .1)):
+    learners = ('linear', linear_learner(*dls), 20, 1.), ('simple_net', simple_net_learner(*dls), 40, .1)
+    for name, learn, epochs, lr in learners:
         with learn.no_bar(), learn.no_logging(): learn.fit(epochs, lr=lr)
         found[name] = learn.recorder.values[-1][-1]
     learn = resnet_learner(path)

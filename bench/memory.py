@@ -1,7 +1,8 @@
-"""What it gains to keep freed memory (`cost.keep_memory`): `python bench/memory.py`
+"""What keeping freed memory gains (`cost.keep_memory`): `python bench/memory.py`
 
-An epoch of resnet18 on MNIST_SAMPLE in a fresh process, with freed memory kept and given back, in turns; the numbers are seconds of processor
-time (user and system) of the training. Needs glibc, and MNIST_SAMPLE in fastai's data folder. Writes memory.json and the table in README.md."""
+One epoch of resnet18 on MNIST_SAMPLE in a fresh process, with freed memory kept and given back, in turns. The numbers
+are the training's processor time (user and system) in seconds. Needs glibc, and MNIST_SAMPLE in fastai's data folder.
+Writes memory.json and the table in README.md."""
 import json, os, platform, statistics, subprocess, sys
 from pathlib import Path
 import tables
@@ -9,7 +10,8 @@ import tables
 HERE = Path(__file__).parent
 WAYS = 'given back', 'kept'
 RUN = '''
-import os, sys, warnings; warnings.simplefilter('ignore')
+import os, sys, warnings
+warnings.simplefilter('ignore')
 from fastrecipes.data.sources import load
 from fastrecipes.ladder.recipe import fit
 from fastrecipes.training.cost import keep_memory
@@ -34,8 +36,8 @@ def main(turns=5):
     gains = [back / kept for back, kept in zip(*found.values())]
     machine = dict(cores=os.cpu_count(), machine=platform.machine(), python=platform.python_version(),
                    load=os.getloadavg())
-    (HERE/'memory.json').write_text(json.dumps(dict(machine=machine, seconds=found, gains=gains), indent=1) + '\n',
-                                    encoding='utf-8')
+    text = json.dumps(dict(machine=machine, seconds=found, gains=gains), indent=1)
+    (HERE/'memory.json').write_text(text + '\n', encoding='utf-8')
     cells = [f'{statistics.median(s):.1f} s' for s in found.values()]
     gain = tables.spread(statistics.median(gains), gains, 2, 'x')
     tables.put('memory', ['processor time of resnet18, one epoch', *WAYS, 'gain'], [('', *cells, gain)])

@@ -22,11 +22,12 @@ Modules:
 - `fastrecipes.answer.verdict`: Where to stop on the ladder, why, and what would make the answer clearer, in plain words
 - `fastrecipes.answer.view`: A whole comparison for people: as a table, as text for a terminal or a notebook, and as a picture
 - `fastrecipes.cli`: The `fastrecipes` command: it reads what you typed, calls the library, and prints
-- `fastrecipes.commands.compare`: The verbs `compare` and `report`: the ladder on one image set, and its page
-- `fastrecipes.commands.fit`: The verb `fit`: one recipe, epoch by epoch, and a model to keep
-- `fastrecipes.commands.models`: The verbs that use a kept model: `predict` and `export`
-- `fastrecipes.commands.progress`: What the command shows while it works: one line that moves on a terminal, whole lines in a pipe
-- `fastrecipes.commands.session`: What the verbs of the command share: options, the image set, warnings, Ctrl-C
+- `fastrecipes.commands.compare`: The commands `compare` and `report`: fit the ladder to one image set, and write the report
+- `fastrecipes.commands.fit`: The command `fit`: fit one recipe, show every epoch, and save the model
+- `fastrecipes.commands.look`: The commands `list`, `check` and `cache`, which train nothing
+- `fastrecipes.commands.models`: The commands `predict` and `export`, which use a saved model
+- `fastrecipes.commands.progress`: Progress output: one moving line on a terminal, complete lines in a pipe
+- `fastrecipes.commands.session`: What the commands share: options, loading of images, warnings, Ctrl-C
 - `fastrecipes.data.cache`: Decode each image once
 - `fastrecipes.data.check`: Are these images fit to learn from?
 - `fastrecipes.data.checkup`: From what was seen of a set to what is wrong with it
@@ -36,16 +37,16 @@ Modules:
 - `fastrecipes.data.images`: Splits and image sets: the one shape of data that every rung of the ladder reads
 - `fastrecipes.data.loaders`: Whole batches, cut from tensors on the device: a fastai `DataLoader` without Python per image
 - `fastrecipes.errors`: One clear line for what went wrong, and files that are never half written
-- `fastrecipes.explore.app`: The explorers in a browser: a small server on this machine, a page, and nothing else
-- `fastrecipes.explore.controls`: What the explorers are made of: pictures that follow sliders, callbacks that show their errors, and one layout
-- `fastrecipes.explore.curves_explorers`: Two explorers: fit a curve by hand, with a parabola and with ReLUs, and then let the gradient do it
-- `fastrecipes.explore.drawing`: Draw a digit, and see what every rung of the ladder makes of it
-- `fastrecipes.explore.explorers`: All explorers in one widget, one at a time, each made when it is first opened
-- `fastrecipes.explore.gradient_explorers`: Two explorers: gradient descent on a map of the loss, and the gradients that come back through a network
-- `fastrecipes.explore.kept_ladder`: The ladder behind the drawn digit: trained once, in another process, and kept for the next time
-- `fastrecipes.explore.live`: A training that can be watched, paused, changed and resumed after any batch
-- `fastrecipes.explore.live_explorer`: Train a net while you watch, and change the learning rate, dropout or the net itself as it learns
-- `fastrecipes.explore.strokes`: From the strokes of a pen to an image like those that a net was trained on
+- `fastrecipes.explore.app`: The explorers in a browser, from a small server on this machine
+- `fastrecipes.explore.controls`: Building blocks of the explorers: pictures that follow sliders, callbacks that show their errors, and one layout
+- `fastrecipes.explore.curves_explorers`: Two explorers: fit a curve by hand, with a parabola and with ReLUs, and then with gradient descent
+- `fastrecipes.explore.drawing`: Draw a digit, and see how every rung of the ladder classifies it
+- `fastrecipes.explore.explorers`: All explorers in one widget; each is created when it is first opened
+- `fastrecipes.explore.gradient_explorers`: Two explorers: gradient descent on a map of the loss, and the values and gradients of a network
+- `fastrecipes.explore.kept_ladder`: The ladder of models that classifies drawings: trained once in another process, and cached
+- `fastrecipes.explore.live`: Training that can be watched, paused, changed and resumed after any batch
+- `fastrecipes.explore.live_explorer`: Watch a net train, and change the learning rate, dropout or the net itself during training
+- `fastrecipes.explore.strokes`: Convert pen strokes to an image like the training images
 - `fastrecipes.keep.card`: What a kept model is, where it comes from and how good it was, readable for people and for programs
 - `fastrecipes.keep.export`: The same model without PyTorch, as ONNX
 - `fastrecipes.keep.predict`: Predict image files with a kept model
@@ -54,12 +55,12 @@ Modules:
 - `fastrecipes.ladder.recipe`: A named way from an image set to a fitted model
 - `fastrecipes.ladder.rungs`: The recipes of the ladder, a screen each, simplest first
 - `fastrecipes.ladder.settings`: What can be set for a recipe, and how it is checked
-- `fastrecipes.lessons.backprop`: Where gradients come from: every gradient of a small network by hand, and the graph that PyTorch keeps for them
-- `fastrecipes.lessons.deep`: What happens to gradients in a net of thirty layers, what helps, and what dropout and weight decay do inside a net
+- `fastrecipes.lessons.backprop`: Where gradients come from: all gradients of a small network computed by hand, and the graph that PyTorch records
+- `fastrecipes.lessons.deep`: How gradients vanish and explode in a net of thirty layers, what helps, and how dropout and weight decay change a net
 - `fastrecipes.lessons.descent`: Gradient descent on curves that fit on a page: quadratics, ReLUs, a roller coaster, and the path of the parameters
-- `fastrecipes.lessons.logistic`: Logistic regression on ten classes: why accuracy cannot be the loss, and a test set that stays untouched
+- `fastrecipes.lessons.logistic`: Logistic regression on ten classes: why accuracy cannot be the loss, and a test set that is used once
 - `fastrecipes.lessons.nets`: The models of the ladder: linear, one hidden layer, several hidden layers, convolutions, and a residual network
-- `fastrecipes.lessons.sgd`: Stochastic gradient descent by hand: seven small steps that train a classifier of images
+- `fastrecipes.lessons.sgd`: Stochastic gradient descent by hand: seven small steps that train an image classifier
 - `fastrecipes.lessons.similarity`: The baseline that needs no learning: which average image is this one closest to?
 - `fastrecipes.plots`: What all figures share: size, colours, a quiet frame, and labels that cover nothing
 - `fastrecipes.reporter`: What a long run says about itself, through one small object

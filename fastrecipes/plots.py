@@ -72,7 +72,7 @@ def _places(x:float, y:float, width:float, height:float): # -> Iterator of `Box`
             yield Box(left, low, left + width, low + height)
 
 # %% ../nbs/02_plots.ipynb #02808df5
-def _cost(box:Box, area:float, inside:Box, taken:np.ndarray) -> float:
+def _cost(box:Box, area:float, inside:Box, taken:'np.ndarray') -> float:
     "How much a label of that area covers there, and ten times how much of it lies outside"
     outside = area - _area_shared(box, np.array([inside]))
     return round(_area_shared(box, taken) + 10 * outside, 3) # Rounded, so that nothing is nothing

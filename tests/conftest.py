@@ -1,7 +1,7 @@
-"""Where the tests find real data, and how they run the command.
+"""Where the tests find real data, and what they share.
 
-Nothing here is downloaded. MNIST_SAMPLE, MNIST and the bitmoji faces are looked for in fastai's data folder, and as archives
-in the folder that the variable FASTRECIPES_TEST_DATA names; if there are none, the tests that need them are skipped, with the
+Nothing is downloaded. MNIST_SAMPLE, MNIST and the bitmoji faces are searched in fastai's data folder, and as archives
+in the folder that the variable FASTRECIPES_TEST_DATA names. Tests that need a missing set are skipped, with the
 reason."""
 import gc, gzip, os, shutil, signal, tarfile
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ import pytest
 from filelock import FileLock
 from hypothesis import settings
 
-settings.register_profile('here', deadline=None) # A busy machine is no failure
+settings.register_profile('here', deadline=None) # A busy machine must not fail a test
 settings.load_profile('here')
 
 REPO = Path(__file__).resolve().parent.parent
@@ -31,7 +31,7 @@ def pytest_configure(config):
 
 @pytest.hookimpl(tryfirst=True) # Before `-m` chooses
 def pytest_collection_modifyitems(items):
-    "What needs one of the sets is marked `data`, and what needs a fixture that takes long `slow`"
+    "Mark tests that need one of the sets `data`, and tests that need a slow fixture `slow`"
     for item in items:
         fixtures = set(item.fixturenames)
         if fixtures & SETS.keys(): item.add_marker('data')
@@ -60,11 +60,11 @@ def _find_mnist(home:Path):
 
 def once(tmp_path_factory, name, make):
     "A folder that `make(folder)` fills, one for all workers of this run"
-    own = tmp_path_factory.getbasetemp()
-    room = own.parent if 'PYTEST_XDIST_WORKER' in os.environ else own
+    of_worker = tmp_path_factory.getbasetemp()
+    room = of_worker.parent if 'PYTEST_XDIST_WORKER' in os.environ else of_worker
     with FileLock(room/f'{name}.lock'):
         if not (room/f'{name}.made').exists():
-            shutil.rmtree(room/name, ignore_errors=True) # Of one that failed
+            shutil.rmtree(room/name, ignore_errors=True) # Left by an attempt that failed
             (room/name).mkdir()
             make(room/name)
             (room/f'{name}.made').touch()
@@ -87,7 +87,7 @@ def found(tmp_path_factory):
 def aside(found, tmp_path_factory):
     """Give every test, and every process that it starts, this fastai home, no network, no settings.ini, and one thread
 
-    On a busy machine two threads wait for each other for longer than they work: a notebook beside another took seven times
+    On a busy machine two threads wait for each other longer than they work: two notebooks at a time took seven times
     the processor time. Bytecode is kept for the next process."""
     import torch
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN: # As in a background job of a shell; children would inherit it
@@ -105,7 +105,7 @@ def aside(found, tmp_path_factory):
 
 @pytest.fixture(scope='module', autouse=True)
 def _settled():
-    """Freeze what is imported, half a million objects, so that no garbage collection goes through it again
+    """Freeze what is imported, half a million objects, so that no garbage collection visits it again
 
     Every measured fit collects garbage, which took five times as long as a short fit itself."""
     gc.collect()
@@ -121,7 +121,7 @@ def pytest_xdist_auto_num_workers(config):
 
 @contextmanager
 def refused(*parts):
-    "An `InputError` of one line that says each of `parts`"
+    "An `InputError` of one line that contains each of `parts`"
     from fastrecipes.errors import InputError
     with pytest.raises(InputError) as e: yield
     message = str(e.value)
@@ -134,7 +134,7 @@ def needs_posix():
 
 
 class Heard:
-    "A reporter that keeps what it is told, as tuples; `stop` says of one whether to press Ctrl-C there"
+    "A reporter that keeps all reports as tuples; Ctrl-C is pressed at the report for which `stop` is true"
     def __init__(self, stop=lambda told: False):
         self.told = []
         self.stop = stop
@@ -150,7 +150,7 @@ class Heard:
     def failed(self, reason, cure=''): self.tell('failed', reason, cure)
 
     def of(self, kind):
-        "What was told of one kind"
+        "The reports of one kind"
         return [what[1:] if len(what) > 2 else what[1] for what in self.told if what[0] == kind]
 
 
@@ -232,11 +232,10 @@ def strict():
 def ladder_values(threes_sevens):
     "A comparison with everything that one can have: two seeds, a learning curve, and a rung that fails"
     from fastrecipes.answer.climb import compare
-    quick = {'sgd': {'epochs': 3}, 'logistic': {'lr': 1e37, 'epochs': 2}, 'linear': {'epochs': 3}, 'mlp': {'epochs': 3}}
-    names = ['similarity', *quick]
+    quick = dict(sgd=dict(epochs=3), logistic=dict(lr=1e37, epochs=2), linear=dict(epochs=3), mlp=dict(epochs=3))
     return compare(
-        threes_sevens, names, device='cpu', settings=quick, repeats=2, curve='linear', fractions=(.2, .5, 1),
-        command='fastrecipes compare threes --repeats 2')
+        threes_sevens, ['similarity', *quick], device='cpu', settings=quick, repeats=2, curve='linear',
+        fractions=(.2, .5, 1), command='fastrecipes compare threes --repeats 2')
 
 @pytest.fixture(scope='session')
 def pair_values(threes_sevens):

@@ -1,4 +1,4 @@
-"""The explorers in a real browser: the server as a user starts it, and pages that notice what goes wrong on them"""
+"The explorers in a real browser: the server as a user starts it, and pages that notice errors"
 import shutil, signal, subprocess, sys, threading
 from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
@@ -8,16 +8,15 @@ from conftest import needs_posix
 NAMES = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable')
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 FLAGS = [
-    '--no-sandbox', '--headless=new', '--disable-gpu', '--disable-quic', '--no-first-run',
-    '--disable-background-networking',
-    '--disable-component-update', '--disable-sync',
+    '--no-sandbox', '--headless=new', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync',
+    '--disable-background-networking', '--disable-component-update',
 ]
 FIRST = 90_000 # Milliseconds to wait for a page on a busy machine
 LAST = 60 # Seconds in which a server must have ended
 
 
 def command(*options):
-    "What starts the server on a free port; it prints its address first of all"
+    "The command that starts the server on a free port; its first line is the address"
     return [sys.executable, '-m', 'fastrecipes', 'explore', '--port', '0', '--no-browser', *options]
 
 
@@ -34,7 +33,7 @@ def kernel_of(page, server):
 
 
 def kill(server):
-    "End a server that has not ended, and the processes that it has, which would keep its pipes open"
+    "End a server that is still running, and its processes, which would keep its pipes open"
     if server.poll() is not None: return
     with suppress(psutil.NoSuchProcess):
         for p in psutil.Process(server.pid).children(recursive=True):
@@ -42,7 +41,7 @@ def kill(server):
     server.kill()
 
 def first_line(server, file=None):
-    "What the server says first, or next, on `file` (standard output); one that says nothing for too long is killed"
+    "The server's next line on `file` (standard output); a server that is silent for too long is killed"
     timer = threading.Timer(FIRST / 1000, kill, [server])
     timer.start()
     try: return (file or server.stdout).readline()
@@ -50,13 +49,13 @@ def first_line(server, file=None):
 
 @contextmanager
 def running(argv, **kwargs):
-    "A server as a process, and its address; ended by Ctrl-C, and one that does not end is killed and is an error"
+    "A server as a process, and its address; Ctrl-C must end it, or it is killed, which is an error"
     needs_posix()
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, **kwargs) as server:
         try:
-            said = first_line(server)
-            assert ' at http' in said, f'the server said {said!r}'
-            yield server, said.split(' at ')[1].split()[0]
+            line = first_line(server)
+            assert ' at http' in line, f'the first line is {line!r}'
+            yield server, line.split(' at ')[1].split()[0]
         finally:
             if server.poll() is None: server.send_signal(signal.SIGINT)
             try: server.wait(LAST)
@@ -85,7 +84,7 @@ class App:
         ready='img.fr-picture', # What is to be seen when it is ready
         **context # For Playwright's `new_context`, e.g. has_touch=True
     ):
-        "A Playwright page with an explorer; at the end it must have had no error, and asked nobody but the server"
+        "A Playwright page with an explorer; it must have no error, and send no request but to the server"
         from playwright.sync_api import Error as PlaywrightError
         wrong = []
         context = self.browser.new_context(viewport=dict(width=width, height=height), **context)
@@ -111,7 +110,7 @@ class App:
 
 
 def after(page, act, picture='img.fr-picture', timeout=10_000):
-    "Do `act`, and wait until the (first) picture is another one and is shown"
+    "Do `act`, and wait until the (first) picture has changed and is shown"
     before = page.locator(picture).first.get_attribute('src')
     act()
     shown = """([query, old]) => {

@@ -9,12 +9,16 @@ class Each(Reporter):
     def epoch(self, row): self.f(row)
 
 class Seen(Reporter):
-    "Keeps the rows of all epochs, and the counts of batches"
+    "Keeps what was started, how far it came, the rows of the epochs, and how many tasks were finished"
     def __init__(self):
+        self.tasks = []
+        self.counts = []
         self.rows = []
-        self.batches = []
+        self.ends = 0
+    def started(self, task): self.tasks.append(task)
+    def progress(self, done, total): self.counts.append((done, total))
     def epoch(self, row): self.rows.append(dict(row))
-    def progress(self, done, total): self.batches.append((done, total))
+    def finished(self, result=None): self.ends += 1
 
 class Untrained(Reporter):
     "Fails the test where an epoch was trained"

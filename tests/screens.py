@@ -1,6 +1,6 @@
-"""What the commands show, of fixed numbers: `python tests/screens.py NAME` prints a screen, in a terminal as in a pipe
+"""What the commands show, with fixed numbers: `python tests/screens.py NAME` prints one screen
 
-The files in tests/screens are what these print on terminals of three sizes and in a pipe; tests/test_screen.py compares them.
+tests/test_screen.py compares the screens with the files in tests/screens, for several terminals and for a pipe.
 To rewrite them after a change: REWRITE_SCREENS=1 pytest -n 0 tests/test_screen.py"""
 import sys
 from datetime import datetime
@@ -27,7 +27,8 @@ RUNGS = {
     'resnet18': Made(range(0, 360, 90), 48.2, 11_706_314, 420e6, 310.),
     'my_wide_convnet': Made(range(0, 360, 60), 21.7, 1_340_000, 96e6, 44.),
     'my_deep_convnet': Made(range(0, 360, 180), 133.5, 3_210_000, 180e6, 71.)}
-REASON, CURE = 'the training loss is infinite in epoch 1', 'use a smaller learning rate (lr), or clip the gradients (clip=1)'
+REASON = 'the training loss is infinite in epoch 1'
+CURE = 'use a smaller learning rate (lr), or clip the gradients (clip=1)'
 
 
 def result(name, seed, truth):
@@ -43,13 +44,11 @@ def result(name, seed, truth):
     scores = 9. * torch.nn.functional.one_hot(predicted, 10)
     cost = Cost(
         parameters=made.parameters, weights_bytes=4 * made.parameters + 120, train_seconds=made.seconds,
-        peak_memory_bytes=int(made.memory),
-        peak_gpu_memory_bytes=None, predict_ms_1=made.ms / 10, predict_ms_1000=made.ms,
-        multiply_adds=640 + made.parameters)
+        peak_memory_bytes=int(made.memory), peak_gpu_memory_bytes=None, predict_ms_1=made.ms / 10,
+        predict_ms_1000=made.ms, multiply_adds=640 + made.parameters)
     return Result(
         recipe=name, seed=seed, settings={}, asked={}, device='cpu', valid=Judged(scores, truth, True), test=None,
-        cost=cost, history=[],
-        best_epoch=None)
+        cost=cost, history=[], best_epoch=None)
 
 def fits_of(name, seeds, truth, missing):
     from fastrecipes.answer.results import Fits
@@ -58,7 +57,7 @@ def fits_of(name, seeds, truth, missing):
     return Fits(name, {}, tuple(result(name, seed, truth) for seed in seeds))
 
 def comparison(names=tuple(RUNGS), seeds=(42,), missing=()):
-    "A comparison in which all is made up but the images"
+    "A comparison in which everything but the images is made up"
     from fastrecipes.answer.comparison import comparison_of
     from fastrecipes.data.sources import load
     images = load('digits')
@@ -83,15 +82,14 @@ def show_compare(costs=False, details=False, **kwargs):
 
 
 def show_fit():
-    "As `fastrecipes fit` shows its epochs and what came of them"
+    "As `fastrecipes fit` shows its epochs and its result"
     import pandas as pd, torch
     from fastrecipes.answer.tables import fitted_lines, show
     from fastrecipes.commands.fit import EpochProgress
     def row(i):
         return dict(
             epoch=i, train_loss=1.6 / (i + 1) ** 1.5, valid_loss=.6 / (i + 1) + .04 * max(i - 6, 0),
-            accuracy=(290 + 8 * min(i, 7)) / 360,
-            seconds=.12)
+            accuracy=(290 + 8 * min(i, 7)) / 360, seconds=.12)
     rows = [row(i) for i in range(10)]
     progress = EpochProgress()
     progress.begin('mlp', 10)
@@ -119,7 +117,8 @@ def show_check():
         empty=(), missing={}, leaks=(), two_labels=(), duplicates=(), blank=(), size='192x256', channels=3,
         problems=(
             '1 unreadable image; repair or remove it, or skip it: skip_bad=True (--skip-bad)',
-            '2 validation images are in the training split too, so accuracy on that split is overestimated; keep each in one of the two'),
+            '2 validation images are in the training split too, so accuracy on that split is overestimated; '
+            'keep each in one of the two'),
         remarks=('the images are of 2 sizes; all are resized to 192x256',))
     show(check_text(str(checkup)))
 
@@ -147,7 +146,7 @@ def show_cache():
 
 
 def show_predict():
-    "What a kept model says of some images, one of which has a wide name"
+    "The predictions of a kept model for some images, one with a wide name"
     import click
     from fastrecipes.commands.models import as_lines
     predicted = {

@@ -1,4 +1,6 @@
-"""What test_distributed.py lets two processes do: `torchrun ... several.py FOLDER`. Each writes what it saw to FOLDER/saw-N-RANK.json"""
+"""What two processes do for test_distributed.py: `torchrun ... several.py FOLDER`
+
+Each process writes its results to FOLDER/saw-N-RANK.json."""
 import json, random, sys
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +21,7 @@ from fastrecipes.lessons.sgd import batch_accuracy, cross_entropy
 from fastrecipes.training.checkpoint import Checkpoint
 from fastrecipes.training.processes import _own_device, all_see, n_processes, own_randomness, rank, together
 
-FITS = { # Batches that cannot be halved, and last ones of 1, 2 and 7 images
+FITS = { # Odd batch sizes, and last batches of 1, 2 and 7 images
     'linear': dict(epochs=2, bs=205),
     'simple_net': dict(epochs=2, bs=110, schedule='one-cycle', clip=.5),
     'mlp': dict(epochs=2, bs=359, patience=5),
@@ -60,7 +62,7 @@ def small_learner(images):
 def pairs_learner(images):
     "Through fastai's own loader over a list of pairs"
     torch.manual_seed(2)
-    random.seed(2 + 5 * rank()) # The order must be that of the first process nevertheless
+    random.seed(2 + 5 * rank()) # The order must still be that of the first process
     def loader(split, **kwargs):
         return DataLoader([(x.float() / 255, y) for x, y in zip(split.images, split.labels)], **kwargs)
     dls = DataLoaders(loader(images.train, bs=99, shuffle=True), loader(images.valid, bs=120),
@@ -84,15 +86,19 @@ def refusal(f, *args, **kwargs):
     try: f(*args, **kwargs)
     except InputError as e: return str(e)
 
+def results_of(f):
+    return dict(
+        weights=flat(f.model), rows=rows(f.history), scores=f.scores.tolist(), best=f.best_epoch, text=repr(f))
+
 def both_do(images, out):
     "What one process does, and two"
-    fits = {name: fit(name, images, device='cpu', **kw) for name, kw in FITS.items()}
-    return dict(rank=rank(), n=n_processes(), norm=trained(small_learner(images)), pairs=trained(pairs_learner(images)),
-        fits={n: dict(weights=flat(f.model), rows=rows(f.history), scores=f.scores.tolist(), best=f.best_epoch,
-                      text=repr(f)) for n, f in fits.items()})
+    fits = {name: results_of(fit(name, images, device='cpu', **kw)) for name, kw in FITS.items()}
+    return dict(
+        rank=rank(), n=n_processes(), norm=trained(small_learner(images)), pairs=trained(pairs_learner(images)),
+        fits=fits)
 
 def two_do(images, out):
-    "What there is for several processes only"
+    "What only several processes do"
     torch.manual_seed(5)
     with own_randomness(): mine = torch.rand(3).tolist()
     again = torch.rand(3).tolist()
@@ -105,18 +111,20 @@ def two_do(images, out):
     except ValueError: pass
     few = replace(images, train=Split(images.train.images[:67], images.train.labels[:67]),
                   valid=Split(images.valid.images[:41], images.valid.labels[:41]))
-    convolutions = {n: fit(n, few, device='cpu', epochs=1, bs=16) for n in ('convnet', 'resnet18')}
-    stock = None # What fastai's own raises on a CPU
+    convolutions = {}
+    for name in ('convnet', 'resnet18'):
+        f = fit(name, few, device='cpu', epochs=1, bs=16)
+        convolutions[name] = [sum(flat(f.model)), f.scores.tolist(), rows(f.history), type(f.learner.model).__name__]
+    stock = None # The error of fastai's own context manager on a CPU
     try:
-        with small_learner(images).distrib_ctx(cpu=True) as own: own.fit(1)
+        with small_learner(images).distrib_ctx(cpu=True) as learner: learner.fit(1)
     except Exception as e: stock = type(e).__name__
     try: fit(images=images, device='cpu', cbs=[StopAfter(2)], checkpoint=Checkpoint(out/'by-2'), **LONG)
     except KeyboardInterrupt: pass
     resumed = fit(images=images, device='cpu', checkpoint=Checkpoint(out/'by-1', resume=True), **LONG)
-    return dict(own=mine, again=again, refused=refused, after=type(learn.model).__name__,
-                callbacks=[c.name for c in learn.cbs], stock=stock, resumed=flat(resumed.model),
-        convolutions={n: [sum(flat(f.model)), f.scores.tolist(), rows(f.history), type(f.learner.model).__name__]
-                      for n, f in convolutions.items()})
+    return dict(
+        own=mine, again=again, refused=refused, after=type(learn.model).__name__,
+        callbacks=[c.name for c in learn.cbs], stock=stock, resumed=flat(resumed.model), convolutions=convolutions)
 
 def main(out):
     images = load('digits')

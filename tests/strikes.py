@@ -1,7 +1,7 @@
-"""A process that ends itself at a place that is known beforehand: inside a write, or at a call of a function
+"""A process that ends itself at a known place: inside a write, or at a call of a function
 
-It sends itself a real SIGKILL, or another signal. No moment is drawn and no clock is read, so the same test stops at the same
-place on every machine."""
+It sends itself a real SIGKILL, or another signal. Nothing depends on a clock, so a test stops at the same place on
+every machine."""
 import os, signal, sys
 
 KILL = getattr(signal, 'SIGKILL', signal.SIGTERM) # Windows has one way to end a process
@@ -11,10 +11,10 @@ PLACES = 'half', 'flushed', 'renamed'
 def strike(sig=KILL): os.kill(os.getpid(), sig)
 
 def in_write(place, when=lambda: True):
-    """Let the first file that is written while `when()` end this process
+    """End this process in the write of the first file that is written while `when()` is true
 
-    It ends when half of the file is there, when all of it is on the disk under its temporary name, or when it has just been
-    given its own name."""
+    'half': half of the file is written; 'flushed': all of it is on the disk, under its temporary name; 'renamed': it
+    has just got its final name."""
     assert place in PLACES
     flush, replace = os.fsync, os.replace
     def fsync(file):
@@ -30,7 +30,7 @@ def in_write(place, when=lambda: True):
     os.replace = renamed
 
 class Calls:
-    "Counts the calls of Python functions, and sends `sig` at number `nth` of those while `when()`"
+    "Counts the calls of Python functions, and sends `sig` at call number `nth` if `when()` is true"
     def __init__(self, nth=None, sig=KILL, when=lambda: True):
         self.nth = nth
         self.sig = sig

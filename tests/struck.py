@@ -1,14 +1,14 @@
-"""The command in a process of its own that gets a signal at a chosen moment: `python struck.py JSON`
+"""The command, which sends itself a signal at a chosen moment: `python struck.py JSON`
 
-The moment is when standard error has been told something (`until`, a pattern; `after` seconds later), or when an epoch of a rung is reported
-(`strike`: recipe, epoch, and 'fit' or 'repeat')."""
+The moment is when a line on standard error matches a pattern (`until`; `after` seconds later), or when an epoch of a
+rung is reported (`strike`: recipe, epoch, and 'fit' or 'repeat')."""
 import json, os, re, sys
 from io import TextIOWrapper
 from threading import Timer
 
 
 class Watched(TextIOWrapper):
-    "Standard error that sends its own process a signal when it has been told something"
+    "Standard error, which sends its process a signal when a text matches"
     def watch(self, until, sent, after):
         self.watched = until, sent, after
 
@@ -23,7 +23,7 @@ class Watched(TextIOWrapper):
 
 
 def strike_at(recipe, epoch, what, sent):
-    "A signal to this process, from within itself, when the epoch is reported"
+    "Send this process a signal when the epoch is reported"
     from fastrecipes.commands.compare import TableProgress
     reported = TableProgress.epoch
     def on_epoch(self, row):

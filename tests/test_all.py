@@ -1,4 +1,4 @@
-"The star import of everything, beside fastai's, and what every class has without it"
+"The star import of everything together with fastai's, and what each class has without it"
 import json, subprocess, sys
 import pytest
 
@@ -6,7 +6,7 @@ FASTAI, OURS = 'from fastai.vision.all import *', 'from fastrecipes.all import *
 
 
 def answer(code):
-    "What `code` prints as JSON, in a process of its own"
+    "What `code` prints as JSON, in a fresh process"
     r = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True, text=True)
     assert r.returncode == 0, r.stderr[-3000:]
     return json.loads(r.stdout.splitlines()[-1])

@@ -171,7 +171,8 @@ def open_page(address):
 
 @pytest.mark.parametrize('launcher, why', [
     pytest.param(DIES, 'RuntimeError', id='dies'),
-    pytest.param(FAILS, 'OSError: no such luck', id='fails', marks=pytest.mark.slow)])
+    pytest.param(FAILS, 'OSError: no such luck', id='fails', marks=pytest.mark.slow),
+])
 def test_the_terminal_says_why_a_page_cannot_be_shown(started, tmp_path, launcher, why):
     (tmp_path/'ipykernel_launcher.py').write_text(launcher)
     server = started(PYTHONPATH=str(tmp_path))
@@ -390,7 +391,7 @@ def test_voila_still_counts_to_a_number_that_is_a_piece_of_text():
     assert int.from_bytes(message('old')[:8], 'little') > 10**15 and 'range(offset_number)' in inspect.getsource(theirs)
 
 
-# Who may ask
+# Access
 
 def test_only_who_knows_the_address_gets_the_page_and_only_from_this_machine(app):
     from urllib.error import HTTPError

@@ -166,7 +166,8 @@ def test_steps_are_those_of_pytorchs_sgd():
     (lambda: forward([*random_net([3, 2]), *random_net([4, 1])], torch.zeros(3)), ['layer 2', '(1, 4)', '(out, 2)']),
     (lambda: forward([(torch.zeros(2, 3), torch.zeros(3))], torch.zeros(3)), ['layer 1', '(2, 3)', '(3,)']),
     (lambda: backward(forward(net_121(), [1., 2]), [1., 2, 3]), ['3 targets', '2 examples']),
-    (lambda: backward(forward(net_121(), 1.), torch.zeros(1, 2)), ['y must be (n, 1)', '(1, 2)'])])
+    (lambda: backward(forward(net_121(), 1.), torch.zeros(1, 2)), ['y must be (n, 1)', '(1, 2)']),
+])
 def test_what_does_not_fit_is_refused(call, parts):
     with refused(*parts): call()
 
@@ -257,7 +258,9 @@ def test_batch_norm_makes_pieces_another_computation():
     assert max((a - b).abs().max().item() for a, b in zip(grads(model), grads(other))) > 1e-3
 
 @pytest.mark.parametrize('n, m, size, parts', [
-    (3, 3, 0, ['size=0']), (3, 2, 1, ['3 inputs', '2 targets']), (0, 0, 1, ['0 inputs']),
+    (3, 3, 0, ['size=0']),
+    (3, 2, 1, ['3 inputs', '2 targets']),
+    (0, 0, 1, ['0 inputs']),
 ])
 def test_pieces_of_nothing_are_refused(n, m, size, parts):
     x, y = torch.zeros(n, 3), torch.zeros(m, 2)
@@ -334,7 +337,7 @@ def test_other_networks_are_drawn_with_a_line_per_weight(widths):
     assert all(inside(box, w, h) for _, box in texts)
 
 def test_what_has_no_room_on_a_drawing_is_refused():
-    with refused('8 units', '9'): draw_network(forward(random_net([2, 9, 1]), torch.zeros(2)))
+    with refused(' 8 ', '9'): draw_network(forward(random_net([2, 9, 1]), torch.zeros(2)))
 
 
 # The graph of autograd

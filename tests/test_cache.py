@@ -1,15 +1,22 @@
-"A set is decoded once: the second time it comes from the cache, unless anything has changed, and whatever happens to the cache"
-import json, os, shutil, signal, subprocess, sys, time, warnings
+"A set is decoded once: then it comes from the cache, unless anything has changed, and whatever happens to the cache"
+import json, os, shutil, strikes, time, warnings
+from collections import namedtuple
 from pathlib import Path
 from threading import Event, Thread
 import numpy as np, pytest
 from PIL import Image
+from conftest import refused
 from fastrecipes.data import cache as cache_room, decode
-from fastrecipes.data.cache import cache_dir, cache_entries, clear_cache, clear_models, decode_files, model_entries, models_dir
+from fastrecipes.data.cache import (
+    cache_dir, cache_entries, clear_cache, clear_models, decode_files, model_entries, models_dir,
+)
 from fastrecipes.data.folders import image_files
 from fastrecipes.data.sources import load
 from fastrecipes.errors import InputError
 from fastrecipes.reporter import Reporter
+from limits import little_room
+from processes import exit_of, process
+from reporters import Seen
 
 
 @pytest.fixture(autouse=True)
@@ -29,20 +36,16 @@ def decoded(monkeypatch):
     monkeypatch.setattr(decode, '_read_path', read)
     return names
 
-class Seen(Reporter):
-    def __init__(self): self.tasks, self.done = [], []
-    def started(self, task): self.tasks.append(task.what)
-    def progress(self, done, total): self.done.append((done, total))
-
 class Stop(Reporter):
     "Ends decoding when more than a share is done"
     def __init__(self, share=.6, error=KeyboardInterrupt): self.share, self.error = share, error
     def progress(self, done, total):
         if done > self.share * total: raise self.error
 
-def child(code, *args, **kwargs):
-    return subprocess.Popen([sys.executable, '-W', 'error', '-c', code, *map(str, args)], stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, text=True, **kwargs)
+def load_in(cache, path, reporter=None):
+    "In a process, whose variables are not those of the test"
+    os.environ['FASTRECIPES_CACHE'] = str(cache)
+    return load(path, reporter=reporter)
 
 def kinds(cache): return sorted(p.suffix for p in cache.iterdir() if p.suffix != '.lock')
 WHOLE, HALF = [''], ['.making']
@@ -63,7 +66,7 @@ def test_the_second_time_no_file_is_opened(image_folder, monkeypatch):
     monkeypatch.setattr(Image, 'open', no)
     second = load(path, reporter=seen)
     assert first.fingerprint == second.fingerprint
-    assert first.counts().equals(second.counts()) and seen.tasks == seen.done == []
+    assert first.counts().equals(second.counts()) and seen.tasks == seen.counts == []
     for p in path.rglob('*.png'): os.utime(p, ns=(0, 0))
     with pytest.raises(InputError, match='opened'): load(path) # The proof that the files would have been opened
 
@@ -126,11 +129,11 @@ def test_a_change_is_noticed_and_the_old_entry_goes(image_folder, decoded, monke
     change(path)
     seen = Seen()
     after = load(path, reporter=seen)
-    assert seen.tasks == ['decode']
+    assert [t.what for t in seen.tasks] == ['decode']
     assert len(decoded) == 8 + n and len(cache_entries()) == 1 and cache_entries()[0].images == n
     assert after.fingerprint == fresh(path, monkeypatch, tmp_path) and len(before.train) + len(before.valid) == 8
 
-def test_what_was_asked_for_has_entries_of_its_own_and_what_needs_no_decoding_has_not(image_folder, decoded):
+def test_each_way_of_decoding_has_an_entry_and_what_needs_no_decoding_has_none(image_folder, decoded):
     path = image_folder({'a': 5, 'b': 5})
     asked = [{}, dict(size=5), dict(size='5x6'), dict(channels=3), dict(size=5, channels=3), dict(skip_bad=True)]
     shapes = [load(path, **a).shape for a in asked]
@@ -193,29 +196,32 @@ def test_images_in_use_survive_a_clearing(image_folder):
 
 # Others at the same time
 
-LOAD = """import sys, time
-from pathlib import Path
-import torch
-from fastrecipes.data.sources import load
-from fastrecipes.reporter import Reporter
-class Told(Reporter):
-    def started(self, task): print(task.what)
-Path(sys.argv[2]).touch()
-while not Path(sys.argv[3]).exists(): time.sleep(.001)
-print(load(sys.argv[1], reporter=Told()).fingerprint)"""
+class Written(Reporter):
+    "Writes to a file what was started"
+    def __init__(self, file): self.file = file
+    def started(self, task): self.file.write_text(task.what)
+
+def load_when_told(cache, path, room, name):
+    "Load when `room` has a file called go, and write down the fingerprint"
+    (room/f'{name}-ready').touch()
+    while not (room/'go').exists(): time.sleep(.001)
+    images = load_in(cache, path, Written(room/f'{name}-started'))
+    (room/f'{name}-fingerprint').write_text(images.fingerprint)
 
 @pytest.mark.slow
 def test_of_processes_that_want_the_same_entry_at_once_one_decodes(image_folder, cache, tmp_path, monkeypatch):
-    path = image_folder({'a': 300, 'b': 300})
-    runs = [child(LOAD, path, tmp_path/f'ready{i}', tmp_path/'go') for i in range(3)]
-    while not all((tmp_path/f'ready{i}').exists() for i in range(3)):
-        assert all(p.poll() is None for p in runs)
+    path, room = image_folder({'a': 300, 'b': 300}), tmp_path/'room'
+    room.mkdir()
+    started = [process(load_when_told, cache, path, room, name) for name in 'abc']
+    while len(list(room.glob('*-ready'))) < 3:
+        assert all(p.is_alive() for p in started)
         time.sleep(.01)
-    (tmp_path/'go').touch()
-    out = [p.communicate() for p in runs]
-    assert [p.returncode for p in runs] == [0] * 3, out
-    assert {o.split()[-1] for o, _ in out} == {fresh(path, monkeypatch, tmp_path)}
-    assert ''.join(o for o, _ in out).count('decode') == 1
+    (room/'go').touch()
+    for p in started: p.join()
+    assert [p.exitcode for p in started] == [0] * 3
+    prints = [f.read_text() for f in room.glob('*-fingerprint')]
+    assert len(prints) == 3 and set(prints) == {fresh(path, monkeypatch, tmp_path)}
+    assert [f.read_text() for f in room.glob('*-started')] == ['decode']
     assert kinds(cache) == WHOLE
 
 def test_of_two_threads_that_want_the_same_entry_one_waits_and_reads(image_folder, cache, decoded, monkeypatch,
@@ -247,24 +253,24 @@ def test_another_folder_is_decoded_meanwhile(image_folder, cache):
     load(path, reporter=Other())
     assert sorted(e.images for e in cache_entries()) == [6, 20]
 
-STRUCK = """import os, signal, sys, strikes
-from fastrecipes.data import cache
-from fastrecipes.data.sources import load
-from fastrecipes.reporter import Reporter
-place = sys.argv[2]
 class Killed(Reporter):
-    def progress(self, done, total): place == 'decoding' and done > total / 2 and strikes.strike()
-if place in strikes.PLACES: strikes.in_write(place)
-load(sys.argv[1], reporter=Killed())"""
+    "Ends its process when half of the files are decoded"
+    def progress(self, done, total):
+        if done > total / 2: strikes.strike()
+
+def load_and_die(cache, path, place):
+    "Load, and be killed while decoding, or inside the write of the first file"
+    if place in strikes.PLACES: strikes.in_write(place)
+    load_in(cache, path, Killed() if place == 'decoding' else None)
+
+def kill_loading(cache, path, place): assert exit_of(load_and_die, cache, path, place) == -strikes.KILL
 
 @pytest.mark.parametrize('place', ['decoding', 'half', 'flushed', 'renamed'])
-def test_after_a_kill_the_entry_is_whole_or_not_there_and_the_next_run_sweeps_up(image_folder, cache, monkeypatch,
-    tmp_path, place):
+def test_after_a_kill_the_entry_is_whole_or_not_there_and_the_next_run_tidies_up(
+    image_folder, cache, monkeypatch, tmp_path, place,
+):
     path = image_folder({'a': 30, 'b': 30})
-    monkeypatch.setenv('PYTHONPATH', str(Path(__file__).parent))
-    with child(STRUCK, path, place) as p:
-        err = p.communicate()[1]
-        assert p.returncode == -signal.SIGKILL, err
+    kill_loading(cache, path, place)
     assert kinds(cache) == (WHOLE if place == 'renamed' else HALF) and len(cache_entries()) == (place == 'renamed')
     assert load(path).fingerprint == fresh(path, monkeypatch, tmp_path) == load(path).fingerprint
     assert kinds(cache) == WHOLE
@@ -273,21 +279,19 @@ def test_a_kill_while_a_changed_set_is_decoded_leaves_the_old_entry_or_none(imag
     path = image_folder({'a': 30, 'b': 30})
     load(path)
     _later(path/'a'/'0.png')
-    monkeypatch.setenv('PYTHONPATH', str(Path(__file__).parent))
-    with child(STRUCK, path, 'flushed') as p: assert p.wait() == -signal.SIGKILL
+    kill_loading(cache, path, 'flushed')
     assert kinds(cache) == WHOLE + HALF
     assert load(path).fingerprint == fresh(path, monkeypatch, tmp_path) and kinds(cache) == WHOLE
 
 @pytest.fixture
-def killed(image_folder, cache, monkeypatch):
+def killed(image_folder, cache):
     "A folder whose decoding was killed"
     path = image_folder({'a': 30, 'b': 30}, name='killed')
-    monkeypatch.setenv('PYTHONPATH', str(Path(__file__).parent))
-    with child(STRUCK, path, 'decoding') as p: assert p.wait() == -signal.SIGKILL
+    kill_loading(cache, path, 'decoding')
     assert kinds(cache) == HALF
     return path
 
-def test_what_a_killed_run_has_left_is_swept_up_by_a_run_of_anything(killed, image_folder, cache):
+def test_what_a_killed_run_has_left_is_removed_by_any_other_run(killed, image_folder, cache):
     load(image_folder({'a': 3, 'b': 3}, name='other'))
     assert kinds(cache) == WHOLE and cache_entries()[0].images == 6
 
@@ -296,10 +300,9 @@ def test_clearing_removes_what_a_killed_run_has_left(killed, cache):
     size = (left/'images.npy').stat().st_size
     assert clear_cache() == (1, size) and list(cache.iterdir()) == []
 
-@pytest.mark.parametrize('error, raised', [(KeyboardInterrupt, KeyboardInterrupt), (MemoryError, MemoryError)],
-                         ids=['ctrl-c', 'memory'])
-def test_a_run_that_is_stopped_leaves_nothing_behind(image_folder, cache, error, raised):
-    with pytest.raises(raised): load(image_folder({'a': 50, 'b': 50}), reporter=Stop(error=error))
+@pytest.mark.parametrize('error', [KeyboardInterrupt, MemoryError], ids=['ctrl-c', 'memory'])
+def test_a_run_that_is_stopped_leaves_nothing_behind(image_folder, cache, error):
+    with pytest.raises(error): load(image_folder({'a': 50, 'b': 50}), reporter=Stop(error=error))
     assert kinds(cache) == []
 
 def aged(folder, seconds):
@@ -339,12 +342,17 @@ def _edit(**change):
 
 @pytest.mark.parametrize('damage', [
     _cut,
-    _flip, lambda e: (e/'images.npy').write_bytes(b''), lambda e: (e/'images.npy').write_bytes(b'\x93NUMPY garbage'
-        * 9),
-    lambda e: (e/'images.npy').unlink(), lambda e: (e/'entry.json').unlink(
-    ), lambda e: (e/'entry.json').write_text('{"sha'),
-    lambda e: (e/'entry.json').write_text('[]'), lambda e: (e/'entry.json').write_bytes(b'\xff\xfe'),
-    _edit(shape=[10, 1, 10, 8]), _edit(bad=None), _edit(crc32='x'),
+    _flip,
+    lambda e: (e/'images.npy').write_bytes(b''),
+    lambda e: (e/'images.npy').write_bytes(b'\x93NUMPY garbage' * 9),
+    lambda e: (e/'images.npy').unlink(),
+    lambda e: (e/'entry.json').unlink(),
+    lambda e: (e/'entry.json').write_text('{"sha'),
+    lambda e: (e/'entry.json').write_text('[]'),
+    lambda e: (e/'entry.json').write_bytes(b'\xff\xfe'),
+    _edit(shape=[10, 1, 10, 8]),
+    _edit(bad=None),
+    _edit(crc32='x'),
     lambda e: np.save(e/'images.npy', np.array([{'a': 1}], dtype=object), allow_pickle=True),
 ], ids='cut flipped empty garbage no-images no-json half-json list no-text shape bad crc pickle'.split())
 def test_a_damaged_entry_is_made_again_and_that_is_said(image_folder, decoded, damage):
@@ -392,31 +400,19 @@ def test_a_cache_that_may_only_be_read_is_read(image_folder, cache, decoded):
     finally: cache.chmod(0o700)
 
 def test_on_a_disk_without_room_nothing_is_begun(image_folder, cache, monkeypatch, decoded):
-    from collections import namedtuple
     monkeypatch.setattr(shutil, 'disk_usage', lambda path: namedtuple('usage', 'free')(799))
     images = load(image_folder({'a': 5, 'b': 5}))
     assert 'No space left' in images.notes[0] and len(decoded) == 10 and kinds(cache) == []
 
-FULL = """import resource, sys
-from fastrecipes.data import cache
-from fastrecipes.data.sources import load
-from fastrecipes.errors import InputError
-cache._most_in_memory = int(sys.argv[2])
-resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000)) # No file may grow longer: to us the same as no room
-try:
-    images = load(sys.argv[1])
-    print(images.fingerprint, images.notes)
-except InputError as e: print(e)"""
-
-def test_on_a_disk_that_is_full_the_run_continues_in_memory_if_there_is_room(image_folder, cache):
+def test_on_a_disk_that_is_full_the_run_continues_in_memory_if_there_is_room(image_folder, cache, monkeypatch):
     path = image_folder({'a': 100, 'b': 100})
-    with child(FULL, path, 2**30) as p: out, err = p.communicate()
-    assert p.returncode == 0, err
-    assert kinds(cache) == [] and 'File too large' in out and out.split()[0] == load(path).fingerprint
+    with little_room(10_000): images = load(path)
+    assert kinds(cache) == [] and any('File too large' in note for note in images.notes)
+    assert images.fingerprint == load(path).fingerprint
     clear_cache()
-    with child(FULL, path, 1000) as p: out, err = p.communicate()
-    assert p.returncode == 0, err
-    assert kinds(cache) == [] and out.count('\n') == 1 and 'could not be kept' in out and 'FASTRECIPES_CACHE' in out
+    monkeypatch.setattr(cache_room, '_most_in_memory', 1000)
+    with little_room(10_000), refused('could not be kept', 'FASTRECIPES_CACHE'): load(path)
+    assert kinds(cache) == []
 
 
 # Looking and clearing
@@ -459,10 +455,9 @@ def test_clearing_removes_only_what_is_ours(image_folder, cache, tmp_path):
     load(image_folder({'a': 4, 'b': 4}, name='two'))
     total = next(e.bytes for e in cache_entries() if e.images == 8)
     assert clear_cache() == (1, total), 'the folder with a diary in it is still there, without our files'
-    left = sorted(p.relative_to(tmp_path).as_posix() for d in (cache, far) for p in d.rglob('*') if p.is_file()
-                  and p.suffix != '.lock')
-    assert left == sorted([f'cache/{entry.name}/diary.txt', 'cache/more/images.npy', 'cache/photo.png',
-                           'far/images.npy'])
+    left = [p for folder in (cache, far) for p in folder.rglob('*') if p.is_file() and p.suffix != '.lock']
+    theirs = {f'cache/{entry.name}/diary.txt', 'cache/more/images.npy', 'cache/photo.png', 'far/images.npy'}
+    assert {p.relative_to(tmp_path).as_posix() for p in left} == theirs
 
 def test_after_clearing_it_is_decoded_again(image_folder, decoded, cache):
     path = image_folder({'a': 3, 'b': 3})
@@ -476,7 +471,7 @@ def test_kept_models_are_listed_and_cleared_and_nothing_else(cache):
     good, broken, mine = (models_dir()/n for n in (f"mlp-{'0' * 32}", f"sgd-{'1' * 32}", 'diary'))
     for home in (good, broken, mine): home.mkdir(parents=True)
     (good/'card.json').write_text(json.dumps(dict(source=dict(name='digits', images=dict(train=1437)))))
-    assert {(e.name, e.source, e.images) for e in model_entries()} == {(good.name, 'digits', 1437),
-        (broken.name, '', 0)}
+    listed = {(e.name, e.source, e.images) for e in model_entries()}
+    assert listed == {(good.name, 'digits', 1437), (broken.name, '', 0)}
     size = (good/'card.json').stat().st_size
     assert clear_models() == (2, size) and model_entries() == [] and mine.is_dir()

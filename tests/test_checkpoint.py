@@ -1,14 +1,18 @@
-"""The checkpoint: a state comes back as it went in, nothing is pickled, and a file is whole, of this training, or refused in one line"""
-import json, os, pickle, shutil, struct, subprocess, sys
+"""The checkpoint: a state comes back as it went in and nothing is pickled
+
+A file is whole and of this training, or it is refused in one line."""
+import json, os, pickle, random, shutil, strikes, struct, subprocess, sys
 from types import SimpleNamespace
-import numpy as np, pytest, random, torch
+import numpy as np, pytest, torch
 from fastai.callback.core import Callback
 from fastcore.foundation import L
 from hypothesis import given, settings, strategies as st
 from safetensors.torch import save_file
 from conftest import refused
+from limits import little_room
+from made import noise_images
+from processes import process
 from fastrecipes.training.checkpoint import Checkpoint, pack, random_states, set_random_states, unpack
-from fastrecipes.data.images import ImageSet, Split
 from fastrecipes.ladder.recipe import fit
 from reporters import Untrained
 
@@ -17,8 +21,8 @@ def identical(a, b):
     "Equal in type, structure and bits"
     if type(a) is not type(b): return False
     if isinstance(a, torch.Tensor):
-        return (a.dtype, a.shape) == (b.dtype,
-            b.shape) and a.reshape(-1).view(torch.uint8).equal(b.reshape(-1).view(torch.uint8))
+        if (a.dtype, a.shape) != (b.dtype, b.shape): return False
+        return a.reshape(-1).view(torch.uint8).equal(b.reshape(-1).view(torch.uint8))
     if isinstance(a, dict): return [*map(repr, a)] == [*map(repr, b)] and all(identical(a[k], v) for k, v in b.items())
     if isinstance(a, (list, tuple, L)): return len(a) == len(b) and all(map(identical, a, b))
     return struct.pack('d', a) == struct.pack('d', b) if isinstance(a, float) else a == b
@@ -30,17 +34,24 @@ def there_and_back(state):
 
 # pack and unpack
 
-DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16,
-          torch.int8, torch.uint8, torch.bool]
-tensors = st.builds(lambda shape, dtype, seed: (torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-                                                * 50).to(dtype),
-                    st.lists(st.integers(0, 3), max_size=3), st.sampled_from(DTYPES), st.integers(0, 9))
+DTYPES = [
+    torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8,
+    torch.uint8, torch.bool,
+]
+
+def random_tensor(shape, dtype, seed):
+    return (torch.randn(shape, generator=torch.Generator().manual_seed(seed)) * 50).to(dtype)
+
+tensors = st.builds(random_tensor, st.lists(st.integers(0, 3), max_size=3), st.sampled_from(DTYPES), st.integers(0, 9))
 plain = st.none() | st.booleans() | st.integers() | st.floats().filter(lambda v: v == v) | st.text()
-keys = st.text() | st.integers() | st.tuples(st.integers(),
-                                             st.text()) | st.sampled_from(['tensor', 'dict', 'tuple', 'L'])
-states = st.recursive(plain | tensors, lambda inner: st.lists(inner, max_size=3)
-                      | st.lists(inner, max_size=3).map(tuple) | st.lists(inner, max_size=3).map(L)
-                      | st.dictionaries(keys, inner, max_size=3), max_leaves=12)
+words_of_ours = st.sampled_from(['tensor', 'dict', 'tuple', 'L'])
+keys = st.text() | st.integers() | st.tuples(st.integers(), st.text()) | words_of_ours
+
+def containers(inner):
+    lists = st.lists(inner, max_size=3)
+    return lists | lists.map(tuple) | lists.map(L) | st.dictionaries(keys, inner, max_size=3)
+
+states = st.recursive(plain | tensors, containers, max_leaves=12)
 
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(states)
@@ -53,17 +64,21 @@ def test_a_state_comes_back_from_the_file_too(tmp_path_factory, state):
     Checkpoint(folder, every=1).offer(0, state)
     assert identical(Checkpoint(folder, resume=True).load(), state)
 
-def test_numbers_that_are_none_come_back():
+def test_numbers_that_are_not_finite_come_back():
     a, b, c = there_and_back([float('nan'), float('inf'), (-float('inf'), -0.)])
     assert a != a and b == float('inf') and c[0] == -b and str(c[1]) == '-0.0'
 
-@pytest.mark.parametrize('t',
-                         [torch.tensor(3.), torch.arange(12.).view(3, 4).T, torch.arange(12.)[::2], torch.zeros(0),
-                          torch.zeros(3, 0, 2), torch.ones(1).expand(5),
-                               torch.zeros(2, 3, 4, 5).to(memory_format=torch.channels_last),
-                               torch.nn.Parameter(torch.ones(2)), torch.tensor([float('nan')])],
-                         ids=['number', 'transposed', 'strided', 'empty', 'empty in the middle', 'expanded',
-                              'channels last', 'parameter', 'nan'])
+@pytest.mark.parametrize('t', [
+    torch.tensor(3.),
+    torch.arange(12.).view(3, 4).T,
+    torch.arange(12.)[::2],
+    torch.zeros(0),
+    torch.zeros(3, 0, 2),
+    torch.ones(1).expand(5),
+    torch.zeros(2, 3, 4, 5).to(memory_format=torch.channels_last),
+    torch.nn.Parameter(torch.ones(2)),
+    torch.tensor([float('nan')]),
+], ids='number transposed strided empty empty-in-the-middle expanded channels-last parameter nan'.split())
 def test_a_tensor_of_any_layout_comes_back_from_the_file_with_its_bits(t, tmp_path):
     Checkpoint(tmp_path, every=1).offer(0, [t, t])
     assert all(identical(x, t.detach().contiguous()) for x in Checkpoint(tmp_path, resume=True).load())
@@ -87,11 +102,11 @@ def test_what_a_checkpoint_cannot_hold_is_a_mistake_of_the_author(what):
 
 # Random states
 
-def test_every_generator_goes_on_as_it_would_have():
+def test_every_generator_continues_as_it_would_have():
     loader = SimpleNamespace(rng=random.Random(5))
     def draw():
-        return (random.random(), np.random.rand(), torch.rand(2).tolist(), torch.randn(1).item(),
-                        np.random.randn(), random.gauss(0, 1), loader.rng.random())
+        of_python = random.random(), random.gauss(0, 1), loader.rng.random()
+        return of_python, np.random.rand(), np.random.randn(), torch.rand(2).tolist(), torch.randn(1).item()
     draw() # NumPy and Python keep every second normal number
     before = there_and_back(random_states((loader,)))
     first = draw()
@@ -102,7 +117,7 @@ def test_every_generator_goes_on_as_it_would_have():
 
 # When it is written
 
-def test_every_so_many_epochs_it_is_written_and_between_them_held(tmp_path):
+def test_it_is_written_every_n_epochs_and_held_in_between(tmp_path):
     point = Checkpoint(tmp_path/'new'/'folder', every=3)
     point.begin(recipe='mlp')
     assert [point.due(e) for e in range(7)] == [False, False, True, False, False, True, False] and point.saved is None
@@ -118,7 +133,7 @@ def test_every_so_many_epochs_it_is_written_and_between_them_held(tmp_path):
     point.write()
     assert point.path.stat().st_mtime_ns == at, 'and nothing is written twice'
 
-def test_without_a_number_it_is_written_when_a_minute_has_gone_by(tmp_path, monkeypatch):
+def test_without_a_number_it_is_written_when_a_minute_has_passed(tmp_path, monkeypatch):
     now = SimpleNamespace(monotonic=lambda: now.time, time=1000.)
     monkeypatch.setattr('fastrecipes.training.checkpoint.time', now)
     point, written = Checkpoint(tmp_path), []
@@ -154,11 +169,11 @@ def test_without_resume_an_old_file_is_not_read_but_written_over_when_due(tmp_pa
     point.offer(1, dict(old=False))
     assert Checkpoint(tmp_path, resume=True).load() == dict(old=False)
 
-def test_there_is_nothing_to_go_on_from_in_an_empty_folder(tmp_path):
+def test_there_is_nothing_to_resume_in_an_empty_folder(tmp_path):
     assert Checkpoint(tmp_path/'none', resume=True).load() is None
 
 def half(folder, wait=True):
-    "What a process has half written, which is no more (or, where told not to wait, goes on), and the process"
+    "A half-written file of a process that has ended (with `wait=False`: that is still running), and the process"
     process = subprocess.Popen([sys.executable, '-c', 'input()'], stdin=subprocess.PIPE)
     if wait: process.communicate(b'\n')
     f = folder/f'.checkpoint.safetensors.{process.pid}'
@@ -185,16 +200,12 @@ def test_writing_clears_away_what_killed_processes_have_left_and_not_what_a_livi
 # What goes wrong while writing
 
 def test_a_disk_that_is_full_leaves_the_old_checkpoint_and_the_new_state_in_memory(tmp_path):
-    resource, point = pytest.importorskip('resource'), Checkpoint(tmp_path, every=1)
+    point = Checkpoint(tmp_path, every=1)
     point.offer(0, dict(w=torch.zeros(9)))
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE,
-                           (20_000, hard)) # No file may be longer, which is an OSError as a full disk is
+    with little_room(20_000):
         with pytest.warns(UserWarning, match=r'cannot write the checkpoint \(File too large\);'):
             point.offer(1, dict(w=torch.ones(10_000)))
         with refused(f'{point.path}: cannot write', '(File too large)'): point.write()
-    finally: resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert point.saved == 0
     assert os.listdir(tmp_path) == ['checkpoint.safetensors']
     assert Checkpoint(tmp_path, resume=True).load()['w'].sum() == 0
@@ -210,40 +221,32 @@ def test_a_folder_that_cannot_be_does_not_end_a_training_and_is_refused_when_it_
     with refused(f'{point.path}: cannot write the checkpoint (Not a directory)'): point.write()
     assert point.saved is None
 
-KILLED = """import os, signal, sys, torch, strikes
-from fastrecipes.training.checkpoint import Checkpoint
-torch.set_num_threads(1)
-folder, state = sys.argv[1], lambda epoch: dict(epoch=epoch, w=[torch.full((2_000,), float(epoch))] * 3)
-for epoch, place in enumerate([p for p in strikes.PLACES for _ in range(2)]): # The first has no old one to leave
-    if not (pid := os.fork()):
-        strikes.in_write(place)
-        Checkpoint(folder, every=1).offer(epoch, state(epoch))
-        os._exit(1)
-    assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == signal.SIGKILL
-    again = Checkpoint(folder, resume=True)
-    found = again.load()
-    print(place, f'.checkpoint.safetensors.{pid}' in os.listdir(folder), again.saved)
-    assert found is None if again.saved is None else found['epoch'] == again.saved and all(w.eq(again.saved).all() for w in found['w'])
-    if epoch == 0: Checkpoint(folder, every=1).offer(100, state(100))
-print(os.listdir(folder) == ['checkpoint.safetensors'])"""
+def write_and_die(folder, epoch, place):
+    "Write a checkpoint, and be killed at this place of the write"
+    strikes.in_write(place)
+    Checkpoint(folder, every=1).offer(epoch, state_of(epoch))
 
-@pytest.mark.skipif(not hasattr(os, 'fork'), reason='processes are forked, which this system cannot')
-def test_a_process_killed_while_it_writes_leaves_the_old_checkpoint_or_the_new_one_whole(tmp_path):
-    env = os.environ | {'PYTHONPATH': os.path.dirname(__file__)}
-    run = subprocess.run([sys.executable, '-c', KILLED, tmp_path/'run'], env=env, capture_output=True, text=True,
-                         timeout=120)
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.splitlines() == ['half True None', 'half True 100', 'flushed True 100', 'flushed True 100',
-                                       'renamed False 4', 'renamed False 5', 'True']
+def state_of(epoch): return dict(epoch=epoch, w=[torch.full((2_000,), float(epoch))] * 3)
+
+@pytest.mark.parametrize('place', strikes.PLACES)
+@pytest.mark.parametrize('old', [True, False])
+def test_a_process_killed_while_it_writes_leaves_the_old_checkpoint_or_the_new_one_whole(tmp_path, place, old):
+    if old: Checkpoint(tmp_path, every=1).offer(100, state_of(100))
+    killed = process(write_and_die, tmp_path, 5, place)
+    killed.join()
+    assert killed.exitcode == -strikes.KILL
+    left_over = f'.checkpoint.safetensors.{killed.pid}' in os.listdir(tmp_path)
+    again = Checkpoint(tmp_path, resume=True)
+    found = again.load()
+    assert (left_over, again.saved) == ((False, 5) if place == 'renamed' else (True, 100 if old else None))
+    if found: assert found['epoch'] == again.saved and all(w.eq(again.saved).all() for w in found['w'])
+    Checkpoint(tmp_path, every=1).offer(6, state_of(6))
+    assert os.listdir(tmp_path) == ['checkpoint.safetensors']
 
 
 # What is refused
 
-def tiny(n=12, seed=0, classes='ab'):
-    gen = torch.Generator().manual_seed(seed)
-    def part(m):
-        return Split(torch.randint(0, 256, (m, 1, 8, 8), dtype=torch.uint8, generator=gen), torch.arange(m) % 2)
-    return ImageSet('tiny', tuple(classes), part(n), part(6), part(6))
+def tiny(n=12, seed=0, classes='ab'): return noise_images(n, classes=classes, test=6, seed=seed)
 
 @pytest.fixture(scope='module')
 def kept(tmp_path_factory):
@@ -252,10 +255,10 @@ def kept(tmp_path_factory):
         def before_epoch(self):
             if self.epoch == 2: raise KeyboardInterrupt
     folder = tmp_path_factory.mktemp('kept')
-    with pytest.raises(KeyboardInterrupt): go_on(folder, cbs=[Pull()])
+    with pytest.raises(KeyboardInterrupt): resume(folder, cbs=[Pull()])
     return folder/'checkpoint.safetensors'
 
-def go_on(folder, name='linear', images=None, **kwargs):
+def resume(folder, name='linear', images=None, **kwargs):
     return fit(name, images or tiny(), device='cpu', checkpoint=Checkpoint(folder, every=1, resume=True),
                **dict(epochs=4, seed=1) | kwargs)
 
@@ -264,26 +267,29 @@ def folder(kept, tmp_path):
     shutil.copy(kept, tmp_path)
     return tmp_path
 
-def test_the_same_recipe_settings_seed_and_images_go_on(folder):
-    assert go_on(folder).history.epoch.tolist() == [0, 1, 2, 3]
+def test_with_the_same_recipe_settings_seed_and_images_it_is_resumed(folder):
+    assert resume(folder).history.epoch.tolist() == [0, 1, 2, 3]
 
 @pytest.mark.parametrize('kwargs, wanted', [
-    (dict(name='sgd'), 'recipe "linear", not "sgd"'), (dict(seed=2), 'seed 1, not 2'),
-    (dict(epochs=5), 'with epochs 4, not 5'), (dict(wd=.1), 'with wd 0.0, not 0.1'),
-    (dict(images=tiny(seed=5)), 'images "'), (dict(images=tiny(13)), 'images "'),
-    (dict(images=tiny(classes='xy')), 'images "')],
-    ids=['recipe', 'seed', 'epochs', 'setting', 'pixels', 'number of images', 'classes'])
+    (dict(name='sgd'), 'recipe "linear", not "sgd"'),
+    (dict(seed=2), 'seed 1, not 2'),
+    (dict(epochs=5), 'with epochs 4, not 5'),
+    (dict(wd=.1), 'with wd 0.0, not 0.1'),
+    (dict(images=tiny(seed=5)), 'images "'),
+    (dict(images=tiny(13)), 'images "'),
+    (dict(images=tiny(classes='xy')), 'images "'),
+], ids=['recipe', 'seed', 'epochs', 'setting', 'pixels', 'number of images', 'classes'])
 def test_a_checkpoint_of_another_training_is_refused_and_left_alone(folder, kwargs, wanted):
-    before = (folder/'checkpoint.safetensors').read_bytes()
-    with refused(f"{folder/'checkpoint.safetensors'}: ", wanted, 'another folder'):
-        go_on(folder, **kwargs, reporter=Untrained())
-    assert (folder/'checkpoint.safetensors').read_bytes() == before
+    file = folder/'checkpoint.safetensors'
+    before = file.read_bytes()
+    with refused(f'{file}: ', wanted, 'another folder'): resume(folder, **kwargs, reporter=Untrained())
+    assert file.read_bytes() == before
 
 @pytest.mark.parametrize('share', [0, .0001, .1, .5, .9, .999])
 def test_a_truncated_checkpoint_is_refused(folder, share):
     f = folder/'checkpoint.safetensors'
     f.write_bytes(f.read_bytes()[:int(len(f.read_bytes()) * share)])
-    with refused(f'{f}: cannot be read as a checkpoint (', 'remove it'): go_on(folder)
+    with refused(f'{f}: cannot be read as a checkpoint (', 'remove it'): resume(folder)
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
@@ -291,7 +297,7 @@ def test_a_checkpoint_with_one_bit_turned_is_refused(kept, tmp_path_factory, whe
     data, folder = bytearray(kept.read_bytes()), tmp_path_factory.mktemp('bit')
     data[int(where * len(data))] ^= 1 << bit
     (folder/'checkpoint.safetensors').write_bytes(data)
-    with refused(f"{folder/'checkpoint.safetensors'}: ", 'remove it'): go_on(folder)
+    with refused(f"{folder/'checkpoint.safetensors'}: ", 'remove it'): resume(folder)
 
 @pytest.mark.parametrize('make, wanted', [
     (lambda f: save_file({'w': torch.zeros(2)}, f), 'is not a checkpoint of this version (no format'),
@@ -301,16 +307,15 @@ def test_a_checkpoint_with_one_bit_turned_is_refused(kept, tmp_path_factory, whe
      'is damaged'),
     (lambda f: f.write_bytes(pickle.dumps({})), 'cannot be read as a checkpoint ('),
     (lambda f: f.write_text('text'), 'cannot be read as a checkpoint ('),
-    (lambda f: f.mkdir(), 'cannot be read as a checkpoint (')],
-    ids=['weights', 'of another', 'without entries', 'not JSON', 'pickle', 'text', 'folder'])
+    (lambda f: f.mkdir(), 'cannot be read as a checkpoint ('),
+], ids=['weights', 'of another', 'without entries', 'not JSON', 'pickle', 'text', 'folder'])
 def test_a_foreign_file_is_refused(tmp_path, make, wanted):
     f = tmp_path/'checkpoint.safetensors'
     make(f)
-    with refused(f'{f}: {wanted}', 'remove it'): go_on(tmp_path)
+    with refused(f'{f}: {wanted}', 'remove it'): resume(tmp_path)
 
 def test_nothing_is_pickled_or_unpickled(folder, monkeypatch):
     def no(*args, **kwargs): raise AssertionError('pickled')
-    for module, names in ((pickle, ('load', 'loads', 'dump', 'dumps', 'Unpickler', 'Pickler')),
-                          (torch, ('load', 'save'))):
-        for name in names: monkeypatch.setattr(module, name, no)
-    assert len(go_on(folder).history) == 4
+    for name in ('load', 'loads', 'dump', 'dumps', 'Unpickler', 'Pickler'): monkeypatch.setattr(pickle, name, no)
+    for name in ('load', 'save'): monkeypatch.setattr(torch, name, no)
+    assert len(resume(folder).history) == 4

@@ -84,8 +84,8 @@ def step_of(recipe, d):
         recipe=recipe, gain_points=d.gain * 100, interval_points=Interval(d.low * 100, d.high * 100), p=d.p,
         words=d.words)
 
-def figures(comparison):
-    "The table without what depends on the clock or on who else uses the memory"
+def without_costs(comparison):
+    "The table without what depends on the clock or on other use of the memory"
     clock = ['train_seconds', 'peak_memory_bytes', 'peak_gpu_memory_bytes', 'predict_ms_1', 'predict_ms_1000']
     return comparison.table.drop(columns=clock)
 
@@ -143,7 +143,8 @@ def test_names_and_fractions_may_come_from_a_generator(threes_sevens):
     (dict(resume=True), ['resume=True', '`out`']),
     (dict(test=True), ['digits', 'test split']),
     (dict(seed=-1), ['seed=-1']),
-    (dict(images='digit'), ['digit', 'digits'])])
+    (dict(images='digit'), ['digit', 'digits']),
+])
 def test_what_cannot_be_done_is_refused_before_anything_is_fitted(threes_sevens, tmp_path, kwargs, wanted):
     out = {} if 'resume' in kwargs else {'out': tmp_path/'out'}
     with refused(*wanted): compare(**{'images': threes_sevens} | out | kwargs, reporter=never())
@@ -187,8 +188,8 @@ def test_test_images_are_reported_on_request_and_change_nothing_else(with_test, 
         wrong = (a.predictions[:10] != with_test.test.labels[:10]).sum() + (a.predictions[10:] != a.targets[10:]).sum()
         assert a.test.accuracy == pytest.approx(1 - wrong.item() / len(a.targets)) != a.accuracy
     assert list(asked.table) == [*WORTH, *TESTED, *PRICE] and list(not_asked.table) == [*WORTH, *PRICE]
-    assert_frame_equal(figures(asked).drop(columns=TESTED), figures(not_asked))
-    assert_frame_equal(figures(not_asked), figures(none))
+    assert_frame_equal(without_costs(asked).drop(columns=TESTED), without_costs(not_asked))
+    assert_frame_equal(without_costs(not_asked), without_costs(none))
     assert asked.test_asked and not not_asked.test_asked
 
 def test_the_test_accuracy_is_in_text_records_and_files(with_test, tmp_path):
@@ -332,7 +333,8 @@ def test_what_was_fitted_is_the_same_as_without_the_one_that_failed(hurt, threes
     (MemoryError(), 'MemoryError', 'smaller'),
     (InputError('own: k=1 is too few; use more'), 'k=1 is too few', 'use more'),
     (InputError('there is no cure'), 'there is no cure', ''),
-    (KeyError('x'), "KeyError: 'x'", 'report')])
+    (KeyError('x'), "KeyError: 'x'", 'report'),
+])
 def test_a_recipe_of_ones_own_may_raise_anything(threes_sevens, error, reason, cure):
     heard = Heard()
     with own(lambda n: error): c = compare(threes_sevens, ['own', 'similarity'], device='cpu', reporter=heard)
@@ -343,10 +345,11 @@ def test_a_recipe_of_ones_own_may_raise_anything(threes_sevens, error, reason, c
 
 def test_with_debug_a_fault_in_a_program_is_raised_and_a_wrong_request_is_not(threes_sevens, monkeypatch):
     monkeypatch.setenv('FASTRECIPES_DEBUG', '1')
-    with own(lambda n: ZeroDivisionError('mine')), pytest.raises(ZeroDivisionError, match='mine'): compare(
-        threes_sevens, 'own,similarity', device='cpu')
-    with own(lambda n: InputError('wrong; mend it')): assert compare(
-        threes_sevens, 'own,similarity', device='cpu').rungs[1].reason == 'wrong'
+    how = dict(names='own,similarity', device='cpu')
+    with own(lambda n: ZeroDivisionError('mine')), pytest.raises(ZeroDivisionError, match='mine'):
+        compare(threes_sevens, **how)
+    with own(lambda n: InputError('wrong; mend it')): c = compare(threes_sevens, **how)
+    assert c.rungs[1].reason == 'wrong'
 
 def test_a_cost_that_cannot_be_measured_is_a_failure_of_that_rung_alone(threes_sevens):
     class Odd(torch.nn.Module):
@@ -399,7 +402,7 @@ def test_the_first_may_fail_or_all_of_them(threes_sevens, tmp_path):
 def thrice(threes_sevens): return compare(threes_sevens, NAMES, seed=3, device='cpu', settings=SHORT, repeats=3)
 
 def test_the_first_seed_gives_what_it_gives_alone(three, thrice):
-    assert_frame_equal(figures(thrice).drop(columns=SEEDS), figures(three))
+    assert_frame_equal(without_costs(thrice).drop(columns=SEEDS), without_costs(three))
     assert list(thrice.table) == [*WORTH, *SEEDS, *PRICE]
 
 def test_seeds_follow_each_other_and_each_gives_what_it_gives_alone(thrice, threes_sevens):
@@ -431,8 +434,8 @@ def test_what_stands_over_seeds_agrees_with_chance(thrice):
 
 def test_one_run_has_no_spread(three, threes_sevens):
     assert all(r.repeats is None for r in three.rungs) and not set(SEEDS) & set(three.table)
-    with own(lambda n: ValueError('x') if n > 1 else None): c = compare(
-        threes_sevens, 'similarity,own', device='cpu', repeats=2) # One of two seeds is lost
+    with own(lambda n: ValueError('x') if n > 1 else None): # One of two seeds is lost
+        c = compare(threes_sevens, 'similarity,own', device='cpu', repeats=2)
     one = c.rungs[1]
     assert one.is_fitted and one.repeats is None and c.table.loc[1, SEEDS].isna().all() and c.table.seeds[0] == 2
     (lost,) = one.lost
@@ -454,8 +457,8 @@ def test_seeds_that_fail_are_reported_and_the_others_are_compared_pair_by_pair(t
 
 def test_a_rung_whose_first_seed_fails_is_not_tried_with_others(threes_sevens):
     heard = Heard()
-    with own(lambda n: MemoryError()) as calls: compare(
-        threes_sevens, 'similarity,own', device='cpu', repeats=3, reporter=heard)
+    with own(lambda n: MemoryError()) as calls:
+        compare(threes_sevens, 'similarity,own', device='cpu', repeats=3, reporter=heard)
     tasks = [(t.number, t.count, t.name, t.seed, t.what) for t in heard.of('started')]
     assert len(calls) == 1
     assert tasks == [
@@ -478,16 +481,14 @@ def test_a_learning_curve_ends_in_the_rungs(threes_sevens):
     tenth = c.curve.rungs[0].points[0].images
     assert [(t.name, t.seed, t.images) for t in tasks[3:6]] == [(n, 42, tenth) for n in NAMES]
 
-def test_a_rung_that_failed_has_no_curve_and_a_point_that_fails_takes_nothing_with_it(threes_sevens):
-    with own(lambda n: MemoryError()) as calls: c = compare(
-        threes_sevens, 'similarity,own', device='cpu', curve='all', fractions=[.5, 1])
+def test_a_rung_that_failed_has_no_curve_and_a_point_that_fails_leaves_the_others(threes_sevens):
+    how = dict(names='similarity,own', device='cpu', fractions=[.5, 1])
+    with own(lambda n: MemoryError()) as calls: c = compare(threes_sevens, curve='all', **how)
     assert len(calls) == 1 and [r.recipe for r in c.curve.rungs] == ['similarity']
-    with own(lambda n: MemoryError() if n == 2 else None): c = compare(
-        threes_sevens, 'similarity,own', device='cpu', curve='own', fractions=[.5, 1])
+    with own(lambda n: MemoryError() if n == 2 else None): c = compare(threes_sevens, curve='own', **how)
     assert [p.status for p in c.curve.rungs[0].points] == ['failed', 'fitted']
-    with own(lambda n: ValueError('few') if n == 2 else None), pytest.warns(
-        UserWarning, match='learning curve.*ValueError: few'):
-        c = compare(threes_sevens, 'similarity,own', device='cpu', curve='all', fractions=[.5, 1])
+    warned = pytest.warns(UserWarning, match='learning curve.*ValueError: few')
+    with own(lambda n: ValueError('few') if n == 2 else None), warned: c = compare(threes_sevens, curve='all', **how)
     assert list(c.results) == ['similarity', 'own']
     assert [p.fraction for r in c.curve.rungs for p in r.points] == [.5, 1, 1]
 

@@ -87,7 +87,7 @@ def no_room(*args, **kwargs): raise OSError(28, 'No space left on device')
 
 @pytest.fixture(scope='module')
 def whole(threes_sevens, tmp_path_factory):
-    "A climb that nobody disturbed, with the folder that keeps it and what it told"
+    "A climb that nothing disturbed, with its folder and its reports"
     out, log = tmp_path_factory.mktemp('whole')/'out', Log()
     return climb(threes_sevens, out, log, repeats=2, **CURVE), out, log
 
@@ -277,14 +277,17 @@ def test_another_comparison_is_refused_at_once(request, threes_sevens, folder, o
             **{k: v for k, v in other.items() if k != 'change'})
     assert files(out) == before
 
-@pytest.mark.parametrize(
-    'damage',
-    [lambda b: b[:len(b) // 2], lambda b: b'', lambda b: b'half of it', lambda b: b[:-3] + bytes([b[-3] ^ 1]) + b[-2:]],
-    ids=['half', 'empty', 'other', 'a bit'])
-@pytest.mark.parametrize(
-    'folder, name',
-    [('kept', 'simple_net-6/result.safetensors'), ('cut', 'similarity-5/result.safetensors'),
-     ('cut', 'sgd-5/checkpoint.safetensors')])
+@pytest.mark.parametrize('damage', [
+    lambda b: b[:len(b) // 2],
+    lambda b: b'',
+    lambda b: b'half of it',
+    lambda b: b[:-3] + bytes([b[-3] ^ 1]) + b[-2:],
+], ids=['half', 'empty', 'other', 'a bit'])
+@pytest.mark.parametrize('folder, name', [
+    ('kept', 'simple_net-6/result.safetensors'),
+    ('cut', 'similarity-5/result.safetensors'),
+    ('cut', 'sgd-5/checkpoint.safetensors'),
+])
 def test_a_damaged_file_is_refused_at_once_and_stays(request, threes_sevens, folder, name, damage):
     out = request.getfixturevalue(folder)
     file, how = out/'rungs'/name, dict(repeats=2) if folder == 'kept' else {}
@@ -321,7 +324,7 @@ def test_a_place_that_is_taken_is_refused(threes_sevens, tmp_path):
 # A disk that is full
 
 @pytest.mark.parametrize('broken', ['replace', 'fsync'])
-def test_a_full_disk_loses_no_figures(whole, threes_sevens, tmp_path, monkeypatch, broken):
+def test_a_full_disk_loses_no_results(whole, threes_sevens, tmp_path, monkeypatch, broken):
     monkeypatch.setattr(os, broken, no_room)
     with pytest.warns(UserWarning, match='No space left') as heard:
         same(climb(threes_sevens, tmp_path/'out', repeats=2, **CURVE), whole[0])

@@ -65,10 +65,14 @@ def test_failed_rungs_are_left_out_and_unknown_costs_are_named():
     ax, texts = drawn(plot_cost(c, 'multiply_adds'))
     assert texts == ['similarity', 'sgd: stop here'] and ax.get_xlabel().endswith('linear')
 
-@pytest.mark.parametrize('c',
-                         [made({}), made({}, others=(failed('mlp'),)), made(dict(mlp=BASE)),
-                          made(dict(mlp=first(2000))), made(dict(sgd=BASE, mlp=BASE)),
-                          made(dict(similarity=first(22, 40)))])
+@pytest.mark.parametrize('c', [
+    made({}),
+    made({}, others=(failed('mlp'),)),
+    made(dict(mlp=BASE)),
+    made(dict(mlp=first(2000))),
+    made(dict(sgd=BASE, mlp=BASE)),
+    made(dict(similarity=first(22, 40))),
+])
 @pytest.mark.parametrize('by', ['train_seconds', 'multiply_adds'])
 def test_there_is_a_picture_even_of_little(c, by): drawn(plot_cost(c, by))
 

@@ -165,7 +165,8 @@ def test_a_rung_that_is_fitted_to_the_whole_set_is_its_last_point(curve, whole):
 @pytest.mark.parametrize('change, said', [
     (dict(seed=4), 'another seed'),
     (dict(settings={'mlp': {'epochs': 1}}), 'other settings'),
-    (dict(images=.5), 'other images')])
+    (dict(images=.5), 'other images'),
+])
 def test_a_fitted_rung_that_is_not_what_the_last_point_would_be_is_refused(threes_sevens, whole, change, said):
     images = nested_subset(threes_sevens, change.pop('images')) if 'images' in change else threes_sevens
     with refused('mlp', said): again(images, whole={'mlp': whole}, reporter=never(), **change)
@@ -177,7 +178,8 @@ def test_a_fitted_rung_that_is_not_what_the_last_point_would_be_is_refused(three
     (dict(names=''), 'no recipe'),
     (dict(names=[]), 'no recipe'),
     (dict(settings={'mlp': {'epoch': 1}}), "'epoch'"),
-    (dict(images='digit'), "'digits'")])
+    (dict(images='digit'), "'digits'"),
+])
 def test_what_cannot_be_done_is_refused_before_anything_is_fitted(threes_sevens, kwargs, said):
     with refused(said): learning_curve(**{'images': threes_sevens, 'names': 'mlp', **kwargs}, reporter=never())
 
@@ -240,8 +242,18 @@ def test_the_key_names_images_seed_and_settings(threes_sevens, digits):
 def but(**values): return lambda p: p | values
 
 @pytest.mark.parametrize('damage', [
-    lambda p: None, lambda p: 'x', lambda p: {}, but(right='zz'), but(right=''), but(accuracy=.123), but(images=1),
-    but(status='failed'), but(interval=None), but(train_seconds=None), lambda p: p | dict(right='00' + p['right'])])
+    lambda p: None,
+    lambda p: 'x',
+    lambda p: {},
+    but(right='zz'),
+    but(right=''),
+    but(accuracy=.123),
+    but(images=1),
+    but(status='failed'),
+    but(interval=None),
+    but(train_seconds=None),
+    lambda p: p | dict(right='00' + p['right']),
+])
 def test_a_kept_point_that_is_damaged_is_fitted_again(done, curve, threes_sevens, damage):
     kept, heard = dict(done), Heard()
     key = next(k for k in kept if k.startswith('similarity'))
@@ -269,8 +281,11 @@ def odd_recipe():
     (InputError('odd: too few images; give more'), 'too few'),
     (InputError('loss is\nNaN'), 'loss is NaN'),
     (MemoryError(), 'MemoryError'),
-    (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), 'memory'),
-    (torch.OutOfMemoryError('CUDA out of memory. Tried to allocate'), 'memory')])
+    (
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"),
+        'memory'),
+    (torch.OutOfMemoryError('CUDA out of memory. Tried to allocate'), 'memory'),
+])
 def test_a_point_that_fails_says_why_and_the_others_go_on(threes_sevens, odd_recipe, error, said):
     odd_recipe(error)
     kept, heard = {}, Heard()
@@ -334,7 +349,8 @@ def test_a_gain_that_is_shown_says_likely_and_about_how_much():
 
 @pytest.mark.parametrize('won, lost, wanted', [
     (6, 0, 'likely to help'), (5, 0, 'no help shown'), (15, 5, 'likely to help'), (14, 6, 'no help shown'),
-    (0, 6, 'no help shown'), (0, 0, 'no help shown')])
+    (0, 6, 'no help shown'), (0, 0, 'no help shown'),
+])
 def test_the_line_is_that_of_the_exact_test(won, lost, wanted): assert said(points_of(won=won, lost=lost))[0] == wanted
 
 def test_where_there_is_no_half_the_gain_is_given_for_a_doubling():
@@ -359,8 +375,13 @@ def test_two_doublings_that_gained_are_mentioned_where_one_is_not_shown():
     for others in (points_of(won=5, quarter=934), points_of(won=20, quarter=910)): assert '250' not in said(others)[1]
 
 @pytest.mark.parametrize('points, missing', [
-    ([], 'all 1,000'), (points_of()[:1], 'all 1,000'), (points_of()[1:], 'half'), (points_of(half=800), 'half'),
-    (points_of()[:1] + [failed(1000)], '(NaN)'), ([failed(500)] + points_of()[1:], 'half')])
+    ([], 'all 1,000'),
+    (points_of()[:1], 'all 1,000'),
+    (points_of()[1:], 'half'),
+    (points_of(half=800), 'half'),
+    (points_of()[:1] + [failed(1000)], '(NaN)'),
+    ([failed(500)] + points_of()[1:], 'half'),
+])
 def test_without_the_two_points_nothing_is_known(points, missing):
     found = more_data(points, 1000, 1000)
     assert found.words == 'not known' and missing in found.why

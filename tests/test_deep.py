@@ -19,7 +19,10 @@ def some(digits):
     return (x - x.mean()) / x.std(), digits.train.labels[:128]
 
 @pytest.mark.parametrize('init, wanted', [
-    ('small', .01), ('large', 1), ('xavier', math.sqrt(2 / (300 + 200))), ('kaiming', math.sqrt(2 / 300)),
+    ('small', .01),
+    ('large', 1),
+    ('xavier', math.sqrt(2 / (300 + 200))),
+    ('kaiming', math.sqrt(2 / 300)),
 ])
 def test_weights_have_the_spread_that_their_name_says_and_biases_are_0(init, wanted):
     layer = deep_net(300, 10, depth=2, width=200, init=init)[0].linear
@@ -50,8 +53,10 @@ def test_a_layer_is_linear_then_batch_norm_then_activation_added_to_its_input():
     assert_close(net[1](net[0](x)), h + bent(net[1], h))
 
 @pytest.mark.parametrize('kwargs, part', [
-    (dict(init='he'), "init='he'"), (dict(activation='gelu'), "activation='gelu'"),
-    (dict(depth=0), 'depth=0'), (dict(width=0), 'width=0'),
+    (dict(init='he'), "init='he'"),
+    (dict(activation='gelu'), "activation='gelu'"),
+    (dict(depth=0), 'depth=0'),
+    (dict(width=0), 'width=0'),
 ])
 def test_a_deep_net_that_cannot_be_is_refused(kwargs, part):
     with refused(part): deep_net(8, 3, **kwargs)
@@ -60,7 +65,9 @@ def test_a_deep_net_that_cannot_be_is_refused(kwargs, part):
 # Norms
 
 @pytest.mark.parametrize('kwargs', [
-    {}, dict(activation='sigmoid', residual=True), dict(activation='tanh', batch_norm=True, init='large'),
+    {},
+    dict(activation='sigmoid', residual=True),
+    dict(activation='tanh', batch_norm=True, init='large'),
 ])
 def test_measured_norms_are_those_of_autograd(some, kwargs):
     table = gradient_norms(*some, seeds=[3], depth=4, width=6, **kwargs)
@@ -91,8 +98,11 @@ def factor_per_layer(norms, what='signal', first=2, last=-1):
     return (m.iloc[first] / m.iloc[last])**(1 / (len(m) + last - first))
 
 @pytest.mark.parametrize('kwargs, factor', [
-    (dict(init='small'), .01 * 32**.5), (dict(init='large'), 32**.5), (dict(init='xavier'), .5**.5),
-    (dict(init='kaiming'), 1), (dict(init='kaiming', batch_norm=True), math.sqrt(math.pi / (math.pi - 1))),
+    (dict(init='small'), .01 * 32**.5),
+    (dict(init='large'), 32**.5),
+    (dict(init='xavier'), .5**.5),
+    (dict(init='kaiming'), 1),
+    (dict(init='kaiming', batch_norm=True), math.sqrt(math.pi / (math.pi - 1))),
 ], ids=str)
 def test_relus_multiply_what_comes_back_by_the_factor_of_arithmetic(some, kwargs, factor):
     assert factor_per_layer(gradient_norms(*some, depth=20, **kwargs)) == pytest.approx(factor, rel=.12)
@@ -150,7 +160,8 @@ def test_panels_fill_rows_of_three(n, axes):
     assert len(plot_gradient_norms({str(i): {'A': norms()} for i in range(n)}, columns=3).axes) == axes
 
 @pytest.mark.parametrize('panels, what, part', [
-    ({}, 'gradient', '0 different labels'), ({'t': {}}, 'gradient', '0 different labels'),
+    ({}, 'gradient', '0 different labels'),
+    ({'t': {}}, 'gradient', '0 different labels'),
     ({'t': {str(i): None for i in range(6)}}, 'gradient', '6 different labels'),
     ({'t': {'a': None}}, 'loss', "what='loss'"),
 ])

@@ -1,6 +1,7 @@
-"""Several processes do what one does: batches in shares, the same gradients, each image counted once, and a clear end when a process is lost.
+"""Several processes do what one does: shares of each batch, the same gradients, and each image counted once
 
-Two real processes over loopback do all that tests/several.py lists, once; this process does the same alone."""
+Two real processes over loopback do once all that tests/several.py lists; this process does the same alone. When a
+process is lost, the others end."""
 import importlib.util, json, os, subprocess, sys, time
 from pathlib import Path
 import pytest, torch
@@ -13,20 +14,23 @@ from fastrecipes.training import processes as p
 from fastrecipes.training.checkpoint import Checkpoint
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parent.parent
-LAUNCHERS = 'RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'LOCAL_WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT', 'ACCELERATE_MIXED_PRECISION', 'SLURM_STEP_NUM_TASKS'
+LAUNCHERS = [
+    'RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'LOCAL_WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT', 'ACCELERATE_MIXED_PRECISION',
+    'SLURM_STEP_NUM_TASKS',
+]
 TORCHRUN = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2']
 
 
 def launched(*args, cwd, start=subprocess.run, **kwargs):
     "Two processes"
-    env = os.environ | dict(OMP_NUM_THREADS='1',
-                            PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]))
+    path = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
+    env = os.environ | dict(OMP_NUM_THREADS='1', PYTHONPATH=path)
     return start([*TORCHRUN, *args], cwd=cwd, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                  **kwargs)
 
 @pytest.fixture(scope='module')
 def saw(tmp_path_factory):
-    "What one process saw, and each of two; and the folder"
+    "The results of one process, and of each of two; and the folder"
     out = tmp_path_factory.mktemp('several')
     several.main(out)
     try:
@@ -54,7 +58,7 @@ def test_two_processes_arrive_where_one_does(saw, name):
     assert one['best'] == first['best'] and '2 processes' in first['text']
 
 def test_epochs_change_the_weights_of_every_fit(saw):
-    "Or nothing would be shown above"
+    "Otherwise the test above would show nothing"
     for name, f in saw[0]['fits'].items():
         epochs = f['rows']
         assert abs(epochs[0][1] - epochs[1][1]) > 1e-4, name
@@ -93,7 +97,7 @@ def test_convolutions_with_batch_norm_stay_the_same_in_all_processes(saw):
 
 @pytest.mark.skipif(not importlib.util.find_spec('accelerate'), reason='Accelerate is not installed')
 def test_fastai_is_not_mended_yet(saw):
-    "Where this fails, see whether `Together` can go: nbs/training/05_processes.ipynb says what fastai must do for that"
+    "If this fails, perhaps `Together` can go: nbs/training/05_processes.ipynb says what fastai must do for that"
     assert saw[1]['stock'] and saw[2]['stock']
 
 def test_dropout_differs_between_processes_and_the_random_state_does_not(saw):
@@ -121,7 +125,8 @@ from fastrecipes.training.processes import rank
 class Ends(Callback):
     order = 63
     def before_epoch(self):
-        if self.epoch == 2 and rank() == int(sys.argv[1]) and os.environ['TORCHELASTIC_RESTART_COUNT'] == '0': os._exit(3)
+        first_try = os.environ['TORCHELASTIC_RESTART_COUNT'] == '0'
+        if self.epoch == 2 and rank() == int(sys.argv[1]) and first_try: os._exit(3)
 fitted = fit('linear', 'digits', epochs=4, device='cpu', cbs=[Ends()], checkpoint=Checkpoint('kept', resume=True))
 if rank() == 0: print(len(fitted.history))"""
 
@@ -148,9 +153,11 @@ def test_two_processes_fit_and_the_first_prints_and_writes(tmp_path):
     assert read_card(tmp_path/'kept').recipe == 'linear'
 
 @pytest.mark.slow
-@pytest.mark.parametrize('command, word',
-                         [(['compare', '-r', 'linear'], 'one process'), (['fit', 'linear', 'nosuch'], 'nosuch')])
-def test_a_mistake_is_told_once(tmp_path, command, word):
+@pytest.mark.parametrize('command, word', [
+    (['compare', '-r', 'linear'], 'one process'),
+    (['fit', 'linear', 'nosuch'], 'nosuch'),
+])
+def test_a_mistake_is_reported_once(tmp_path, command, word):
     done = launched('-m', 'fastrecipes', *command, cwd=tmp_path, timeout=120)
     lines = [line for line in done.stderr.splitlines() if line.startswith('fastrecipes: ')]
     assert done.stdout == '' and done.returncode and len(lines) == 1 and word in lines[0], done.stderr

@@ -1,4 +1,4 @@
-"What somebody who comes to the repository meets: the guide, the checks before a commit, the workflow, the citation"
+"What a visitor of the repository finds: the guide, the checks before a commit, the workflow, the citation"
 import re, shlex, subprocess, sys, tomllib
 from pathlib import Path
 import pytest

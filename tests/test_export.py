@@ -6,8 +6,9 @@ from fastrecipes import __version__
 from fastrecipes.ladder.recipe import fit
 from fastrecipes.keep.export import export_onnx
 from fastrecipes.keep.store import load, save
+from limits import little_room
 from test_cli import called, refused as ended
-from test_store import fitted, image_set, little_room
+from test_store import fitted, image_set
 
 CASES = [('similarity', 2, (1, 7, 9), {}), ('similarity', 10, (3, 60, 50), dict(distance='l1')),
          ('sgd', 2, (1, 7, 9), {}), ('logistic', 10, (3, 6, 5), dict(dropout=.3)), ('linear', 10, (1, 7, 9), {}),
@@ -30,8 +31,8 @@ def test_the_scores_are_those_of_the_model_for_any_number_of_images(tmp_path, na
     assert f.model.training == was and all(torch.equal(t, state[n]) for n, t in kept.model.state_dict().items())
     net, outputs = session('m.onnx'), f.scores.shape[1]
     (i,), (o,) = net.get_inputs(), net.get_outputs()
-    assert (i.name, i.type, i.shape[1:], o.name, o.type, o.shape[1:]) == ('images', 'tensor(uint8)', list(shape),
-        'scores', 'tensor(float)', [outputs])
+    assert (i.name, i.type, i.shape[1:]) == ('images', 'tensor(uint8)', list(shape))
+    assert (o.name, o.type, o.shape[1:]) == ('scores', 'tensor(float)', [outputs])
     assert isinstance(i.shape[0], str) and i.shape[0] == o.shape[0]
     for n in (1, 5, 12, 70):
         images = torch.randint(0, 256, (n, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(n))
@@ -42,8 +43,8 @@ def test_the_scores_are_those_of_the_model_for_any_number_of_images(tmp_path, na
     torch.testing.assert_close(torch.from_numpy(scores), f.scores, atol=1e-5, rtol=1e-5)
 
 def test_the_means_of_large_images_too_are_compared_in_any_number(tmp_path):
-    f = fit('similarity', image_set(10, (3, 250, 250), n=10),
-            device='cpu') # So large that few at a time are compared in PyTorch
+    large = image_set(10, (3, 250, 250), n=10) # In PyTorch only a few of them are compared at a time
+    f = fit('similarity', large, device='cpu')
     assert export_onnx(f, 'm.onnx') < 1e-5
     images = torch.cat([f.images.valid.images] * 2)
     scores, = session('m.onnx').run(None, {'images': images.numpy()})
@@ -95,8 +96,8 @@ def test_without_a_package_there_is_one_line_with_the_cure(tmp_path, monkeypatch
     (lambda p: (p/'loop').symlink_to('loop'), 'loop/m.onnx', ['loop']),
     (lambda p: None, 'x' * 300, ['cannot write', 'choose another']),
     (lambda p: None, '/proc/m.onnx', ['/proc', 'choose another']),
-    (lambda p: None, '~nobody-of-this-name/m.onnx', ['~nobody-of-this-name'])],
-    ids=['below a file', 'a folder', 'a loop', 'a long name', 'proc', 'no home'])
+    (lambda p: None, '~nobody-of-this-name/m.onnx', ['~nobody-of-this-name']),
+], ids=['below a file', 'a folder', 'a loop', 'a long name', 'proc', 'no home'])
 def test_a_file_that_cannot_be_written_is_refused_and_nothing_is_left(tmp_path, make, file, words):
     save(fitted('linear'), 'm')
     make(tmp_path)

@@ -74,20 +74,19 @@ def test_a_confidence_on_the_edge_belongs_to_the_bin_below_and_one_is_in_the_las
     assert [b.images for b in reliability([.2, 3 / 15 + 1e-9, 1., 1.], [True] * 4).bins] == [1, 1, 2]
 
 def test_without_probabilities_wrong_images_come_by_margin_and_give_no_probability():
-    f = plain(
-        failures_of(judged([[-1., -4, -9], [-3, -2, -9], [-1, -2, -3], [-8, -2, -1], [-1, -3, -2]], [1, 0, 2, 0, 0],
-                           has_probs=False), 'abc'))
+    scores = [[-1., -4, -9], [-3, -2, -9], [-1, -2, -3], [-8, -2, -1], [-1, -3, -2]]
+    f = plain(failures_of(judged(scores, [1, 0, 2, 0, 0], has_probs=False), 'abc'))
     assert f.calibration is None
-    assert [(w.image, w.predicted, w.probability, w.loss) for w in f.worst] == [(3, 'c', None, None),
-        (0, 'a', None, None), (2, 'a', None, None), (1, 'b', None, None)]
+    assert [(w.image, w.predicted) for w in f.worst] == [(3, 'c'), (0, 'a'), (2, 'a'), (1, 'b')]
+    assert {(w.probability, w.loss) for w in f.worst} == {(None, None)}
     one = failures_of(judged([[2.], [-3.], [1.], [-.5]], [0, 1, 1, 1], has_probs=False), 'ab').worst
     assert [w.image for w in one] == [1, 0, 3], 'one score for two classes'
 
 def test_ties_stay_in_the_order_of_the_images_and_a_score_of_nought_says_the_first_class():
     f = failures_of(judged([[0.]] * 5, [0, 1, 0, 1, 0]), 'ab', worst=3)
     assert [w.image for w in f.worst] == [0, 1, 2] and f.confusion == ((3, 0), (2, 0))
-    assert [w.image for w in failures_of(judged([[1., 1, 1]] * 4, [1, 2, 0, 1], has_probs=False), 'abc').worst] == [0,
-        1, 3]
+    without_probs = judged([[1., 1, 1]] * 4, [1, 2, 0, 1], has_probs=False)
+    assert [w.image for w in failures_of(without_probs, 'abc').worst] == [0, 1, 3]
     many = judged([[1., 1, 1]] * 10_000, [1, 2] * 5_000)
     assert [w.image for w in failures_of(many, 'abc', worst=500).worst] == list(range(500))
 
@@ -118,9 +117,12 @@ def test_a_thousand_classes_work_most_of_them_without_an_image():
     (judged([[0., math.inf]], [0]), 'ab', ('1 of 1', 'infinite')),
     (judged(np.zeros((0, 2)), []), 'ab', ('no image', 'at least one')),
     (judged([[0., 1]], [0]), 'abc', ('(1, 2)', '3 classes', '(1, 3)')),
-    (judged([[0.], [1]], [0]), 'ab', ('(2, 1)', '1 images')), (judged([[0.]], [0]), 'abc', ('(1, 1)', '(1, 3)')),
+    (judged([[0.], [1]], [0]), 'ab', ('(2, 1)', '1 images')),
+    (judged([[0.]], [0]), 'abc', ('(1, 1)', '(1, 3)')),
     (judged([[0., 1]], [2]), 'ab', ('labels run from 2 to 2',)),
-    (judged([[0., 1]], [-1]), 'ab', ('labels run from -1',)), (judged([[0.]], [0]), None, ('class names',))])
+    (judged([[0., 1]], [-1]), 'ab', ('labels run from -1',)),
+    (judged([[0.]], [0]), None, ('class names',)),
+])
 def test_what_cannot_be_judged_is_refused(bad, classes, wanted):
     with refused(*wanted): failures_of(bad, classes)
     with refused(*wanted): shared_failures({'a': bad}, classes)
@@ -133,9 +135,9 @@ def test_scikit_learn_agrees_about_every_class(ten, digits):
         report = classification_report(f.targets, f.predictions, target_names=digits.classes, output_dict=True,
                                        zero_division=np.nan)
         for row in failures_of(f).per_class:
-            assert [getattr(row, k)
-                    for k in ('precision', 'recall', 'f1', 'images')] == pytest.approx([report[row.name][k]
-                        for k in ('precision', 'recall', 'f1-score', 'support')])
+            ours = [row.precision, row.recall, row.f1, row.images]
+            theirs = [report[row.name][k] for k in ('precision', 'recall', 'f1-score', 'support')]
+            assert ours == pytest.approx(theirs)
 
 def test_scikit_learn_agrees_about_every_loss(ten, three):
     for f in (ten['linear'], ten['mlp'], three['sgd'], three['mlp']):
@@ -143,8 +145,8 @@ def test_scikit_learn_agrees_about_every_loss(ten, three):
         assert sorted(w.image for w in worst) == list(range(len(f.targets)))
         p = class_probs(f.scores.double())
         for w in worst:
-            assert w.loss == pytest.approx(log_loss([int(f.targets[w.image])], p[w.image][None],
-                                                    labels=range(p.shape[1])), rel=1e-3, abs=1e-6)
+            loss = log_loss([int(f.targets[w.image])], p[w.image][None], labels=range(p.shape[1]))
+            assert w.loss == pytest.approx(loss, rel=1e-3, abs=1e-6)
         assert np.mean([w.loss for w in worst]) == pytest.approx(f.loss)
         assert [w.probability for w in worst] == pytest.approx(p.amax(1)[[w.image for w in worst]].tolist(), abs=1e-6)
 
@@ -216,8 +218,8 @@ def test_the_parts_agree_with_each_other(drawn):
     f, n = plain(failures_of(j, classes, worst=7)), len(j.targets)
     counts, right = np.array(f.confusion), (j.predictions == j.targets).numpy()
     assert counts.sum() == n and np.trace(counts) == right.sum()
-    assert counts.sum(1).tolist() == [p.images
-                                      for p in f.per_class] == j.targets.bincount(minlength=len(classes)).tolist()
+    images = [p.images for p in f.per_class]
+    assert counts.sum(1).tolist() == images == j.targets.bincount(minlength=len(classes)).tolist()
     for c, p in enumerate(f.per_class):
         assert p.recall == (pytest.approx(counts[c, c] / counts[c].sum()) if counts[c].sum() else None)
         assert p.precision == (pytest.approx(counts[c, c] / counts[:, c].sum()) if counts[:, c].sum() else None)
@@ -233,17 +235,18 @@ def test_the_parts_agree_with_each_other(drawn):
         assert min(b.images for b in bins) > 0
         assert [b.low for b in bins] == sorted({b.low for b in bins}) and len(bins) <= BINS
         assert sum(b.images * b.accuracy for b in bins) == pytest.approx(right.sum()) and 0 <= f.calibration.ece <= 1
-        assert abs(right.mean() - sum(b.images * b.confidence for b in bins)
-                   / n) <= f.calibration.ece + 1e-9, 'no less than the difference on the whole'
+        confidence = sum(b.images * b.confidence for b in bins) / n
+        assert abs(right.mean() - confidence) <= f.calibration.ece + 1e-9, 'at least the difference of the means'
     else: assert f.calibration is None and all(w.true != w.predicted for w in f.worst)
 
 @given(any_judged(rungs=3), st.integers(0, 4))
 def test_what_rungs_share_is_an_intersection(drawn, most):
     rungs, classes = drawn
     named = dict(zip(('low', 'middle', 'top'), rungs))
-    s, right = plain(shared_failures(named, classes, most=most)), {n: (j.predictions == j.targets).numpy()
-                                                                   for n, j in named.items()}
-    missed, only = ~right['low'] & ~right['middle'] & ~right['top'], right['top'] & ~right['low'] & ~right['middle']
+    s = plain(shared_failures(named, classes, most=most))
+    right = {n: (j.predictions == j.targets).numpy() for n, j in named.items()}
+    missed = ~right['low'] & ~right['middle'] & ~right['top']
+    only = right['top'] & ~right['low'] & ~right['middle']
     assert s.only_top.recipe == 'top'
     for entry, wanted in ((s.missed_by_all, missed), (s.only_top, only)):
         numbers = [e.image for e in entry.images]
@@ -292,5 +295,5 @@ def test_the_tables_hold_what_the_values_say(ten):
     assert none.loss.isna().all()
     assert len(none) == 12 and len(worst_table(failures_of(judged([[1.]], [1], has_probs=False), 'ab'))) == 0
     assert math.isnan(per_class_table(failures_of(HAND, 'abc')).recall['c'])
-    assert most_confused(failures_of(HAND, 'abc'), 'abc').values.tolist() == [['a', 'b', 1, .5], ['b', 'a', 1, 1 / 3],
-        ['b', 'c', 1, 1 / 3]]
+    confused = most_confused(failures_of(HAND, 'abc'), 'abc').values.tolist()
+    assert confused == [['a', 'b', 1, .5], ['b', 'a', 1, 1 / 3], ['b', 'c', 1, 1 / 3]]

@@ -11,8 +11,8 @@ from fastrecipes.data.cache import decode_files
 from fastrecipes.data.decode import read_many, Unreadable
 from fastrecipes.data.folders import image_file, image_files, ImageFile, Listing, natural, subfolders
 from fastrecipes.data.imagefile import fit_image, Header, image_channels, image_size, probe, read_image, size_text
-from fastrecipes.reporter import Reporter
 from fastrecipes.text import printable, some_of
+from reporters import Seen
 
 root_may_read_all = pytest.mark.skipif(not hasattr(os, 'geteuid') or os.geteuid() == 0,
                                        reason='root may read and write everything')
@@ -45,8 +45,9 @@ def test_printable_keeps_letters_of_any_script_and_escapes_the_rest():
     assert printable('größe 猫.png') == 'größe 猫.png'
     assert printable('a\nb\x1b[2J\u202e\udcff') == r'a\nb\x1b[2J\u202e\udcff'
 
-@pytest.mark.parametrize('n, text',
-    [(0, ''), (1, '0'), (3, '0, 1, 2'), (4, '0, 1, 2 and 1 more'), (1003, '0, 1, 2 and 1,000 more')])
+@pytest.mark.parametrize('n, text', [
+    (0, ''), (1, '0'), (3, '0, 1, 2'), (4, '0, 1, 2 and 1 more'), (1003, '0, 1, 2 and 1,000 more'),
+])
 def test_some_of_names_the_first_and_counts_the_rest(n, text): assert some_of(range(n), 3) == text
 
 
@@ -75,8 +76,9 @@ def test_a_size_is_height_by_width_however_it_is_written(h, w, form):
 def test_anything_else_is_refused_or_a_size_from_1_to_4096(size):
     try: found = image_size(size)
     except ValueError as e: assert str(e).startswith('size=') and '\n' not in str(e)
-    else: assert len(found) == 2 and all(type(n) is int and 1 <= n <= 4096 for n in found) and not isinstance(size,
-        (bool, float))
+    else:
+        assert len(found) == 2 and all(type(n) is int and 1 <= n <= 4096 for n in found)
+        assert not isinstance(size, (bool, float))
 
 def test_channels_are_1_or_3_as_number_or_text():
     assert [image_channels(c) for c in (None, 1, 3, '1', '3')] == [None, 1, 3, 1, 3]
@@ -268,13 +270,6 @@ except KeyboardInterrupt: print(len(begun))"""
 
 # decode
 
-class Seen(Reporter):
-    "Keeps what it was told"
-    def __init__(self): self.tasks, self.done, self.ends = [], [], 0
-    def started(self, task): self.tasks.append(task)
-    def progress(self, done, total): self.done.append((done, total))
-    def finished(self, result=None): self.ends += 1
-
 def test_decoding_gives_the_rows_that_reading_and_fitting_give(tmp_path):
     for i in range(9): save(picture(8 + i % 2, 6, i, 1 + 2 * (i % 3 == 0)), tmp_path/'set'/f'{i}.png')
     files = image_files(tmp_path/'set')
@@ -285,10 +280,14 @@ def test_decoding_gives_the_rows_that_reading_and_fitting_give(tmp_path):
     assert decode_files(files, str(tmp_path/'set'), (5, 7), 3).images.shape == (9, 3, 5, 7)
 
 GREY, OTHER, COLOURED, SMALL = (6, 5, 1), (4, 4, 1), (4, 4, 3), (6, 5, 3)
-KINDS = {'as it begins': ([GREY] * 40 + [OTHER] * 3, None), 'not as it begins': ([GREY] * 10 + [OTHER] * 30, 40),
-         'equally common': ([GREY, OTHER] * 20, None), 'mostly coloured': ([COLOURED] * 30 + [OTHER] * 20, None),
-         'mostly grey': ([COLOURED] * 20 + [OTHER] * 30, None),
-         'only the first decide': ([GREY] * 20 + [COLOURED] * 200, 20)}
+KINDS = {
+    'as it begins': ([GREY] * 40 + [OTHER] * 3, None),
+    'not as it begins': ([GREY] * 10 + [OTHER] * 30, 40),
+    'equally common': ([GREY, OTHER] * 20, None),
+    'mostly coloured': ([COLOURED] * 30 + [OTHER] * 20, None),
+    'mostly grey': ([COLOURED] * 20 + [OTHER] * 30, None),
+    'only the first decide': ([GREY] * 20 + [COLOURED] * 200, 20),
+}
 
 @pytest.mark.parametrize('kind', KINDS)
 @pytest.mark.parametrize('size, channels', [(None, None), ((6, 5), None), (None, 3), ((3, 3), 1)])
@@ -324,12 +323,12 @@ def test_a_guess_that_was_wrong_costs_a_second_pass_and_nothing_else(tmp_path, m
     got = decode_files(image_files(tmp_path/'set'), str(tmp_path/'set'), skip_bad=True, reporter=seen)
     assert got.bad == {7: 'not an image'} and got.images.shape == (39, 1, 4, 6)
     assert np.array_equal(got.images[:, 0], [picture(4, 6, i) for i in range(40) if i != 7])
-    assert seen.done.count((40, 40)) == (1 if guess == (1, 4, 6) else 2)
+    assert seen.counts.count((40, 40)) == (1 if guess == (1, 4, 6) else 2)
 
 def test_more_images_than_a_block_are_decoded_in_order(tmp_path, monkeypatch):
     files, prod = many(tmp_path/'set', 300), decode.math.prod
-    monkeypatch.setattr(decode.math, 'prod', lambda shape: 2**24 // 64 if len(shape) == 3
-                        else prod(shape)) # Blocks of 64
+    def prod_for_blocks_of_64(shape): return 2**24 // 64 if len(shape) == 3 else prod(shape)
+    monkeypatch.setattr(decode.math, 'prod', prod_for_blocks_of_64)
     got = decode_files(files, str(tmp_path/'set'))
     for i, x in enumerate(got.images): assert np.array_equal(x[0], picture(4, 6, i))
 
@@ -337,18 +336,20 @@ def test_the_reporter_is_told_the_task_and_how_far_it_is(tmp_path):
     files, seen = many(tmp_path/'set', 100), Seen()
     decode_files(files, str(tmp_path/'set'), reporter=seen)
     assert [(t.what, t.name, t.images) for t in seen.tasks] == [('decode', str(tmp_path/'set'), 100)] and seen.ends == 1
-    assert seen.done == sorted(seen.done) and seen.done[-1] == (100, 100) and len(seen.done) > 4
+    assert seen.counts == sorted(seen.counts) and seen.counts[-1] == (100, 100) and len(seen.counts) > 4
 
 
 # Errors in words
 
-@pytest.mark.parametrize('error',
-                         [MemoryError(), RuntimeError('CUDA out of memory. Tried to allocate 2.00 GiB'),
-                          RuntimeError('MPS backend out of memory (MPS allocated: 9.00 GB)'),
-                          RuntimeError('CUDA error: out of memory'),
+@pytest.mark.parametrize('error', [
+    MemoryError(),
+    RuntimeError('CUDA out of memory. Tried to allocate 2.00 GiB'),
+    RuntimeError('MPS backend out of memory (MPS allocated: 9.00 GB)'),
+    RuntimeError('CUDA error: out of memory'),
     RuntimeError('CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`'),
     RuntimeError(
-        "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")])
+        "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
+])
 def test_memory_that_ran_out_is_known_by_each_of_its_messages(error):
     what, cure = explained(error)
     assert is_memory(error) and what.startswith('not enough memory') and 'smaller batch' in cure

@@ -1,9 +1,10 @@
-"On a GPU: every rung is fitted there, nothing waits for it within an epoch, and what was fitted there is used anywhere"
+"On a GPU: every rung is fitted there, nothing waits for it within an epoch, and its models can be used anywhere"
 import pytest, torch
 from fastai.callback.core import Callback
 from fastrecipes.training.checkpoint import Checkpoint
 from fastrecipes.ladder.recipe import fit, ladder
 from fastrecipes.keep.store import load, save
+from reporters import Each
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')]
 
@@ -37,13 +38,13 @@ def test_what_was_fitted_there_predicts_the_same_on_the_cpu(fitted, name, tmp_pa
 
 
 class NoWaiting(Callback):
-    "PyTorch raises an error where the host would wait for the GPU between the second batch of an epoch, or of its validation, and the last"
+    "PyTorch raises an error if the host waits for the GPU after the first batch of an epoch, or of its validation"
     order = 100
     def before_batch(self):
         if self.iter == 1: torch.cuda.set_sync_debug_mode('error')
 
 class Over(Callback):
-    "Ends what `NoWaiting` began, before anybody reads what an epoch came to"
+    "Ends what `NoWaiting` began, before the results of the epoch are read"
     order = -100
     def after_train(self): torch.cuda.set_sync_debug_mode('default')
     after_validate = after_cancel_fit = after_train
@@ -67,8 +68,8 @@ def test_nor_does_the_hand_written_loop(images):
             yield batch
         torch.cuda.set_sync_debug_mode('default') # The mean loss is read now
     try:
-        first, second = train_epoch(model, watched(), opt, cross_entropy), train_epoch(model, watched(), opt,
-            cross_entropy)
+        first = train_epoch(model, watched(), opt, cross_entropy)
+        second = train_epoch(model, watched(), opt, cross_entropy)
     finally: torch.cuda.set_sync_debug_mode('default')
     assert second < first
 
@@ -81,17 +82,17 @@ def test_a_seed_repeats_there(images, fitted, name):
 
 
 @pytest.mark.parametrize('name', ['convnet', 'resnet18'])
-def test_a_training_that_was_stopped_goes_on_there(images, fitted, name, tmp_path):
+def test_a_training_that_was_stopped_is_resumed_there(images, fitted, name, tmp_path):
     class Stop(Exception): pass
     def stop(row): raise Stop('now')
-    with pytest.raises(Stop):
-        fit(name, images, seed=1, device='cuda', epochs=2, checkpoint=Checkpoint(tmp_path, every=1), on_epoch=stop)
-    f = fit(name, images, seed=1, device='cuda', epochs=2, checkpoint=Checkpoint(tmp_path, every=1, resume=True))
+    how = dict(seed=1, device='cuda', epochs=2)
+    with pytest.raises(Stop): fit(name, images, checkpoint=Checkpoint(tmp_path, every=1), reporter=Each(stop), **how)
+    f = fit(name, images, checkpoint=Checkpoint(tmp_path, every=1, resume=True), **how)
     assert len(f.history) == 2 and abs(f.accuracy - fitted[name].accuracy) < .02
 
 
 class Held(Callback):
-    "Counts the bytes that must be there at once: weights, gradients, what the optimiser keeps, and what the backward pass needs of one batch"
+    "Counts the bytes that are needed at once: weights, gradients, optimiser state, and the maps of one batch"
     def before_batch(self):
         if not self.training or self.epoch or self.iter != 1: return
         self.storages = {}
@@ -103,10 +104,10 @@ class Held(Callback):
     def after_loss(self):
         if not hasattr(self, 'storages') or hasattr(self, 'need'): return
         self.hooks.__exit__(None, None, None)
-        own = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes()
-               for t in self.learn.model.state_dict().values()}
+        storages = [t.untyped_storage() for t in self.learn.model.state_dict().values()]
+        of_model = {s.data_ptr(): s.nbytes() for s in storages}
         weights = sum(p.nbytes for p in self.learn.model.parameters())
-        self.need = sum((self.storages | own).values()) + 3 * weights # Gradients and both averages
+        self.need = sum((self.storages | of_model).values()) + 3 * weights # Gradients and both averages
 
 
 @pytest.mark.parametrize('name', ['convnet', 'resnet18'])

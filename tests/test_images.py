@@ -1,4 +1,4 @@
-"""From a name or a folder to tensors: every pixel, label and split is known by construction, and every refusal is one line"""
+"From a name or a folder to tensors: every pixel, label and split is known, and every error is one line"
 import io, os, re, subprocess, sys
 from ast import literal_eval
 from dataclasses import replace
@@ -13,6 +13,7 @@ from fastrecipes.data.images import ImageSet, Split
 from fastrecipes.data.sources import find_source, from_folder, keep_classes, load, source, sources, stratified_split
 from fastrecipes.errors import InputError, no_such
 from fastrecipes.reporter import Reporter
+from reporters import Seen
 
 
 def split(labels, shape=(1, 2, 3), first=0):
@@ -89,8 +90,8 @@ def test_repr_names_source_classes_size_colour_and_counts(digits):
     assert repr(image_set()) == 'ImageSet toy: 2 classes (a, b), 2x3 grey, 4 train, 2 valid'
     rgb = {n: split([0, 1], (3, 5, 4)) for n in ('train', 'valid', 'test')}
     assert repr(image_set(**rgb)) == 'ImageSet toy: 2 classes (a, b), 5x4 RGB, 2 train, 2 valid, 2 test'
-    assert repr(
-        digits) == 'ImageSet digits: 10 classes (0, 1, 2, 3, 4, 5, 6, 7, 8, 9), 8x8 grey, 1,437 train, 360 valid'
+    names = ', '.join('0123456789')
+    assert repr(digits) == f'ImageSet digits: 10 classes ({names}), 8x8 grey, 1,437 train, 360 valid'
 
 def test_shape_and_splits_are_those_of_the_parts():
     images = image_set(test=split([1]))
@@ -118,8 +119,8 @@ def test_show_draws_another_split_in_colour_and_refuses_one_that_is_not_there():
 # Names
 
 def test_an_unknown_name_offers_the_nearest_whatever_its_case():
-    assert str(no_such('thing', 'ALPH',
-                       ['alpha', 'Beta'])) == "unknown thing 'ALPH': did you mean 'alpha'? there are alpha, Beta"
+    wanted = "unknown thing 'ALPH': did you mean 'alpha'? there are alpha, Beta"
+    assert str(no_such('thing', 'ALPH', ['alpha', 'Beta'])) == wanted
     wanted = "unknown thing 'beta2': did you mean 'Beta'? there are alpha, Beta, or none"
     assert str(no_such('thing', 'beta2', ['alpha', 'Beta'], ', or none')) == wanted
 
@@ -132,8 +133,8 @@ def test_an_unknown_name_offers_nothing_where_nothing_is_near():
 def test_digits_is_scikit_learns_set_whole_with_16_levels_brought_to_255(digits):
     from sklearn.datasets import load_digits
     raw = load_digits()
-    level = np.array([0, 16, 32, 48, 64, 80, 96, 112, 128, 143, 159, 175, 191, 207, 223, 239, 255],
-                     dtype=np.uint8) # k * 255 / 16
+    levels = [0, 16, 32, 48, 64, 80, 96, 112, 128, 143, 159, 175, 191, 207, 223, 239, 255] # k * 255 / 16
+    level = np.array(levels, dtype=np.uint8)
     wanted = sorted((level[im.astype(int)].tobytes(), int(y)) for im, y in zip(raw.images, raw.target))
     assert sorted(rows(digits.train) + rows(digits.valid)) == wanted
 
@@ -170,6 +171,9 @@ def made(mode, data, **info):
     im.info |= info
     return im
 
+KINDS_OF_FILE = '''grey bmp rgb 1-bit 16-bit-png 16-bit-tif 32-bit float palette palette-alpha grey-alpha grey-key
+    rgb-alpha colour-key cmyk'''
+
 def palette(*indices, **info):
     im = made('P', indices, **info)
     im.putpalette([255, 0, 0, 0, 255, 0, 10, 20, 30, 200, 200, 200])
@@ -194,8 +198,7 @@ def palette(*indices, **info):
      [[[0] * 3, [1, 2, 3]], [[0] * 3, [4, 5, 6]]]),
     (made('CMYK', [(0, 0, 0, 0), (0, 0, 0, 255), (255, 0, 0, 0), (0, 255, 255, 0)]), 'tif',
      [[[255] * 3, [0] * 3], [[0, 255, 255], [255, 0, 0]]]),
-],
-ids='grey bmp rgb 1-bit 16-bit-png 16-bit-tif 32-bit float palette palette-alpha grey-alpha grey-key rgb-alpha colour-key cmyk'.split())
+], ids=KINDS_OF_FILE.split())
 def test_every_kind_of_file_becomes_the_bytes_it_stands_for(im, suffix, wanted, tmp_path):
     im.save(tmp_path/f'a.{suffix}', **im.info)
     got = read_image(tmp_path/f'a.{suffix}')
@@ -225,8 +228,8 @@ def test_grey_is_repeated_to_three_channels_and_colours_become_luma():
 
 def test_resizing_is_bilinear():
     assert fit_image(np.full((5, 9), 77, np.uint8), (1, 2, 3)).tolist() == [[[77] * 3] * 2]
-    assert fit_image(np.array([[0, 200]], np.uint8),
-                     (1, 1, 4)).tolist() == [[[0, 50, 150, 200]]] # sampled at -1/4, 1/4, 3/4 and 5/4
+    two = np.array([[0, 200]], np.uint8)
+    assert fit_image(two, (1, 1, 4)).tolist() == [[[0, 50, 150, 200]]] # Sampled at -1/4, 1/4, 3/4 and 5/4
 
 
 # stratified_split
@@ -364,7 +367,8 @@ def test_unreadable_files_are_named_with_the_cause(image_folder):
     (1, '1 unreadable image: ', '; repair or remove it, or skip it: skip_bad=True (--skip-bad)'),
     (10, '10 unreadable images: ', '; repair or remove them, or skip them: skip_bad=True (--skip-bad)'),
     (11, '11 unreadable images: ', ' and 1 more; repair or remove them'),
-    (17, '17 unreadable images: ', ' and 7 more; repair or remove them')])
+    (17, '17 unreadable images: ', ' and 7 more; repair or remove them'),
+])
 def test_of_many_unreadable_files_ten_are_named_with_their_reasons(image_folder, n, begin, rest):
     path = image_folder({'a': 20, 'b': 2})
     bad = sorted((path/'a').iterdir())[:n]
@@ -379,19 +383,14 @@ def test_unreadable_files_are_left_out_where_that_is_asked_for(image_folder):
         (path/name).write_text('not an image')
     images = load(path, skip_bad=True)
     assert images.counts().to_dict('list') == {'train': [6, 2], 'valid': [1, 2]}
-    files = [path/n
-             for n in ('train/a/0.png', 'train/a/2.png', *(f'train/a/{i}.png' for i in range(4, 8)), 'train/b/1.png',
-                       'train/b/2.png')]
+    files = [path/f'train/a/{i}.png' for i in (0, 2, 4, 5, 6, 7)] + [path/f'train/b/{i}.png' for i in (1, 2)]
     assert [im[0].tolist() for im in images.train.images] == [read_image(f).tolist() for f in files]
     assert torch.equal(images.valid.images[0, 0], torch.tensor(read_image(path/'valid/a/1.png')))
     names = ', '.join(f'{Path(n)} (not an image)' for n in ('train/a/1.png', 'train/a/3.png', 'train/b/0.png'))
     assert images.notes == (f'5 unreadable images were left out: {names} and 2 more',)
-    (path/'train/b/0.png').unlink()
-    (path/'train/b/3.png').unlink()
-    (path/'valid/a/0.png').unlink()
-    (path/'train/a/3.png').unlink()
-    assert load(path,
-                skip_bad=True).notes == (f"1 unreadable image was left out: {Path('train/a/1.png')} (not an image)",)
+    for name in ('train/b/0.png', 'train/b/3.png', 'valid/a/0.png', 'train/a/3.png'): (path/name).unlink()
+    note, = load(path, skip_bad=True).notes
+    assert note == f"1 unreadable image was left out: {Path('train/a/1.png')} (not an image)"
 
 def test_a_class_that_is_left_with_nothing_is_refused(image_folder):
     path = image_folder({'train/a': 3, 'train/b': 3, 'valid/a': 1, 'valid/b': 1})
@@ -423,8 +422,9 @@ def test_folders_links_and_pipes_that_call_themselves_images_are_unreadable(imag
 
 # Size and channels
 
-@pytest.mark.parametrize('size, shape',
-    [(5, (5, 5)), ('5', (5, 5)), ('6x9', (6, 9)), ('6X9', (6, 9)), ((6, 9), (6, 9)), ([6, 9], (6, 9)), (4096, None)])
+@pytest.mark.parametrize('size, shape', [
+    (5, (5, 5)), ('5', (5, 5)), ('6x9', (6, 9)), ('6X9', (6, 9)), ((6, 9), (6, 9)), ([6, 9], (6, 9)), (4096, None),
+])
 def test_a_folder_is_decoded_straight_to_the_size_asked_for(image_folder, size, shape):
     path = image_folder({'train/a': 2, 'train/b': 2, 'valid/a': 1})
     if shape is None: assert load(path, size=size).shape == (1, 4096, 4096)
@@ -440,8 +440,9 @@ def test_size_and_channels_may_be_given_alone(image_folder):
     assert load(path, channels=3).shape == (3, 8, 10)
     assert load(path, size=7).shape == (1, 7, 7) and load(path, size=7, channels=1).shape == (1, 7, 7)
 
-@pytest.mark.parametrize('size',
-    ['big', '', '5x', 'x5', '5x5x5', '0', 0, -3, 4097, '1x4097', 2.5, True, '5_0', (5,), (1, 2, 3), (), [None]])
+@pytest.mark.parametrize('size', [
+    'big', '', '5x', 'x5', '5x5x5', '0', 0, -3, 4097, '1x4097', 2.5, True, '5_0', (5,), (1, 2, 3), (), [None],
+])
 def test_a_size_that_is_none_is_refused(image_folder, size):
     with refused(f'size={size!r} is not', '50 or 50x40', '1 to 4096'): load(image_folder({'a': 2, 'b': 2}), size=size)
     with refused(f'size={size!r} is not'): load('digits', size=size)
@@ -464,8 +465,8 @@ def test_colour_sets_become_grey_by_luma():
     images = image_set(**{n: split([0, 1], (3, 4, 4), first=100) for n in ('train', 'valid', 'test')})
     grey = load(images, channels=1, size=2)
     assert grey.shape == (1, 2, 2)
-    assert {n: s.images.flatten(1).tolist() for n, s in grey.splits.items()} == {n: [[100] * 4, [101] * 4]
-        for n in images.splits}
+    assert list(grey.splits) == list(images.splits)
+    for s in grey.splits.values(): assert s.images.flatten(1).tolist() == [[100] * 4, [101] * 4]
 
 def test_a_set_that_would_be_huge_is_refused_unless_its_size_is_asked_for(image_folder, monkeypatch):
     monkeypatch.setattr('fastrecipes.data.decode._large', 6 * 80 - 1)
@@ -477,11 +478,10 @@ def test_a_set_that_would_be_huge_is_refused_unless_its_size_is_asked_for(image_
 # Progress
 
 def test_progress_rises_to_the_number_of_files(image_folder):
-    seen = []
-    class Seen(Reporter):
-        def progress(self, done, total): seen.append((done, total))
-    load(image_folder({'a': 30, 'b': 30}), reporter=Seen())
-    assert seen == sorted(seen) and seen[-1] == (60, 60) and {t for _, t in seen} == {60} and len(seen) > 4
+    seen = Seen()
+    load(image_folder({'a': 30, 'b': 30}), reporter=seen)
+    assert seen.counts == sorted(seen.counts) and seen.counts[-1] == (60, 60) and len(seen.counts) > 4
+    assert {total for _, total in seen.counts} == {60}
 
 def test_a_source_is_given_the_options_that_it_takes_and_no_others(monkeypatch):
     given = []
@@ -510,10 +510,11 @@ def test_the_fingerprint_stands_for_classes_labels_and_pixels_and_nothing_else(d
     assert base.fingerprint == image_set(source='other', notes=('n',)).fingerprint
     pixel = split([0, 1, 1, 0])
     pixel.images[3, 0, 1, 2] += 1
-    others = [image_set(classes=('a', 'c')), image_set(train=split([0, 1, 1, 1])), image_set(train=pixel),
-              image_set(test=split([1, 0])),
-              image_set(train=split([1, 0]), valid=split([0, 1, 1, 0])), digits,
-              image_set(train=split([0, 1, 1, 0], (1, 3, 2)), valid=split([1, 0], (1, 3, 2)))]
+    others = [
+        digits, image_set(classes=('a', 'c')), image_set(train=split([0, 1, 1, 1])), image_set(train=pixel),
+        image_set(test=split([1, 0])), image_set(train=split([1, 0]), valid=split([0, 1, 1, 0])),
+        image_set(train=split([0, 1, 1, 0], (1, 3, 2)), valid=split([1, 0], (1, 3, 2))),
+    ]
     assert len({base.fingerprint, *(o.fingerprint for o in others)}) == 8
 
 def test_the_fingerprint_does_not_depend_on_how_the_pixels_lie_in_memory():
@@ -529,9 +530,10 @@ def test_the_fingerprint_is_computed_once():
 
 
 def test_importing_the_package_imports_nothing_large():
-    code = "import sys, fastrecipes.data.sources; print([m for m in ('torch', 'numpy', 'pandas', 'PIL', 'fastai') if m in sys.modules])"
-    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
-                          check=True).stdout.strip() == '[]'
+    code = """import sys, fastrecipes.data.sources
+print([name for name in 'torch numpy pandas PIL fastai'.split() if name in sys.modules])"""
+    r = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert r.stdout.strip() == '[]'
 
 def test_a_folder_that_is_not_there_is_an_input_error_too():
     with refused('nowhere'): from_folder(Path('nowhere'))
@@ -539,8 +541,9 @@ def test_a_folder_that_is_not_there_is_an_input_error_too():
 
 # load and keep_classes
 
-@pytest.mark.parametrize('name, near',
-    [('digit', 'digits'), ('Digits', 'digits'), ('mnist-sample', 'mnist_sample'), ('minst', 'mnist')])
+@pytest.mark.parametrize('name, near', [
+    ('digit', 'digits'), ('Digits', 'digits'), ('mnist-sample', 'mnist_sample'), ('minst', 'mnist'),
+])
 def test_an_unknown_source_offers_the_nearest(name, near):
     with refused(f"unknown source '{name}'", f"did you mean '{near}'?", ', '.join(sources), 'or the path of a folder'):
         load(name)
@@ -570,20 +573,24 @@ def test_an_image_set_is_given_back_and_a_path_may_be_text(image_folder):
     assert load(images) is images and rows(load(str(path)).train) == rows(load(path).train)
 
 def test_kept_classes_are_relabelled_in_the_sets_order():
-    images = image_set(classes=('x', 'y', 'z'), train=split([2, 0, 1, 2]), valid=split([1, 2, 0], first=10),
-                       test=split([0, 2], first=20),
-                       notes=('n',))
+    images = image_set(
+        classes=('x', 'y', 'z'), train=split([2, 0, 1, 2]), valid=split([1, 2, 0], first=10),
+        test=split([0, 2], first=20), notes=('n',))
     kept = keep_classes(images, ['z', 'x'])
     assert kept.classes == ('x', 'z') and kept.notes == ('n',) and kept.source == 'toy'
-    assert {n: [(int(im[0, 0, 0]), int(y)) for im, y in zip(s.images, s.labels)] for n, s in kept.splits.items()} == {
-        'train': [(0, 1), (1, 0), (3, 1)], 'valid': [(11, 1), (12, 0)], 'test': [(20, 0), (21, 1)]}
+    def pairs(s): return [(int(im[0, 0, 0]), int(y)) for im, y in zip(s.images, s.labels)]
+    assert pairs(kept.train) == [(0, 1), (1, 0), (3, 1)]
+    assert pairs(kept.valid) == [(11, 1), (12, 0)] and pairs(kept.test) == [(20, 0), (21, 1)]
 
 def test_classes_may_be_a_list_or_one_string(digits, threes_sevens):
     assert all(rows(load(digits, classes=c).train) == rows(threes_sevens.train) for c in ('7, 3', ['3', '7'], (3, 7)))
     assert threes_sevens.classes == ('3', '7') and threes_sevens.train.labels.unique().tolist() == [0, 1]
 
 @pytest.mark.parametrize('classes, parts', [
-    ('3,77', ("unknown class '77'", "did you mean '7'?")), ('3', ('one class only (3)',)), (['x'], ("'x'", '0, 1, 2'))])
+    ('3,77', ("unknown class '77'", "did you mean '7'?")),
+    ('3', ('one class only (3)',)),
+    (['x'], ("'x'", '0, 1, 2')),
+])
 def test_classes_that_are_not_there_or_too_few_are_refused(digits, classes, parts):
     with refused(*parts): load(digits, classes=classes)
 
@@ -622,7 +629,8 @@ def test_mnist_refuses_any_other_split(mnist):
     with refused('mnist', 'valid=0.2', "'test'"): load('mnist', valid=.2)
 
 def test_without_a_network_or_a_copy_one_line_says_so_and_names_what_works(tmp_path):
-    code = """from fastrecipes.errors import InputError; from fastrecipes.data.sources import load
+    code = """from fastrecipes.data.sources import load
+from fastrecipes.errors import InputError
 for name in ('mnist_sample', 'mnist'):
     try: load(name)
     except InputError as e: print('REFUSED', ascii(str(e)))"""

@@ -98,7 +98,7 @@ def test_news_are_told_from_what_libraries_print():
     name, state = news[-1]
     assert name == 'linear' and state.startswith('failed') and '1' in state and 'oh' in state
 
-def test_nobody_listening_ends_the_other_process(own_cache):
+def test_the_other_process_ends_when_its_reader_is_gone(own_cache):
     home = str(own_cache/'models'/f"resnet18-{'1' * 32}")
     process = room.start_process('digits', n=12_000, seed=42, rungs=[('resnet18', dict(epochs=1000), home)])
     line = ''

@@ -26,7 +26,11 @@ def after(steps, **kwargs):
 # The training
 
 @pytest.mark.parametrize('kwargs', [
-    dict(), dict(activation='tanh', hidden=7, bs=100), dict(dropout=.4, wd=.01, lr=.05), dict(bs=10_000)])
+    dict(),
+    dict(activation='tanh', hidden=7, bs=100),
+    dict(dropout=.4, wd=.01, lr=.05),
+    dict(bs=10_000),
+])
 def test_it_takes_the_steps_that_a_plain_pytorch_loop_takes(kwargs):
     live = LiveTraining(SET, **kwargs)
     live.step(40)
@@ -147,10 +151,13 @@ def test_two_classes_train_too():
 # Words and pictures
 
 @pytest.mark.parametrize('kwargs, words', [
-    (dict(lr=.001, epochs=6), ['Hardly better', '0.001']), (dict(lr=20., epochs=10), ['Dead:', '30']),
+    (dict(lr=.001, epochs=6), ['Hardly better', '0.001']),
+    (dict(lr=20., epochs=10), ['Dead:', '30']),
     (dict(lr=30., activation='sigmoid', epochs=6), ['Worse than guessing', '2.30']),
     (dict(lr=1., patience=2, epochs=300), ['Stopped early', ' 2 epochs']),
-    (dict(lr=1., epochs=100), ['Epoch 100:', 'Overfitting']), (dict(epochs=20), ['Epoch 20:', 'ended'])])
+    (dict(lr=1., epochs=100), ['Epoch 100:', 'Overfitting']),
+    (dict(epochs=20), ['Epoch 20:', 'ended']),
+])
 def test_the_words_name_what_happened(kwargs, words):
     said = describe_training(finished(SMALL, **kwargs))
     assert not [word for word in words if word not in said], said

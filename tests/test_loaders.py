@@ -1,4 +1,4 @@
-"""Whole batches: every image once, in floats that numpy agrees with, and a citizen of fastai in all that fastai does with a loader"""
+"Whole batches: every image once, in floats that numpy agrees with, and in all that fastai does with a loader"
 import matplotlib
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt, numpy as np, pytest, torch
@@ -48,9 +48,11 @@ def test_the_best_device_is_one_that_is_there():
     assert pick_device('cpu') == pick_device('cpu:0') == pick_device(torch.device('cpu')) == torch.empty(1).device
 
 @pytest.mark.parametrize('name, parts', [
-    ('tpu', ("unknown device 'tpu'", 'auto, cuda, mps, cpu')), ('cuda:x', ("unknown device 'cuda:x'",)),
+    ('tpu', ("unknown device 'tpu'", 'auto, cuda, mps, cpu')),
+    ('cuda:x', ("unknown device 'cuda:x'",)),
     ('', ('unknown device',)),
-    ('cpu:3', ("'cpu:3' is not on this machine", 'leave it out')), ('cuda:99', ("'cuda:99' is not on this machine",)),
+    ('cpu:3', ("'cpu:3' is not on this machine", 'leave it out')),
+    ('cuda:99', ("'cuda:99' is not on this machine",)),
     pytest.param('cuda', ("'cuda' is not on this machine", 'the best there is'),
                  marks=pytest.mark.skipif(torch.cuda.is_available(), reason='cuda is here')),
     pytest.param('mps', ("'mps' is not",),
@@ -212,10 +214,10 @@ def forms(images, folder):
     "The first three of `images`, grey, in every form that a test loader takes"
     arrays, files = [im[0].numpy() for im in images[:3]], [folder/f'{i}.png' for i in range(3)]
     for a, f in zip(arrays, files): Image.fromarray(a).save(f)
-    return dict(tensor=images[:3], tensors=list(images[:3]), flat=list(images[:3, 0]), numpy=images[:3].numpy(),
-                arrays=arrays,
-                rgb=[np.stack([a] * 3, -1) for a in arrays], pillow=list(map(Image.fromarray, arrays)),
-                path=files, text=list(map(str, files)))
+    return dict(
+        tensor=images[:3], tensors=list(images[:3]), flat=list(images[:3, 0]), numpy=images[:3].numpy(), arrays=arrays,
+        rgb=[np.stack([a] * 3, -1) for a in arrays], pillow=list(map(Image.fromarray, arrays)), path=files,
+        text=list(map(str, files)))
 
 @pytest.mark.parametrize('form', 'tensor tensors flat numpy arrays rgb pillow path text'.split())
 def test_new_images_of_any_form_are_predicted_as_the_same(learner, data, tmp_path, form):
@@ -234,12 +236,14 @@ def test_pairs_of_image_and_label_make_a_labelled_test_loader(learner, data):
     assert torch.allclose(got, probs(learner, data.valid.images[:9]), atol=1e-6)
 
 def test_a_split_makes_a_labelled_test_loader(learner, data):
-    assert learner.validate(dl=learner.dls.test_dl(data.train))[0] == pytest.approx(
-        cross_entropy(probs(learner, data.train.images).log(), data.train.labels).item(), abs=1e-5)
+    loss = cross_entropy(probs(learner, data.train.images).log(), data.train.labels).item()
+    assert learner.validate(dl=learner.dls.test_dl(data.train))[0] == pytest.approx(loss, abs=1e-5)
 
 @pytest.mark.parametrize('items, parts', [
-    ([], ('no images to predict', 'at least one')), (torch.zeros(0, 1, 2, 3).byte(), ('no images to predict',)),
-    ([torch.zeros(1, 2, 3)], ('uint8', 'float32')), (np.zeros((1, 2, 3)), ('uint8', 'float64')),
+    ([], ('no images to predict', 'at least one')),
+    (torch.zeros(0, 1, 2, 3).byte(), ('no images to predict',)),
+    ([torch.zeros(1, 2, 3)], ('uint8', 'float32')),
+    (np.zeros((1, 2, 3)), ('uint8', 'float64')),
     ([3], ('must be a file', 'int')),
     (['nope.png'], ('nope.png',)),
     ([torch.zeros(1, 5, 3).byte()], ('(1, 5, 3)', '(1, 2, 3)', 'resize it')),
@@ -297,8 +301,8 @@ def test_show_batch_can_repeat_one_image(data, drawn): # As fastai does to show 
     dls.show_batch(max_n=3, unique=True)
     a, b, c = (ax.images[0].get_array() for ax in drawn())
     assert np.array_equal(a, b) and np.array_equal(b, c)
-    assert torch.equal(torch.cat([y for _, y in dls.train]).sort().values,
-                       data.train.labels.sort().values), 'the loader is left as it was'
+    labels = torch.cat([y for _, y in dls.train])
+    assert torch.equal(labels.sort().values, data.train.labels.sort().values), 'the loader is left as it was'
 
 def test_show_results_draws_the_true_and_the_predicted_class(learner, data, drawn):
     learner.show_results(max_n=4, shuffle=False)
@@ -317,8 +321,8 @@ def test_interpretation_counts_confusions_and_draws_the_worst(learner, data, dra
     losses, index = interp.top_losses(3)
     assert torch.allclose(losses, (-p[range(30), data.valid.labels].log()).topk(3).values, atol=1e-5)
     interp.plot_top_losses(3)
-    assert [ax.get_title().split('/')[1].strip() for ax in drawn()] == [data.classes[data.valid.labels[i]]
-        for i in index]
+    true = [data.classes[data.valid.labels[i]] for i in index]
+    assert [ax.get_title().split('/')[1].strip() for ax in drawn()] == true
 
 def test_lr_find_suggests_a_rate_and_gives_the_weights_back(learner):
     before = learner.model[1].weight.detach().clone()
@@ -361,8 +365,9 @@ def test_colour_batches_are_tensor_images_and_are_drawn_in_colour(drawn):
     assert [ax.images[0].get_array().shape for ax in drawn()] == [(8, 8, 3)] * 3
     assert np.allclose([ax.images[0].get_array().max() for ax in drawn()], [0, 1 / 255, 2 / 255], atol=1e-6)
 
-@pytest.mark.parametrize('tfm', [Flip(p=1.), Brightness(max_lighting=.6, p=1.), RandomErasing(p=1.)],
-                         ids=['flip', 'brightness', 'erasing'])
+@pytest.mark.parametrize('tfm', [
+    Flip(p=1.), Brightness(max_lighting=.6, p=1.), RandomErasing(p=1.),
+], ids=['flip', 'brightness', 'erasing'])
 def test_augmentation_changes_training_batches_and_leaves_validation_alone(data, tfm):
     dls = dataloaders(data, 30, 'cpu', shuffle=False)
     dls.add_tfms([tfm], 'after_batch')
@@ -375,8 +380,8 @@ def test_predictions_go_through_batch_transforms_too(learner, data):
     mean, std = learner.dls.stats
     with_tfm.dls.add_tfms([Normalize.from_stats(mean, std, cuda=False)], 'after_batch')
     assert torch.allclose(with_tfm.get_preds()[0], probs(learner, data.valid.images), atol=1e-5)
-    assert with_tfm.predict(data.valid.images[0])[0] == data.classes[
-        int(probs(learner, data.valid.images[:1]).argmax())]
+    likeliest = int(probs(learner, data.valid.images[:1]).argmax())
+    assert with_tfm.predict(data.valid.images[0])[0] == data.classes[likeliest]
 
 
 # Copies

@@ -1,7 +1,8 @@
-"""Every verb in an environment that has what the README's first command installs and nothing else
+"""Every command in an environment that has what the README's first command installs and nothing else
 
-FASTRECIPES_PLAIN names that environment's folder of commands, such as .venv/bin; `.ci/run` makes one. The browser that opens the explorers is
-of the environment that runs these tests. There is no network, the home is empty, and the folder is another one than the checkout."""
+FASTRECIPES_PLAIN names that environment's folder of commands, such as .venv/bin; `.ci/run` makes one. The browser for
+the explorers belongs to the environment that runs these tests. There is no network, the home is empty, and the folder
+is outside the checkout."""
 import os, subprocess
 from pathlib import Path
 import pytest
@@ -14,8 +15,7 @@ pytestmark = [
     pytest.mark.skipif(not BIN,
         reason='FASTRECIPES_PLAIN does not name the commands of an environment of the first command of the README'),
 ]
-ABSENT = ['pytest', 'nbdev', 'jupyterlab', 'onnx', 'tensorboard', 'accelerate', 'graphviz',
-          'playwright'] # What only extras bring
+ABSENT = 'pytest nbdev jupyterlab onnx tensorboard accelerate graphviz playwright'.split() # Only in extras
 
 
 @pytest.fixture(scope='session')
@@ -36,10 +36,9 @@ def work(tmp_path_factory):
     return once(tmp_path_factory, 'plain', make)
 
 def environ(folder):
-    "Of the variables of this environment those only that are not about Python or its threads, and another home"
-    kept = {k: v
-            for k, v in os.environ.items()
-            if not k.startswith(('PYTHON', 'FAST', 'VIRTUAL_ENV', 'JUPYTER', 'IPYTHON', 'OMP_'))}
+    "The variables of this environment that are not about Python or its threads, and another home"
+    about_python = 'PYTHON', 'FAST', 'VIRTUAL_ENV', 'JUPYTER', 'IPYTHON', 'OMP_'
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(about_python)}
     return kept | dict(HOME=str(folder/'home'), PATH=f'{BIN}{os.pathsep}/usr/bin{os.pathsep}/bin', MPLBACKEND='agg')
 
 def run(folder, *args):
@@ -47,7 +46,7 @@ def run(folder, *args):
                           timeout=600)
 
 def done(folder, *args):
-    "What a command says that succeeds"
+    "What a command prints; it must succeed"
     r = run(folder, *args)
     assert r.returncode == 0 and 'Traceback' not in r.stderr and 'Warning' not in r.stderr, r.stdout + r.stderr
     return r.stdout
@@ -79,8 +78,8 @@ def test_list_names_the_recipes(work): assert 'resnet18' in done(work, 'list')
 
 @pytest.mark.parametrize('args, package', [
     (['export', 'model', '--onnx', 'model.onnx'], 'onnx'),
-    (['compare', 'images', '--recipes', 'similarity', '--out', 'tracked', '--track', 'tensorboard'], 'tensorboard')],
-    ids=['export', 'track'])
+    (['compare', 'images', '--recipes', 'similarity', '--out', 'tracked', '--track', 'tensorboard'], 'tensorboard'),
+], ids=['export', 'track'])
 def test_what_needs_an_extra_says_so_in_one_line(work, args, package):
     r = run(work, *args)
     said = [line for line in r.stderr.splitlines() if line.startswith('fastrecipes: ')]

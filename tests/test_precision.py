@@ -1,4 +1,4 @@
-"""Precision and layout: chosen for the device, said in the settings, off again after the fit, and no more than a rounding away from 32 bits"""
+"Precision and layout: chosen for the device, shown in the settings, undone after the fit, and as good as 32 bits"
 import copy, platform
 from functools import partial
 from pathlib import Path
@@ -55,18 +55,20 @@ def test_a_recipe_refuses_what_the_device_cannot_before_training(name):
 # What it does
 
 class Seen(Callback):
-    "Whether autocast is on in the model, and the kinds of numbers and the layouts that come out of its last convolution, in training and in validation"
+    "Type, autocast and layout of the last convolution's outputs, in training (True) and in validation"
     def before_fit(self):
         self.kinds = {True: set(), False: set()}
         *_, conv = (m for m in self.model.modules() if isinstance(m, nn.Conv2d))
-        self.hook = conv.register_forward_hook(lambda m, x, y: self.kinds[self.training].add((y.dtype,
-            torch.is_autocast_enabled('cpu'), m.weight.is_contiguous())))
+        self.hook = conv.register_forward_hook(self.look)
+    def look(self, conv, x, y):
+        kind = y.dtype, torch.is_autocast_enabled('cpu'), conv.weight.is_contiguous()
+        self.kinds[self.training].add(kind)
     def after_fit(self): self.hook.remove()
 
 def bare(seed=3, images=DIGITS, cbs=(), **given):
-    with no_random(seed):
-        return recipes['convnet'].func(images, Run(torch.device('cpu'), cbs=cbs),
-                                       **recipes['convnet'].resolve(dict(epochs=1, bs=128) | given, {}))
+    recipe = recipes['convnet']
+    settings = recipe.resolve(dict(epochs=1, bs=128) | given, {})
+    with no_random(seed): return recipe.func(images, Run(torch.device('cpu'), cbs=cbs), **settings)
 
 def test_training_is_in_bf16_validation_in_32_bits_and_nothing_of_it_is_left_afterwards():
     watch = Seen()
@@ -79,10 +81,10 @@ def test_training_is_in_bf16_validation_in_32_bits_and_nothing_of_it_is_left_aft
 
 def test_neither_rounding_nor_the_order_in_memory_changes_what_is_learned():
     plain = bare(precision='fp32', layout='channels-first')
-    same, ordered, rounded = bare(precision='fp32', layout='channels-first'), bare(precision='fp32',
-        layout='channels-last'), bare(precision='bf16')
-    def loss(o):
-        return o.history.train_loss.iloc[0]
+    same = bare(precision='fp32', layout='channels-first')
+    ordered = bare(precision='fp32', layout='channels-last')
+    rounded = bare(precision='bf16')
+    def loss(o): return o.history.train_loss.iloc[0]
     assert all(torch.equal(a, b) for a, b in zip(plain.model.parameters(), same.model.parameters()))
     assert loss(ordered) == pytest.approx(loss(plain), rel=1e-3)
     assert loss(rounded) != loss(plain) and loss(rounded) == pytest.approx(loss(plain), rel=.03)
@@ -198,7 +200,7 @@ def test_on_a_gpu_the_nets_train_in_each_precision(name, precision):
 
 @pytest.mark.parametrize('layout', ['channels-first', 'channels-last'])
 def test_learning_on_afterwards_is_the_same_in_either_layout(layout):
-    "The layout of the fit is taken back; what AdamW keeps must follow, or its fused step would take one weight's average for another's"
+    "After the fit the layout is changed back; AdamW's averages must follow, or its fused step would mix them up"
     f = fit('convnet', load('digits', classes='3,7'), device='cpu', seed=3, precision='fp32', layout=layout, epochs=2)
     learn, by_name = f.learner, dict(f.learner.model.named_parameters())
     kept = {n: learn.opt.opt.state[p]['exp_avg'].clone() for n, p in by_name.items()}

@@ -30,7 +30,7 @@ main(sys.argv[1:])
 
 @pytest.fixture
 def place(image_folder, tmp_path, monkeypatch):
-    "A folder of a somebody, with images in it, and the command there"
+    "A user's folder with images in it, and the command there"
     home = tmp_path/'disk of somebody'/USER
     home.mkdir(parents=True)
     image_folder({'dark': 10, 'light': 10}).rename(home/'pictures')
@@ -108,7 +108,9 @@ def test_the_name_of_the_folder_we_are_in(tmp_path, monkeypatch):
     (r"no 'C:\Users\me\x.png', C:\Users\me\y.png", "no 'x.png', y.png"),
     ('/Volumes/Jane Doe/set/3.png: is empty: see /a/b', '3.png: is empty: see b'),
     (r'D:\Jane Doe\set\3.png: is empty', '3.png: is empty'),
-    ('3/7, and/or, a/b, 1 / 2, https://docs.fast.ai/data', None), ('', None)])
+    ('3/7, and/or, a/b, 1 / 2, https://docs.fast.ai/data', None),
+    ('', None),
+])
 def test_of_absolute_paths_the_last_part_stays(text, wanted):
     assert without_paths(text) == (text if wanted is None else wanted)
 
@@ -123,6 +125,7 @@ def test_the_home_folder_may_have_spaces(monkeypatch):
      'fastrecipes compare -oout -qoout -o=out --out=out'),
     ('fastrecipes compare -opath/to/out -q -r similarity,mlp', None),
     ("fastrecipes compare '-o/Volumes/Jane Doe/out'", 'fastrecipes compare -oout'),
-    ("fastrecipes compare '/a/b", "fastrecipes compare 'b")])
+    ("fastrecipes compare '/a/b", "fastrecipes compare 'b"),
+])
 def test_of_absolute_paths_in_a_command_the_last_part_stays(command, wanted):
     assert command_without_paths(command) == (wanted or command)

@@ -21,13 +21,13 @@ from fastrecipes.ladder.settings import (
 from fastrecipes.training.precision import pick_precision
 from fastrecipes.ladder.recipe import ladder as rungs
 from fastrecipes.training.fitting import Outcome
+from made import noise_images
 from reporters import Seen, Untrained
 
 LADDER = ['similarity', 'sgd', 'linear', 'simple_net', 'mlp', 'convnet', 'resnet18']
 ALL = ['similarity', 'sgd', 'logistic', 'linear', 'simple_net', 'mlp', 'convnet', 'resnet18']
-QUICK = {n: dict(epochs=3)
-         for n in ('sgd', 'linear', 'simple_net', 'mlp', 'convnet')} | {'logistic': dict(epochs=3, lr=.3, bs=16),
-             'resnet18': dict(epochs=1, bs=8)}
+QUICK = {n: dict(epochs=3) for n in ('sgd', 'linear', 'simple_net', 'mlp', 'convnet')}
+QUICK |= {'logistic': dict(epochs=3, lr=.3, bs=16), 'resnet18': dict(epochs=1, bs=8)}
 NAN, INF = math.nan, math.inf
 
 
@@ -41,11 +41,7 @@ def ladder():
 
 def tiny(n, n_classes=2, size=8):
     "`n` noisy images to train and 6 to validate"
-    gen = torch.Generator().manual_seed(0)
-    def part(m):
-        return Split(torch.randint(0, 256, (m, 1, size, size), dtype=torch.uint8, generator=gen),
-                               torch.arange(m) % n_classes)
-    return ImageSet('tiny', tuple('abcdefghij'[:n_classes]), part(n), part(6))
+    return noise_images(n, 'abcdefghij'[:n_classes], (1, size, size))
 
 
 def test_the_ladder_goes_from_similarity_to_resnet18_and_logistic_stands_beside_it():
@@ -84,8 +80,9 @@ BAD = {
 
 def setting(kind, default=...):
     "A setting of that kind, made as a recipe's parameter is"
-    annotation, own, _ = GOOD[kind]
-    def f(images, run, *, it:annotation=own if default is ... else default): pass
+    annotation, usual, _ = GOOD[kind]
+    value = usual if default is ... else default
+    def f(images, run, *, it:annotation=value): pass
     return settings_of(f)['it']
 
 @pytest.mark.parametrize('kind, given, wanted', [(k, v, w) for k, (_, _, cases) in GOOD.items() for v, w in cases])
@@ -106,8 +103,9 @@ def test_auto_is_read_where_it_is_the_default_only(kind):
     assert [s.read(v, 'here') for v in (None, 'auto', 'AUTO')] == [None] * 3
     with pytest.raises(InputError, match=r'\(or auto\)$'): s.read('automatic', 'here')
 
-@pytest.mark.parametrize('value, text',
-    [(None, 'auto'), (True, 'yes'), (False, 'no'), ((64, 32), '64,32'), ((8,), '8'), (.003, '0.003')])
+@pytest.mark.parametrize('value, text', [
+    (None, 'auto'), (True, 'yes'), (False, 'no'), ((64, 32), '64,32'), ((8,), '8'), (.003, '0.003'),
+])
 def test_values_as_people_write_them(value, text): assert as_text(value) == text
 
 @pytest.mark.parametrize('name', ALL)
@@ -149,9 +147,16 @@ def _numpy(images, run, *, n:Count=3, share):
         How much"""
 def _annotated(images, run, *, n:Annotated[int, 'How many', Whole]=3, share:Annotated[float, 'How much']): pass
 
-@pytest.mark.parametrize('f',
-                         [training_settings, *(r.func for r in recipes.values()), _plain, _above, _both, _numpy,
-                          _annotated, lambda images, run, *, n=3: None], ids=lambda f: f.__name__)
+@pytest.mark.parametrize('f', [
+    training_settings,
+    *(r.func for r in recipes.values()),
+    _plain,
+    _above,
+    _both,
+    _numpy,
+    _annotated,
+    lambda images, run, *, n=3: None,
+], ids=lambda f: f.__name__)
 def test_what_is_said_of_settings_is_what_fastcore_finds(f):
     from fastcore.docments import docments
     from fastrecipes.ladder.settings import _docments
@@ -175,7 +180,8 @@ SHARED = dict(schedule='constant', patience=0, patience_counts='since-best', bes
     ('sgd', {'lr': '0.25', 'bs': 4}, SHARED | dict(epochs=20, lr=.25, bs=4, std=None)), # arguments
     ('sgd', {'bs': 'auto'}, SHARED | dict(epochs=20, lr=.5, bs=None, std=None)), # 'auto' is an argument too
     ('linear', {'best': 'no', 'clip': 1}, SHARED | dict(epochs=20, lr=None, bs=16, best=False, clip=1.)),
-    ('similarity', {}, dict(distance='l2'))]) # Knows no bs
+    ('similarity', {}, dict(distance='l2')),
+]) # Knows no bs
 def test_argument_over_own_section_over_shared_section_over_default(name, given, wanted):
     assert recipes[name].resolve(given, INI) == wanted
 
@@ -208,7 +214,8 @@ def test_a_bad_value_in_the_ini_is_refused_with_its_section(ini, where):
     ('qqq', {}, "unknown recipe 'qqq': there are similarity, sgd"),
     ('mlp', {'epoch': 3}, "mlp: unknown setting 'epoch': did you mean 'epochs'?"),
     ('similarity', {'lr': 3}, "similarity: unknown setting 'lr': there are distance"),
-    ('mlp', {'epochs': 0}, 'mlp: epochs=0 is not a whole number, 1 or more')])
+    ('mlp', {'epochs': 0}, 'mlp: epochs=0 is not a whole number, 1 or more'),
+])
 def test_an_unknown_recipe_or_setting_is_refused_with_the_nearest(name, kwargs, wanted):
     with pytest.raises(InputError) as e: fit(name, tiny(4), **kwargs)
     assert str(e.value).startswith(wanted) and '\n' not in str(e.value)
@@ -258,7 +265,7 @@ def fitted(request):
     return fit(name, images, device='cpu', **QUICK.get(name, {})), images
 
 def inputs(f, images):
-    "The validation images as the model takes them, worked out in NumPy"
+    "The validation images as the model gets them, computed in NumPy"
     x = images.valid.images.numpy() / 255
     if f.stats is not None:
         x = (x - images.train.images.numpy().mean() / 255) / (images.train.images.numpy() / 255).std()
@@ -277,8 +284,8 @@ def test_predictions_accuracy_probabilities_and_loss_follow_from_the_scores(fitt
     if s.shape[1] == 1:
         s = s[:, 0]
         p = s.sigmoid()
-        guess, probs, loss = (p > .5).long(), torch.stack([1 - p, p], 1), F.binary_cross_entropy_with_logits(s,
-            y.double())
+        guess, probs = (p > .5).long(), torch.stack([1 - p, p], 1)
+        loss = F.binary_cross_entropy_with_logits(s, y.double())
     else: guess, probs, loss = s.argmax(1), s.softmax(1), F.cross_entropy(s, y)
     assert torch.equal(f.predictions, guess)
     assert f.accuracy == sum(a == b for a, b in zip(guess.tolist(), y.tolist())) / len(y)
@@ -305,9 +312,11 @@ def test_predict_takes_files_and_pictures(nearest, threes_sevens, tmp_path):
         assert nearest.predict(given).tolist() == nearest.predictions[:1].tolist()
 
 @pytest.mark.parametrize('given, wanted', [
-    ([], 'no images to predict'), (torch.zeros(0, 1, 8, 8).byte(), 'no images to predict'),
+    ([], 'no images to predict'),
+    (torch.zeros(0, 1, 8, 8).byte(), 'no images to predict'),
     (torch.zeros(2, 1, 8, 8), 'uint8'),
-    (torch.zeros(2, 1, 8, 4).byte(), r'\(1, 8, 4\), but the training images are \(1, 8, 8\)')])
+    (torch.zeros(2, 1, 8, 4).byte(), r'\(1, 8, 4\), but the training images are \(1, 8, 8\)'),
+])
 def test_predict_refuses_what_cannot_be_predicted(nearest, given, wanted):
     with pytest.raises(InputError, match=wanted): nearest.predict(given)
 
@@ -328,17 +337,17 @@ def test_the_history_has_what_was_fitted_at_the_best_epoch(fitted):
     assert list(f.history) == ['epoch', 'train_loss', 'valid_loss', 'accuracy', 'seconds']
     assert f.history.epoch.tolist() == list(range(QUICK[f.recipe]['epochs']))
     best, of_truth = f.history.iloc[f.best_epoch], f.probs[range(len(f.targets)), f.targets]
-    own_loss = f.loss if f.recipe in ('logistic', 'mlp', 'convnet',
-        'resnet18') or len(images.classes) > 2 else (1 - of_truth).mean().item() # else mnist_loss
-    assert (best.accuracy, best.valid_loss) == (pytest.approx(f.accuracy), pytest.approx(own_loss, rel=1e-4))
+    by_lesson = f.recipe not in ('logistic', 'mlp', 'convnet', 'resnet18') and len(images.classes) == 2
+    loss = (1 - of_truth).mean().item() if by_lesson else f.loss # Lessons train two classes with mnist_loss
+    assert best.accuracy == pytest.approx(f.accuracy) and best.valid_loss == pytest.approx(loss, rel=1e-4)
     assert f.seconds == pytest.approx(f.history.seconds.sum())
 
 def test_settings_are_all_there_with_what_auto_came_to(fitted):
     f, images = fitted
     assert list(f.settings) == list(recipes[f.recipe].settings) and None not in f.settings.values()
     if f.recipe == 'similarity': return
-    bs = 16 if f.recipe == 'logistic' else {('digits', 2): 8, ('digits', 10): 32, ('tiny', 2): 7}[images.source,
-        len(images.classes)]
+    usual_bs = {('digits', 2): 8, ('digits', 10): 32, ('tiny', 2): 7}[images.source, len(images.classes)]
+    bs = 16 if f.recipe == 'logistic' else usual_bs
     assert (f.settings['epochs'], f.settings['bs']) == (QUICK[f.recipe]['epochs'], bs)
     assert (f.seed, f.device) == (42, torch.device('cpu'))
 
@@ -352,7 +361,7 @@ def test_parameters_by_hand(fitted):
     if f.recipe == 'resnet18': assert f.parameters == sum(math.prod(p.shape) for p in f.model.parameters()) > 11e6
     else: assert f.parameters == PARAMETERS[f.recipe][len(images.classes) == 10]
 
-def test_repr_is_a_line_with_the_figures(fitted):
+def test_repr_is_a_line_with_the_results(fitted):
     f, _ = fitted
     text = repr(f)
     assert '\n' not in text and text.startswith(f'Fitted {f.recipe}(')
@@ -360,7 +369,7 @@ def test_repr_is_a_line_with_the_figures(fitted):
 
 @pytest.mark.parametrize('seed', [pytest.param(42, marks=pytest.mark.slow), 1])
 def test_the_ladder_climbs_on_digits(digits, seed):
-    rungs = LADDER if seed == 42 else LADDER[:5] # All seven once: resnet18 takes a quarter of a minute
+    rungs = LADDER if seed == 42 else LADDER[:5] # All seven once: resnet18 needs a quarter of a minute
     accuracy = [fit(n, digits, seed=seed, device='cpu').accuracy for n in rungs]
     assert all(b >= a - .01 for a, b in zip(accuracy, accuracy[1:])), accuracy
     if seed == 42: assert max(accuracy[4:]) >= .97
@@ -405,8 +414,9 @@ def test_a_lone_last_image_does_not_break_resnet18(n, bs):
 class Stop(Callback):
     def after_batch(self): raise CancelFitException
 
-@pytest.mark.parametrize('n, epochs, bs',
-                         [(100, 90, 64), (1437, 6, 64), (9000, 1, 64), (12_396, 1, 128), (25_600, 1, 128)])
+@pytest.mark.parametrize('n, epochs, bs', [
+    (100, 90, 64), (1437, 6, 64), (9000, 1, 64), (12_396, 1, 128), (25_600, 1, 128),
+])
 def test_resnet18_sees_about_9000_images_or_each_once(n, epochs, bs):
     outcome = bare('resnet18', tiny(n), cbs=(Stop(),))
     rate, dropout = (.004, .1) if epochs == 1 else (.003, .5)
@@ -504,15 +514,15 @@ def test_predicting_leaves_a_frozen_layer_in_evaluation_mode():
 # Training settings, which every trained recipe has
 
 TRAINED = ALL[1:]
-LIVELY = dict(sgd=.3, logistic=.3, linear=.3, simple_net=.3, mlp=.01, convnet=.01,
-              resnet18=.003) # In noise the validation loss goes up and down
+LIVELY = dict( # Rates at which, in noise, the validation loss goes up and down
+    sgd=.3, logistic=.3, linear=.3, simple_net=.3, mlp=.01, convnet=.01, resnet18=.003)
 FAST = dict(epochs=2, bs=16, schedule='constant', best=False)
 
 def again(name, images=None, **given):
     "The recipe's outcome from a fixed seed"
-    fixed = dict(dropout=.5) if name == 'resnet18' else {} # Whose own depends on the number of passes
-    with no_random(3):
-        return bare(name, tiny(40, 3) if images is None else images, **FAST | fixed | dict(lr=LIVELY[name]) | given)
+    fixed = dict(dropout=.5) if name == 'resnet18' else {} # Its default depends on the number of epochs
+    if images is None: images = tiny(40, 3)
+    with no_random(3): return bare(name, images, **FAST | fixed | dict(lr=LIVELY[name]) | given)
 
 def weights(outcome): return {k: v.clone() for k, v in outcome.model.state_dict().items()}
 def equal(a, b): return list(a) == list(b) and all(torch.equal(a[k], b[k]) for k in a)
@@ -525,12 +535,15 @@ def plainly():
 
 def norm(w): return sum(t.double().square().sum().item() for k, t in w.items() if k.endswith('weight'))
 
-EFFECTS = {'epochs': (3, lambda o, base: len(o.history) == 3), 'lr': (.02, lambda o, base: o.resolved['lr'] == .02),
-           'bs': (8, lambda o, base: o.resolved['bs'] == 8),
-           'schedule': ('one-cycle', lambda o, base: o.learner is None or len(set(o.learner.recorder.lrs)) > 2),
-           'clip': (1e-3, lambda o, base: True),
-           'dropout': (.4, lambda o, base: .4 in [m.p for m in o.model.modules() if isinstance(m, nn.Dropout)]),
-           'wd': (.5, lambda o, base: norm(weights(o)) < norm(base))}
+EFFECTS = {
+    'epochs': (3, lambda o, base: len(o.history) == 3),
+    'lr': (.02, lambda o, base: o.resolved['lr'] == .02),
+    'bs': (8, lambda o, base: o.resolved['bs'] == 8),
+    'schedule': ('one-cycle', lambda o, base: o.learner is None or len(set(o.learner.recorder.lrs)) > 2),
+    'clip': (1e-3, lambda o, base: True),
+    'dropout': (.4, lambda o, base: .4 in [m.p for m in o.model.modules() if isinstance(m, nn.Dropout)]),
+    'wd': (.5, lambda o, base: norm(weights(o)) < norm(base)),
+}
 HARD = {'patience', 'patience_counts', 'best'} # Looked at below
 
 def test_every_training_setting_is_looked_at_here(): assert set(EFFECTS) | HARD == set(settings_of(training_settings))
@@ -565,7 +578,7 @@ def test_patience_stops_every_trained_recipe_by_either_counting(name):
     got = [again(name, epochs=6, patience=1, patience_counts=c).history.drop(columns='seconds')
            for c in ('since-best', 'increases')]
     assert tuple(map(len, got)) == lengths(free.valid_loss.tolist()) and all(h.equals(free.iloc[:len(h)]) for h in got)
-    if name not in ('convnet', 'resnet18'): # Whose running means go on changing
+    if name not in ('convnet', 'resnet18'): # Their running means keep changing
         still = [len(again(name, epochs=4, lr=1e-30, patience=1, patience_counts=c).history)
                  for c in ('since-best', 'increases')]
         assert still == [2, 4], 'an unchanged loss is no progress, and no increase'
@@ -602,10 +615,11 @@ def test_a_comparison_tells_of_a_rung_that_patience_stopped(threes_sevens):
     assert trouble_text(c) == [f"linear {c['linear'].stopped}"] and c['linear'].stopped in str(c)
 
 def test_settings_that_do_nothing_are_not_said(threes_sevens):
-    assert repr(fit('linear', threes_sevens, epochs=1, lr=1, bs=64, device='cpu')).startswith(
-        'Fitted linear(epochs=1, lr=1.0, bs=64, schedule=constant): accuracy ')
-    assert 'patience=3, patience_counts=increases, dropout=0.1, wd=0.01, clip=1.0)' in repr(fit('linear',
-        threes_sevens, epochs=1, patience=3, patience_counts='increases', dropout=.1, wd=.01, clip=1, device='cpu'))
+    few = fit('linear', threes_sevens, epochs=1, lr=1, bs=64, device='cpu')
+    assert repr(few).startswith('Fitted linear(epochs=1, lr=1.0, bs=64, schedule=constant): accuracy ')
+    more = dict(patience=3, patience_counts='increases', dropout=.1, wd=.01, clip=1)
+    many = fit('linear', threes_sevens, epochs=1, device='cpu', **more)
+    assert 'patience=3, patience_counts=increases, dropout=0.1, wd=0.01, clip=1.0)' in repr(many)
 
 @pytest.mark.parametrize('n, hidden, dropout, lr', [(19_999, (64, 64, 64), 0., .01), (20_000, (512, 256), .2, .003)])
 def test_what_auto_is_for_the_deeper_net_depends_on_the_number_of_images(n, hidden, dropout, lr):
@@ -627,11 +641,12 @@ def with_test(images, shift=0, labels=None):
                     Split(x, images.valid.labels[:50] if labels is None else torch.full((50,), labels)))
 
 @pytest.mark.parametrize('name', ALL[:6])
-def test_test_images_influence_nothing_but_their_own_figures(name, threes_sevens):
+def test_test_images_influence_nothing_but_their_own_results(name, threes_sevens):
     quick = {} if name == 'similarity' else dict(epochs=2, patience=1)
-    one, other, none = (fit(name, images, device='cpu', test=test, **quick)
-                        for images, test in ((with_test(threes_sevens), True), (with_test(threes_sevens, 77, 1), True),
-                                             (threes_sevens, False)))
+    how = dict(device='cpu') | quick
+    one = fit(name, with_test(threes_sevens), test=True, **how)
+    other = fit(name, with_test(threes_sevens, 77, 1), test=True, **how)
+    none = fit(name, threes_sevens, test=False, **how)
     for f in (other, none):
         assert equal(dict(one.model.state_dict()), dict(f.model.state_dict()))
         assert torch.equal(one.scores, f.scores) and one.stats == f.stats
@@ -654,8 +669,8 @@ def test_the_figures_of_the_test_images_follow_from_their_scores(threes_sevens):
     assert_close(f.test.scores, predict_scores(f.model, images.test.images))
     assert torch.equal(f.test.predictions, (f.test.scores[:, 0] > 0).long())
     assert torch.equal(f.test.targets, images.test.labels)
-    assert f.test.loss == pytest.approx(F.binary_cross_entropy_with_logits(f.test.scores[:, 0].double(),
-        f.test.targets.double()).item())
+    loss = F.binary_cross_entropy_with_logits(f.test.scores[:, 0].double(), f.test.targets.double())
+    assert f.test.loss == pytest.approx(loss.item())
     assert f.test.accuracy == (f.test.predictions == f.test.targets).double().mean().item()
     assert f', {f.test.accuracy:.4f} on 50 test images,' in repr(f)
     assert_close(f.test.probs.sum(1), torch.ones(50))
@@ -708,8 +723,8 @@ def test_what_every_recipe_takes_cannot_be_a_setting(ladder):
 def test_the_same_steps_by_hand_and_through_learner_come_to_the_same(digits, seed):
     a, b = (fit(n, digits, seed=seed, device='cpu', epochs=4) for n in ('sgd', 'linear'))
     torch.testing.assert_close(a.scores, b.scores, rtol=1e-3, atol=1e-4)
-    assert a.history.drop(columns='seconds').to_numpy() == pytest.approx(b.history.drop(columns='seconds').to_numpy(),
-        abs=1e-4)
+    first, second = (f.history.drop(columns='seconds').to_numpy() for f in (a, b))
+    assert first == pytest.approx(second, abs=1e-4)
 
 def test_bright_images_do_not_leave_linear_where_it_started(bitmoji):
     "With PyTorch's start of a linear layer, seed 42 stays at 0.5 on these"

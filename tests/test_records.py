@@ -10,6 +10,7 @@ from fastrecipes.answer.records import (
 )
 from fastrecipes.errors import InputError
 from conftest import refused, REPO
+from made import gone, put
 
 KEPT = REPO/'tests/fixtures/comparison-3.json'
 SCHEMA = REPO/'fastrecipes/answer/page/comparison.schema.json'
@@ -81,35 +82,30 @@ def test_a_folder_without_a_comparison_says_how_to_get_one(tmp_path):
     with refused('nowhere'): read_comparison(tmp_path/'nowhere')
 
 @pytest.mark.parametrize('text, said', [
-    ('', 'not JSON'), ('{"a": 1', 'not JSON'), ('[' * 100_000, 'not JSON'), ('\ufeff{}', 'not JSON'), (
-        '{"schema_version": 3, "seed": "\\ud800"}', 'not JSON'),
-    ('[1]', 'not a comparison'), ('{}', 'not a comparison'), ('1' * 10_000, 'not '), ('"x"', 'not a comparison'), (
-        'null', 'not a comparison'),
-    ('{"schema_version": 1}', 'older'), (
-        '{"schema_version": 99}', 'update'), ('{"schema_version": "2"}', '"2"'), ('{"schema_version": true}', 'true'),
-    ('{"schema_version": NaN}', 'NaN'), ('{"schema_version": 1' + '0' * 400 + '}', 'update'),
-    ('{"schema_version": 3}', 'source is missing')])
+    ('', 'not JSON'),
+    ('{"a": 1', 'not JSON'),
+    ('[' * 100_000, 'not JSON'),
+    ('\ufeff{}', 'not JSON'),
+    ('{"schema_version": 3, "seed": "\\ud800"}', 'not JSON'),
+    ('[1]', 'not a comparison'),
+    ('{}', 'not a comparison'),
+    ('1' * 10_000, 'not '),
+    ('"x"', 'not a comparison'),
+    ('null', 'not a comparison'),
+    ('{"schema_version": 1}', 'older'),
+    ('{"schema_version": 99}', 'update'),
+    ('{"schema_version": "2"}', '"2"'),
+    ('{"schema_version": true}', 'true'),
+    ('{"schema_version": NaN}', 'NaN'),
+    ('{"schema_version": 1' + '0' * 400 + '}', 'update'),
+    ('{"schema_version": 3}', 'source is missing'),
+])
 def test_what_is_not_a_comparison_is_refused_in_one_line(text, said, reads):
     with refused('comparison.json', said): reads(text)
 
 def test_bytes_that_are_not_text_are_refused(tmp_path):
     (tmp_path/'comparison.json').write_bytes(bytes(range(256)))
     with refused('not JSON'): read_comparison(tmp_path)
-
-def put(*path, value):
-    "A change that puts a value at a place"
-    def change(c):
-        *above, last = path
-        for k in above: c = c[k]
-        c[last] = value
-    return change
-
-def take(*path):
-    def change(c):
-        *above, last = path
-        for k in above: c = c[k]
-        del c[last]
-    return change
 
 @pytest.mark.parametrize('change, said', [
     (put('rungs', 1, 'accuracy', value=1.5), ['rungs[1].accuracy', '1.5']),
@@ -130,8 +126,8 @@ def take(*path):
     (put('rungs', 0, 'right', value=10**6), ['similarity', '1,000,000']),
     (put('rungs', 1, 'recipe', value='similarity'), ["'similarity'", 'twice']),
     (put('rungs', value=[]), ['rungs', 'empty']),
-    (take('rungs', 1, 'cost', 'parameters'), ['rungs[1].cost.parameters is missing']),
-    (take('rungs', 0, 'failures', 'confusion', 0), ['similarity', '10 x 10']),
+    (gone('rungs', 1, 'cost', 'parameters'), ['rungs[1].cost.parameters is missing']),
+    (gone('rungs', 0, 'failures', 'confusion', 0), ['similarity', '10 x 10']),
     (put('rungs', 0, 'failures', 'per_class', 0, 'name', value='x'), ['similarity', 'per_class']),
     (put('pairs', value=[]), ['pairs']),
     (put('curve', 'rungs', 1, 'recipe', value='linear'), ['curve.rungs', "'linear'"]),
@@ -143,7 +139,8 @@ def take(*path):
     (put('notes', value='none'), ['notes', '"none"']),
     (put('source', value='x' * 10_001), ['source', '10000']),
     (put('pictures', '0', value=dict(uri='https://elsewhere.example/7.png', name=None)), ['pictures.0.uri']),
-    (put('pictures', 'first', value=dict(uri=PNG_PREFIX, name=None)), ['pictures.first'])])
+    (put('pictures', 'first', value=dict(uri=PNG_PREFIX, name=None)), ['pictures.first']),
+])
 def test_what_cannot_be_relied_on_is_refused_with_its_place(values, reads, change, said):
     change(values)
     with refused('comparison.json: ', *said, 'make it again'): reads(values)
@@ -189,8 +186,13 @@ def test_a_changed_file_is_read_or_refused_in_one_line(kept, tmp_path_factory, d
 # The parts
 
 @pytest.mark.parametrize('text, shown', [
-    ('plain', 'plain'), ('naïve 图\u200d\u00a0x', 'naïve 图\u200d\u00a0x'), ('a\tb', 'a\\tb'),
-    ('exe\u202egpj', 'exe\\u202egpj'), ('half \ud83d', 'half \\ud83d'), ('\x00\x1b', '\\x00\\x1b')])
+    ('plain', 'plain'),
+    ('naïve 图\u200d\u00a0x', 'naïve 图\u200d\u00a0x'),
+    ('a\tb', 'a\\tb'),
+    ('exe\u202egpj', 'exe\\u202egpj'),
+    ('half \ud83d', 'half \\ud83d'),
+    ('\x00\x1b', '\\x00\\x1b'),
+])
 def test_characters_that_cannot_be_shown_are_written_as_their_codes(text, shown):
     assert readable(text) == shown == readable(shown) and shown.encode()
 
@@ -218,7 +220,8 @@ STEP = dict(recipe='mlp', gain_points=1., interval_points=Interval(0., 2.), p=.5
     lambda: Rung(recipe='mlp', about='', status='fitted', settings={}),
     lambda: Repeats(seeds=(1, 2), accuracies=(.9,), mean=.9, sd=0., interval=Interval(.8, 1.), against=None),
     lambda: CurvePoint(
-        fraction=.5, images=3, accuracy=.5, interval=None, train_seconds=1., status='fitted', reason=None)])
+        fraction=.5, images=3, accuracy=.5, interval=None, train_seconds=1., status='fitted', reason=None),
+])
 def test_what_is_impossible_cannot_be_made(make):
     assert Step(**STEP) and Counts(train=1, valid=1)
     with pytest.raises(ValidationError): make()

@@ -1,15 +1,14 @@
 """Training that is killed at known places and resumed ends where one that was never stopped does, to the last bit
 
-For each kind of recipe a helper process (this file, run as a program) imports everything once, and forks a child for each attempt: a
-real process, which gets a real SIGKILL or SIGINT. It comes inside the write of a checkpoint, or at some call of a Python function in an
-epoch; these calls are drawn with a fixed seed."""
-import json, os, random, signal, subprocess, sys
-from pathlib import Path
+Each attempt is a process that gets a real SIGKILL or SIGINT, inside the write of a checkpoint or at a call of a
+Python function in an epoch. Which call is drawn with a fixed seed."""
+import random, signal, sys
 from types import SimpleNamespace
 import pytest, strikes, torch
 from fastai.callback.core import Callback
 from fastai.callback.tracker import EarlyStoppingCallback, SaveModelCallback
 from conftest import refused
+from processes import exit_of, result_of
 from reporters import Each, Seen, Untrained
 
 KINDS = {'sgd': ('sgd', dict(epochs=7, clip=1., wd=.01, schedule='one-cycle')),
@@ -23,14 +22,72 @@ KILLS = [(0, 'call'), (1, 'half'), (2, 'flushed'), (3, 'renamed'), (4, 'call'), 
 STOPS = [(0, 'call'), (2, 'call'), (3, 'call'), (3, 'call'), (6, 'call')]
 
 
-# The helper
+# In a process
 
 def small(n, classes=None):
+    "`n` of the digits to train and 20 to validate"
     from fastrecipes.data.images import ImageSet, Split
     from fastrecipes.data.sources import load
     digits = load('digits', classes=classes)
     return ImageSet('small', digits.classes,
                     *(Split(s.images[:m], s.labels[:m]) for s, m in ((digits.train, n), (digits.valid, 20))))
+
+def images_of(kind): return small(32, '3,7') if kind == 'resnet18' else small(48)
+
+def train(kind, images, folder, every):
+    "Train or resume; keep the weights that are given back, the history and the best epoch"
+    import fastrecipes.ladder.recipe as recipes
+    from fastrecipes.training.checkpoint import Checkpoint
+    recipes.predict_ms_per_1000 = lambda *args, **kwargs: 0. # The timing of predictions is no part of training
+    torch.set_num_threads(1)
+    recipe, settings = KINDS[kind]
+    point = Checkpoint(folder, every, resume=True)
+    try: f = recipes.fit(recipe, images, seed=1, device='cpu', checkpoint=point, **settings)
+    finally: point.write() # What was not due, after Ctrl-C too
+    torch.save(dict(weights=dict(f.model.state_dict()), history=f.history.drop(columns='seconds').to_dict('list'),
+                    best_epoch=f.best_epoch), folder/'result')
+
+def undisturbed(kind, folder, every):
+    "A training that nothing disturbs; the number of function calls in each epoch"
+    from fastrecipes.training.checkpoint import Checkpoint
+    images = images_of(kind)
+    calls = strikes.Calls()
+    offer, counts = Checkpoint.offer, []
+    def count(self, e, state):
+        offer(self, e, state)
+        counts.append(calls.count)
+        calls.count = 0
+    Checkpoint.offer = count
+    calls.begin()
+    train(kind, images, folder, every)
+    sys.setprofile(None)
+    return counts
+
+def struck(kind, folder, every, sig, start, at, place, nth):
+    """A training that begins with the epoch `start` and gets `sig` in the epoch `at`
+
+    It comes at the function call `nth` of that epoch, or inside the write of its checkpoint. Ctrl-C is status 130."""
+    from fastrecipes.training.checkpoint import Checkpoint
+    images = images_of(kind)
+    epoch = [start]
+    calls = strikes.Calls(nth, sig, lambda: epoch[0] == at)
+    offer = Checkpoint.offer
+    def counted(self, e, state):
+        offer(self, e, state)
+        if e == at: strikes.strike(sig) # The call came later, or the KeyboardInterrupt was swallowed
+        epoch[0] = e + 1
+        calls.count = 0
+    Checkpoint.offer = counted
+    if place == 'call': calls.begin()
+    else: strikes.in_write(place, lambda: epoch[0] == at)
+    try: train(kind, images, folder, every)
+    except KeyboardInterrupt: sys.exit(130)
+    finally: sys.setprofile(None)
+
+def resumed(kind, folder, every): train(kind, images_of(kind), folder, every)
+
+
+# The tests
 
 def contents(folder):
     "The state in the checkpoint of `folder` as plain data, without times, and its epoch"
@@ -43,131 +100,51 @@ def contents(folder):
     point = Checkpoint(folder, resume=True)
     return plain(point.load()), point.saved
 
-def train(images, recipe, settings, seed, folder, every=1):
-    "What is left when the training is over: the weights that are given back, the history and the best epoch"
-    from fastrecipes.training.checkpoint import Checkpoint
-    from fastrecipes.ladder.recipe import fit
-    point = Checkpoint(folder, every, resume=True)
-    try: f = fit(recipe, images, seed=seed, device='cpu', checkpoint=point, **settings)
-    finally: point.write() # What was not due, after Ctrl-C too
-    torch.save(dict(weights=dict(f.model.state_dict()), history=f.history.drop(columns='seconds').to_dict('list'),
-                    best_epoch=f.best_epoch), folder/'result')
-
-def attempt(f, *args):
-    "Let a child do `f`; how it ended"
-    sys.stdout.flush()
-    if pid := os.fork():
-        status = os.waitpid(pid, 0)[1]
-        return dict(signal=os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, status=os.WEXITSTATUS(status))
-    status = 1
-    try:
-        f(*args)
-        status = 0
-    except KeyboardInterrupt: status = 130
-    except BaseException:
-        import traceback
-        traceback.print_exc()
-    finally:
-        sys.setprofile(None)
-        sys.stderr.flush()
-        os._exit(status)
-
-def struck(at, place, nth, sig, start, *args):
-    "A training that begins with the epoch `start` and gets `sig` in the epoch `at`: at the function call `nth` of that epoch, or inside the write of its checkpoint"
-    from fastrecipes.training.checkpoint import Checkpoint
-    epoch = [start]
-    calls = strikes.Calls(nth, sig, lambda: epoch[0] == at)
-    offer = Checkpoint.offer
-    def counted(self, e, state):
-        offer(self, e, state)
-        if e == at: strikes.strike(sig) # Of a call after this, or where somebody has swallowed a KeyboardInterrupt
-        epoch[0] = e + 1
-        calls.count = 0
-    Checkpoint.offer = counted
-    if place == 'call': calls.begin()
-    else: strikes.in_write(place, lambda: epoch[0] == at)
-    train(*args)
-
-def counted(folder, *args):
-    "A training that nothing disturbs, and the number of function calls in each epoch"
-    from fastrecipes.training.checkpoint import Checkpoint
-    calls = strikes.Calls()
-    offer, counts = Checkpoint.offer, []
-    def count(self, e, state):
-        offer(self, e, state)
-        counts.append(calls.count)
-        calls.count = 0
-    Checkpoint.offer = count
-    calls.begin()
-    train(*args)
-    sys.setprofile(None)
-    (folder/'calls').write_text(json.dumps(counts))
-
 def same(a, b):
     if isinstance(a, torch.Tensor): return a.dtype == b.dtype and a.shape == b.shape and torch.equal(a, b)
     return list(a) == list(b) and all(same(a[k], b[k]) for k in a) if isinstance(a, dict) else a == b
 
-def helper(kind, folder, sig):
-    "Train once undisturbed and once in pieces; what happened as JSON on the last line"
-    import fastrecipes.ladder.recipe as recipes
-    recipes.predict_ms_per_1000 = lambda *args, **kwargs: 0. # The timing of predictions is no part of training
-    torch.set_num_threads(1)
-    images = small(32, '3,7') if kind == 'resnet18' else small(48)
-    recipe, settings = KINDS[kind]
-    every = 1 if sig == signal.SIGKILL else None # None: not before a minute has gone by
-    first, whole, pieces = (folder/name for name in ('first', 'whole', 'pieces'))
-    for f in (first, whole, pieces): f.mkdir()
-    train(images, recipe, settings | dict(epochs=1), 0, first) # Here, so that no child imports anything
-    assert attempt(counted, folder, images, recipe, settings, 1, whole, every)['status'] == 0
-    calls, rng, log, saved = json.loads((folder/'calls').read_text()), random.Random(0), [], None
-    for at, place in KILLS if sig == signal.SIGKILL else STOPS:
-        start = 0 if saved is None else saved + 1
-        end = attempt(struck, at, place, rng.randrange(1, calls[at]), sig, start, images, recipe, settings, 1, pieces,
-                      every)
-        saved = contents(pieces)[1] if (pieces/'checkpoint.safetensors').exists() else None
-        log.append(end | dict(at=at, place=place, saved=saved))
-    assert attempt(train, images, recipe, settings, 1, pieces, every)['status'] == 0
-    a, b = contents(whole)[0], contents(pieces)[0]
-    results = [torch.load(f/'result', weights_only=True) for f in (whole, pieces)]
-    print(
-        json.dumps(dict(log=log, given_back={k: same(*(r[k] for r in results)) for k in results[0]},
-                        parts={k: a[k] == b[k] for k in a}, left=sorted(f.name for f in pieces.iterdir()))))
-
-if __name__ == '__main__': helper(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
-
-
-# The tests
-
-needs_fork = pytest.mark.skipif(not hasattr(os, 'fork'), reason='processes are forked, which this system cannot')
+BY_HAND = {'model', 'random', 'opt', 'history', 'patience', 'best'} # What a checkpoint has of the hand-written loop
+OF_LEARNER = {'model', 'random', 'opt', 'callbacks', 'recorder', 'epoch', 'train_iter'}
 
 def stopped_and_resumed(kind, folder, sig):
     "How each attempt ended, when the training came out as if never stopped"
-    run = subprocess.run([sys.executable, __file__, kind, folder, str(int(sig))], cwd=folder,
-                         env=os.environ | {'OMP_NUM_THREADS': '1'}, capture_output=True, text=True, timeout=600)
-    assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-4000:]
-    said = json.loads(run.stdout.splitlines()[-1])
-    parts = {'model', 'random', 'opt', 'history', 'patience', 'best'} if kind in ('sgd', 'logistic') else {'model',
-        'random', 'opt', 'callbacks', 'recorder', 'epoch', 'train_iter'}
-    assert set(said['parts']) == parts and all(said['parts'].values()), said
-    assert all(said['given_back'].values()) and said['left'] == ['checkpoint.safetensors', 'result'], said
-    for k in said['log']:
-        before, after = k['at'] - 1 if k['at'] else None, k['at']
-        assert k['saved'] in {'call': (before, after), 'half': (before,), 'flushed': (before,), 'renamed': (after,
-                              )}[k['place']], k # A call may be one at the end of the epoch
-    return said['log']
+    every = 1 if sig == strikes.KILL else None # None: not before a minute has passed
+    whole, pieces = folder/'whole', folder/'pieces'
+    for f in (whole, pieces): f.mkdir()
+    calls, rng = result_of(undisturbed, kind, whole, every), random.Random(0)
+    assert len(calls) == 7, calls
+    ends, saved = [], None
+    for at, place in KILLS if sig == strikes.KILL else STOPS:
+        start = 0 if saved is None else saved + 1
+        ends.append(exit_of(struck, kind, pieces, every, sig, start, at, place, rng.randrange(1, calls[at])))
+        saved = contents(pieces)[1] if (pieces/'checkpoint.safetensors').exists() else None
+        before = at - 1 if at else None
+        possible = {'call': (before, at), 'half': (before,), 'flushed': (before,), 'renamed': (at,)}
+        assert saved in possible[place], (at, place, saved) # A call may be one at the end of the epoch
+    assert exit_of(resumed, kind, pieces, every) == 0
+    a, b = contents(whole)[0], contents(pieces)[0]
+    assert set(a) == (BY_HAND if kind in ('sgd', 'logistic') else OF_LEARNER)
+    assert [k for k in a if a[k] != b[k]] == []
+    first, second = (torch.load(f/'result', weights_only=True) for f in (whole, pieces))
+    assert [k for k in first if not same(first[k], second[k])] == []
+    assert sorted(f.name for f in pieces.iterdir()) == ['checkpoint.safetensors', 'result']
+    return ends
 
-@needs_fork
-@pytest.mark.parametrize('kind',
-    [k if k in ('adam', 'learner') else pytest.param(k, marks=pytest.mark.slow) for k in (*QUICK_KINDS, 'resnet18')])
+@pytest.mark.parametrize('kind', [
+    'adam',
+    'learner',
+    *(pytest.param(k, marks=pytest.mark.slow)
+     for k in ('sgd', 'logistic', 'resnet18')),
+])
 def test_a_training_killed_again_and_again_ends_as_if_it_had_never_been(kind, tmp_path):
-    log = stopped_and_resumed(kind, tmp_path, signal.SIGKILL)
-    assert [k['signal'] for k in log] == [signal.SIGKILL] * len(KILLS)
+    ends = stopped_and_resumed(kind, tmp_path, strikes.KILL)
+    assert ends == [-strikes.KILL] * len(KILLS)
 
-@needs_fork
 @pytest.mark.parametrize('kind', QUICK_KINDS)
-def test_ctrl_c_at_any_call_leaves_the_last_full_epoch_to_be_written_and_gone_on_from(kind, tmp_path):
+def test_ctrl_c_at_any_call_leaves_the_last_full_epoch_to_be_written_and_resumed(kind, tmp_path):
     "KeyboardInterrupt is raised wherever Python is; nothing was due to be written before"
-    assert [k['status'] for k in stopped_and_resumed(kind, tmp_path, signal.SIGINT)] == [130] * len(STOPS)
+    assert stopped_and_resumed(kind, tmp_path, signal.SIGINT) == [130] * len(STOPS)
 
 
 # In this process
@@ -185,20 +162,20 @@ def result(f): return dict(f.model.state_dict()), f.history.drop(columns='second
 def equal(f, g): return all(same(a, b) for a, b in zip(result(f), result(g)))
 
 class Pull(Callback):
-    "Pull the plug as an epoch begins"
+    "Interrupts as an epoch begins"
     order = 100
     def __init__(self, epoch): self.at = epoch
     def before_train(self):
         if self.epoch == self.at: raise KeyboardInterrupt
 
 def until(epoch):
-    "A reporter that pulls the plug when that many epochs are over"
+    "A reporter that interrupts when that many epochs are over"
     def stop(row):
         if row['epoch'] + 1 == epoch: raise KeyboardInterrupt
     return Each(stop)
 
 def interrupted(images, kind, folder, epochs=4):
-    "A checkpoint of so many epochs"
+    "A checkpoint after this number of epochs"
     from fastrecipes.training.checkpoint import Checkpoint
     recipe, settings = QUICK[kind]
     stop = dict(reporter=until(epochs)) if recipe == 'sgd' else dict(cbs=[Pull(epochs)])
@@ -221,8 +198,9 @@ def test_without_its_random_states_it_would_end_elsewhere(images, kind, part, tm
     class Altered(Checkpoint):
         def load(self):
             state, other = super().load(), SimpleNamespace(rng=random.Random(3))
-            state['random'][part] = torch.Generator().manual_seed(3).get_state() if part == 'torch' else random_states(
-                (other, other))['loaders']
+            of_torch = torch.Generator().manual_seed(3).get_state()
+            of_loaders = random_states((other, other))['loaders']
+            state['random'][part] = of_torch if part == 'torch' else of_loaders
             return state
     f = fitted(images, *QUICK[kind], Altered(tmp_path, every=1, resume=True))
     assert len(f.history) == 8 and not any(same(a, b) for a, b in zip(result(f)[:2], result(whole)))
@@ -250,19 +228,19 @@ def test_what_the_recorder_had_seen_is_there_again(images, tmp_path):
     whole, point = fitted(images, *QUICK['adam']), interrupted(images, 'adam', tmp_path)
     f = fitted(images, *QUICK['adam'], point)
     for name in ('lrs', 'losses', 'iters'):
-        assert list(map(float, getattr(f.learner.recorder, name))) == list(map(float,
-            getattr(whole.learner.recorder, name)))
+        first, second = (list(map(float, getattr(g.learner.recorder, name))) for g in (f, whole))
+        assert first == second
     assert [list(v) for v in f.learner.recorder.values] == [list(v) for v in whole.learner.recorder.values]
     f.learner.recorder.plot_loss()
 
 class Counting(Callback):
-    "A callback of one's own with a state"
+    "A user's callback with a state"
     def __init__(self): self.seen = 0
     def after_epoch(self): self.seen += 1
     def state_dict(self): return dict(seen=self.seen)
     def load_state_dict(self, state): self.seen = state['seen']
 
-def test_a_callback_of_ones_own_goes_on_where_it_was(images, tmp_path):
+def test_a_users_callback_is_resumed_where_it_was(images, tmp_path):
     from fastrecipes.training.checkpoint import Checkpoint
     with pytest.raises(KeyboardInterrupt):
         fitted(images, *QUICK['adam'], Checkpoint(tmp_path, every=1), cbs=[Counting(), Pull(4)])
@@ -277,7 +255,7 @@ def test_other_callbacks_are_refused_in_one_line(images, tmp_path):
         fitted(images, *QUICK['adam'], point, cbs=[Counting()])
 
 @pytest.mark.parametrize('kind', QUICK)
-def test_where_there_are_more_threads_it_goes_on_with_its_own_number(images, kind, tmp_path):
+def test_where_there_are_more_threads_it_keeps_its_number(images, kind, tmp_path):
     whole, point = fitted(images, *QUICK[kind]), interrupted(images, kind, tmp_path)
     torch.set_num_threads(2)
     try: f = fitted(images, *QUICK[kind], point)
@@ -286,8 +264,9 @@ def test_where_there_are_more_threads_it_goes_on_with_its_own_number(images, kin
 
 @pytest.mark.parametrize('at', [1, 3, 6])
 @pytest.mark.parametrize('recipe, settings', [('sgd', dict(lr=10.)), ('mlp', dict(lr=.1))])
-def test_patience_with_one_cycle_ends_a_resumed_training_where_it_ends_a_whole_one(images, recipe, settings, at,
-    tmp_path):
+def test_patience_with_one_cycle_ends_a_resumed_training_where_it_ends_a_whole_one(
+    images, recipe, settings, at, tmp_path,
+):
     from fastrecipes.training.checkpoint import Checkpoint
     how = settings | dict(epochs=16, schedule='one-cycle', patience=2)
     whole = fitted(images, recipe, how)
@@ -302,10 +281,13 @@ def test_patience_with_one_cycle_ends_a_resumed_training_where_it_ends_a_whole_o
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
-@pytest.mark.parametrize('recipe, settings',
-                         [('sgd', dict(epochs=8)), ('mlp', dict(epochs=8, dropout=.2)), ('convnet', dict(epochs=4)),
-                          ('resnet18', dict(epochs=4, bs=16))])
-def test_a_training_on_a_gpu_goes_on_there(images, recipe, settings, tmp_path):
+@pytest.mark.parametrize('recipe, settings', [
+    ('sgd', dict(epochs=8)),
+    ('mlp', dict(epochs=8, dropout=.2)),
+    ('convnet', dict(epochs=4)),
+    ('resnet18', dict(epochs=4, bs=16)),
+])
+def test_a_training_on_a_gpu_is_resumed_there(images, recipe, settings, tmp_path):
     from fastrecipes.training.checkpoint import Checkpoint
     from fastrecipes.ladder.recipe import fit
     def on_gpu(**more):
@@ -316,10 +298,11 @@ def test_a_training_on_a_gpu_goes_on_there(images, recipe, settings, tmp_path):
     assert f.history.epoch.tolist() == whole.history.epoch.tolist()
     assert torch.allclose(f.scores, whole.scores, atol=1e-2)
 
-@pytest.mark.parametrize('make', [lambda: EarlyStoppingCallback(patience=3), lambda: SaveModelCallback()],
-                         ids=['EarlyStoppingCallback', 'SaveModelCallback'])
-def test_a_callback_that_could_not_go_on_is_refused_with_a_checkpoint_before_anything_is_trained(images, make,
-    tmp_path):
+@pytest.mark.parametrize('make', [
+    lambda: EarlyStoppingCallback(patience=3),
+    lambda: SaveModelCallback(),
+], ids=['EarlyStoppingCallback', 'SaveModelCallback'])
+def test_a_callback_that_cannot_be_resumed_is_refused_with_a_checkpoint_before_training(images, make, tmp_path):
     from fastrecipes.training.checkpoint import Checkpoint
     with refused(type(make()).__name__, 'checkpoint'):
         fitted(images, *QUICK['adam'], Checkpoint(tmp_path, every=1), cbs=[make()], reporter=Untrained())

@@ -1,4 +1,4 @@
-"""What the commands show, on terminals of several sizes and in a pipe: tests/screens holds the words, other tests the structure
+"""What the commands show, on terminals of several sizes and in a pipe: tests/screens holds the text
 
 To rewrite tests/screens after a change: REWRITE_SCREENS=1 pytest -n 0 tests/test_screen.py"""
 import os, re, shutil, subprocess, sys, time
@@ -26,10 +26,9 @@ class Stream(StringIO):
     def isatty(self): return self.terminal
 
 def shown(monkeypatch, name, size, term='dumb'):
-    "What a screen of this size shows at the end; a terminal that cannot move its cursor shows the same, without a moving line"
+    "What a screen of this size shows at the end, on a terminal that cannot move its cursor"
     terminal = size != 'pipe'
-    columns, lines = size.split('x') if terminal else ('33',
-        '11') # A pipe has the variables of the terminal that it was typed in
+    columns, lines = size.split('x') if terminal else ('33', '11') # A pipe inherits the variables of a terminal
     for k, v in dict(TERM=term, COLUMNS=columns, LINES=lines).items(): monkeypatch.setenv(k, v)
     for k in ('NO_COLOR', 'FORCE_COLOR', 'TTY_COMPATIBLE', 'CLICOLOR_FORCE'): monkeypatch.delenv(k, raising=False)
     stream = Stream(terminal)
@@ -65,8 +64,8 @@ def test_no_line_is_wider_than_the_screen(monkeypatch, name, size):
 def test_ten_rungs_and_their_verdict_fit_on_forty_lines(monkeypatch):
     lines = shown(monkeypatch, 'compare', '80x50').splitlines()
     assert len(lines) <= 40
-    assert sum(bool(re.match(rf'{n} +(\d|failed)', line)) for line in lines
-               for n in screens.RUNGS) == len(screens.RUNGS)
+    rows = [line for line in lines if re.match(rf"({'|'.join(screens.RUNGS)}) +(\d|failed)", line)]
+    assert len(rows) == len(screens.RUNGS)
 
 
 def test_a_pipe_has_the_same_order_and_no_controls(monkeypatch):
@@ -86,13 +85,12 @@ def test_a_pipe_takes_no_width_from_the_variables_of_a_terminal(monkeypatch, nam
     assert stream.getvalue() == stored
     if name == 'help': assert stored == shown(monkeypatch, name, '80x50')
 
-@pytest.mark.parametrize('variables, colour', [({}, True), (dict(NO_COLOR='1'), False), (dict(TERM='dumb'), False)],
-                         ids=['plain', 'NO_COLOR', 'dumb'])
+@pytest.mark.parametrize('variables, colour', [
+    ({}, True), (dict(NO_COLOR='1'), False), (dict(TERM='dumb'), False),
+], ids=['plain', 'NO_COLOR', 'dumb'])
 def test_colours_are_for_terminals_that_want_them(monkeypatch, variables, colour):
     shown(monkeypatch, 'list', '80x24') # Clears what this process has
-    for k, v in dict(TERM='xterm-256color', COLUMNS='80', LINES='24',
-        **variables).items() if 'TERM' not in variables else (dict(COLUMNS='80', LINES='24') | variables).items():
-        monkeypatch.setenv(k, v)
+    for k, v in (dict(TERM='xterm-256color', COLUMNS='80', LINES='24') | variables).items(): monkeypatch.setenv(k, v)
     out, err = Stream(True), Stream(False)
     with redirect_stdout(out), redirect_stderr(err): screens.show_compare()
     codes = re.findall(r'\x1b\[([\d;]*)m', out.getvalue())
@@ -100,8 +98,9 @@ def test_colours_are_for_terminals_that_want_them(monkeypatch, variables, colour
     assert '\x1b[?' not in out.getvalue() and err.getvalue() == ''
 
 
-@pytest.mark.parametrize('out, err', [(True, False), (False, True), (True, True)],
-                         ids=['table on the terminal', 'bar on the terminal', 'both'])
+@pytest.mark.parametrize('out, err', [
+    (True, False), (False, True), (True, True),
+], ids=['table on the terminal', 'bar on the terminal', 'both'])
 def test_each_row_is_printed_once_wherever_it_goes(monkeypatch, out, err):
     for k, v in dict(TERM='xterm', COLUMNS='80', LINES='24').items(): monkeypatch.setenv(k, v)
     for k in ('NO_COLOR', 'FORCE_COLOR'): monkeypatch.delenv(k, raising=False)
@@ -133,6 +132,9 @@ def test_a_window_that_has_become_narrow_gets_its_own_titles(monkeypatch):
 
 # A real terminal
 
+PYTHON = f'env -u NO_COLOR -u COLUMNS -u LINES {sys.executable} -W ignore'
+COMPARE = f'{PYTHON} -m fastrecipes compare -r similarity,sgd,linear --classes 3,7'
+
 def tmux(*args):
     "What tmux says; its server has a socket of the test's own, since that of another test may still be ending"
     return subprocess.run(['tmux', '-S', 'socket', *args], capture_output=True, text=True, check=True).stdout
@@ -161,10 +163,9 @@ def terminal(tmp_path):
 @pytest.mark.parametrize('name', ['compare', 'fit'])
 def test_a_real_terminal_ends_with_the_stored_screen(terminal, name, size):
     columns, lines = map(int, size.split('x'))
-    seen = terminal(f'env -u NO_COLOR -u COLUMNS -u LINES {sys.executable} -W ignore {REPO}/tests/screens.py {name}',
-                    columns, lines)
-    assert [line.rstrip()
-            for line in visible('\n'.join(seen), size)] == (FOLDER/f'{name}-{size}.txt').read_text().splitlines()
+    seen = terminal(f'{PYTHON} {REPO}/tests/screens.py {name}', columns, lines)
+    stored = (FOLDER/f'{name}-{size}.txt').read_text().splitlines()
+    assert [line.rstrip() for line in visible('\n'.join(seen), size)] == stored
 
 @pytest.mark.slow
 @pytest.mark.parametrize('widths', [(80,), (80, 100, 70)], ids=['80', 'resized'])
@@ -173,8 +174,7 @@ def test_the_real_command_prints_each_row_once_and_none_too_wide(terminal, width
     def during():
         calls.append(0)
         if len(widths) > 1: tmux('resize-window', '-x', str(widths[len(calls) // 10 % len(widths)]), '-y', '24')
-    seen = terminal(
-        f'env -u NO_COLOR -u COLUMNS -u LINES {sys.executable} -W ignore -m fastrecipes compare -r similarity,sgd,linear --classes 3,7', 80, 24, during)
+    seen = terminal(COMPARE, 80, 24, during)
     for name in ('similarity', 'sgd', 'linear'):
         assert sum(bool(re.match(rf'{name} +\d', line)) for line in seen) == 1, seen
     if len(widths) == 1:
@@ -186,9 +186,8 @@ def test_ctrl_c_leaves_the_rows_that_are_finished_once(terminal, tmp_path):
     (tmp_path/'settings.ini').write_text('[fastrecipes]\n[linear]\nepochs = 100000\n')
     def during():
         if re.search(r'linear +epoch \d', tmux('capture-pane', '-p')): tmux('send-keys', 'C-c')
-    seen = terminal(
-        f'trap : INT\nenv -u NO_COLOR -u COLUMNS -u LINES {sys.executable} -W ignore -m fastrecipes compare -r similarity,sgd,linear --classes 3,7', 80, 24, during)
+    seen = terminal(f'trap : INT\n{COMPARE}', 80, 24, during)
     for name in ('similarity', 'sgd'): assert sum(bool(re.match(rf'{name} +\d', line)) for line in seen) == 1, seen
     assert 'not finished: linear' in seen
-    assert seen[-1].startswith('fastrecipes: stopped; 2 of 3 rungs were finished')
+    assert seen[-1].startswith('fastrecipes: stopped; 2 of 3 ')
     assert sum(line.startswith('Stop at') for line in seen) == 1

@@ -6,6 +6,7 @@ from fastrecipes.errors import InputError
 from fastrecipes.ladder.recipe import fit, get_recipe
 from fastrecipes.ladder.settings import find_settings, global_settings, read_settings, recipes, settings_text
 from fastrecipes.reporter import Reporter
+from reporters import Untrained
 
 REPO = Path(__file__).resolve().parent.parent
 
@@ -74,20 +75,19 @@ def test_values_are_read_as_the_recipes_take_them(ini):
     (['[mpl]'], '', ["'mpl'", "'mlp'"]),
     (['[mlp]', 'epoch = 3'], ' [mlp]', ["'epoch'", "'epochs'"]),
     (['[similarity]', 'bs = 3'], ' [similarity]', ["'bs'", 'distance']),
-    (['sed = 1'], ' [fastrecipes]', ["'sed'", "'seed'"])])
+    (['sed = 1'], ' [fastrecipes]', ["'sed'", "'seed'"]),
+])
 def test_an_unknown_section_or_name_is_refused_with_the_file_and_the_nearest(ini, lines, where, words):
     f = ini(*lines)
     with refused(f'{f}{where}: unknown', *words): read_settings()
 
-@pytest.mark.parametrize('text',
-                         [b'seed = 1\nseed = 2\n', b'[fastrecipes]\n', b'seed\n', b'[sgd\n', b'source = \xff\xfe\n'])
+@pytest.mark.parametrize('text', [
+    b'seed = 1\nseed = 2\n', b'[fastrecipes]\n', b'seed\n', b'[sgd\n', b'source = \xff\xfe\n',
+])
 def test_a_malformed_file_is_refused_in_one_line_that_names_it(tmp_path, text):
     f = tmp_path/'settings.ini'
     f.write_bytes(b'[fastrecipes]\n' + text)
     assert refusal(read_settings).startswith(f'{f}: cannot be read (')
-
-class NotFitted(Reporter):
-    def epoch(self, row): pytest.fail('it was fitted')
 
 @pytest.mark.parametrize('line, section, words', [
     ('bs = many', 'fastrecipes', ["bs='many'", 'auto']),
@@ -95,10 +95,11 @@ class NotFitted(Reporter):
     ('device = tpu', 'fastrecipes', ["device='tpu'", 'cpu']),
     ('source = digit', 'fastrecipes', ["'digit'", "'digits'"]),
     ('source = no/such', 'fastrecipes', ['no/such']),
-    ('[sgd]\nlr = 0', 'sgd', ["lr='0'"])])
+    ('[sgd]\nlr = 0', 'sgd', ["lr='0'"]),
+])
 def test_a_bad_value_names_its_file_and_section_before_anything_is_fitted(ini, line, section, words):
     f = ini(line)
-    with refused(f'{f} [{section}]: ', *words): fit('linear', settings=read_settings(f), reporter=NotFitted())
+    with refused(f'{f} [{section}]: ', *words): fit('linear', settings=read_settings(f), reporter=Untrained())
 
 @pytest.fixture
 def loud(ini, image_folder, tmp_path, monkeypatch):
@@ -165,16 +166,19 @@ def test_all_functions_take_the_same_settings(loud, kept_ladder):
     for given in (settings, plain):
         c = compare(names='linear', settings=given)
         rung = c['linear']
-        assert (c.seed, c.classes, rung.settings['bs'], len(rung.history), rung.threads) == (5, ('dark', 'light'), 4,
-            2, 2)
+        assert c.seed == 5 and c.classes == ('dark', 'light')
+        assert (rung.settings['bs'], len(rung.history), rung.threads) == (4, 2, 2)
         threads = Threads()
         assert learning_curve(None, 'linear', (1,), settings=given, reporter=threads).seed == 5 and threads.seen == [2]
     assert (kept_ladder(settings).seed, kept_ladder(settings, seed=1).seed) == (5, 1)
 
 @pytest.mark.parametrize('settings, words', [
-    ({'mpl': {}}, ['settings: ', "'mpl'", "'mlp'"]), ({'mlp': {'epoch': 3}}, ['mlp: ', "'epoch'"]),
+    ({'mpl': {}}, ['settings: ', "'mpl'", "'mlp'"]),
+    ({'mlp': {'epoch': 3}}, ['mlp: ', "'epoch'"]),
     ({'mlp': {'epochs': 'x'}}, ["mlp: epochs='x'"]),
-    ({'fastrecipes': {'seed': -1}}, ['fastrecipes: seed=-1']), ({'mlp': 3}, ['mlp: ', 'dict'])])
+    ({'fastrecipes': {'seed': -1}}, ['fastrecipes: seed=-1']),
+    ({'mlp': 3}, ['mlp: ', 'dict']),
+])
 def test_settings_of_python_are_checked_as_those_of_a_file(settings, words):
     with refused(*words): fit('similarity', settings=settings)
 
@@ -184,8 +188,9 @@ def test_a_section_that_is_nearly_ours_is_refused(tmp_path, section):
     (tmp_path/'settings.ini').write_text(f'[{section}]\nepochs = 2\n')
     with refused('settings.ini', repr(section)): read_settings()
 
-@pytest.mark.parametrize('section, nearest',
-    [('resnet', 'resnet18'), ('liner', 'linear'), ('Fast_recipes', 'fastrecipes'), ('logistics', 'logistic')])
+@pytest.mark.parametrize('section, nearest', [
+    ('resnet', 'resnet18'), ('liner', 'linear'), ('Fast_recipes', 'fastrecipes'), ('logistics', 'logistic'),
+])
 def test_beside_a_section_of_ours_more_is_taken_for_a_mistake(ini, section, nearest):
     ini(f'[{section}]', 'epochs = 2')
     with refused('settings.ini', repr(section), repr(nearest)): read_settings()

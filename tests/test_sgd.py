@@ -120,7 +120,8 @@ def test_class_probs_by_hand():
 @pytest.mark.parametrize('predictions, targets, wanted', [
     ([[2.], [-1], [.1], [-3]], [1, 1, 1, 0], .75), # above 0: the second class
     ([[0.], [0.], [0.]], [0, 0, 1], 2 / 3), # undecided: the first
-    ([[1., 2, 0], [5, 1, 1], [0, 1, 2]], [1, 0, 0], 2 / 3)])
+    ([[1., 2, 0], [5, 1, 1], [0, 1, 2]], [1, 0, 0], 2 / 3),
+])
 def test_batch_accuracy_by_hand(predictions, targets, wanted):
     predictions, targets = torch.tensor(predictions), torch.tensor(targets)
     assert batch_accuracy(predictions, targets).item() == pytest.approx(wanted)

@@ -1,4 +1,4 @@
-"A split that indexes a mapped file is what it would be in memory: every way of choosing from it, and every rung of the ladder"
+"A split that indexes a mapped file behaves as in memory: every way to select from it, and every rung of the ladder"
 import json, subprocess, sys
 import numpy as np, pytest, torch
 from hypothesis import given, settings, strategies as st
@@ -36,10 +36,15 @@ def both(pixels, choices):
     return split, x
 
 
-CHOICES = {'all': (), 'every third': (torch.arange(0, 1000, 3),), 'mask': (torch.arange(1000) % 7 > 2,),
-           'mask of positions': (torch.arange(100, 900), torch.arange(800) % 2 == 1, torch.arange(5, 300)),
-           'backwards': (torch.arange(1000).flip(0), torch.arange(10)), 'a list': ([5, 900, 5],),
-           'none': (torch.arange(0),)}
+CHOICES = {
+    'all': (),
+    'every third': (torch.arange(0, 1000, 3),),
+    'mask': (torch.arange(1000) % 7 > 2,),
+    'mask of positions': (torch.arange(100, 900), torch.arange(800) % 2 == 1, torch.arange(5, 300)),
+    'backwards': (torch.arange(1000).flip(0), torch.arange(10)),
+    'a list': ([5, 900, 5],),
+    'none': (torch.arange(0),),
+}
 
 @pytest.mark.parametrize('small', [0, 2**26], ids=['indexed', 'copied'])
 @pytest.mark.parametrize('choices', CHOICES.values(), ids=CHOICES)

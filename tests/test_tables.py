@@ -55,8 +55,8 @@ def test_columns_that_do_not_fit_continue_below():
     columns = {'recipe': ['similarity', 'sgd'], 'a': ['1', '2'], 'b': ['3', '']}
     wide, narrow = (plain(*text_tables(columns, w), width=w).splitlines() for w in (80, 14))
     assert wide[1].split() == ['similarity', '1', '3'] and len(wide) == 3
-    assert [line.split() for line in narrow if line.startswith('similarity')] == [['similarity', '1'],
-        ['similarity', '3']]
+    rows = [line.split() for line in narrow if line.startswith('similarity')]
+    assert rows == [['similarity', '1'], ['similarity', '3']]
 
 def test_an_epoch_stands_below_its_titles():
     row = epoch_text(dict(epoch=9, train_loss=3e9, valid_loss=.5, accuracy=.9, seconds=.02))

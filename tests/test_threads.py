@@ -67,8 +67,8 @@ class OnlyPairs(nn.Module):
         return self.layer(x.flatten(1))
 
 def test_a_model_that_takes_no_single_image_is_not_asked_for_more():
-    assert pick_threads(OnlyPairs(), (1, 8, 8), 2**20,
-                        most=4) == 4 # A batch so large that its weights alone do not say that the step is small
+    many = 2**20 # So large a batch that the weights alone do not show that the step is small
+    assert pick_threads(OnlyPairs(), (1, 8, 8), many, most=4) == 4
     assert pick_threads(OnlyPairs(), (1, 8, 8), 1, most=4) == 1
 
 def test_a_fit_within_a_recipe_has_the_callers_threads(threes_sevens, monkeypatch):
@@ -186,8 +186,10 @@ def test_settings_are_heeded_and_an_argument_overrules_them():
     assert global_settings(ini('3'), threads=1)['threads'] == 1
     with refused("threads='many' is not"): global_settings(ini('many'))
 
-@pytest.mark.parametrize('verb',
-    [['fit', 'similarity', '--out', 'kept'], ['compare', '-r', 'similarity', '--out', 'kept']], ids=['fit', 'compare'])
+@pytest.mark.parametrize('verb', [
+    ['fit', 'similarity', '--out', 'kept'],
+    ['compare', '-r', 'similarity', '--out', 'kept'],
+], ids=['fit', 'compare'])
 @pytest.mark.slow
 def test_the_command_takes_it_and_refuses_what_is_none(verb):
     from test_cli import called
@@ -201,14 +203,16 @@ def test_the_command_takes_it_and_refuses_what_is_none(verb):
     assert called(*verb, '--resume', '-q').returncode == 0
 
 
-@pytest.mark.parametrize('verb',
-    [['fit', 'similarity', '--out', 'kept'], ['compare', '-r', 'similarity', '--out', 'kept']], ids=['fit', 'compare'])
+@pytest.mark.parametrize('verb', [
+    ['fit', 'similarity', '--out', 'kept'],
+    ['compare', '-r', 'similarity', '--out', 'kept'],
+], ids=['fit', 'compare'])
 def test_the_command_takes_it_from_settings_ini(verb):
     from test_cli import called
     Path('settings.ini').write_text('[fastrecipes]\nthreads = many\n')
     r = called(*verb, '-q')
-    assert r.returncode == 2 and "settings.ini [fastrecipes]: threads='many' is not" in r.stderr and len(
-        r.stderr.splitlines()) == 1, r.stderr
+    assert r.returncode == 2 and len(r.stderr.splitlines()) == 1, r.stderr
+    assert "settings.ini [fastrecipes]: threads='many'" in r.stderr
     Path('settings.ini').write_text('[fastrecipes]\nthreads = 2\n')
     assert called(*verb, '-q').returncode == 0
     kept = json.loads(next(Path('kept').glob('c*.json')).read_text()) # card.json or comparison.json

@@ -50,8 +50,8 @@ def test_the_simplest_rung_that_no_higher_one_is_shown_to_beat():
     c = made(dict(similarity=first(1700), sgd=BASE, linear=ALIKE, mlp=but(BASE, 5)))
     assert stop(c) == 'sgd' and '200 fewer mistakes' in verdict(c).headline
     f = findings(c)
-    assert (f.gain.below.recipe, f.gain.fewer, f.next.this.recipe, f.closest.this.recipe) == ('similarity', 200,
-        'linear', 'mlp')
+    assert (f.gain.below.recipe, f.gain.fewer) == ('similarity', 200)
+    assert (f.next.this.recipe, f.closest.this.recipe) == ('linear', 'mlp')
 
 def test_any_higher_rung_counts_and_not_only_the_next():
     assert stop(made(dict(sgd=BASE, linear=ALIKE, mlp=BETTER))) == 'mlp'
@@ -112,8 +112,8 @@ def test_fewer_seeds_only_comment():
 
 def test_a_step_that_is_shown_to_be_worse_over_a_few_seeds_does_not_count():
     assert stop(with_seeds(BETTER, (.95, .951, .949), (.90, .901, .899))) == 'sgd'
-    assert stop(with_seeds(BETTER, (.95, .96, .94),
-                           (.96, .95, .955))) == 'mlp', 'what is not known over a few seeds takes nothing back'
+    unclear = with_seeds(BETTER, (.95, .96, .94), (.96, .95, .955))
+    assert stop(unclear) == 'mlp', 'unclear results of a few seeds change nothing'
 
 def test_only_seeds_that_both_were_fitted_with_are_compared():
     c = with_seeds(BETTER, LOW, HIGH, ((1, 2, 3, 4, 5), (4, 5, 6, 7, 8)))
@@ -125,8 +125,9 @@ def test_what_seeds_show_and_these_images_do_not_is_no_reason_to_go_on():
     c = with_seeds(ALIKE, LOW, HIGH)
     assert stop(c) == 'sgd' and step(c).over_seeds.words == 'better' and 'too few' in text_of(c)
 
-@pytest.mark.parametrize('this, asks',
-    [(but(BASE, 18, 0), True), (but(BASE, 22, 0), False), (ALIKE, True), (but(BASE, 3, 12), False)])
+@pytest.mark.parametrize('this, asks', [
+    (but(BASE, 18, 0), True), (but(BASE, 22, 0), False), (ALIKE, True), (but(BASE, 3, 12), False),
+])
 def test_more_seeds_are_asked_for_where_the_step_is_small_or_not_shown_but_not_where_it_leads_down(this, asks):
     c = made(dict(sgd=BASE, mlp=this))
     assert seeds_would_tell(step(c)) == asks == ('--repeats 5' in text_of(c)) == ('--repeats 5' in str(brief(c)))
@@ -143,8 +144,8 @@ def test_a_p_that_many_tests_could_bring_about_may_be_luck():
 # Rule 2: the most frequent class
 
 def test_a_rung_that_is_no_better_than_the_most_frequent_class_is_out_and_is_named():
-    one, two = made(dict(similarity=first(1010), sgd=BASE, mlp=ALIKE)), made(dict(similarity=first(1010),
-        sgd=first(1020), mlp=BASE))
+    one = made(dict(similarity=first(1010), sgd=BASE, mlp=ALIKE))
+    two = made(dict(similarity=first(1010), sgd=first(1020), mlp=BASE))
     assert stop(one) == 'sgd' and names(findings(one).nothing_learned) == ['similarity'] and '50.5%' in text_of(one)
     assert stop(two) == 'mlp'
     assert names(findings(two).nothing_learned) == ['similarity', 'sgd'] and findings(two).gain is None
@@ -164,23 +165,25 @@ def test_where_nothing_was_learned_there_is_no_rung_to_stop_at():
 
 # Rule 4: the gain and the price
 
-@pytest.mark.parametrize('below, this, far',
-    [((1, 1), (11, 1), True), ((1, 1), (9, 1), False), ((.1, 1), (5, 1), False), ((10, 1), (90, 1), False),
-    ((1, 5), (1, 56), True), ((1, 1), (1, 40), False), ((0, 0), (60, 60), True)])
+@pytest.mark.parametrize('below, this, far', [
+    ((1, 1), (11, 1), True), ((1, 1), (9, 1), False), ((.1, 1), (5, 1), False), ((10, 1), (90, 1), False),
+    ((1, 5), (1, 56), True), ((1, 1), (1, 40), False), ((0, 0), (60, 60), True),
+])
 def test_far_dearer_is_ten_times_and_enough_to_be_felt(below, this, far):
     of = [dict(zip(('train', 'predict'), map(float, v))) for v in (below, this)]
     c = made(dict(sgd=BASE, mlp=BETTER), dict(sgd=of[0], mlp=of[1]))
     assert stop(c) == 'mlp' and far_dearer(findings(c).gain) == far == ('stop at sgd (95.0%)' in verdict(c).headline)
 
 @pytest.mark.parametrize('below, this, words', [
-    ((1, 10), (1.2, 8), 'same cost'),
-    ((1, 10), (2, 10), '2x training same prediction'),
-    ((1, 10), (.3, 60), 'less training 6x prediction'),
-    ((0, 10), (1, 30), '3x prediction'),
+    ((1, 10), (1.2, 8), ', at about the same cost'),
+    ((1, 10), (2, 10), ', for about 2x the training time and about the same prediction time'),
+    ((1, 10), (.3, 70), ', for less training time and about 6x the prediction time'),
+    ((0, 10), (1, 30), ', for about 3x the prediction time'),
     ((0, 0), (1, 3), ''),
-    ((.01, .1), (.9, 9), 'negligible cost'),
-    ((.01, .1), (3, 9), '300x training'),
-    ((.01, .1), (.9, 20), '200x prediction')])
+    ((.01, .1), (.9, 9), ', at a negligible cost'),
+    ((.01, .1), (3, 9), ', for about 300x the training time'),
+    ((.01, .1), (.9, 20), ', for about 200x the prediction time'),
+])
 def test_the_price_is_in_rough_multiples_of_times_that_are_felt(below, this, words):
     of = [dict(zip(('train', 'predict'), map(float, v))) for v in (below, this)]
     text = price_text(step(made(dict(sgd=BASE, mlp=BETTER), dict(sgd=of[0], mlp=of[1]))))
@@ -231,17 +234,22 @@ def test_what_is_not_shown_needs_more_images_than_there_are(won, lost, more):
 
 # Rule 6: data
 
-@pytest.mark.parametrize('of, wanted',
-                         [(dict(sgd='no help shown', mlp='likely to help'), 'Why mlp.'),
-                          (dict(sgd='likely to help', mlp='no help shown'), 'Why mlp.'),
-    (dict(sgd='likely to help'), 'help sgd.'), (dict(mlp='not known'), None)])
+@pytest.mark.parametrize('of, wanted', [
+    (dict(sgd='no help shown', mlp='likely to help'), 'Why mlp.'),
+    (dict(sgd='likely to help', mlp='no help shown'), 'Why mlp.'),
+    (dict(sgd='likely to help'), 'help sgd.'),
+    (dict(mlp='not known'), None),
+])
 def test_the_learning_curve_speaks_where_there_is_one(of, wanted):
     text = text_of(made(dict(sgd=BASE, mlp=BETTER), curve=curve(**of)))
     assert '--learning-curve' not in text and (wanted in text if wanted else 'training images' not in text)
 
-@pytest.mark.parametrize('rights, asks',
-                         [(dict(sgd=BASE, mlp=BETTER), True), (dict(sgd=BASE, mlp=ALIKE), False),
-                          (dict(sgd=BASE, mlp=but(BASE, 85)), False), (dict(sgd=BASE, mlp=but(BASE, 79)), True)])
+@pytest.mark.parametrize('rights, asks', [
+    (dict(sgd=BASE, mlp=BETTER), True),
+    (dict(sgd=BASE, mlp=ALIKE), False),
+    (dict(sgd=BASE, mlp=but(BASE, 85)), False),
+    (dict(sgd=BASE, mlp=but(BASE, 79)), True),
+])
 def test_a_learning_curve_is_asked_for_at_the_top_below_99_percent(rights, asks):
     assert ('--learning-curve' in text_of(made(rights))) == asks
 
@@ -254,9 +262,8 @@ def test_rungs_that_were_not_fitted_are_named_with_the_cure():
     c = made(dict(sgd=BASE, mlp=ALIKE), others=others)
     last = verdict(c).paragraphs[-1]
     assert stop(c) == 'sgd'
-    assert all(word in last
-               for word in ('linear', 'stopped', 'Ctrl-C in epoch 2', 'use --resume', 'resnet18', 'failed',
-                            'use a smaller lr'))
+    words = ('linear', 'stopped', 'Ctrl-C in epoch 2', 'use --resume', 'resnet18', 'failed', 'use a smaller lr')
+    assert [w for w in words if w not in last] == []
     many = made(dict(sgd=BASE), others=tuple(failed(f'r{i}') for i in range(5)))
     assert 'r2 failed' in text_of(many) and 'r3' not in text_of(many) and '2 more' in text_of(many)
 
@@ -266,17 +273,20 @@ def test_where_all_failed_there_is_no_verdict():
     assert stop(c) is None and re.findall('sgd|mlp|failed|no memory', told) == [
         'sgd', 'failed', 'no memory', 'mlp', 'failed', 'no memory']
 
-@pytest.mark.parametrize('asked, interval, wanted',
-                         [(False, Interval(.95, .975), ''), (True, Interval(.95, .975), '1,000 test images'),
-                          (True, Interval(.88, .95), 'trust the test')])
+@pytest.mark.parametrize('asked, interval, wanted', [
+    (False, Interval(.95, .975), ''),
+    (True, Interval(.95, .975), '1,000 test images'),
+    (True, Interval(.88, .95), 'trust the test'),
+])
 def test_the_test_images_are_reported_only_where_they_were_asked_for(asked, interval, wanted):
     c = made(dict(sgd=BASE, mlp=BETTER), dict(mlp=dict(test_accuracy=.95, test_interval=interval)), test_asked=asked)
     assert ('test images' in text_of(c)) == asked == ('test images' in str(brief(c))) and wanted in text_of(c)
     assert ('trust' in text_of(c)) == (wanted == 'trust the test')
 
-@pytest.mark.parametrize('of, images, named',
-                         [((.99, .85, .98), 200, True), ((.97, .95, .98), 200, False), ((.99, .85, .98), 20, False),
-                          ((.99, .85, None), 200, True), ((1., .985, 1.), 9000, False), ((.9,), 200, False)])
+@pytest.mark.parametrize('of, images, named', [
+    ((.99, .85, .98), 200, True), ((.97, .95, .98), 200, False), ((.99, .85, .98), 20, False),
+    ((.99, .85, None), 200, True), ((1., .985, 1.), 9000, False), ((.9,), 200, False),
+])
 def test_a_class_is_named_where_it_is_clearly_and_much_worse(of, images, named):
     more = recalls(*of, images=images)
     hard = hard_class(more['failures'].per_class)
@@ -286,8 +296,9 @@ def test_a_class_is_named_where_it_is_clearly_and_much_worse(of, images, named):
         assert hard.recall == .85
         assert hard.others_recall == pytest.approx(np.mean([r for r in of if r not in (None, .85)]))
 
-@pytest.mark.parametrize('ece, confidence, accuracy, off',
-                         [(.08, .98, .9, 8), (.08, .8, .88, -8), (.04, .98, .94, None)])
+@pytest.mark.parametrize('ece, confidence, accuracy, off', [
+    (.08, .98, .9, 8), (.08, .8, .88, -8), (.04, .98, .94, None),
+])
 def test_probabilities_that_are_far_off_are_mentioned(ece, confidence, accuracy, off):
     c = made(dict(sgd=BASE), dict(sgd=calibrated(ece, confidence, accuracy)))
     found = confidence_off(c.rungs[0], 2000)
@@ -321,15 +332,13 @@ def comparisons(draw):
     rungs = {}
     for name in rights:
         more = draw(maybe(st.lists(share, min_size=1, max_size=5).map(seeded)))
-        scores = draw(
-            maybe(st.lists(maybe(share), max_size=4).map(lambda of: recalls(*of, images=draw(st.integers(0, 50))))))
-        rungs[name] = dict(dict(train=draw(seconds), predict=draw(seconds)), **(more or {}), **(scores or {}))
-    others = draw(
-        st.lists(st.sampled_from([failed('a'), failed('b', status='stopped', reason='why'), failed('c', cure='so')]),
-                 max_size=3, unique_by=lambda r: r.recipe))
-    words = draw(
-        maybe(st.dictionaries(st.sampled_from(NAMES),
-                              st.sampled_from(['likely to help', 'no help shown', 'not known']))))
+        of_classes = draw(maybe(st.lists(maybe(share), max_size=4)))
+        scores = {} if of_classes is None else recalls(*of_classes, images=draw(st.integers(0, 50)))
+        rungs[name] = dict(train=draw(seconds), predict=draw(seconds)) | (more or {}) | scores
+    not_fitted = failed('a'), failed('b', status='stopped', reason='why'), failed('c', cure='so')
+    others = draw(st.lists(st.sampled_from(not_fitted), max_size=3, unique_by=lambda r: r.recipe))
+    of_curve = st.sampled_from(['likely to help', 'no help shown', 'not known'])
+    words = draw(maybe(st.dictionaries(st.sampled_from(NAMES), of_curve)))
     return made(rights, rungs, tuple(others), majority=Majority(name='c', share=draw(share)),
                 curve=None if words is None else curve(**words))
 

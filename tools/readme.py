@@ -1,8 +1,8 @@
-"""Make README.md from nbs/index.ipynb: `python tools/readme.py`, or with `--check` say whether it is up to date.
+"""Generate README.md from nbs/index.ipynb: `python tools/readme.py`; with `--check`, report whether it is up to date.
 
-nbdev-readme needs Quarto; this needs nbconvert, which comes with Jupyter. Cells marked `#| hide` are left out, and so are the
-input of those marked `#| hide-input` and lines with directives. Pictures go to nbs/index_files; `#| fig-alt:` says what one
-shows. A directive can also be an entry of `nbdev` in a cell's metadata, where no reader sees it."""
+nbdev-readme needs Quarto. This needs nbconvert, which comes with Jupyter. Lines with directives are left out, and so
+are cells marked `#| hide` and the input of cells marked `#| hide-input`. Pictures go to nbs/index_files, with the text
+of `#| fig-alt:`. A directive can also be an entry of `nbdev` in a cell's metadata, where readers do not see it."""
 import re, sys
 from pathlib import Path
 import nbformat
@@ -10,6 +10,7 @@ from nbconvert import MarkdownExporter
 
 REPO = Path(__file__).resolve().parent.parent
 FILES = 'nbs/index_files'
+NOTE = '<!-- Generated from nbs/index.ipynb by tools/readme.py; edit the notebook. -->'
 
 
 def directives(cell):
@@ -28,19 +29,19 @@ def visible(nb):
 
 
 def readme():
-    "The text of README.md and the pictures by path, relative to the repository"
+    "The text of README.md, and the pictures by their paths in the repository"
     nb = nbformat.read(REPO/'nbs/index.ipynb', as_version=4)
     alts = iter([d['fig-alt'] for c in nb.cells if 'fig-alt' in (d := directives(c))])
     nb = visible(nb)
     nb.metadata['language_info'] = {'name': 'python'}
     exporter = MarkdownExporter()
-    for kind in ('text/html', 'text/latex'):  # GitHub shows pandas' HTML badly, and plain text well
+    for kind in ('text/html', 'text/latex'):  # GitHub shows the plain text of a DataFrame better than its HTML
         for c in nb.cells:
             for o in c.get('outputs', []): o.get('data', {}).pop(kind, None)
     body, resources = exporter.from_notebook_node(nb, resources={'output_files_dir': FILES})
     body = re.sub(r'!\[png\]', lambda m: f'![{next(alts)}]', body)
     body = re.sub(r'\n{3,}', '\n\n', re.sub(r'[ \t]+$', '', body, flags=re.M)).strip() + '\n'
-    return '<!-- Made from nbs/index.ipynb by tools/readme.py: edit that. -->\n\n' + body, resources['outputs']
+    return f'{NOTE}\n\n{body}', resources['outputs']
 
 
 def main():

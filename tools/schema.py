@@ -1,6 +1,6 @@
-"""Write the JSON Schema of comparison.json: `python tools/schema.py`, or with `--check` say whether it is up to date.
+"""Write the JSON Schema of comparison.json: `python tools/schema.py`; with `--check`, report whether it is up to date.
 
-Each version of the schema is described by the records in nbs/answer/02_records.ipynb and the class Comparison."""
+The schema is generated from the class Comparison and the records in nbs/answer/02_records.ipynb."""
 import json, sys
 from pathlib import Path
 from fastrecipes.answer.comparison import Comparison

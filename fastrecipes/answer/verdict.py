@@ -135,7 +135,8 @@ def _headline(f:Findings) -> str:
 def _open_headline(f:Findings) -> str:
     g = f.gain(f.ahead, over=f.stop)
     start = f'{f.n:,} images cannot choose between {f.stop.recipe} and {f.ahead.recipe}'
-    lead = f'{f.ahead.recipe} is ahead by {points_text(g.points)} points, between {range_text(*g.interval).replace(" to ", " and ")}'
+    between = range_text(*g.interval).replace(' to ', ' and ')
+    lead = f'{f.ahead.recipe} is ahead by {points_text(g.points)} points, between {between}'
     price = price_text(f.stop, f.ahead)
     choice = f'Take {f.ahead.recipe} if accuracy matters more, {f.stop.recipe} if cost does.'
     return f'{start}: {lead}{f", at {price}" if price else ""}. {choice}'

@@ -63,7 +63,8 @@ def comparison_table(comparison) -> pd.DataFrame:
     NaN where a rung gives no probabilities). With several seeds, `accuracy` is their mean and `sd` the standard
     deviation of the runs. `gain_points` is the gain in accuracy over the nearest fitted rung below, in percentage
     points, with its interval (`gain_low`, `gain_high`), `p` of its test, `p_adjusted` for the tests of all pairs
-    together, and `words` for what that means. Then comes the cost, see `cost.Cost`. A rung that failed has a `status`, a `reason` and a `cure`, and no numbers."""
+    together, and `words` for what that means. Then comes the cost, see `cost.Cost`. A rung that failed has
+    a `status`, a `reason` and a `cure`, and no numbers."""
     rungs = comparison.rungs
     paths = _SCORES | _GAIN
     if _tested(rungs): paths |= _TEST

@@ -61,7 +61,7 @@ def _similarity_parts(shape, n_classes, *, distance, **_):
 def similarity(images, run, *,
     distance:Literal['l1', 'l2']='l2', # Mean absolute (l1) or root mean squared (l2) pixel difference
 ):
-    "Call an image what the nearest class average is"
+    "Predict the class with the nearest average image"
     means = similarity_lesson.mean_images(images.train, len(images.classes))
     model = similarity_lesson.NearestMean(means, distance).to(run.device)
     choose_threads(model, predict_bs(images.shape))

@@ -173,10 +173,8 @@ def training_settings(*,
     lr:Rate=None, # Learning rate, with one-cycle the highest
     bs:Count=None, # Batch size; auto: 256, fewer for a small set (about 48 steps per epoch)
     schedule:Literal['constant', 'one-cycle']='constant', # Learning-rate schedule
-    # Stop after n epochs without progress, with one-cycle counted from the peak of the learning rate; 0: never
-    patience:Whole=0,
-    patience_counts:Literal['since-best',
-        'increases']='since-best', # Without progress: since the lowest validation loss, or increases of it in a row
+    patience:Whole=0, # Stop after n epochs without progress, with one-cycle counted from the peak lr; 0: never
+    patience_counts:Literal['since-best', 'increases']='since-best', # Epochs since the lowest loss, or rises in a row
     best:Switch=True, # Keep the weights of the epoch with the lowest validation loss, not of the last
     dropout:Share=0., # Dropout: fraction of units set to zero per step (of pixels, if there are no hidden units)
     wd:Amount=0., # Weight decay: each step shrinks weights by lr times this (mlp: not biases)

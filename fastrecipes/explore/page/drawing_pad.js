@@ -1,9 +1,9 @@
 // A sheet to draw on, with undo and clear: the front end of `DrawingPad`
 
-const SIZE = 560 // Pixels across the sheet on the page, which CSS makes as wide as there is room
-const SEND_EVERY = 120 // Milliseconds between two messages while somebody draws
+const SIZE = 560 // Pixels across the sheet's canvas; CSS sets its width on the page
+const SEND_EVERY = 120 // Milliseconds between two messages during drawing
 
-// Draw strokes, lists of points [x, y] in [0, 1], white on black; curves go through the middles between points
+// Draw strokes (lists of points [x, y] in [0, 1]) in white on black, as curves through the midpoints between points
 function paint(context, size, strokes, pen) {
   context.fillStyle = '#000'
   context.fillRect(0, 0, size, size)
@@ -68,12 +68,12 @@ function render({ model, el }) {
   const wide = sheet.getContext('2d')
   const tiny = makeCanvas(side).getContext('2d', { willReadFrequently: true })
   let strokes = model.get('strokes')
-  let pointer = null // The pointer that draws at present
-  let timer = null // Of the next message
+  let pointer = null // The id of the pointer that is drawing
+  let timer = null // Timer of the next message
 
   sheet.className = 'fr-sheet'
   sheet.setAttribute('role', 'img')
-  sheet.setAttribute('aria-label', 'A sheet to draw a digit on, with mouse, finger or pen')
+  sheet.setAttribute('aria-label', 'Draw a digit here with a mouse, a finger or a pen')
 
   function show() {
     paint(wide, SIZE, strokes, pen)

@@ -1,10 +1,10 @@
-// Names for what ipywidgets leaves nameless, for screen readers, and the address of the explorer that is open
+// Labels for screen readers, which ipywidgets lacks, and the open explorer's name in the address
 
 const LABELLED = '.noUi-handle, .widget-readout' // The parts of a slider
 
 const inAddress = () => (location.hash.match(/^#(\w+)$/) || [])[1]
 
-let wanted = inAddress() || 'quadratic' // The explorer of the address, until it is open or another is chosen
+let wanted = inAddress() || 'quadratic' // The explorer in the address, until it is open or another is selected
 
 function describePictures() {
   for (const picture of document.querySelectorAll('img.fr-picture[title]')) {
@@ -41,7 +41,7 @@ function followButton(button) {
   }
 }
 
-function mend() {
+function update() {
   describePictures()
   for (const line of document.querySelectorAll('.fr-status:not([role])')) line.setAttribute('role', 'status')
   nameSliders()
@@ -50,11 +50,11 @@ function mend() {
 
 addEventListener('hashchange', () => {
   wanted = inAddress()
-  mend()
+  update()
 })
 for (const action of ['pointerdown', 'keydown']) document.addEventListener(action, () => { wanted = null }, true)
 
-new MutationObserver(mend).observe(document.getElementById('rendered_cells'), {
+new MutationObserver(update).observe(document.getElementById('rendered_cells'), {
   subtree: true,
   childList: true,
   attributes: true,
