@@ -86,8 +86,8 @@ class GainOver:
 def _names(rungs:list) -> str: return listed(r.recipe for r in rungs)
 
 def _gain_text(g:GainOver) -> str:
-    "'1.1 points (95% interval -0.3 to 2.5, p = 0.35)'"
-    return f'{points_text(g.points)} points (95% interval {range_text(*g.interval)}, {p_text(g.p)})'
+    "'1.1 points (95% interval -0.3 to 2.5, adjusted p = 0.35)'"
+    return f'{points_text(g.points)} points (95% interval {range_text(*g.interval)}, adjusted {p_text(g.p)})'
 
 def _mistakes_text(g:GainOver, n:int) -> str:
     "'36 fewer mistakes in 2,000 than sgd'; over several seeds on average"
@@ -136,7 +136,7 @@ def _open_headline(f:Findings) -> str:
     g = f.gain(f.ahead, over=f.stop)
     start = f'{f.n:,} images cannot choose between {f.stop.recipe} and {f.ahead.recipe}'
     between = range_text(*g.interval).replace(' to ', ' and ')
-    lead = f'{f.ahead.recipe} is ahead by {points_text(g.points)} points, between {between}'
+    lead = f'{f.ahead.recipe} is ahead by {points_text(g.points)} points, between {between} (adjusted {p_text(g.p)})'
     price = price_text(f.stop, f.ahead)
     choice = f'Take {f.ahead.recipe} if accuracy matters more, {f.stop.recipe} if cost does.'
     return f'{start}: {lead}{f", at {price}" if price else ""}. {choice}'
@@ -154,7 +154,7 @@ def _if_too_dear(f:Findings) -> str:
     return f' If that is too expensive, stop at {below.recipe} ({percent_text(below.mean_accuracy, 1)}).'
 
 def _not_ruled_out(f:Findings) -> str:
-    "Where it is the most accurate rung, and the images leave open that a dearer one is better"
+    "Where it is the most accurate rung, and the images leave open that a more expensive one is better"
     if not f.decision.undecided: return ''
     most = max(f.decision.undecided, key=lambda o: o.most_points)
     open_ = f'{most.recipe} is better by up to {points_text(most.most_points)} points'
@@ -176,7 +176,7 @@ def _shown_text(f:Findings) -> str:
     others = [f.gain(f.stop, over=r) for r in f.rungs if r is not f.stop]
     shown = [g.over for g in others if g.is_shown]
     not_shown = [g.over for g in others if not g.is_shown and g.over in f.cheaper]
-    texts = [f'It is shown to be better than {_names(shown)}.'] if shown else []
+    texts = [f'It is shown to be better than {_names(shown)} (adjusted p < 0.05).'] if shown else []
     if not_shown: texts.append(f'It is not shown to be better than {_names(not_shown)}.')
     return ' '.join(texts)
 
@@ -214,12 +214,12 @@ def _left_open_text(f:Findings) -> str:
     if not f.decision.undecided:
         dearer = [r for r in f.rungs if r.cost.train_seconds > f.stop.cost.train_seconds]
         margin = _margin_text(f)
-        return f'No dearer rung is better by {margin} or more, at 95% confidence.' if dearer else ''
+        return f'No more expensive rung is better by {margin} or more (95% confidence).' if dearer else ''
     most = listed(f'{o.recipe} by up to {points_text(o.most_points)}' for o in f.decision.undecided)
-    return f'Not ruled out, for all of them together (95%): {most} points better than {f.stop.recipe}.'
+    return f'The images do not rule out rungs better than {f.stop.recipe} (95%, all together): {most} points.'
 
 def _worth_text(f:Findings) -> str:
-    "What the one that is ahead brings per hundred images"
+    "What the one that is ahead gains per hundred images"
     if not f.is_open: return ''
     points = f.gain(f.ahead, over=f.stop).points
     return (f'If the lead of {f.ahead.recipe} is real, it makes {points_text(points)} fewer mistakes in every hundred '
@@ -239,21 +239,22 @@ def _images_needed_text(f:Findings) -> str:
     if found is None: return ''
     low, high = found
     about = f'about {low:,}' if low == high else f'{low:,} to {high:,}'
-    return f'To show a gain of {_margin_text(f)} in four of five tries takes {about} validation images.'
+    return f'Showing a gain of {_margin_text(f)}, four times out of five, would take {about} validation images.'
 
 def _seeds_text(f:Findings) -> str:
     seeds = f.decision.seeds
     if len(f.rungs) < 2: return ''
     if seeds == 1: return 'With one seed this is about these fits, not about the recipes: --repeats 5 tells more.'
-    return f'All of this is over {seeds} seeds and the images.'
+    return f'Accuracies are means over {seeds} seeds; intervals and p allow for other images and other seeds.'
 
 def _errors_text(f:Findings) -> str:
     "How often such a verdict is wrong"
     errors = f.decision.errors
     if errors is None: return ''
-    wrong = f'names a rung more than {_margin_text(f)} below the best in {percent_text(errors.wrong, 0)}'
-    shown = f'A step of {points_text(errors.shown_points)} points would be shown in four of five.'
-    return f'In {errors.simulated} simulated ladders like this one, such a verdict {wrong}. {shown}'
+    count = round(errors.wrong * errors.simulated) or 'none'
+    wrong = f'such a verdict names a rung more than {_margin_text(f)} below the best'
+    shown = f'A step of {points_text(errors.shown_points)} points would be shown four times out of five.'
+    return f'In {count} of {errors.simulated} simulated ladders like this one, {wrong}. {shown}'
 
 # %% ../../nbs/answer/10_verdict.ipynb #c5d10021
 def _more_data_text(f:Findings, curve) -> str:
@@ -272,12 +273,12 @@ def _test_text(f:Findings, comparison) -> str:
     "The accuracy on the test images, or that it could be asked for"
     rung, test = f.stop, comparison.images.test
     if not comparison.test_asked or rung.test_accuracy is None:
-        chosen = 'Epochs and settings were chosen on the validation images, which flatters a little'
-        return f'{chosen}: --test judges on the {test:,} test images.' if test else ''
+        chosen = 'Epochs and settings were chosen on the validation images, so accuracies are a little too high'
+        return f'{chosen}: --test reports the {test:,} test images too.' if test else ''
     got = f'{percent_text(rung.test_accuracy, 1)} right (95% interval {interval_text(*rung.test_interval)})'
     text = f'On the {test:,} test images, which played no part in any choice, {rung.recipe} gets {got}.'
     if not dropped(rung, f.n, test): return text
-    return f'{text} That is lower than on the validation images, by more than luck explains: believe the test.'
+    return f'{text} That is lower than on the validation images, by more than chance explains: believe the test.'
 
 # %% ../../nbs/answer/10_verdict.ipynb #73960025
 def _hard_class_text(f:Findings) -> str:
@@ -290,15 +291,15 @@ def _hard_class_text(f:Findings) -> str:
 def _confidence_text(f:Findings) -> str:
     c = f.stop.failures and f.stop.failures.calibration
     if not c or c.p is None or c.p >= .05: return ''
-    how = 'too sure' if c.gap > 0 else 'too modest'
-    mean = f'{points_text(100 * c.gap)} points on average'
-    return f'The probabilities of {f.stop.recipe} are off, by {mean} ({p_text(c.p)}): it is {how}.'
+    how, than = ('too sure', 'above') if c.gap > 0 else ('too modest', 'below')
+    gap = f'its mean confidence is {points_text(abs(100 * c.gap))} points {than} its accuracy'
+    return f'{f.stop.recipe} is {how}: {gap} ({p_text(c.p)}).'
 
 def _groups_text(f:Findings) -> str:
     effective = f.decision.effective_images
     if effective is not None: return f'The {f.n:,} images belong together in groups, and count as {effective:,.0f}.'
-    return ('All images count as independent. Images that were taken together, such as bursts, frames of a video or '
-            'photos of one patient, say less than that.')
+    return ('All images count as independent. If some were taken together (a burst, frames of a video, one patient), '
+            'the intervals are too narrow: see groups= of compare in Python.')
 
 # %% ../../nbs/answer/10_verdict.ipynb #c5d10025
 def _not_fitted_text(comparison) -> str:

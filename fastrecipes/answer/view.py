@@ -113,7 +113,7 @@ def _statistics(rungs:tuple) -> dict: # Title to cells
         **test,
         'gain': _cells(rungs, 'against.gain_points', gain_cell),
         '95% of gain': _cells(rungs, 'against.interval_points', _gain_range),
-        'p, adjusted': _cells(rungs, 'against.p_shown', p_cell),
+        'adjusted p': _cells(rungs, 'against.p_shown', p_cell),
         'vs rung below': _step_words(rungs)}
 
 # %% ../../nbs/answer/11_view.ipynb #7b0c9a8c
@@ -133,7 +133,7 @@ def _over_seeds(rungs:tuple) -> dict: # Title to cells
     return {
         'recipe': [r.recipe for r in rungs],
         'seeds': _cells(rungs, 'repeats.count', str),
-        'spread (SD), points': _cells(rungs, 'repeats.sd', _hundredths)}
+        'SD of runs, points': _cells(rungs, 'repeats.sd', _hundredths)}
 
 def _hundredths(share:float) -> str: return f'{100 * share:.2f}'
 
@@ -183,7 +183,7 @@ def detail_parts(
     comparison, # A `Comparison`
     width:int=WIDTH, # Columns
 ) -> list: # Renderables
-    "The statistics, the results over seeds, the learning curve, and the whole verdict"
+    "The statistics, the learning curve, and the whole verdict"
     rungs = comparison.rungs
     parts = text_tables(_statistics(rungs), width)
     for r in comparison.curve.rungs if comparison.curve else ():
