@@ -187,6 +187,11 @@ def _check_pairs(pairs:tuple, fitted:list):
     if [(p.below, p.recipe) for p in pairs] != each_two:
         raise ValueError('pairs should be each two fitted rungs, in their order')
 
+def _check_fitted(names, fitted:list, where:str):
+    "Raise `ValueError` for a name that is not that of a fitted rung"
+    wrong = next((n for n in names if n not in fitted), None)
+    if wrong is not None: raise ValueError(f"{where} is {wrong!r}, which is not a fitted rung")
+
 def _check_rung(rung:Rung, n:int, classes:tuple):
     "Raise `ValueError` for a rung that does not fit the image set"
     if rung.right > n: raise ValueError(f"{rung.recipe}: {rung.right:,} images right of {n:,}")
@@ -236,15 +241,21 @@ class Comparison(Record):
         for rung in self.fitted_rungs: _check_rung(rung, self.images.valid, self.classes)
         fitted = [r.recipe for r in self.fitted_rungs]
         _check_pairs(self.pairs, fitted)
-        stop_at = self.verdict.stop_at
-        if stop_at not in (None, *fitted):
-            raise ValueError(f"verdict.stop_at is {stop_at!r}, which is not a fitted rung")
+        if self.verdict.stop_at is not None: _check_fitted([self.verdict.stop_at], fitted, 'verdict.stop_at')
+        if self.decision: _check_fitted(self.decision.named, fitted, 'decision')
+        if self.decision: _check_fitted([o.recipe for o in self.decision.undecided], fitted, 'decision.undecided')
         return self
 
     @property
     def fitted_rungs(self) -> list:
         "The `Rung`s that were fitted"
         return [r for r in self.rungs if r.is_fitted]
+
+    @property
+    def named(self) -> tuple:
+        "The recipes that the verdict names: one to stop at, two that the images cannot choose between, or none"
+        if self.decision is not None: return self.decision.named
+        return () if self.verdict.stop_at is None else (self.verdict.stop_at,)
 
 # %% ../../nbs/answer/12_comparison.ipynb #89afe658
 def _now() -> str: return datetime.now(timezone.utc).strftime('%Y-%m-%dT%H:%M:%SZ')

@@ -379,6 +379,11 @@ class Decision(Record):
     effective_images: NotNegative|None # Fewer than there are, where images belong together; None without groups
     errors: ErrorRates|None = None
 
+    @property
+    def named(self) -> tuple:
+        "The recipes to choose from: one, two if another is ahead of `stop`, or none"
+        return tuple(dict.fromkeys(name for name in (self.stop, self.ahead) if name is not None))
+
 class Decided(Decision):
     "A decision, and the tests of all pairs that it rests on"
     pairs: tuple[Pair, ...]
