@@ -81,7 +81,7 @@ def _must_hold(value:float, interval:Interval, name:str):
 
 # %% ../../nbs/answer/02_records.ipynb #5c56e03f
 class Gain(Record):
-    "The gain of one rung over another, and whether it may be luck"
+    "The gain of one rung over another, and whether it may be chance"
     gain_points: float # Percentage points
     interval_points: AnyInterval # 95%
     p: Share

@@ -195,7 +195,8 @@ def _halved_text(f:Findings) -> str:
     dear, cheap = (f.ahead, f.stop) if f.is_open else (f.stop, f.best_cheaper)
     if cheap is None or min(dear.mean_accuracy, cheap.mean_accuracy) < .97 or cheap.mean_accuracy == 1: return ''
     ratio = (1 - dear.mean_accuracy) / (1 - cheap.mean_accuracy)
-    return f'{dear.recipe} makes {percent_text(ratio, 0)} as many mistakes as {cheap.recipe}.'
+    fewer = 'fewer' if ratio <= 1 else 'more'
+    return f'{dear.recipe} makes {percent_text(abs(1 - ratio), 0)} {fewer} mistakes than {cheap.recipe}.'
 
 def _nothing_learned_text(f:Findings, majority) -> str:
     nothing = [r for r in f.rungs if r.interval.low <= majority.share]
@@ -252,9 +253,10 @@ def _errors_text(f:Findings) -> str:
     errors = f.decision.errors
     if errors is None: return ''
     count = round(errors.wrong * errors.simulated) or 'none'
-    wrong = f'such a verdict names a rung more than {_margin_text(f)} below the best'
+    wrong = f'Such a verdict names a rung more than {_margin_text(f)} below the best'
+    ladders = f'in {count} of {errors.simulated} simulated ladders like this one'
     shown = f'A step of {points_text(errors.shown_points)} points would be shown four times out of five.'
-    return f'In {count} of {errors.simulated} simulated ladders like this one, {wrong}. {shown}'
+    return f'{wrong} {ladders}. {shown}'
 
 # %% ../../nbs/answer/10_verdict.ipynb #c5d10021
 def _more_data_text(f:Findings, curve) -> str:
@@ -308,7 +310,8 @@ def _not_fitted_text(comparison) -> str:
     if not missing: return ''
     texts = [_failed_text(r) for r in missing[:3]]
     if len(missing) > 3: texts.append(f'{len(missing) - 3} more were not fitted.')
-    if comparison.fitted_rungs: texts.append('Their accuracy is not known.')
+    whose = 'Its' if len(missing) == 1 else 'Their'
+    if comparison.fitted_rungs: texts.append(f'{whose} accuracy is not known.')
     return ' '.join(texts)
 
 def _failed_text(rung:Rung) -> str:
