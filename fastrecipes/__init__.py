@@ -3,7 +3,7 @@
 Modules:
 
 - `fastrecipes.all`: The public names, for notebooks: `from fastrecipes.all import *`
-- `fastrecipes.answer.chance`: Is it luck? How certain an accuracy is, and whether one rung is really better than another
+- `fastrecipes.answer.chance`: Is it luck? How sure an accuracy is, and whether one rung is really better than another
 - `fastrecipes.answer.climb`: Fit the ladder to one image set: what does each step buy, and what does it cost?
 - `fastrecipes.answer.comparison`: Fitted recipes on one image set, side by side
 - `fastrecipes.answer.costs`: Accuracy against cost: one picture of which rungs are worth their price
@@ -15,7 +15,7 @@ Modules:
 - `fastrecipes.answer.report_figures`: The figures of a report, each with its name, what draws it, and what it shows in words
 - `fastrecipes.answer.report_page`: From the records of a comparison to HTML: what a page needs in addition, and why nothing from the data can run
 - `fastrecipes.answer.results`: What is kept of a fit without its model, and the folder for it
-- `fastrecipes.answer.rules`: Which rung to stop at: seven rules, and what they find in a comparison
+- `fastrecipes.answer.rules`: Which rung to stop at: one function that decides, from who was right about which image
 - `fastrecipes.answer.svg`: matplotlib's figures as part of a page: sharp, with text that can be selected, and in the colours of the page
 - `fastrecipes.answer.tables`: What a terminal shows: a table that grows row by row, and a few short paragraphs; a file gets the same as plain text
 - `fastrecipes.answer.track`: Watch a long climb from another machine, epoch by epoch

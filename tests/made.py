@@ -1,12 +1,11 @@
 "Images of noise, changes of JSON, and comparisons made by hand from the images that each rung gets right"
-from itertools import combinations
 import numpy as np, torch
-from fastrecipes.answer.chance import Interval, paired_difference, wilson
+from fastrecipes.answer.chance import Interval, over_seeds, wilson
 from fastrecipes.answer.comparison import Comparison
 from fastrecipes.answer.records import (
-    Bin, Calibration, ClassScores, Counts, Curve, CurveRung, Failures, Majority, MoreData, Pair, Repeats, Rung,
-    RungCost,
+    Bin, Calibration, ClassScores, Counts, Curve, CurveRung, Failures, Majority, MoreData, Repeats, Rung, RungCost,
 )
+from fastrecipes.answer.rules import decide
 from fastrecipes.answer.verdict import verdict
 from fastrecipes.data.images import ImageSet, Split
 
@@ -45,64 +44,63 @@ def first(right, n=2000):
     return np.arange(n) < right
 
 def but(below, won, lost=0):
-    "The images that `below` gets right, with `won` of the others too, and without `lost` of them"
+    "The images that `below` has right, but `won` of the others too, and without `lost` of them"
     this = below.copy()
     this[np.flatnonzero(~below)[:won]] = True
     this[np.flatnonzero(below)[:lost]] = False
     return this
 
 def cost(train=1., predict=1., parameters=10):
-    return RungCost(
-        parameters=parameters, weights_bytes=40, train_seconds=train, peak_memory_bytes=1, peak_gpu_memory_bytes=None,
-        predict_ms_1=.1, predict_ms_1000=predict, multiply_adds=None)
+    return RungCost(parameters=parameters, weights_bytes=40, train_seconds=train, peak_memory_bytes=1,
+                    peak_gpu_memory_bytes=None, predict_ms_1=.1, predict_ms_1000=predict, multiply_adds=None)
 
 def rung(recipe, right, train=1., predict=1., **more):
-    count = int(right.sum())
-    values = dict(
-        recipe=recipe, about='', status='fitted', settings={}, accuracy=float(right.mean()), right=count,
-        interval=wilson(count, len(right)), cost=cost(train, predict))
+    "`right`: bool (images,) or (seeds, images)"
+    by_seed = np.atleast_2d(right)
+    count, n = int(by_seed[0].sum()), by_seed.shape[1]
+    values = dict(recipe=recipe, about='', status='fitted', settings={}, accuracy=count / n, right=count,
+                  interval=wilson(count, n), cost=cost(train, predict),
+                  repeats=repeats(by_seed) if len(by_seed) > 1 else None)
     return Rung(**values | more)
 
+def repeats(by_seed):
+    s = over_seeds(by_seed)
+    return Repeats(seeds=tuple(range(len(by_seed))), accuracies=tuple(by_seed.mean(1).tolist()), mean=s.mean, sd=s.sd,
+                   interval=Interval(s.low, s.high), against=None)
+
 def failed(recipe, **why):
-    return Rung(**dict(recipe=recipe, about='', settings={}, status='failed') | why)
+    return Rung(recipe=recipe, about='', settings={}, **dict(dict(status='failed'), **why))
 
-def pair(below, recipe, rights):
-    d = paired_difference(rights[below], rights[recipe])
-    won = rights[recipe] & ~rights[below]
-    lost = rights[below] & ~rights[recipe]
-    return Pair(
-        below=below, recipe=recipe, gain_points=100 * d.gain, interval_points=Interval(100 * d.low, 100 * d.high),
-        p=d.p, words=d.words, won=int(won.sum()), lost=int(lost.sum()))
+def made(rights, rungs=None, others=(), groups=None, margin=.01, **more):
+    """A comparison; `rungs`: more of a rung, by its name; `others`: rungs that were not fitted.
 
-def made(rights, rungs=None, others=(), **more):
-    "A comparison; `rungs`: further values of a rung, by its name; `others`: rungs that were not fitted"
-    fitted = tuple(rung(name, right, **(rungs or {}).get(name, {})) for name, right in rights.items())
-    pairs = tuple(pair(a, b, rights) for a, b in combinations(rights, 2))
-    n = max(map(len, rights.values()), default=2000)
-    values = dict(images=Counts(train=4000, valid=n, test=1000), majority=Majority(name='cat', share=.5),
-                  test_asked=False, rungs=(*fitted, *others), pairs=pairs, curve=None)
-    c = Comparison.model_construct(**values | more)
+    Without a time of training, each rung takes a tenth longer than the one before."""
+    about = {name: dict(dict(train=1 + .1 * i), **(rungs or {}).get(name, {})) for i, name in enumerate(rights)}
+    fitted = tuple(rung(name, right, **about[name]) for name, right in rights.items())
+    values = dict(majority=Majority(name='cat', share=.5), test_asked=False, curve=None) | more
+    n = max((np.atleast_2d(r).shape[1] for r in rights.values()), default=2000)
+    decided = rights and decide(
+        [(name, about[name]['train'], right) for name, right in rights.items()], margin, groups,
+        least=values['majority'].share)
+    values |= dict(images=Counts(train=4000, valid=n, test=1000), rungs=(*fitted, *others),
+                   pairs=decided.pairs if rights else (), decision=decided or None)
+    c = Comparison.model_construct(**values)
     return c.model_copy(update=dict(verdict=verdict(c)))
 
-def seeded(accuracies, seeds=(1, 2, 3, 4, 5)):
-    "The values of a rung with several seeds"
-    n = len(accuracies)
-    return dict(repeats=Repeats(seeds=tuple(seeds[:n]), accuracies=tuple(accuracies), mean=.9, sd=.1,
-                                interval=Interval(.8, 1.), against=None, lost=()))
-
 def recalls(*values, images=200):
-    "The values of a rung with these recalls"
+    "What a rung has of its classes"
     scores = tuple(ClassScores(name=f'class {i}', precision=.9, recall=r, f1=.9, images=images)
                    for i, r in enumerate(values))
     return dict(failures=Failures(confusion=(), per_class=scores, calibration=None, worst=()))
 
-def calibrated(ece, confidence, accuracy):
-    "The values of a rung with this calibration"
-    bins = (Bin(low=.5, high=1., confidence=confidence, accuracy=accuracy, images=2000),)
-    return dict(failures=Failures(confusion=(), per_class=(), calibration=Calibration(ece=ece, bins=bins), worst=()))
+def calibrated(gap, p):
+    "What a rung has of its probabilities: mean confidence less accuracy, and how often honest ones look as bad"
+    bins = (Bin(low=.5, high=1., confidence=.9, accuracy=.9 - gap, images=2000),)
+    calibration = Calibration(ece=abs(gap), bins=bins, excess=abs(gap), p=p, gap=gap)
+    return dict(failures=Failures(confusion=(), per_class=(), calibration=calibration, worst=()))
 
 def curve(**more):
-    "A learning curve of which only the words matter"
+    "A learning curve, of which only the words matter"
     rungs = tuple(CurveRung(recipe=name, points=(), more_data=MoreData(words=words, why=f'Why {name}.'))
                   for name, words in more.items())
     return Curve(fractions=(.5, 1.), seed=1, rungs=rungs)

@@ -39,7 +39,8 @@ def result(name, seed, truth):
     from fastrecipes.training.cost import Cost
     made = RUNGS[name]
     predicted = truth.clone()
-    at = torch.tensor([(i + seed - 42) % len(truth) for i in made.wrong])
+    wrong = made.wrong[seed % 2:] # Other seeds have some other mistakes, and every second one fewer
+    at = torch.tensor([(i + (seed - 42) * (k % 3 == 0)) % len(truth) for k, i in enumerate(wrong)])
     predicted[at] = (truth[at] + 1) % 10
     scores = 9. * torch.nn.functional.one_hot(predicted, 10)
     cost = Cost(

@@ -197,8 +197,8 @@ print('heavy:', [m for m in heavy if m in sys.modules])"""
                  ['compare', '--help'], ['fit', 'resnet18', '--help'], *([v, '--help'] for v in VERBS),
                  ['fit', 'mlp', '--lr', 'x'], ['predict', 'm', 'a.png', '--top', '0'], ['cache'],
                  ['compare', '--resume'], ['compare', '--track', 'tensorboard'], ['compare', '--repeats', '0'],
-                 ['compare', '--learning-curve', 'mpl'], ['compare', '-r', 'mpl'], ['compare', 'digts'],
-                 ['report', 'a', 'b']):
+                 ['compare', '--worth', '0'], ['compare', '--learning-curve', 'mpl'], ['compare', '-r', 'mpl'],
+                 ['compare', 'digts'], ['report', 'a', 'b']):
         out = subprocess.run([sys.executable, '-c', code, *args], cwd=tmp_path, env=env, capture_output=True,
                              text=True, check=True).stdout
         assert out.strip().endswith('heavy: []'), args
@@ -259,6 +259,9 @@ def test_no_arguments_print_the_help(run):
     (['compare', '--track', 'paper', '-o', 'runs'], ['--track', 'tensorboard']),
     (['compare', '--repeats', '0'], ['repeats', "'0'", '1 or more']),
     (['compare', '--repeats', '1.5'], ['repeats', "'1.5'"]),
+    (['compare', '--worth', '0'], ['worth', "'0'", 'points', '100']),
+    (['compare', '--worth', '101'], ['worth', "'101'"]),
+    (['compare', '--worth', 'nan', '-o', 'runs'], ['worth', "'nan'"]),
     (['compare', '--learning-curve', 'sgd,mpl'], ['mpl', "did you mean 'mlp'"]),
     (['compare', '-r', 'sgd', '--learning-curve', 'mlp', '-o', 'runs'],
      ['learning curve', 'mlp', 'not among the recipes']),
@@ -393,7 +396,8 @@ DATA_OPTIONS = '--classes --valid --size --channels --skip-bad --seed --device -
 @pytest.mark.parametrize('width', ['200', '80'])
 @pytest.mark.parametrize('verb, options', [
     ('compare',
-     f'{DATA_OPTIONS} --recipes --repeats --learning-curve --out --resume --track --test --json --costs --details'),
+     f'{DATA_OPTIONS} --recipes --repeats --worth --learning-curve --out --resume --track --test --json --costs '
+     '--details'),
     ('report', 'DIR --out'),
     ('fit mlp',
      f'{DATA_OPTIONS} --epochs --lr --batch-size --hidden --out --test --checkpoint-every --resume'),
@@ -686,7 +690,7 @@ def told(folder=ROOM):
         for row in r['history']: del row['seconds']
     for r in d['curve']['rungs'] if d['curve'] else []:
         for point in r['points']: del point['train_seconds']
-    return {k: v for k, v in d.items() if k not in ('made', 'machine', 'verdict')}
+    return {k: v for k, v in d.items() if k not in ('made', 'machine', 'verdict', 'decision')} # These know the times
 
 @pytest.fixture(scope='module')
 def never_stopped(tmp_path_factory):
@@ -697,6 +701,12 @@ def never_stopped(tmp_path_factory):
         r = called(*LADDER)
         assert r.returncode == 0
         return told(), r
+
+def test_what_a_point_is_worth_reaches_the_decision_and_the_verdict():
+    args = ['compare', '--classes', '3,7', '-r', 'similarity,sgd', '-q', '--json']
+    one, twenty = (json.loads(called(*args, *more).stdout) for more in ([], ['--worth', '20']))
+    assert [c['decision']['margin_points'] for c in (one, twenty)] == [1, 20]
+    assert one['pairs'] == twenty['pairs'] and twenty['decision']['undecided'] == []
 
 @pytest.fixture
 def ini(tmp_path): (tmp_path/'settings.ini').write_text(INI)
@@ -732,7 +742,7 @@ def test_a_ladder_that_is_stopped_is_resumed_and_ends_the_same(ini, never_stoppe
 
 @pytest.fixture
 def interrupted(monkeypatch):
-    "The command in this process, with Ctrl-C at an epoch of a rung: real signals are sent in the slow tests above"
+    "The command in this process, with Ctrl-C at an epoch of a rung: real signals are sent in the tests above"
     from fastrecipes.commands.compare import TableProgress
     report = TableProgress.epoch
     def call(*args, recipe, epoch, what):
@@ -743,8 +753,9 @@ def interrupted(monkeypatch):
         return called(*args)
     return call
 
-def test_stopped_among_the_repeats_it_says_so(ini, interrupted):
-    r = interrupted(*LADDER[:5], 'sgd', '--repeats', '2', '-q', '-o', ROOM, recipe='sgd', epoch=1, what='repeat')
+def test_stopped_among_the_repeats_it_says_so(ini, tmp_path):
+    r = struck(tmp_path, *LADDER[:5], 'sgd', '--repeats', '2', '-q', '-o', ROOM, strike=('sgd', 1, 'repeat'),
+               sent=signal.SIGINT)
     last = r.stderr.splitlines()[-1]
     assert r.returncode == 130 and last.startswith('fastrecipes: stopped; 1 of 1 ') and '--resume' in last
     assert {g['status'] for g in told()['rungs']} == {'fitted'} and 'sgd' in r.stdout

@@ -81,8 +81,13 @@ def test_a_cost_that_there_is_not_is_refused():
 
 def test_the_ring_is_where_the_verdict_of_the_comparison_has_it():
     c = made(dict(sgd=BASE, mlp=BETTER))
-    elsewhere = c.model_copy(update=dict(verdict=c.verdict.model_copy(update=dict(stop_at='sgd'))))
+    elsewhere = c.model_copy(update=dict(decision=c.decision.model_copy(update=dict(stop='sgd', ahead=None))))
     assert drawn(plot_cost(elsewhere))[1] == ['sgd: stop here', 'mlp']
+
+def test_two_rings_mark_the_rungs_that_the_images_cannot_choose_between():
+    c = made(dict(sgd=BASE, mlp=BETTER))
+    undecided = c.model_copy(update=dict(decision=c.decision.model_copy(update=dict(stop='sgd', ahead='mlp'))))
+    assert drawn(plot_cost(undecided))[1] == ['sgd: undecided', 'mlp: undecided']
 
 @pytest.mark.parametrize('costs', [(2.1, 3.3), (2.1, 8.), (.011, .013), (.5, 400.)])
 def test_a_cost_axis_has_two_numbers_at_least_however_near_the_costs_are(costs):

@@ -82,10 +82,19 @@ def test_every_number_of_the_table_is_there(page, ladder_values):
 
 def test_the_verdict_comes_first_and_how_to_reproduce_it_last(ladder_values):
     text = report_html(ladder_values)
-    names = ['verdict', 'table', 'cost', 'curve', 'training', 'failures', 'calibration', 'again']
+    names = ['verdict', 'table', 'wrong', 'cost', 'curve', 'training', 'failures', 'calibration', 'again']
     assert re.findall(r'<section id="c1-(.*?)">', text) == names
     heads = [html.unescape(h) for h in re.findall(r'<h2[^>]*>(.*?)</h2>', text)]
     assert heads[0] == ladder_values.verdict.headline and len(heads) == len(names)
+
+def test_how_often_it_is_wrong_is_counted_in_simulated_ladders(ladder_values):
+    errors = ladder_values.decision.errors
+    changed = errors.model_copy(update=dict(wrong=7 / 120, simulated=120, shown_points=4.321))
+    c = ladder_values.model_copy(update=dict(decision=ladder_values.decision.model_copy(update=dict(errors=changed))))
+    text = Page(report_html(c)).words
+    assert '7 of 120' in text and '4.3 points' in text and '2.9-11.6%' in text
+    c = c.model_copy(update=dict(decision=None))
+    assert 'c1-wrong' not in report_html(c) and report_html(c)
 
 def test_what_makes_it_again_is_there(page, ladder_values):
     c, text = ladder_values, page.words
@@ -113,7 +122,7 @@ def test_a_comparison_in_which_nothing_was_fitted_has_a_page_too(values):
     c = plain(values)
     c['rungs'] = [r for r in c['rungs'] if r['status'] == 'failed']
     verdict = dict(stop_at=None, headline='Nothing was fitted.', paragraphs=[])
-    c |= dict(curve=None, pairs=[], pictures={}, shared=NOTHING_SHARED, verdict=verdict)
+    c |= dict(curve=None, pairs=[], pictures={}, shared=NOTHING_SHARED, verdict=verdict, decision=None)
     c = made_of(c)
     page = Page(report_html(c))
     assert verdict['headline'] in page.words and c.rungs[0].reason in page.words

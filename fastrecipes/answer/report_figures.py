@@ -120,7 +120,7 @@ def slugs(names:Iterable[str]) -> dict: # Name to slug
 # %% ../../nbs/answer/16_report_figures.ipynb #2c37f760
 def _costs_in_words(rungs:list, what:str, costs:list) -> str:
     "The points of a cost figure; `costs` are texts"
-    points = [f'{r.recipe}: {percent_text(r.accuracy)} with {cost}' for r, cost in zip(rungs, costs)]
+    points = [f'{r.recipe}: {percent_text(r.mean_accuracy)} with {cost}' for r, cost in zip(rungs, costs)]
     return f"Validation accuracy against {what}, one point per rung. {'; '.join(points)}."
 
 def _cost_figures(c:Comparison) -> list:

@@ -9,7 +9,7 @@ an address for each rung, the shade of a cell, the lines below a picture."""
 
 # %% auto #0
 __all__ = ['isolated', 'Card', 'Gallery', 'Cell', 'Strip', 'RungView', 'made_text', 'machine_text', 'device_text', 'PageView',
-           'Columns', 'page_views', 'page_html']
+           'ErrorCounts', 'Columns', 'page_views', 'page_html']
 
 # %% ../../nbs/answer/17_report_page.ipynb #656ff9ae
 import re
@@ -23,6 +23,7 @@ from unicodedata import bidirectional
 from fastcore.basics import patch
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
+from .chance import Interval, wilson
 from .comparison import Comparison
 from .failures import most_confused
 from .records import Failures, ImageGroup, Machine, Rung, SharedImage, WorstImage
@@ -30,7 +31,7 @@ from .report_figures import page_figures, PageFigures, ReportFigure, slugs
 from .svg import page_svg
 from ..ladder.settings import as_text
 from fastrecipes.text import (
-    bytes_text, confidence_text, gain_cell, interval_text, listed, loss_text, p_text, percent_text, plural,
+    bytes_text, confidence_text, gain_cell, interval_text, listed, loss_text, p_cell, p_text, percent_text, plural,
     points_text, range_text, seconds_text, short_number, some_of,
 )
 
@@ -143,7 +144,7 @@ class RungView(NamedTuple):
 def _rung_views(c:Comparison, pictures:dict) -> list:
     fitted = c.fitted_rungs
     steps = {r.recipe: r.against for r in fitted if r.against}
-    strips = _strips({r.recipe: (r.accuracy, r.interval) for r in fitted})
+    strips = _strips({r.recipe: (r.mean_accuracy, r.mean_interval) for r in fitted})
     gains = _strips({name: (s.gain_points, s.interval_points) for name, s in steps.items()}, zero=0)
     names = slugs(r.recipe for r in c.rungs)
     drawn = [(r, names[r.recipe], strips.get(r.recipe), gains.get(r.recipe)) for r in c.rungs]
@@ -198,17 +199,39 @@ class PageView:
         return {r.recipe: r for r in self.comparison.rungs}
 
     @property
-    def stop(self) -> Rung|None:
-        "The rung that the verdict stops at"
-        return self.by_name.get(self.comparison.verdict.stop_at)
+    def named(self) -> list: # Of `Rung`s
+        "The rung to stop at, or the two that the images cannot choose between; see `Comparison.named`"
+        return [self.by_name[name] for name in self.comparison.named]
+
+    @property
+    def stop_text(self) -> str:
+        "What the verdict names, in a line"
+        return f"{self.title}: stop at {' or '.join(rung.recipe for rung in self.named)}"
 
     def svg(self, figure:ReportFigure) -> Markup:
         "A figure as a part of the page"
         return Markup(page_svg(self.svgs[figure.name], f'{self.id}-{figure.name}-', figure.text))
 
+# %% ../../nbs/answer/17_report_page.ipynb #1592654d
+class ErrorCounts(NamedTuple):
+    "How often the verdict was wrong among simulated ladders"
+    wrong: int
+    simulated: int
+    interval: Interval # 95%, of the share
+
+@patch(as_prop=True)
+def error_counts(self:PageView) -> ErrorCounts|None:
+    "None where nothing was simulated"
+    decision = self.comparison.decision
+    errors = decision.errors if decision else None
+    if errors is None or not errors.simulated: return None
+    wrong = round(errors.wrong * errors.simulated)
+    return ErrorCounts(wrong, errors.simulated, wilson(wrong, errors.simulated))
+
 # %% ../../nbs/answer/17_report_page.ipynb #d1c1b4b0
 _SECTIONS = dict(
     table='Results by rung',
+    wrong='How often is a page like this wrong?',
     cost='Accuracy and cost',
     curve='How much data is enough?',
     training='Training curves',
@@ -221,6 +244,7 @@ def sections(self:PageView) -> dict: # Name to heading
     "The sections of this comparison"
     figures = self.figures._asdict()
     is_empty = {name for name, found in figures.items() if not found}
+    if self.error_counts is None: is_empty.add('wrong')
     if not any(r.failures for r in self.comparison.fitted_rungs): is_empty.add('failures')
     return {name: heading for name, heading in _SECTIONS.items() if name not in is_empty}
 
@@ -268,7 +292,7 @@ def page_views(
 
 # %% ../../nbs/answer/17_report_page.ipynb #921e5fbf
 _FORMATTERS = (
-    as_text, bytes_text, device_text, gain_cell, interval_text, isolated, machine_text, made_text, p_text,
+    as_text, bytes_text, device_text, gain_cell, interval_text, isolated, machine_text, made_text, p_cell, p_text,
     percent_text, plural, points_text, range_text, seconds_text, short_number, some_of)
 
 def _page_file(name:str) -> str:
@@ -308,7 +332,7 @@ def page_html(
     different = _differences(comparisons)
     return _environment().get_template('report.html.j2').render(
         pages=views,
-        stops=[f'{view.title}: stop at {view.stop.recipe}' for view in views if view.stop],
+        stops=[view.stop_text for view in views if view.named],
         recipes=list(dict.fromkeys(r.recipe for c in comparisons for r in c.rungs)),
         different=listed(different) if different else '',
         versions=', '.join(dict.fromkeys(c.versions.fastrecipes for c in comparisons)),

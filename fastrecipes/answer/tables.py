@@ -124,12 +124,12 @@ def _words_cell(step):
 
 # %% ../../nbs/answer/07_tables.ipynb #e6f10004
 _columns = dict(
-    accuracy = Column('accuracy', 8, _value('accuracy', percent_text)),
-    interval = Column('95% interval', 12, _value('interval', lambda v: interval_text(*v))),
+    accuracy = Column('accuracy', 8, _value('mean_accuracy', percent_text)),
+    interval = Column('95% interval', 12, _value('mean_interval', lambda v: interval_text(*v))),
     test = Column('test', 7, _value('test_accuracy', percent_text)),
     gain = Column('gain', 6, _step(lambda s: gain_cell(s.gain_points))),
     gain_interval = Column('95% of gain', 13, _step(lambda s: range_text(*s.interval_points))),
-    p = Column('p', 6, _step(lambda s: p_cell(s.p))),
+    p = Column('adj. p', 6, _step(lambda s: p_cell(s.p_shown))),
     step = Column('vs rung below', 13, _step(_words_cell), is_left=True),
     seconds = Column('seconds', 7, _cost('train_seconds', seconds_cell)),
     parameters = Column('parameters', 11, _cost('parameters', '{:,}'.format)),
@@ -154,7 +154,7 @@ def bar_text(
 def _mistakes_column(width:int, worst:float) -> Column:
     def cell(rung):
         from rich.text import Text
-        wrong = 1 - rung.accuracy
+        wrong = 1 - rung.mean_accuracy
         return Text(bar_text(wrong / worst if worst else 0, width), 'cyan')
     return Column('mistakes', width, cell, is_left=True)
 

@@ -38,26 +38,21 @@ def value_of(
     return value
 
 # %% ../../nbs/answer/11_view.ipynb #495de065
-def _gain_paths(step:str, names:tuple) -> dict:
-    "The columns of a `Step`"
-    paths = ('gain_points', 'interval_points.low', 'interval_points.high', 'p', 'words')
-    return {name: f'{step}.{path}' for name, path in zip(names, paths)}
-
-_SCORES = dict(recipe='recipe', accuracy='accuracy', low='interval.low', high='interval.high', loss='loss')
-_GAIN = _gain_paths('against', ('gain_points', 'gain_low', 'gain_high', 'p', 'words'))
+_SCORES = dict(
+    recipe='recipe', accuracy='mean_accuracy', low='mean_interval.low', high='mean_interval.high', loss='loss')
+_GAIN = dict(
+    gain_points='against.gain_points',
+    gain_low='against.interval_points.low',
+    gain_high='against.interval_points.high',
+    p='against.p',
+    p_adjusted='against.p_adjusted',
+    words='against.words')
 _TEST = dict(test_accuracy='test_accuracy', test_low='test_interval.low', test_high='test_interval.high')
-_MEAN = dict(
-    seeds='repeats.count',
-    mean='repeats.mean',
-    sd='repeats.sd',
-    mean_low='repeats.interval.low',
-    mean_high='repeats.interval.high')
-_SEEDS_GAIN = _gain_paths(
-    'repeats.against', ('seeds_gain', 'seeds_gain_low', 'seeds_gain_high', 'seeds_p', 'seeds_words'))
+_SEEDS = dict(seeds='repeats.count', sd='repeats.sd')
 _COST = {name: f'cost.{name}' for name in RungCost.model_fields}
 _STATUS = dict(status='status', reason='reason', cure='cure')
 
-_TEXTS = ('recipe', 'words', 'seeds_words', 'status', 'reason', 'cure')
+_TEXTS = ('recipe', 'words', 'status', 'reason', 'cure')
 _COUNTS = ('seeds', 'parameters', 'weights_bytes', 'peak_memory_bytes', 'peak_gpu_memory_bytes', 'multiply_adds')
 
 # %% ../../nbs/answer/11_view.ipynb #81093781
@@ -65,14 +60,15 @@ def comparison_table(comparison) -> pd.DataFrame:
     """One row per rung.
 
     `accuracy`, its 95% interval (`low`, `high`) and `loss` are those of the validation images (cross entropy in nats,
-    NaN where a rung gives no probabilities). `gain_points` is the gain in accuracy over the nearest fitted rung below,
-    in percentage points, with its interval (`gain_low`, `gain_high`), `p` of the exact McNemar test, and `words` for
-    what that means. Test accuracies and values over several seeds have columns if there are any. Then comes the
-    cost, see `cost.Cost`. A rung that failed has a `status`, a `reason` and a `cure`, and no numbers."""
+    NaN where a rung gives no probabilities). With several seeds, `accuracy` is their mean and `sd` the standard
+    deviation of the runs. `gain_points` is the gain in accuracy over the nearest fitted rung below, in percentage
+    points, with its interval (`gain_low`, `gain_high`), `p` of its test, `p_adjusted` for the tests of all pairs
+    together, and `words` for what that means. Then comes the cost, see `cost.Cost`. A rung that failed has
+    a `status`, a `reason` and a `cure`, and no numbers."""
     rungs = comparison.rungs
     paths = _SCORES | _GAIN
     if _tested(rungs): paths |= _TEST
-    if _repeated(rungs): paths |= _MEAN | _SEEDS_GAIN
+    if _repeated(rungs): paths |= _SEEDS
     paths |= _COST | _STATUS
     table = pd.DataFrame({name: [value_of(r, path) for r in rungs] for name, path in paths.items()})
     return table.astype({name: 'Int64' if name in _COUNTS else float for name in paths if name not in _TEXTS})
@@ -100,8 +96,8 @@ def _main(rungs:tuple) -> dict: # Title to cells
     test = {'test': _cells(rungs, 'test_accuracy', percent_text)} if _tested(rungs) else {}
     return {
         'recipe': [r.recipe for r in rungs],
-        'accuracy': _cells(rungs, 'accuracy', percent_text),
-        '95% interval': _cells(rungs, 'interval', _share_range),
+        'accuracy': _cells(rungs, 'mean_accuracy', percent_text),
+        '95% interval': _cells(rungs, 'mean_interval', _share_range),
         **test,
         'gain': _cells(rungs, 'against.gain_points', gain_cell),
         'vs rung below': _step_words(rungs),
@@ -112,12 +108,12 @@ def _statistics(rungs:tuple) -> dict: # Title to cells
     test = {'test': _cells(rungs, 'test_accuracy', percent_text)} if _tested(rungs) else {}
     return {
         'recipe': [r.recipe for r in rungs],
-        'accuracy': _cells(rungs, 'accuracy', percent_text),
+        'accuracy': _cells(rungs, 'mean_accuracy', percent_text),
         'loss': _cells(rungs, 'loss', loss_text),
         **test,
         'gain': _cells(rungs, 'against.gain_points', gain_cell),
         '95% of gain': _cells(rungs, 'against.interval_points', _gain_range),
-        'p': _cells(rungs, 'against.p', p_cell),
+        'adjusted p': _cells(rungs, 'against.p_shown', p_cell),
         'vs rung below': _step_words(rungs)}
 
 # %% ../../nbs/answer/11_view.ipynb #7b0c9a8c
@@ -137,18 +133,9 @@ def _over_seeds(rungs:tuple) -> dict: # Title to cells
     return {
         'recipe': [r.recipe for r in rungs],
         'seeds': _cells(rungs, 'repeats.count', str),
-        'mean': _cells(rungs, 'repeats.mean', percent_text),
-        'spread': _cells(rungs, 'repeats.sd', _hundredths),
-        '95% of mean': _cells(rungs, 'repeats.interval', _share_range),
-        'gain': _cells(rungs, 'repeats.against.gain_points', gain_cell),
-        '95% of gain': _cells(rungs, 'repeats.against.interval_points', _gain_range),
-        'p': _cells(rungs, 'repeats.against.p', p_cell),
-        'vs rung below': _cells(rungs, 'repeats.against.words', str)}
+        'SD of runs, points': _cells(rungs, 'repeats.sd', _hundredths)}
 
 def _hundredths(share:float) -> str: return f'{100 * share:.2f}'
-
-def _without(columns:dict, *titles:str) -> dict:
-    return {title: cells for title, cells in columns.items() if title not in titles}
 
 # %% ../../nbs/answer/11_view.ipynb #31badbb3
 def cost_tables(
@@ -186,7 +173,7 @@ def after_table(
     "What a terminal shows below the table of rungs"
     rungs = comparison.rungs
     parts = [*_lost_text(rungs), *_stopped_text(rungs)]
-    if _repeated(rungs): parts += ['', *text_tables(_without(_over_seeds(rungs), 'spread', '95% of gain', 'p'), width)]
+    if _repeated(rungs): parts += ['', *text_tables(_over_seeds(rungs), width)]
     curve = comparison.curve.rungs if comparison.curve else ()
     if curve: parts += ['', *(f"more training images, {r.recipe}: {r.more_data.words}" for r in curve)]
     short = brief(comparison)
@@ -196,10 +183,9 @@ def detail_parts(
     comparison, # A `Comparison`
     width:int=WIDTH, # Columns
 ) -> list: # Renderables
-    "The statistics, the results over seeds, the learning curve, and the whole verdict"
+    "The statistics, the learning curve, and the whole verdict"
     rungs = comparison.rungs
     parts = text_tables(_statistics(rungs), width)
-    if _repeated(rungs): parts += ['', *text_tables(_without(_over_seeds(rungs), 'seeds', '95% of mean'), width)]
     for r in comparison.curve.rungs if comparison.curve else ():
         parts += ['', f"More data, {r.recipe}: {r.more_data.words}. {r.more_data.why}"]
     whole = comparison.verdict
@@ -228,12 +214,12 @@ def styled(table:pd.DataFrame) -> Styler:
 
 # %% ../../nbs/answer/11_view.ipynb #8f1220f5
 def _draw_accuracies(ax, rows:list):
-    low = min(r.interval.low for _, r in rows)
-    high = max(r.interval.high for _, r in rows)
+    low = min(r.mean_interval.low for _, r in rows)
+    high = max(r.mean_interval.high for _, r in rows)
     for y, r in rows:
-        ax.hlines(y, r.interval.low, r.interval.high, color=BLUE, lw=2, alpha=.45)
-        ax.plot(r.accuracy, y, 'o', color=BLUE)
-        _write_beside(ax, f'{r.accuracy:.4f}', (r.interval.high, y))
+        ax.hlines(y, *r.mean_interval, color=BLUE, lw=2, alpha=.45)
+        ax.plot(r.mean_accuracy, y, 'o', color=BLUE)
+        _write_beside(ax, f'{r.mean_accuracy:.4f}', (r.mean_interval.high, y))
     ax.set_xlim(low - (high - low) * .05, high + (high - low) * .3)
 
 def _draw_seconds(ax, rows:list):

@@ -22,7 +22,7 @@ from ..answer.tables import console, rung_columns, rung_head, rung_row, show, un
 from ..data.sources import find_source
 from ..errors import InputError
 from ..ladder.recipe import get_recipe
-from ..ladder.settings import Count, global_settings, read_settings, Setting
+from ..ladder.settings import Count, global_settings, Kind, read_settings, Setting
 from ..reporter import Reporters, Task
 from ..text import printable
 
@@ -82,14 +82,19 @@ compare_options = options(
     click.option('-r', '--recipes', 'names', metavar='A,B', help=(
         'Fit only these recipes, in the order of the ladder. [default: all rungs]')),
     click.option('--repeats', metavar='N', help=(
-        'Fit every rung with N seeds and show which gains hold for all of them. [default: 1]')),
+        'Fit every rung with N seeds. Accuracies are their means, and gains are tested over images and seeds. '
+        '[default: 1]')),
+    click.option('--worth', metavar='POINTS', help=(
+        'A gain in accuracy that matters to you, in percentage points. If the images cannot rule out that a more '
+        'expensive rung gains as much, the verdict names it too. [default: 1]')),
     click.option('--learning-curve', 'curve', metavar='A,B|all', help=(
         'Also fit these recipes to growing parts of the training images, to see whether more images would help.')),
     run_options,
     click.option('--costs', is_flag=True, help=(
         'Also print the costs of each rung: parameters, size on disk, memory, prediction time, multiply-adds.')),
     click.option('--details', is_flag=True, help=(
-        'Also print all statistics and the full verdict: p values, intervals of the gains, losses, seeds.')),
+        'Also print all statistics and the full verdict: adjusted p values, intervals of the gains, losses, and how '
+        'often such a verdict is wrong.')),
     click.option('-o', '--out', metavar='DIR', help=(
         'Write report.html, comparison.csv, .json, .png and figures to DIR. '
         'Each rung is saved there when it is finished.')),
@@ -102,10 +107,14 @@ compare_options = options(
 # %% ../../nbs/commands/03_compare.ipynb #23ab620c
 _repeats = Setting('repeats', get_args(Count)[1], 1)
 
+def _up_to_100(points:float) -> bool: return 0 < points <= 100
+
+_worth = Setting('worth', Kind('a number of points above 0, up to 100', float, _up_to_100), 1.)
+
 def checked_request(
     given:dict, # The options of `compare`
     shared:dict, # From `global_settings`
-) -> int: # Number of seeds
+) -> dict: # `repeats` and `worth`, as `Climb` accepts them
     "Raise `InputError` for a mistake in the request, before PyTorch is imported"
     for name in (given['names'] or '').split(','):
         if name.strip(): get_recipe(name.strip())
@@ -116,7 +125,10 @@ def checked_request(
     for option in ('resume', 'track'):
         if given[option] and given['out'] is None:
             raise InputError(f'--{option} needs a folder; name one with --out DIR')
-    return 1 if given['repeats'] is None else _repeats.read(given['repeats'], 'compare')
+    return {s.name: _given(s, given[s.name]) for s in (_repeats, _worth)}
+
+def _given(setting:Setting, value:str|None):
+    return setting.default if value is None else setting.read(value, 'compare')
 
 # %% ../../nbs/commands/03_compare.ipynb #f97a0b1d
 def show_result(
@@ -188,7 +200,7 @@ def note_earlier(out:str, resume:bool, progress:Progress):
         progress.say(f'note: replacing the finished comparison in {out}')
 
 # %% ../../nbs/commands/03_compare.ipynb #1eb34ac1
-def run_comparison(given:dict, command:str, shared:dict, settings, repeats:int) -> int: # The exit status
+def run_comparison(given:dict, command:str, shared:dict, settings, how:dict) -> int: # The exit status
     "Load, climb, print, write"
     as_json, quiet, out = given['as_json'], given['quiet'], given['out']
     table = TableProgress(quiet, rows=not (as_json and quiet), to_stderr=as_json)
@@ -206,8 +218,8 @@ def run_comparison(given:dict, command:str, shared:dict, settings, repeats:int) 
             reporters.append(TensorBoard(out))
         climb = table.climb = Climb(
             images=images, names=given['names'], seed=shared['seed'], device=shared['device'],
-            threads=shared['threads'], settings=settings, test=given['test'], repeats=repeats, curve=given['curve'],
-            out=out, resume=given['resume'], command=command, models=False, reporter=Reporters(*reporters))
+            threads=shared['threads'], settings=settings, test=given['test'], curve=given['curve'], out=out,
+            resume=given['resume'], command=command, models=False, reporter=Reporters(*reporters), **how)
         with interruptible():
             try: comparison = climb.run()
             except KeyboardInterrupt: return after_stop(climb, given, table)
@@ -231,21 +243,28 @@ def compare(context, **given):
     settings.ini. To change the settings of one recipe on the command line, use `fastrecipes fit`.
 
     \b
-    accuracy       share of validation images predicted correctly
-    95% interval   of the accuracy (Wilson)
+    accuracy       share of validation images predicted correctly;
+                   with --repeats, the mean over the seeds
+    95% interval   of the accuracy (Wilson); with --repeats, over images
+                   and seeds
     mistakes       share predicted wrongly; the first rung's bar is full
     gain           accuracy minus that of the rung below, in points
-    vs rung below  better or worse if p < 0.05, else "no clear gain"
-                   (exact McNemar test on the same images)
+    vs rung below  better or worse if p < 0.05 after adjusting for all pairs
+                   of rungs (Holm), else "no clear gain"; McNemar's mid-p
+                   test on the same images, with --repeats a t test over
+                   images and seeds
     seconds        training time, including validation after each epoch
+
+    The verdict names the cheapest rung that no other is shown to beat. If a more expensive one may gain 1 point
+    (--worth) or more, it names that one too.
 
     If a recipe fails, its reason and a suggested fix are shown, and the others still run. Ctrl-C stops and prints the
     finished rungs. With --out, --resume continues from there.
     """
     settings = read_settings()
     shared = global_settings(settings, **{n: given[n] for n in ('source', 'seed', 'device', 'threads')})
-    repeats = checked_request(given, shared)
-    return run_comparison(given, typed_command(context), shared, settings, repeats)
+    how = checked_request(given, shared)
+    return run_comparison(given, typed_command(context), shared, settings, how)
 
 # %% ../../nbs/commands/03_compare.ipynb #20ee9087
 @click.command()
