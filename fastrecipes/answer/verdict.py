@@ -271,9 +271,10 @@ def _more_data_text(f:Findings, curve) -> str:
 def _test_text(f:Findings, comparison) -> str:
     "The accuracy on the test images, or that it could be asked for"
     rung, test = f.stop, comparison.images.test
+    if not test: return ''
     if not comparison.test_asked or rung.test_accuracy is None:
         chosen = 'Epochs and settings were chosen on the validation images, which flatters a little'
-        return f'{chosen}: --test judges on the {test:,} test images.' if test else ''
+        return f'{chosen}: --test judges on the {test:,} test images.'
     got = f'{percent_text(rung.test_accuracy, 1)} right (95% interval {interval_text(*rung.test_interval)})'
     text = f'On the {test:,} test images, which played no part in any choice, {rung.recipe} gets {got}.'
     if not dropped(rung, f.n, test): return text
@@ -289,7 +290,7 @@ def _hard_class_text(f:Findings) -> str:
 
 def _confidence_text(f:Findings) -> str:
     c = f.stop.failures and f.stop.failures.calibration
-    if not c or c.p is None or c.p >= .05: return ''
+    if not c or None in (c.p, c.gap) or c.p >= .05: return ''
     how = 'too sure' if c.gap > 0 else 'too modest'
     mean = f'{points_text(100 * c.gap)} points on average'
     return f'The probabilities of {f.stop.recipe} are off, by {mean} ({p_text(c.p)}): it is {how}.'
