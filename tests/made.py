@@ -71,7 +71,7 @@ def repeats(by_seed):
 def failed(recipe, **why):
     return Rung(recipe=recipe, about='', settings={}, **dict(dict(status='failed'), **why))
 
-def made(rights, rungs=None, others=(), groups=None, margin=.01, **more):
+def made(rights, rungs=None, others=(), groups=None, margin=.01, errors=None, **more):
     """A comparison; `rungs`: more of a rung, by its name; `others`: rungs that were not fitted.
 
     Without a time of training, each rung takes a tenth longer than the one before."""
@@ -81,7 +81,7 @@ def made(rights, rungs=None, others=(), groups=None, margin=.01, **more):
     n = max((np.atleast_2d(r).shape[1] for r in rights.values()), default=2000)
     decided = rights and decide(
         [(name, about[name]['train'], right) for name, right in rights.items()], margin, groups,
-        least=values['majority'].share)
+        least=values['majority'].share).model_copy(update=dict(errors=errors))
     values |= dict(images=Counts(train=4000, valid=n, test=1000), rungs=(*fitted, *others),
                    pairs=decided.pairs if rights else (), decision=decided or None)
     c = Comparison.model_construct(**values)

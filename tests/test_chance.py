@@ -69,7 +69,7 @@ def test_mid_p_by_hand(only_below, only_this, p):
         assert mcnemar(*rights(only_this, only_below, both, neither)) == pytest.approx(p)
 
 def test_mid_p_is_the_published_value():
-    "Airway hyper-responsiveness before and after transplantation, 7 against 1: Fagerland, Lydersen and Laake 2013, table 5"
+    "Airway hyper-responsiveness before and after transplantation, 7 against 1: Fagerland et al. 2013, table 5"
     assert mid_p(1, 7) == pytest.approx(.039, abs=5e-4)
 
 def test_mid_p_is_the_exact_p_less_half_the_chance_of_what_was_seen():
@@ -196,6 +196,10 @@ def test_p_is_the_level_at_which_the_interval_ends_at_0():
     gains = np.random.default_rng(0).integers(-1, 2, (5, 200)) + (np.arange(200) < 20)
     parts = two_parts(gains)
     assert parts.half(1 - parts.p) == pytest.approx(parts.mean, rel=2e-3)
+
+def test_one_image_shows_nothing():
+    assert seeds_difference([[0], [0]], [[1], [1]])[1:] == (-1., 1., 1., 'no clear gain')
+    assert over_seeds([[1], [0]])[2:] == (0., 1.)
 
 def test_the_mean_over_seeds_its_spread_and_its_interval():
     right = np.array([[1] * 95 + [0] * 5, [1] * 96 + [0] * 4, [1] * 97 + [0] * 3])

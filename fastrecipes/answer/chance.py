@@ -166,6 +166,7 @@ def _group_numbers(groups, n:int) -> np.ndarray: # int (n,), from 0
 def _variance_of_mean(values:np.ndarray, groups:np.ndarray|None=None) -> float:
     "Of float (n,) values, independent or in groups that are (the cluster-robust estimate)"
     n = len(values)
+    if n == 1: return 0. # Nothing is known: see `TwoParts`
     if groups is None: return float(values.var(ddof=1)) / n
     sums = np.bincount(groups, values - values.mean())
     return float((sums**2).sum()) * len(sums) / (len(sums) - 1) / n**2
@@ -227,7 +228,8 @@ class TwoParts(NamedTuple):
     seeds: int
 
     def half(self, level:float=.95) -> float:
-        "Half the length of the interval of the mean"
+        "Half the length of the interval of the mean; from one image nothing follows"
+        if self.units < 2: return 2.
         images = _t_quantile(level, self.units - 1)**2 * self.of_images
         seeds = _t_quantile(level, self.seeds - 1)**2 * self.of_seeds if self.seeds > 1 else 0.
         return math.sqrt(images + seeds)
@@ -240,7 +242,7 @@ class TwoParts(NamedTuple):
     @property
     def p(self) -> float:
         "How often a mean of 0 would show this much: the level at which the interval ends at 0"
-        if not self.mean or not self.error: return 1.
+        if not self.mean or not self.error or self.units < 2: return 1.
         images = _quantiles(self.units - 1)**2 * self.of_images
         seeds = _quantiles(self.seeds - 1)**2 * self.of_seeds if self.seeds > 1 else 0.
         halves = np.sqrt(images + seeds) # One for each of `_PS`, falling
@@ -270,7 +272,7 @@ def two_parts(
     if k == 1: return TwoParts(mean, of_images, 0., units, 1)
     of_seeds = float(by_seed.var(ddof=1)) / k
     rest = values - by_image - by_seed[:, None] + mean
-    both = float((rest**2).sum()) / ((k - 1) * (n - 1)) / (n * k)
+    both = float((rest**2).sum()) / ((k - 1) * max(n - 1, 1)) / (n * k)
     trim = both / 2 if k >= _TRIMMED else 0.
     return TwoParts(mean, max(of_images - trim, 0.), max(of_seeds - trim, 0.), units, k)
 

@@ -158,7 +158,7 @@ def rung(self:Climb, name:str) -> Rung:
     fits = list(self.fits.values())
     so_far = fits[:list(self.fits).index(name) + 1]
     pairs = tested_pairs(standings(so_far), self.groups, planned=len(fits)) if self.fits[name].results else ()
-    return rung_of(self.fits[name], self.images, pairs)
+    return rung_of(self.fits[name], self.images, pairs, self.groups)
 
 @patch(as_prop=True)
 def comparison(self:Climb) -> Comparison:

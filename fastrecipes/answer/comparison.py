@@ -23,7 +23,7 @@ from fastcore.basics import patch
 from matplotlib.figure import Figure
 from pydantic import model_validator, PrivateAttr, ValidationError
 from .. import __version__
-from .chance import Interval, over_seeds, wilson
+from .chance import grouped_interval, Interval, over_seeds, wilson
 from .failures import failures_of, shared_failures
 from .pictures import pictures_of
 from fastrecipes.answer.records import (
@@ -54,7 +54,9 @@ def standings(
     return [(f.recipe, f.result.cost.train_seconds, _rights(f, shared)) for f in fitted]
 
 def _rights(fits:Fits, seeds:set) -> np.ndarray: # bool (seeds, images)
-    return np.stack([r.right.cpu().numpy() for r in fits.results if r.seed in seeds])
+    "With these seeds; with the first one of the rung where there is none"
+    results = [r for r in fits.results if r.seed in seeds] or fits.results[:1]
+    return np.stack([r.right.cpu().numpy() for r in results])
 
 def _step(pairs:tuple, recipe:str) -> Step|None:
     "The pair with the nearest rung below"
@@ -65,11 +67,11 @@ def _step(pairs:tuple, recipe:str) -> Step|None:
                 p_adjusted=p.p_adjusted)
 
 # %% ../../nbs/answer/12_comparison.ipynb #c3e74dc0
-def _repeats(this:Fits, step:Step|None) -> Repeats|None:
+def _repeats(this:Fits, step:Step|None, groups=None) -> Repeats|None:
     "The accuracies over several seeds; None for a single seed, which says nothing about others"
     if len(this.results) < 2: return None
     seeds = [r.seed for r in this.results]
-    spread = over_seeds(_rights(this, set(seeds)))
+    spread = over_seeds(_rights(this, set(seeds)), groups)
     return Repeats(
         seeds=tuple(seeds),
         accuracies=tuple(r.accuracy for r in this.results),
@@ -86,21 +88,22 @@ def _for_others(text:str|None) -> str|None:
 def _finite(value:float|None) -> float|None:
     return value if value is not None and math.isfinite(value) else None
 
-def _interval_of(judged:Judged|None) -> Interval|None:
+def _interval_of(judged:Judged|None, groups=None) -> Interval|None:
     if judged is None: return None
-    right = int((judged.predictions == judged.targets).sum())
-    return wilson(right, len(judged.targets))
+    right = judged.predictions == judged.targets
+    if groups is not None: return grouped_interval(right, groups)[0]
+    return wilson(int(right.sum()), len(right))
 
 def _epoch(row:dict) -> Epoch:
     losses = {name: _finite(row[name]) for name in ('train_loss', 'valid_loss')}
     return Epoch(epoch=row['epoch'], **losses, accuracy=_finite(row['accuracy']), seconds=_finite(row['seconds']))
 
 # %% ../../nbs/answer/12_comparison.ipynb #55fb4813
-def _scores(r:Result) -> dict:
+def _scores(r:Result, groups=None) -> dict:
     "The fields of a rung about its accuracy"
     return dict(
         accuracy=r.accuracy,
-        interval=_interval_of(r.valid),
+        interval=_interval_of(r.valid, groups),
         right=int(r.right.sum()),
         loss=_finite(r.loss),
         test_accuracy=None if r.test is None else r.test.accuracy,
@@ -120,6 +123,7 @@ def rung_of(
     this:Fits,
     images:ImageSet,
     pairs:tuple=(), # Of rungs, tested: see `tested_pairs`
+    groups=None, # A label for each validation image: images with the same one belong together
 ) -> Rung:
     "The scores of a rung, or why it has none"
     about = recipes[this.recipe].about if this.recipe in recipes else ''
@@ -130,10 +134,10 @@ def rung_of(
         recipe=this.recipe,
         about=about,
         **status,
-        **_scores(this.result),
+        **_scores(this.result, groups),
         **_training(this.result),
         against=step,
-        repeats=_repeats(this, step),
+        repeats=_repeats(this, step, groups),
         lost=tuple(LostSeed(seed=s, reason=_for_others(why)) for s, why in this.lost),
         failures=failures_of(this.result.valid, images.classes))
 
@@ -181,11 +185,19 @@ def _unique(names:list, where:str):
     twice = next((n for n in names if names.count(n) > 1), None)
     if twice is not None: raise ValueError(f"{where} should differ, but {twice!r} is there twice")
 
-def _check_pairs(pairs:tuple, fitted:list):
-    "Raise `ValueError` unless there is a pair for each two fitted rungs"
+def _check_decision(decision:Decision, fitted:list):
+    "Raise `ValueError` unless it is about fitted rungs"
+    named = [decision.stop, decision.ahead, *(o.recipe for o in decision.undecided)]
+    unknown = next((name for name in named if name not in (None, *fitted)), None)
+    if unknown is not None: raise ValueError(f"decision names {unknown!r}, which is not a fitted rung")
+    if decision.stop in named[2:]: raise ValueError(f"decision.undecided names {decision.stop!r}, the rung to stop at")
+
+def _check_pairs(pairs:tuple, fitted:list, n:int):
+    "Raise `ValueError` unless there is a pair for each two fitted rungs, of `n` images"
     each_two = [(below, this) for i, this in enumerate(fitted) for below in fitted[:i]]
     if [(p.below, p.recipe) for p in pairs] != each_two:
         raise ValueError('pairs should be each two fitted rungs, in their order')
+    if any(p.won + p.lost > n for p in pairs): raise ValueError(f"pairs: more images than {n:,} are won and lost")
 
 def _check_fitted(names, fitted:list, where:str):
     "Raise `ValueError` for a name that is not that of a fitted rung"
@@ -240,10 +252,11 @@ class Comparison(Record):
         if self.curve: _unique([r.recipe for r in self.curve.rungs], 'the names of curve.rungs')
         for rung in self.fitted_rungs: _check_rung(rung, self.images.valid, self.classes)
         fitted = [r.recipe for r in self.fitted_rungs]
-        _check_pairs(self.pairs, fitted)
-        if self.verdict.stop_at is not None: _check_fitted([self.verdict.stop_at], fitted, 'verdict.stop_at')
-        if self.decision: _check_fitted(self.decision.named, fitted, 'decision')
-        if self.decision: _check_fitted([o.recipe for o in self.decision.undecided], fitted, 'decision.undecided')
+        _check_pairs(self.pairs, fitted, self.images.valid)
+        if self.decision: _check_decision(self.decision, fitted)
+        stop_at = self.verdict.stop_at
+        if stop_at not in (None, *fitted):
+            raise ValueError(f"verdict.stop_at is {stop_at!r}, which is not a fitted rung")
         return self
 
     @property
@@ -276,10 +289,10 @@ def _about_images(images:ImageSet) -> dict:
         notes=tuple(_for_others(n) for n in images.notes),
         majority=_majority(images))
 
-def _about_results(fits:list, images:ImageSet, pairs:tuple) -> dict:
+def _about_results(fits:list, images:ImageSet, pairs:tuple, groups) -> dict:
     "The fields of a comparison that come from the fits"
     results = [f.result for f in fits if f.results]
-    rungs = tuple(rung_of(f, images, pairs) for f in fits)
+    rungs = tuple(rung_of(f, images, pairs, groups) for f in fits)
     shared = shared_failures({r.recipe: r.valid for r in results}, images.classes)
     return dict(
         device=results[0].device if results else 'cpu',
@@ -294,7 +307,7 @@ def _decided(fits:list, images:ImageSet, margin:float, groups) -> tuple: # (`Dec
     rungs = standings(fits)
     if not rungs: return None, ()
     found = decide(rungs, margin, groups, least=_majority(images).share)
-    errors = error_rates(rungs, margin) if len(rungs) > 1 else None
+    errors = error_rates(rungs, margin, found.effective_images) if len(rungs) > 1 else None
     return Decision(**dict(found) | dict(errors=errors)), found.pairs
 
 # %% ../../nbs/answer/12_comparison.ipynb #d1cbd9bf
@@ -313,7 +326,7 @@ def comparison_of(
     fits = [Fits.of(f) if isinstance(f, Fitted) else f for f in fits]
     if not fits: raise InputError("nothing to compare: give at least one fitted recipe")
     decision, pairs = _decided(fits, images, margin, groups)
-    about_results = _about_results(fits, images, pairs)
+    about_results = _about_results(fits, images, pairs, groups)
     values = dict(
         **_about_images(images),
         **about_results,

@@ -374,7 +374,7 @@ class Decision(Record):
     stop: Text|None # The cheapest that nothing is shown to beat; None where none has learned anything
     ahead: Text|None # The most accurate of those in question; None where there is no question
     undecided: tuple[OpenGain, ...] # Dearer rungs that may be better by the margin
-    margin_points: NotNegative # A gain that would matter
+    margin_points: Annotated[float, Field(gt=0, le=100)] # A gain that would matter
     seeds: Annotated[int, Field(ge=1)]
     effective_images: NotNegative|None # Fewer than there are, where images belong together; None without groups
     errors: ErrorRates|None = None

@@ -36,17 +36,24 @@ class Standing(NamedTuple):
 
 def _standings(rungs:Iterable) -> list: # Of `Standing`s
     "Raise `InputError` unless all rungs have the same images, and names that differ"
-    found = [Standing(str(name), float(seconds), _as_rows(right, name)) for name, seconds, right in rungs]
+    found = [Standing(str(name), _as_seconds(seconds, name), _as_rows(right, name)) for name, seconds, right in rungs]
     if not found: raise InputError("no rung to decide about; give at least one")
     names = [s.recipe for s in found]
-    if len(set(names)) < len(names): raise InputError("two rungs have the same name; give each its own")
+    if len(set(names)) < len(names): raise InputError("two rungs have the same name; give each a different one")
     sizes = sorted({s.right.shape[1] for s in found})
     if len(sizes) > 1: raise InputError(f"rungs judged by {sizes[0]} and {sizes[-1]} images; give the same to all")
     return found
 
+def _as_seconds(seconds, name) -> float:
+    try: found = float(seconds)
+    except (TypeError, ValueError): found = math.nan
+    if 0 <= found < math.inf: return found
+    raise InputError(f"{name}: {seconds!r} is not a training time; give seconds, 0 or more")
+
 def _as_rows(right, name) -> np.ndarray: # bool (seeds, images)
-    a = np.atleast_2d(np.asarray(right))
-    if a.ndim != 2 or not a.shape[1] or not np.isin(a, (0, 1)).all():
+    try: a = np.atleast_2d(np.asarray(right))
+    except ValueError: a = np.empty(0) # Seeds with different numbers of images
+    if a.ndim != 2 or not a.size or not np.isin(a, (0, 1)).all():
         raise InputError(f"{name}: give right or wrong for each image, as (images,) or (seeds, images)")
     return a.astype(bool)
 
@@ -84,10 +91,8 @@ def _pair(below:Standing, this:Standing, d, p_adjusted:float) -> Pair:
         **d.in_points(p_adjusted))
 
 # %% ../../nbs/answer/09_rules.ipynb #ca220009
-_MOST_RUNGS = 40
-
 @lru_cache
-def _noise() -> np.ndarray: return np.random.default_rng(0).standard_normal((4000, _MOST_RUNGS))
+def _noise(rungs:int) -> np.ndarray: return np.random.default_rng(0).standard_normal((rungs, 4000))
 
 def _largest(gains:np.ndarray, level:float) -> float: # gains: float (rungs, images)
     "The quantile of the largest of standard normal numbers that are correlated as the gains are"
@@ -98,7 +103,7 @@ def _largest(gains:np.ndarray, level:float) -> float: # gains: float (rungs, ima
     np.fill_diagonal(correlation, 1.)
     values, vectors = np.linalg.eigh(correlation)
     root = vectors * np.sqrt(values.clip(0))
-    return float(np.quantile((_noise()[:, :len(gains)] @ root.T).max(1), level))
+    return float(np.quantile((root @ _noise(len(gains))).max(0), level))
 
 def upper_ends(
     cheap:Standing,
@@ -117,7 +122,7 @@ def upper_ends(
         parts.append(found._replace(of_images=found.of_images + one_image))
         by_image.append(gains.mean(0))
     wide = _largest(np.array(by_image), level) / norm.ppf(level)
-    return [(p.mean, p.mean + wide * p.half(2 * level - 1)) for p in parts]
+    return [(p.mean, min(1., p.mean + wide * p.half(2 * level - 1))) for p in parts]
 
 # %% ../../nbs/answer/09_rules.ipynb #ca22000c
 def decide(
@@ -131,11 +136,12 @@ def decide(
     `stop` is the cheapest rung that no other is shown to beat, and None where none is shown to be above `least`. If a
     dearer one may be better by `margin` or more, `undecided` lists each of these, and `ahead` is the most accurate of
     all that are still in question. Raises `InputError` unless all rungs were judged by the same images."""
-    rungs, pairs = _standings(rungs), ()
+    _check_margin(margin)
+    rungs = _standings(rungs)
     pairs = tested_pairs(rungs, groups)
     numbers = None if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-    beaten = {p.below for p in pairs if p.words == 'better'} | {p.recipe for p in pairs if p.words == 'worse'}
     learned = [r for r in rungs if _low_end(r, numbers) > least]
+    beaten = _beaten(pairs, {r.recipe for r in learned})
     alive = [r for r in learned if r.recipe not in beaten] or learned
     about = dict(
         pairs=pairs,
@@ -144,9 +150,17 @@ def decide(
         effective_images=None if numbers is None else min(grouped_interval(r.right[0], numbers)[1] for r in rungs))
     if not alive: return Decided(stop=None, ahead=None, undecided=(), **about)
     stop = min(alive, key=lambda r: r.seconds) # The first of several
-    dearer = [r for r in alive if r.seconds > stop.seconds]
+    dearer = [r for r in alive if r is not stop]
     open_ = _left_open(stop, dearer, margin, numbers)
     return Decided(stop=stop.recipe, ahead=_ahead(stop, dearer, open_), undecided=open_, **about)
+
+def _check_margin(margin):
+    if not (isinstance(margin, (int, float)) and 0 < margin <= 1):
+        raise InputError(f"margin={margin!r}: give a share above 0 and up to 1, such as .01 for one point of accuracy")
+
+def _beaten(pairs:tuple, by:set) -> set: # Names of rungs
+    upward = {p.below for p in pairs if p.words == 'better' and p.recipe in by}
+    return upward | {p.recipe for p in pairs if p.words == 'worse' and p.below in by}
 
 def _low_end(rung:Standing, numbers) -> float:
     if numbers is not None: return grouped_interval(rung.right[0], numbers)[0].low
@@ -191,13 +205,16 @@ def _how_alike(accuracies:np.ndarray, apart:float) -> float:
 def error_rates(
     rungs:Iterable, # As for `decide`
     margin:float=.01,
+    effective_images:float|None=None, # Where images belong together: see `Decided`. None: all count
 ) -> ErrorRates: # wrong: a share; shown_points: of a step; simulated: ladders
     "How often a decision about such a ladder names a rung that is worse than the best by more than `margin`"
+    _check_margin(margin)
     rungs = _standings(rungs)
     accuracies = tuple(round(r.accuracy, 3) for r in rungs)
     seconds = tuple(sorted(range(len(rungs)), key=lambda i: rungs[i].seconds).index(i) for i in range(len(rungs)))
     apart = round(_share_apart(np.stack([r.right[0] for r in rungs])), 3)
-    shape = rungs[0].right.shape[1], min(len(r.right) for r in rungs)
+    images = rungs[0].right.shape[1] if effective_images is None else max(2, round(effective_images))
+    shape = images, min(len(r.right) for r in rungs)
     return _error_rates(accuracies, seconds, apart, shape, margin)
 
 @lru_cache(maxsize=64)
@@ -235,7 +252,7 @@ def _named(rights:np.ndarray, seconds:tuple, margin:float) -> int: # rights: boo
     beaten = {min(pair, key=lambda i: rungs[i].accuracy) for pair in shown}
     alive = [r for i, r in enumerate(rungs) if i not in beaten]
     stop = min(alive, key=lambda r: r.seconds)
-    dearer = [r for r in alive if r.seconds > stop.seconds]
+    dearer = [r for r in alive if r is not stop]
     return int(_ahead(stop, dearer, _left_open(stop, dearer, margin, None)) or stop.recipe)
 
 # %% ../../nbs/answer/09_rules.ipynb #b586c384
@@ -245,10 +262,10 @@ def images_needed(
     gain:float=.01, # That would matter
 ) -> tuple[int, int]|None: # From, to; None where it would be a guess
     "Validation images that would show such a gain in four of five tries, rounded to one digit"
-    if apart < 10: return None
-    low, high = wilson(apart, n, .8)
-    factor = ((1.96 + .8416) / gain)**2
-    return _one_digit(factor * max(low, gain)), _one_digit(factor * high)
+    if apart < 10 or gain < .0001: return None
+    shares = [max(share, gain) for share in wilson(apart, n, .8)] # A gain is never larger than the share that differs
+    low, high = (((1.96 + .8416) / gain)**2 * share for share in shares)
+    return _one_digit(low), _one_digit(high)
 
 def _one_digit(value:float) -> int:
     "Rounded up to one digit: 4,210 is 5,000"

@@ -52,6 +52,18 @@ class Findings:
         return [r for r in self.rungs if r.cost.train_seconds < self.stop.cost.train_seconds]
 
     @property
+    def dearer(self) -> list:
+        "All others"
+        return [r for r in self.rungs if r is not self.stop and r not in self.cheaper]
+
+    @property
+    def in_question(self) -> Rung|None:
+        "The rung that is ahead, or else the one that may be better by most"
+        if self.is_open: return self.ahead
+        most = max(self.decision.undecided, key=lambda o: o.most_points, default=None)
+        return None if most is None else self.rung(most.recipe)
+
+    @property
     def best_cheaper(self) -> Rung|None:
         return max(self.cheaper, key=lambda r: r.mean_accuracy, default=None)
 
@@ -92,7 +104,8 @@ def _gain_text(g:GainOver) -> str:
 def _mistakes_text(g:GainOver, n:int) -> str:
     "'36 fewer mistakes in 2,000 than sgd'; over several seeds on average"
     fewer = round(n * g.points / 100)
-    more_or_fewer = 'fewer mistake' if fewer >= 0 else 'more mistake'
+    if fewer == 0: return f'as many mistakes as {g.over.recipe}'
+    more_or_fewer = 'fewer mistake' if fewer > 0 else 'more mistake'
     return f'{plural(abs(fewer), more_or_fewer)} in {n:,} than {g.over.recipe}'
 
 # %% ../../nbs/answer/10_verdict.ipynb #c5d10008
@@ -135,16 +148,19 @@ def _headline(f:Findings) -> str:
 def _open_headline(f:Findings) -> str:
     g = f.gain(f.ahead, over=f.stop)
     start = f'{f.n:,} images cannot choose between {f.stop.recipe} and {f.ahead.recipe}'
-    between = range_text(*g.interval).replace(' to ', ' and ')
-    lead = f'{f.ahead.recipe} is ahead by {points_text(g.points)} points, between {between} (adjusted {p_text(g.p)})'
+    lead = f'{f.ahead.recipe} is ahead by {points_text(g.points)} points (95% interval {range_text(*g.interval)})'
     price = price_text(f.stop, f.ahead)
-    choice = f'Take {f.ahead.recipe} if accuracy matters more, {f.stop.recipe} if cost does.'
-    return f'{start}: {lead}{f", at {price}" if price else ""}. {choice}'
+    return f'{start}: {lead}{f", at {price}" if price else ""}. {_choice_text(f, price)}'
+
+def _choice_text(f:Findings, price:str) -> str:
+    "Which to take"
+    if price in ('about the same cost', 'negligible cost'): return f'So take {f.ahead.recipe} until more is known.'
+    return f'Take {f.ahead.recipe} if accuracy matters more, {f.stop.recipe} if cost does.'
 
 def _over_cheaper(f:Findings) -> str:
     "', 36 fewer mistakes in 2,000 than sgd, at about 20x the training time'"
     below = f.best_cheaper
-    if below is None: return ''
+    if below is None: return '' if f.decision.undecided else ', and no dearer rung is shown to be better'
     g, price = f.gain(f.stop, over=below), price_text(below, f.stop)
     return f', {_mistakes_text(g, f.n)}{f", at {price}" if price else ""}'
 
@@ -186,8 +202,9 @@ def _step_text(f:Findings) -> str:
     if below is None: return ''
     g = f.gain(f.stop, over=below)
     if g.points <= 0: return ''
-    likely = ', and likely smaller than that, since it was singled out' if g.is_shown else ''
-    return f'The gain over {below.recipe} is {_gain_text(g)}{likely}.'
+    text = f'The gain over {below.recipe} is {_gain_text(g)}.'
+    if not g.is_shown or g.p < .001: return text
+    return f'{text} Gains that are only just shown tend to be overestimated, so the true one is likely smaller.'
 
 # %% ../../nbs/answer/10_verdict.ipynb #dd440006
 def _halved_text(f:Findings) -> str:
@@ -213,18 +230,26 @@ def _cost_text(rung:Rung) -> str:
 def _left_open_text(f:Findings) -> str:
     "Which rungs may be better, and by how much at most"
     if not f.decision.undecided:
-        dearer = [r for r in f.rungs if r.cost.train_seconds > f.stop.cost.train_seconds]
         margin = _margin_text(f)
-        return f'No more expensive rung is better by {margin} or more (95% confidence).' if dearer else ''
-    most = listed(f'{o.recipe} by up to {points_text(o.most_points)}' for o in f.decision.undecided)
-    return f'The images do not rule out rungs better than {f.stop.recipe} (95%, all together): {most} points.'
+        return f'No dearer rung is better by {margin} or more, at 95% confidence.' if f.dearer else ''
+    others = [o for o in f.decision.undecided if o.recipe != f.in_question.recipe]
+    if not others: return ''
+    most = listed(f'{o.recipe} by up to {points_text(o.most_points)} points' for o in others)
+    return f'Other rungs may be better than {f.stop.recipe} too: {most} (95% confidence).'
+
+def _adjusted_text(f:Findings) -> str:
+    "Why an interval without 0 is not enough, where it is not"
+    if not f.is_open: return ''
+    g = f.gain(f.ahead, over=f.stop)
+    if g.pair.p >= .05: return ''
+    alone = f'Tested alone, the lead of {f.ahead.recipe} would have {p_text(g.pair.p)}'
+    return f'{alone}; adjusted for the {len(f.pairs)} pairs that are compared here, {p_text(g.p)}.'
 
 def _worth_text(f:Findings) -> str:
     "What the one that is ahead gains per hundred images"
     if not f.is_open: return ''
     points = f.gain(f.ahead, over=f.stop).points
-    return (f'If the lead of {f.ahead.recipe} is real, it makes {points_text(points)} fewer mistakes in every hundred '
-            f'images.')
+    return f'If its lead is real, {f.ahead.recipe} makes {points_text(points)} fewer mistakes per hundred images.'
 
 # %% ../../nbs/answer/10_verdict.ipynb #3f637404
 def _margin_text(f:Findings) -> str:
@@ -232,31 +257,29 @@ def _margin_text(f:Findings) -> str:
     return f'{margin:g} point' if margin == 1 else f'{margin:g} points'
 
 def _images_needed_text(f:Findings) -> str:
-    if not f.decision.undecided: return ''
-    other = f.ahead if f.is_open else f.rung(f.decision.undecided[0].recipe)
-    pair = f.gain(other, over=f.stop).pair
-    margin = f.decision.margin_points
-    found = images_needed(pair.won + pair.lost, f.n, margin / 100)
-    if found is None: return ''
+    decision = f.decision
+    if not decision.undecided or decision.seeds > 1 or decision.effective_images is not None: return ''
+    pair = f.gain(f.in_question, over=f.stop).pair
+    found = images_needed(pair.won + pair.lost, f.n, decision.margin_points / 100)
+    if found is None or found[1] <= f.n: return ''
     low, high = found
     about = f'about {low:,}' if low == high else f'{low:,} to {high:,}'
-    return f'Showing a gain of {_margin_text(f)}, four times out of five, would take {about} validation images.'
+    return f'Showing a gain of {_margin_text(f)} in four cases of five takes {about} validation images.'
 
 def _seeds_text(f:Findings) -> str:
     seeds = f.decision.seeds
     if len(f.rungs) < 2: return ''
-    if seeds == 1: return 'With one seed this is about these fits, not about the recipes: --repeats 5 tells more.'
-    return f'Accuracies are means over {seeds} seeds; intervals and p allow for other images and other seeds.'
+    if seeds > 1: return f'Intervals and p account for the {seeds} seeds as well as for the images.'
+    return 'With one seed, this is about these fits, not about the recipes; --repeats 5 shows what the seed changes.'
 
 def _errors_text(f:Findings) -> str:
     "How often such a verdict is wrong"
     errors = f.decision.errors
     if errors is None: return ''
-    count = round(errors.wrong * errors.simulated) or 'none'
-    wrong = f'Such a verdict names a rung more than {_margin_text(f)} below the best'
-    ladders = f'in {count} of {errors.simulated} simulated ladders like this one'
-    shown = f'A step of {points_text(errors.shown_points)} points would be shown four times out of five.'
-    return f'{wrong} {ladders}. {shown}'
+    often = f'in {percent_text(errors.wrong, 0)} of' if errors.wrong else 'in none of'
+    wrong = f'named a rung more than {_margin_text(f)} below the best {often} {errors.simulated} simulated ladders'
+    shown = f'A gain has to be about {points_text(errors.shown_points)} points to be shown in four cases of five.'
+    return f'Such a verdict {wrong} like this one. {shown}'
 
 # %% ../../nbs/answer/10_verdict.ipynb #c5d10021
 def _more_data_text(f:Findings, curve) -> str:
@@ -274,13 +297,14 @@ def _more_data_text(f:Findings, curve) -> str:
 def _test_text(f:Findings, comparison) -> str:
     "The accuracy on the test images, or that it could be asked for"
     rung, test = f.stop, comparison.images.test
+    if not test: return ''
     if not comparison.test_asked or rung.test_accuracy is None:
-        chosen = 'Epochs and settings were chosen on the validation images, so accuracies are a little too high'
-        return f'{chosen}: --test reports the {test:,} test images too.' if test else ''
+        chosen = 'Epochs and settings may have been chosen on the validation images'
+        return f'{chosen}, so accuracy there is slightly too high. --test reports it on the {test:,} test images too.'
     got = f'{percent_text(rung.test_accuracy, 1)} right (95% interval {interval_text(*rung.test_interval)})'
     text = f'On the {test:,} test images, which played no part in any choice, {rung.recipe} gets {got}.'
     if not dropped(rung, f.n, test): return text
-    return f'{text} That is lower than on the validation images, by more than chance explains: believe the test.'
+    return f'{text} That is significantly lower than on the validation images: believe the test.'
 
 # %% ../../nbs/answer/10_verdict.ipynb #73960025
 def _hard_class_text(f:Findings) -> str:
@@ -292,16 +316,17 @@ def _hard_class_text(f:Findings) -> str:
 
 def _confidence_text(f:Findings) -> str:
     c = f.stop.failures and f.stop.failures.calibration
-    if not c or c.p is None or c.p >= .05: return ''
-    how, than = ('too sure', 'above') if c.gap > 0 else ('too modest', 'below')
-    gap = f'its mean confidence is {points_text(abs(100 * c.gap))} points {than} its accuracy'
-    return f'{f.stop.recipe} is {how}: {gap} ({p_text(c.p)}).'
+    if not c or None in (c.p, c.gap) or c.p >= .05: return ''
+    how, side = ('too sure', 'above') if c.gap > 0 else ('too modest', 'below')
+    mean = f'its mean confidence is {points_text(100 * c.gap)} points {side} its accuracy ({p_text(c.p)})'
+    return f'The probabilities of {f.stop.recipe} are {how}: {mean}.'
 
 def _groups_text(f:Findings) -> str:
     effective = f.decision.effective_images
-    if effective is not None: return f'The {f.n:,} images belong together in groups, and count as {effective:,.0f}.'
-    return ('All images count as independent. If some were taken together (a burst, frames of a video, one patient), '
-            'the intervals are too narrow: see groups= of compare in Python.')
+    if effective is not None:
+        return f'The {f.n:,} images come in groups and count as {effective:,.0f} independent ones.'
+    return ('All images count as independent. If some belong together (a burst, frames of one video, photos of one '
+            'patient), the uncertainty is larger.')
 
 # %% ../../nbs/answer/10_verdict.ipynb #c5d10025
 def _not_fitted_text(comparison) -> str:
@@ -310,8 +335,7 @@ def _not_fitted_text(comparison) -> str:
     if not missing: return ''
     texts = [_failed_text(r) for r in missing[:3]]
     if len(missing) > 3: texts.append(f'{len(missing) - 3} more were not fitted.')
-    whose = 'Its' if len(missing) == 1 else 'Their'
-    if comparison.fitted_rungs: texts.append(f'{whose} accuracy is not known.')
+    if comparison.fitted_rungs: texts.append(f"{'Its' if len(missing) == 1 else 'Their'} accuracy is not known.")
     return ' '.join(texts)
 
 def _failed_text(rung:Rung) -> str:
@@ -350,7 +374,8 @@ def verdict(
         _headline(f),
         [_accuracy_text(f, majority), _shown_text(f), _step_text(f), _halved_text(f),
          _nothing_learned_text(f, majority)],
-        [_cost_text(f.stop), _cost_text(f.ahead) if f.is_open else '', _left_open_text(f), _worth_text(f)],
+        [_cost_text(f.stop), _cost_text(f.ahead) if f.is_open else '', _worth_text(f), _left_open_text(f),
+         _adjusted_text(f)],
         [_images_needed_text(f), _seeds_text(f), _errors_text(f), _more_data_text(f, comparison.curve)],
         [_test_text(f, comparison), _hard_class_text(f), _confidence_text(f), _groups_text(f)],
         [_not_fitted_text(comparison)])
@@ -368,5 +393,5 @@ def brief(
         f.stop.recipe,
         _headline(f),
         [_halved_text(f), _nothing_learned_text(f, comparison.majority)],
-        [_images_needed_text(f), _seeds_text(f)],
+        ['' if f.decision.undecided else _left_open_text(f), _adjusted_text(f), _images_needed_text(f), _seeds_text(f)],
         list(filter(None, care))[:2])
