@@ -887,6 +887,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                             'fastrecipes/answer/verdict.py'),
                                             'fastrecipes.answer.verdict._accuracy_text': ( 'answer/verdict.html#_accuracy_text',
                                                                                            'fastrecipes/answer/verdict.py'),
+                                            'fastrecipes.answer.verdict._choice_text': ( 'answer/verdict.html#_choice_text',
+                                                                                         'fastrecipes/answer/verdict.py'),
                                             'fastrecipes.answer.verdict._confidence_text': ( 'answer/verdict.html#_confidence_text',
                                                                                              'fastrecipes/answer/verdict.py'),
                                             'fastrecipes.answer.verdict._cost_text': ( 'answer/verdict.html#_cost_text',
