@@ -315,6 +315,7 @@ def seeds_difference(
         raise InputError(
             f"{below.shape} (seeds, images) for the rung below and {this.shape} for this one; a paired test needs the "
             "same seeds and images in the same order")
+    if np.array_equal(below, this): return paired_difference(below[0], this[0]) # Seeds cannot widen its interval
     numbers = None if groups is None else _group_numbers(groups, below.shape[1])
     parts = two_parts(this.astype(float) - below, numbers)
     half, p = parts.half(), parts.p

@@ -120,6 +120,8 @@ def _ratios(cheap:Rung, dear:Rung) -> list: # (name, ratio, whether the time is 
         if below > 0 and this > 0: ratios.append((name, this / below, max(below, this) >= noticed))
     return ratios
 
+_CHEAP = 'negligible cost', 'about the same cost' # Prices that are no reason to choose the cheaper rung
+
 def _is_same(ratio:float) -> bool: return .7 < ratio < 1.4
 
 def _ratio_text(name:str, ratio:float) -> str:
@@ -134,9 +136,9 @@ def price_text(
     "'about 20x the training time and about 300x the prediction time'; empty if no time is known"
     ratios = _ratios(cheap, dear)
     if not ratios: return ''
-    if all(_is_same(ratio) for _, ratio, _ in ratios): return 'about the same cost'
+    if all(_is_same(ratio) for _, ratio, _ in ratios): return _CHEAP[1]
     noticed = [_ratio_text(name, ratio) for name, ratio, is_noticed in ratios if is_noticed]
-    return ' and '.join(noticed) or 'negligible cost'
+    return ' and '.join(noticed) or _CHEAP[0]
 
 # %% ../../nbs/answer/10_verdict.ipynb #c5d10015
 def _headline(f:Findings) -> str:
@@ -153,8 +155,7 @@ def _open_headline(f:Findings) -> str:
     return f'{start}: {lead}{f", at {price}" if price else ""}. {_choice_text(f, price)}'
 
 def _choice_text(f:Findings, price:str) -> str:
-    "Which to take"
-    if price in ('about the same cost', 'negligible cost'): return f'So take {f.ahead.recipe} until more is known.'
+    if price in _CHEAP: return f'Take {f.ahead.recipe}, unless size or memory matters more (--costs).'
     return f'Take {f.ahead.recipe} if accuracy matters more, {f.stop.recipe} if cost does.'
 
 def _over_cheaper(f:Findings) -> str:
