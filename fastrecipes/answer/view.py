@@ -214,12 +214,13 @@ def styled(table:pd.DataFrame) -> Styler:
 
 # %% ../../nbs/answer/11_view.ipynb #8f1220f5
 def _draw_accuracies(ax, rows:list):
-    low = min(r.interval.low for _, r in rows)
-    high = max(r.interval.high for _, r in rows)
+    low = min(r.mean_interval.low for _, r in rows)
+    high = max(r.mean_interval.high for _, r in rows)
     for y, r in rows:
-        ax.hlines(y, r.interval.low, r.interval.high, color=BLUE, lw=2, alpha=.45)
-        ax.plot(r.accuracy, y, 'o', color=BLUE)
-        _write_beside(ax, f'{r.accuracy:.4f}', (r.interval.high, y))
+        interval = r.mean_interval
+        ax.hlines(y, interval.low, interval.high, color=BLUE, lw=2, alpha=.45)
+        ax.plot(r.mean_accuracy, y, 'o', color=BLUE)
+        _write_beside(ax, f'{r.mean_accuracy:.4f}', (interval.high, y))
     ax.set_xlim(low - (high - low) * .05, high + (high - low) * .3)
 
 def _draw_seconds(ax, rows:list):
