@@ -15,6 +15,7 @@ from .answer.pictures import pictures_of, plot_calibration, plot_confusion, plot
 from .answer.report import report_html, save_report
 from .answer.track import TensorBoard
 from .answer.costs import plot_cost
+from .answer.rules import decide
 from .data.check import *
 from .data.checkup import Checkup, Sighting
 from .data.images import *

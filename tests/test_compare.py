@@ -1,12 +1,14 @@
 """The ladder side by side: numbers, what failed, seeds, and the files that hold it all"""
-import json, os, re
+import itertools, json, os, re
 from dataclasses import replace
 from html import escape
 import numpy as np, pandas as pd, pytest, torch
 from pandas.testing import assert_frame_equal
 from PIL import Image
 from pydantic import ValidationError
-from fastrecipes.answer.chance import Interval, over_seeds, paired_difference, seeds_difference, wilson
+from fastrecipes.answer.chance import (
+    grouped_interval, holm, in_words, Interval, over_seeds, paired_difference, seeds_difference, wilson,
+)
 from fastrecipes.answer.climb import Climb, compare
 from fastrecipes.answer.comparison import Comparison, comparison_of, read_comparison
 from fastrecipes.answer.records import Pair, Step
@@ -22,13 +24,12 @@ from fastrecipes.training.cost import Cost
 from fastrecipes.training.fitting import Outcome
 from conftest import Heard, refused
 
-WORTH = ['recipe', 'accuracy', 'low', 'high', 'loss', 'gain_points', 'gain_low', 'gain_high', 'p', 'words']
+WORTH = [
+    'recipe', 'accuracy', 'low', 'high', 'loss', 'gain_points', 'gain_low', 'gain_high', 'p', 'p_adjusted', 'words']
 TESTED = ['test_accuracy', 'test_low', 'test_high']
-SEEDS = [
-    'seeds', 'mean', 'sd', 'mean_low', 'mean_high', 'seeds_gain', 'seeds_gain_low', 'seeds_gain_high', 'seeds_p',
-    'seeds_words']
+SEEDS = ['seeds', 'sd']
 PRICE = [*Cost._fields, 'status', 'reason', 'cure']
-GAIN = ['gain_points', 'gain_low', 'gain_high', 'p', 'words']
+GAIN = ['gain_points', 'gain_low', 'gain_high', 'p']
 NAMES = ['similarity', 'sgd', 'mlp']
 FILES = ['comparison.csv', 'comparison.json', 'comparison.png']
 SHORT = {'mlp': {'epochs': 1}, 'sgd': {'epochs': 2}}
@@ -78,11 +79,15 @@ def scored(fitted, scores, targets):
 def right_of(fitted): return int((fitted.predictions == fitted.targets).sum())
 def plain(comparison): return json.loads(comparison.model_dump_json())
 
-def step_of(recipe, d):
+def step_of(recipe, d, p_adjusted):
     "A `Difference` as the step over `recipe`"
     return Step(
         recipe=recipe, gain_points=d.gain * 100, interval_points=Interval(d.low * 100, d.high * 100), p=d.p,
-        words=d.words)
+        p_adjusted=p_adjusted, words=in_words(d.gain, p_adjusted))
+def adjusted(comparison):
+    "p of all pairs, adjusted by hand"
+    pairs = comparison.pairs
+    return {(p.below, p.recipe): a for p, a in zip(pairs, holm(p.p for p in pairs), strict=True)}
 
 def without_costs(comparison):
     "The table without what depends on the clock or on other use of the memory"
@@ -223,7 +228,9 @@ def test_the_gain_is_over_the_row_above_with_its_interval_and_test(three):
     assert t.loc[0, GAIN].isna().all()
     for i in (1, 2):
         d = paired_difference(right[i - 1], right[i])
-        assert t.loc[i, GAIN].tolist() == [d.gain * 100, d.low * 100, d.high * 100, d.p, d.words]
+        assert t.loc[i, GAIN].tolist() == [d.gain * 100, d.low * 100, d.high * 100, d.p]
+        p = adjusted(three)[NAMES[i - 1], NAMES[i]]
+        assert (t.p_adjusted[i], t.words[i]) == (p, in_words(d.gain, p))
 
 def test_gains_of_a_hand_worked_case(three, threes_sevens):
     f, y = three['sgd'], [0, 1, 1, 1]
@@ -231,7 +238,7 @@ def test_gains_of_a_hand_worked_case(three, threes_sevens):
     c = comparison_of(threes_sevens, [replace(scored(f, s, y), recipe=n) for n, s in zip('abc', scores.values())])
     assert c.table.accuracy.tolist() == list(scores)
     assert np.isnan(c.table.gain_points[0]) and c.table.gain_points[1:].tolist() == [25, -50]
-    assert c.table.p[1:].tolist() == [1, .5] and c.table.words[1:].tolist() == ['no clear gain'] * 2
+    assert c.table.p[1:].tolist() == pytest.approx([.5, .25]) and c.table.words[1:].tolist() == ['no clear gain'] * 2
     pairs = [(p.below, p.recipe, p.gain_points, p.won, p.lost) for p in c.pairs]
     assert pairs == [('a', 'b', 25, 1, 0), ('a', 'c', -25, 1, 2), ('b', 'c', -50, 0, 2)]
 
@@ -258,7 +265,8 @@ def test_the_rest_is_in_costs_and_details(three):
         seen = [row.recipe, f'{100 * row.accuracy:.2f}%']
         if row.recipe != 'similarity':
             gain_range = range_text(row.gain_low, row.gain_high).split()
-            seen += [f'{row.loss:.4f}', f'{row.gain_points:+.2f}', *gain_range, p_cell(row.p), *row.words.split()]
+            gain = [f'{row.gain_points:+.2f}', *gain_range, p_cell(row.p_adjusted)]
+            seen += [f'{row.loss:.4f}', *gain, *row.words.split()]
         assert line.split() == seen
     assert ' '.join(prose).split() == str(three.verdict).split()
 
@@ -302,7 +310,7 @@ def test_a_rung_that_fails_has_its_reason_and_cure_and_the_others_go_on(hurt):
 
 def test_the_gain_is_over_the_nearest_fitted_rung_below(hurt):
     d = paired_difference(hurt.results['similarity'].right, hurt.results['mlp'].right)
-    assert hurt.rungs[3].against == step_of('similarity', d)
+    assert hurt.rungs[3].against == step_of('similarity', d, d.p) # One pair
     assert hurt.table.gain_points[3] == pytest.approx(100 * (hurt['mlp'].accuracy - hurt['similarity'].accuracy))
 
 def test_a_rung_that_failed_is_in_text_picture_records_and_files(hurt, tmp_path):
@@ -402,8 +410,11 @@ def test_the_first_may_fail_or_all_of_them(threes_sevens, tmp_path):
 def thrice(threes_sevens): return compare(threes_sevens, NAMES, seed=3, device='cpu', settings=SHORT, repeats=3)
 
 def test_the_first_seed_gives_what_it_gives_alone(three, thrice):
-    assert_frame_equal(without_costs(thrice).drop(columns=SEEDS), without_costs(three))
-    assert list(thrice.table) == [*WORTH, *SEEDS, *PRICE]
+    for one, several in zip(three.rungs, thrice.rungs, strict=True):
+        same = 'recipe', 'settings', 'accuracy', 'interval', 'right', 'loss', 'best_epoch', 'failures'
+        assert [getattr(one, n) for n in same] == [getattr(several, n) for n in same]
+    columns = list(thrice.table)
+    assert sorted(columns) == sorted([*WORTH, *SEEDS, *PRICE]) and columns.index('seeds') > columns.index('words')
 
 def test_seeds_follow_each_other_and_each_gives_what_it_gives_alone(thrice, threes_sevens):
     for r in thrice.rungs:
@@ -411,26 +422,34 @@ def test_seeds_follow_each_other_and_each_gives_what_it_gives_alone(thrice, thre
         alone = fit(r.recipe, threes_sevens, seed=5, device='cpu', **SHORT.get(r.recipe, {}))
         assert r.repeats.accuracies[2] == alone.accuracy
 
-def test_what_stands_over_seeds_agrees_with_chance(thrice):
-    accuracies = {r.recipe: r.repeats.accuracies for r in thrice.rungs}
+def rights(comparison):
+    "Right or wrong of each rung, (seeds, images)"
+    return {f.recipe: torch.stack([r.right for r in f.results]).numpy() for f in comparison._fits}
+
+def test_what_is_shown_over_seeds_agrees_with_chance(thrice):
+    right = rights(thrice)
     below = None
     for rung, row in zip(thrice.rungs, thrice.table.itertuples(), strict=True):
-        r, s = rung.repeats, over_seeds(accuracies[rung.recipe])
+        r, s = rung.repeats, over_seeds(right[rung.recipe])
         assert (r.mean, r.sd, r.interval) == (s.mean, s.sd, (s.low, s.high)) and rung.lost == ()
-        assert (row.seeds, row.mean, row.sd, row.mean_low, row.mean_high) == (3, *s)
-        if below is None: assert r.against is None and np.isnan(row.seeds_gain)
+        assert (row.seeds, row.accuracy, row.sd, row.low, row.high) == (3, *s)
+        if below is None: assert r.against is rung.against is None
         else:
-            d = seeds_difference(accuracies[below], accuracies[rung.recipe], thrice.images.valid)
-            assert r.against == step_of(below, d)
-            seen = (row.seeds_gain, row.seeds_gain_low, row.seeds_gain_high, row.seeds_p, row.seeds_words)
-            assert seen == (d.gain * 100, d.low * 100, d.high * 100, d.p, d.words)
+            d = seeds_difference(right[below], right[rung.recipe])
+            assert r.against == rung.against == step_of(below, d, adjusted(thrice)[below, rung.recipe])
         below = rung.recipe
-    _, seeds, *_ = str(thrice).split('\n\n')
-    assert [line.split()[:3] for line in seeds.splitlines()[1:]] == [
-        [n, '3', f'{100 * over_seeds(a).mean:.2f}%'] for n, a in accuracies.items()]
-    _, seeds, *_ = thrice.details().split('\n\n')
-    assert [line.split()[:3] for line in seeds.splitlines()[1:]] == [
-        [n, f'{100 * over_seeds(a).mean:.2f}%', f'{100 * over_seeds(a).sd:.2f}'] for n, a in accuracies.items()]
+    assert thrice.decision.seeds == 3 and {p.seeds for p in thrice.pairs} == {3}
+
+def test_the_table_shows_means_and_the_spread_stands_below(thrice):
+    table, seeds, *_ = str(thrice).split('\n\n')
+    means = [f'{100 * right.mean():.2f}%' for right in rights(thrice).values()]
+    assert [line.split()[1] for line in table.splitlines()[1:]] == means
+    sds = [f'{100 * right.mean(1).std(ddof=1):.2f}' for right in rights(thrice).values()]
+    assert [line.split() for line in seeds.splitlines()[1:]] == [[n, '3', sd] for n, sd in zip(NAMES, sds)]
+
+def test_the_plot_shows_means(thrice):
+    left, _ = thrice.plot().axes
+    assert [line.get_xdata()[0] for line in left.lines] == [r.repeats.mean for r in thrice.rungs]
 
 def test_one_run_has_no_spread(three, threes_sevens):
     assert all(r.repeats is None for r in three.rungs) and not set(SEEDS) & set(three.table)
@@ -450,10 +469,35 @@ def test_seeds_that_fail_are_reported_and_the_others_are_compared_pair_by_pair(t
     below, this = c.rungs
     assert len(calls) == 3 and len(heard.of('failed')) == 1 and this.repeats.seeds == (42, 44)
     assert [(lost.seed, 'MemoryError' in lost.reason) for lost in this.lost] == [(43, True)]
+    right = rights(c)
+    d = seeds_difference(right['sgd'][[0, 2]], right['own'])
     a = below.repeats.accuracies
-    d = seeds_difference([a[0], a[2]], this.repeats.accuracies, len(threes_sevens.valid))
-    assert len(a) == 3 and a[1] not in (a[0], a[2])
+    assert len(a) == 3 and a[1] not in (a[0], a[2]) and c.decision.seeds == 2
     assert (this.repeats.against.gain_points, this.repeats.against.p) == (d.gain * 100, d.p)
+
+def test_rungs_without_a_common_seed_are_compared_by_their_first_fits(threes_sevens):
+    a, b = fit('similarity', threes_sevens, seed=1, device='cpu'), fit('sgd', threes_sevens, seed=2, epochs=1, device='cpu')
+    c = comparison_of(threes_sevens, [a, b])
+    d = paired_difference(a.predictions == a.targets, b.predictions == b.targets)
+    assert c.rungs[1].against == step_of('similarity', d, d.p) and c.decision.seeds == 1
+
+
+# Groups and the margin
+
+def test_groups_widen_every_interval_and_the_margin_is_kept(threes_sevens):
+    n = len(threes_sevens.valid)
+    groups = [f'patient {i // 4}' for i in range(n)]
+    climb = Climb(threes_sevens, NAMES, device='cpu', settings=SHORT, groups=groups, worth=2)
+    c = climb.run()
+    assert c.decision.margin_points == 2 and c.decision.effective_images <= n
+    for r, f in zip(c.rungs, c.fitted, strict=True):
+        assert r.interval == grouped_interval(f.predictions == f.targets, groups)[0] == climb.rung(r.recipe).interval
+
+@pytest.mark.parametrize('more, said', [
+    (dict(groups=[1, 2]), 'groups'), (dict(groups=itertools.repeat(1, 72)), 'groups'), (dict(worth=0), 'worth'),
+    (dict(worth=101), 'worth'), (dict(worth='1'), 'worth'), (dict(worth=float('nan')), 'worth')])
+def test_groups_and_a_worth_that_do_not_fit_are_refused_at_once(threes_sevens, more, said):
+    with refused(said): Climb(threes_sevens, NAMES, device='cpu', **more)
 
 def test_a_rung_whose_first_seed_fails_is_not_tried_with_others(threes_sevens):
     heard = Heard()

@@ -7,7 +7,7 @@ from hypothesis import given, strategies as st
 from fastrecipes.answer import curves
 from fastrecipes.answer.chance import Interval, wilson
 from fastrecipes.answer.curves import (
-    CurveRun, FRACTIONS, KeptPoint, learning_curve, more_data, most_left_open, nested_subset, part_sizes, plot_curve,
+    CurveRun, FRACTIONS, KeptPoint, learning_curve, more_data, nested_subset, part_sizes, plot_curve,
     point_key,
 )
 from fastrecipes.answer.records import Curve, CurvePoint, CurveRung, MoreData
@@ -323,84 +323,94 @@ def failed(images):
         fraction=images / 1000, images=images, accuracy=None, interval=None, train_seconds=None, status='failed',
         reason='NaN')
 
-def points_of(n=1000, right=930, won=0, lost=0, quarter=None, half=500):
-    "Points at (a quarter,) half and the whole of 1,000 training images"
-    first = np.arange(n) < right
-    last = first.copy()
-    last[right:right + won] = True
-    last[:lost] = False
-    before = [] if quarter is None else [at(250, np.arange(n) < quarter)]
-    return [*before, at(half, first), at(1000, last)]
+FIVE = 50, 100, 200, 500, 1000
 
-def said(points, n=1000):
-    "The words, and the numbers of the sentence"
-    found = more_data(points, 1000, n)
-    return found.words, re.findall(r'\d[\d,.]*\d|\d', found.why)
+def points_of(accuracies, sizes=FIVE, n=1000):
+    "Fits to growing parts of 1,000 training images, judged by n images"
+    return [at(size, np.arange(n) < round(a * n)) for size, a in zip(sizes, accuracies, strict=True)]
+
+def climbing(top, size, b=.5, sizes=FIVE):
+    "A power law: `size` below `top` with all images"
+    return [top - size * (s / 1000)**-b for s in sizes]
+
+def likely(accuracies, n=1000, **more): return more_data(points_of(accuracies, n=n), 1000, n, **more)
 
 def test_right_and_wrong_are_kept_for_each_image():
     right = np.arange(13) % 3 > 0
     p = at(500, right)
     assert p.answers(13).tolist() == right.tolist() and p.accuracy == right.mean() and p.interval == wilson(8, 13)
 
-def test_a_gain_that_is_shown_says_likely_and_about_how_much():
-    "2 * P(X >= 20 of 25 fair coins) = 0.004"
-    found, numbers = said(points_of(won=20, lost=5))
-    assert found == 'likely to help' and numbers[:3] == ['1,000', '500', '1.5'] and numbers[-1] == '0.004'
+def test_a_curve_that_climbs_by_a_power_law_goes_on():
+    "The next doubling brings (1 - 2**-.5) * 10 points"
+    truth = 10 * (1 - 2**-.5)
+    found = likely(climbing(.99, .10), n=100_000)
+    assert found.words == 'likely to help'
+    assert found.next_points.low < truth < found.next_points.high and found.next_points.low > 2
 
-@pytest.mark.parametrize('won, lost, wanted', [
-    (6, 0, 'likely to help'), (5, 0, 'no help shown'), (15, 5, 'likely to help'), (14, 6, 'no help shown'),
-    (0, 6, 'no help shown'), (0, 0, 'no help shown'),
-])
-def test_the_line_is_that_of_the_exact_test(won, lost, wanted): assert said(points_of(won=won, lost=lost))[0] == wanted
+def test_a_flat_curve_is_unlikely_to_bring_the_margin():
+    found = likely([.95, .951, .95, .95, .951], n=10_000)
+    assert found.words == 'unlikely to help'
+    assert found.next_points.low < .5 and found.next_points.high < 1
 
-def test_where_there_is_no_half_the_gain_is_given_for_a_doubling():
-    "Three doublings"
-    numbers = said(points_of(won=40, half=125))[1]
-    assert numbers[1:3] == ['125', '4.0'] and numbers[-1] == '1.3'
+def test_a_curve_that_jumps_about_cannot_tell():
+    assert likely([.86, .92, .87, .93, .90]).words == 'cannot tell'
 
-def test_a_gain_that_is_not_shown_says_how_large_one_may_be():
-    found, numbers = said(points_of(won=12, lost=8))
-    assert found == 'no help shown' and numbers[-2:] == ['1,000', '1.3']
-    assert said(points_of())[1][-1] == '0.3', 'three images in a thousand, even where both are right on the same images'
+def test_the_margin_says_which_gain_would_help():
+    curve = climbing(.99, .03) # The next doubling brings 0.9 points
+    assert likely(curve, n=100_000, margin=.01).words == 'likely to help'
+    assert likely(curve, n=100_000, margin=.05).words == 'unlikely to help'
 
-def test_a_set_without_mistakes_has_no_room_for_a_gain():
-    assert said(points_of(100, 98, won=2), 100) == ('no help shown', ['1,000', '100'])
+def test_the_interval_is_in_the_sentence():
+    found = likely(climbing(.99, .10))
+    low, high = found.next_points
+    assert '1,000' in found.why and f'{low:.1f}' in found.why and f'{high:.1f}' in found.why
 
-def test_more_images_that_made_it_worse_are_not_shown_to_help():
-    found, numbers = said(points_of(lost=9))
-    assert found == 'no help shown' and numbers[2] == '0.9' and 'loses' in more_data(points_of(lost=9), 1000, 1000).why
-
-def test_two_doublings_that_gained_are_mentioned_where_one_is_not_shown():
-    assert said(points_of(won=5, quarter=910))[1][-6:] == ['250', '2.5', '95', '1.6', '3.5', '0.001']
-    for others in (points_of(won=5, quarter=934), points_of(won=20, quarter=910)): assert '250' not in said(others)[1]
+def test_gains_have_weights_that_add_up_to_1():
+    gains, weights = curves.next_gains(FIVE, climbing(.99, .10), 1000)
+    assert gains.shape == weights.shape and weights.sum() == pytest.approx(1) and weights.min() > 0
 
 @pytest.mark.parametrize('points, missing', [
     ([], 'all 1,000'),
-    (points_of()[:1], 'all 1,000'),
-    (points_of()[1:], 'half'),
-    (points_of(half=800), 'half'),
-    (points_of()[:1] + [failed(1000)], '(NaN)'),
-    ([failed(500)] + points_of()[1:], 'half'),
+    (points_of([.9] * 5)[:4], 'all 1,000'),
+    (points_of([.9] * 5)[:4] + [failed(1000)], '(NaN)'),
+    (points_of([.9] * 5)[1:], '4'),
+    ([failed(50)] + points_of([.9] * 5)[1:], '4'),
 ])
-def test_without_the_two_points_nothing_is_known(points, missing):
+def test_without_the_last_point_or_with_few_nothing_is_known(points, missing):
     found = more_data(points, 1000, 1000)
-    assert found.words == 'not known' and missing in found.why
+    assert found.words == 'not known' and missing in found.why and found.next_points is None
 
-def test_half_may_be_a_few_more_where_classes_round_up():
-    assert said(points_of(won=20, half=530))[0] == 'likely to help'
+@pytest.mark.parametrize('n', [2, 10, 360])
+@pytest.mark.parametrize('accuracies', [[1.] * 5, [0.] * 5, [0, 0, 0, 0, 1.], [.5] * 5, [1., 0, 1, 0, 1]])
+def test_any_accuracies_have_words(accuracies, n):
+    found = likely(accuracies, n=n)
+    assert found.words in ('likely to help', 'unlikely to help', 'cannot tell')
+    assert np.isfinite(found.next_points).all() and found.next_points.low <= found.next_points.high
 
-def test_where_nothing_is_gained_help_is_promised_no_more_often_than_the_test_allows():
-    rng = np.random.default_rng(0)
-    drawn = [rng.random((2, 500)) < .9 for _ in range(300)]
-    promised = [said([at(500, a), at(1000, b)], 500)[0] == 'likely to help' for a, b in drawn]
-    assert 0 < sum(promised) / 300 < .05 # Half of the 5% gain, half lose
+def share_likely(truth, n, scatter, sizes=FIVE, tries=150):
+    "How often help is called likely, with this scatter from fit to fit"
+    rng, calls = np.random.default_rng(0), []
+    for _ in range(tries):
+        seen = np.clip(truth + scatter * rng.standard_normal(len(sizes)), 0, 1)
+        points = points_of(rng.binomial(n, seen) / n, sizes, n)
+        calls.append(more_data(points, 1000, n).words == 'likely to help')
+    return np.mean(calls)
+
+@pytest.mark.parametrize('n', [2000, 10_000])
+def test_of_a_flat_curve_help_is_called_likely_in_about_5_percent_at_most(n):
+    assert share_likely(np.full(7, .9), n, .005, (10, 20, 50, 100, 200, 500, 1000)) <= .05 + 3 * (.05 * .95 / 150)**.5
+
+def test_2_points_to_come_are_called_likely_half_the_time():
+    sizes = 10, 20, 50, 100, 200, 350, 500, 1000
+    b = .5
+    truth = np.array(climbing(.93, .02 / (1 - 2**-b), b, sizes)).clip(.1)
+    assert share_likely(truth, 360, .005, sizes) >= .5
 
 def test_a_real_curve_that_climbs_is_told_from_one_that_is_flat(mnist_sample):
-    c = learning_curve(nested_subset(mnist_sample, .1), ['similarity', 'mlp'], (.5, 1), device='cpu')
-    assert words(c) == ['no help shown', 'likely to help']
-
-def test_the_most_left_open_is_three_in_n_or_the_interval():
-    assert (most_left_open(.1, 100), most_left_open(5., 100)) == (3, 5)
+    parts = .05, .1, .2, .5, 1
+    c = learning_curve(nested_subset(mnist_sample, .1), ['similarity', 'mlp'], parts, device='cpu')
+    flat, climbs = (r.more_data for r in c.rungs)
+    assert flat.words != 'likely to help' and climbs.next_points.high > flat.next_points.high
 
 
 # Pictures

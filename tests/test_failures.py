@@ -62,16 +62,28 @@ def test_the_worst_images_are_those_with_the_highest_loss_right_or_wrong():
     assert [w.loss for w in worst] == pytest.approx([-math.log(p) for p in (.25, .3, .4, .7)])
 
 def test_calibration_by_hand():
+    "Confidences .5 .5 .6 .7 .9, of which the last two are right: too few for two bins"
     c = failures_of(HAND, 'abc').calibration
-    assert [(b.images, b.accuracy) for b in c.bins] == [(2, 0), (1, 0), (1, 1), (1, 1)]
-    assert [b.confidence for b in c.bins] == pytest.approx([.5, .6, .7, .9])
-    assert c.ece == pytest.approx((2 * .5 + .6 + .3 + .1) / 5)
-    assert all(b.low < b.confidence <= b.high + 1e-6 and b.high - b.low == pytest.approx(1 / 15) for b in c.bins)
+    only, = c.bins
+    assert (only.images, only.accuracy) == (5, .4)
+    assert (only.low, only.confidence, only.high) == pytest.approx((.5, .64, .9))
+    assert (c.ece, c.gap) == pytest.approx((.24, .24)) and 0 <= c.excess < c.ece
 
-def test_a_confidence_on_the_edge_belongs_to_the_bin_below_and_one_is_in_the_last():
-    edges = np.arange(1, 16) / 15
-    assert [b.high for b in reliability(edges, np.ones(15, bool)).bins] == edges.tolist()
-    assert [b.images for b in reliability([.2, 3 / 15 + 1e-9, 1., 1.], [True] * 4).bins] == [1, 1, 2]
+@pytest.mark.parametrize('n, sizes', [(19, [19]), (39, [39]), (40, [20, 20]), (300, [20] * 15), (3000, [200] * 15)])
+def test_bins_have_as_many_images_each_and_at_least_20(n, sizes):
+    confidence = np.linspace(.3, 1, n)
+    bins = reliability(confidence, np.ones(n, bool)).bins
+    assert [b.images for b in bins] == sizes and (bins[0].low, bins[-1].high) == (pytest.approx(.3), 1)
+
+def test_images_with_the_same_confidence_share_a_bin():
+    bins = reliability([.6] * 50 + [.9] * 70, [True] * 120).bins
+    assert [(b.images, b.low, b.high) for b in bins] == [(50, .6, .6), (70, .9, .9)]
+
+def test_the_error_has_its_sign_and_what_honest_probabilities_would_show_is_taken_off():
+    confidence = np.repeat([.6, .8], 50)
+    sure, modest = (reliability(confidence, np.arange(100) % 10 < right) for right in (5, 10))
+    assert (sure.gap, modest.gap) == pytest.approx((.2, -.3)) and (sure.ece, modest.ece) == pytest.approx((.2, .3))
+    assert sure.p < .01 and modest.p < .01 and .1 < sure.excess < sure.ece
 
 def test_without_probabilities_wrong_images_come_by_margin_and_give_no_probability():
     scores = [[-1., -4, -9], [-3, -2, -9], [-1, -2, -3], [-8, -2, -1], [-1, -3, -2]]
@@ -180,7 +192,8 @@ def test_calibrated_predictions_have_next_to_no_error():
     rng = np.random.default_rng(0)
     p = rng.uniform(.5, 1, 200_000)
     c = failures_of(two_classes(p, rng.random(len(p)) < p), 'ab').calibration
-    assert c.ece < .006 and min(b.low for b in c.bins) == 7 / 15 and len(c.bins) == 8
+    assert c.ece < .006 and abs(c.gap) < .003 and c.p > .05 and c.excess < .002 and len(c.bins) == BINS
+    assert .5 <= min(b.low for b in c.bins) < .501
     assert all(abs(b.accuracy - b.confidence) < .02 for b in c.bins)
 
 @pytest.mark.parametrize('says, is_right', [(.97, .8), (.7, .95), (.9, .6)])
@@ -188,6 +201,7 @@ def test_the_error_of_one_who_is_wrongly_sure_is_known(says, is_right):
     rng = np.random.default_rng(1)
     c = failures_of(two_classes(np.full(50_000, says), rng.random(50_000) < is_right), 'ab').calibration
     assert c.ece == pytest.approx(abs(says - is_right), abs=.01) and len(c.bins) == 1
+    assert c.gap == pytest.approx(says - is_right, abs=.01) and c.p < .01
 
 def test_sharpened_scores_of_ten_classes_have_the_error_that_follows():
     rng = np.random.default_rng(2)
@@ -197,6 +211,26 @@ def test_sharpened_scores_of_ten_classes_have_the_error_that_follows():
     honest, sure = (failures_of(judged(s * t, y), map(str, range(10))).calibration for t in (1, 3))
     q = np.exp(3 * s) / np.exp(3 * s).sum(1, keepdims=True)
     assert honest.ece < .015 and sure.ece == pytest.approx((q.max(1) - p.max(1)).mean(), abs=.015) and sure.ece > .2
+
+
+def share_off(n, gap, draw, tries=150):
+    "How often probabilities are called off that are too high by `gap`"
+    rng, off = np.random.default_rng(0), []
+    for _ in range(tries):
+        confidence = draw(rng, n)
+        off.append(reliability(confidence, rng.random(n) < confidence - gap).p < .05)
+    return np.mean(off)
+
+def of_two_classes(rng, n): return rng.uniform(.5, 1, n)
+def of_ten_classes(rng, n): return rng.beta(3, 2, n) * .9 + .1
+
+@pytest.mark.parametrize('n', [200, 1000])
+@pytest.mark.parametrize('draw', [of_two_classes, of_ten_classes])
+def test_honest_probabilities_are_called_off_in_5_percent_at_most(n, draw):
+    assert share_off(n, 0, draw) <= .05 + 3 * (.05 * .95 / 150)**.5
+
+def test_6_points_of_overconfidence_are_noticed_by_400_images():
+    assert share_off(400, .06, of_two_classes) >= .6
 
 
 # Whatever the scores

@@ -4,7 +4,7 @@ import numpy as np, pytest, torch
 from conftest import refused
 from matplotlib.colors import to_rgb
 from PIL import Image
-from fastrecipes.answer.failures import failures_of
+from fastrecipes.answer.failures import failures_of, reliability
 from fastrecipes.answer.pictures import (
     caption, picture_of, pictures_of, plot_calibration, plot_confusion, plot_images,
 )
@@ -156,7 +156,8 @@ def test_a_matrix_of_any_number_of_classes_is_drawn_with_numbers_up_to_twenty(k)
     assert len(fig.axes[0].texts) == (2 * k - 1 if k <= 20 else 0) and max(fig.get_size_inches()) <= 7.2
 
 def test_the_reliability_curve_has_a_point_a_bin_and_joins_those_that_say_something(ten):
-    c = failures_of(ten['mlp']).calibration
+    c = reliability(np.repeat([.3, .6, .9], [8, 30, 40]), np.arange(78) % 3 > 0) # The first bin has few images
+    assert [b.images for b in c.bins] == [8, 30, 40]
     fig = plot_calibration({'similarity': None, 'mlp': c, '$m$': failures_of(ten['linear']).calibration}, 'digits')
     fig.canvas.draw()
     joined, hollow = fig.axes[0].lines[:2]
@@ -167,8 +168,9 @@ def test_the_reliability_curve_has_a_point_a_bin_and_joins_those_that_say_someth
     assert f"mlp (ECE {c.ece:.3f})" in said
     assert 'similarity: no probabilities' in said and not any(t.get_parse_math() for t in fig.legends[0].get_texts())
 
-def test_two_classes_are_drawn_from_a_half_and_nothing_at_all_is_drawn_too(three, ten):
-    two, more = (plot_calibration({'mlp': failures_of(fits['mlp']).calibration}) for fits in (three, ten))
+def test_confidences_above_a_half_are_drawn_from_there_and_nothing_at_all_is_drawn_too():
+    right = np.arange(100) % 5 > 0
+    two, more = (plot_calibration({'mlp': reliability(np.linspace(low, 1, 100), right)}) for low in (.5, .2))
     none = plot_calibration({'similarity': None})
     for fig, low in ((two, .5), (more, 0), (none, 0)):
         fig.canvas.draw()

@@ -12,7 +12,8 @@ from fastrecipes.errors import InputError
 from conftest import refused, REPO
 from made import gone, put
 
-KEPT = REPO/'tests/fixtures/comparison-3.json'
+KEPT = REPO/'tests/fixtures/comparison-3.json' # Of an earlier version, without a decision
+DECIDED = REPO/'tests/fixtures/comparison-3-decision.json'
 SCHEMA = REPO/'fastrecipes/answer/page/comparison.schema.json'
 TOP_LEVEL = [
     'schema_version', 'source', 'classes', 'shape', 'fingerprint', 'images', 'notes', 'majority', 'seed', 'device',
@@ -45,12 +46,35 @@ def test_a_file_of_schema_3_is_read(kept):
     assert [r.accuracy for r in c.rungs] == [.9, 334 / 360, 332 / 360, 349 / 360]
     assert [r.repeats.seeds for r in c.rungs] == [(42, 43)] * 4 and c.rungs[3].settings['hidden'] == (64, 64, 64)
     assert [r.recipe for r in c.curve.rungs] == ['linear', 'mlp'] and len(c.pictures) == 29
-    assert c.verdict.stop_at == 'mlp'
-    assert json.loads(c.model_dump_json()) == kept
+    assert c.verdict.stop_at == 'mlp' and c.decision is None
+    assert c.rungs[1].against.p_adjusted is None and c.rungs[1].against.p_shown == c.rungs[1].against.p
+    assert without_new(json.loads(c.model_dump_json()), kept) == kept
 
-def test_what_was_read_is_shown(tmp_path):
-    c = read_comparison(KEPT)
-    assert '96.94%' in str(c) and c.table.accuracy.max() == 349 / 360 and c.details() and c.costs() and c._repr_html_()
+def without_new(found, kept):
+    "Without the fields that a later version added, which are optional"
+    if isinstance(kept, dict):
+        new = [found[name] for name in found.keys() - kept.keys()]
+        assert all(value in (None, 1) for value in new), new
+        return {name: without_new(found[name], value) for name, value in kept.items()}
+    if isinstance(kept, list): return [without_new(f, k) for f, k in zip(found, kept, strict=True)]
+    return found
+
+def test_a_file_with_a_decision_is_read_as_it_was_written():
+    c = read_comparison(DECIDED)
+    d, sgd = c.decision, c.rungs[1]
+    assert (d.stop, d.ahead, [o.recipe for o in d.undecided], d.seeds) == ('similarity', 'sgd', ['sgd'], 2)
+    assert d.margin_points == 1 and d.errors.simulated == 120 and d.effective_images is None
+    assert c.pairs[0].p_adjusted == c.pairs[0].p == sgd.against.p_shown and c.pairs[0].seeds == 2
+    assert (sgd.right, sgd.mean_accuracy) == (332, pytest.approx((332 + 337) / 720))
+    assert sgd.failures.calibration.p is not None and sgd.failures.calibration.gap is not None
+    assert json.loads(c.model_dump_json()) == json.loads(DECIDED.read_text('utf-8'))
+
+@pytest.mark.parametrize('file, best', [(KEPT, '96.67%'), (DECIDED, '92.92%')])
+def test_what_was_read_is_shown(tmp_path, file, best):
+    c = read_comparison(file)
+    means = [r.mean_accuracy for r in c.rungs]
+    assert best in str(c) and c.table.accuracy.tolist() == means and f'{100 * max(means):.2f}%' == best
+    assert c.details() and c.costs() and c._repr_html_()
     assert len(c.save(tmp_path)) == 3 and read_comparison(tmp_path) == c
 
 def test_the_schema_file_is_the_schema():
@@ -146,6 +170,24 @@ def test_what_cannot_be_relied_on_is_refused_with_its_place(values, reads, chang
     with refused('comparison.json: ', *said, 'make it again'): reads(values)
 
 
+@pytest.mark.parametrize('change, said', [
+    (put('decision', 'stop', value='mpl'), ['decision', "'mpl'"]),
+    (put('decision', 'ahead', value='mpl'), ['decision', "'mpl'"]),
+    (put('decision', 'undecided', 0, 'recipe', value='similarity'), ['decision.undecided', "'similarity'"]),
+    (put('decision', 'margin_points', value=0), ['decision.margin_points', '0']),
+    (put('decision', 'margin_points', value=101), ['decision.margin_points', '101']),
+    (put('decision', 'seeds', value=0), ['decision.seeds']),
+    (put('decision', 'errors', 'wrong', value=1.1), ['decision.errors.wrong', '1.1']),
+    (put('pairs', 0, 'won', value=361), ['pairs', '360']),
+    (put('pairs', 0, 'p_adjusted', value=-1), ['pairs[0].p_adjusted', '-1']),
+    (put('rungs', 1, 'failures', 'calibration', 'p', value=2), ['rungs[1].failures.calibration.p', '2']),
+])
+def test_a_decision_that_cannot_be_relied_on_is_refused_with_its_place(reads, change, said):
+    values = json.loads(DECIDED.read_text('utf-8'))
+    change(values)
+    with refused('comparison.json: ', *said, 'make it again'): reads(values)
+
+
 # Whatever is changed
 
 def places(value, at=()):
@@ -173,9 +215,11 @@ def changed(values, data):
         elif isinstance(spot, list): spot.append(copy.deepcopy(spot[last]))
     return c
 
-@settings(max_examples=200, suppress_health_check=list(HealthCheck))
+@pytest.mark.parametrize('stored', [KEPT, DECIDED], ids=['earlier', 'decided'])
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_a_changed_file_is_read_or_refused_in_one_line(kept, tmp_path_factory, data):
+def test_a_changed_file_is_read_or_refused_in_one_line(stored, tmp_path_factory, data):
+    kept = json.loads(stored.read_text('utf-8'))
     file = tmp_path_factory.getbasetemp()/'changed.json'
     file.write_text(json.dumps(changed(kept, data)), 'utf-8')
     try: c = read_comparison(file)

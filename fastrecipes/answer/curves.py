@@ -156,8 +156,11 @@ def _between(gains:np.ndarray, weights:np.ndarray, level:float=.8) -> Interval:
 
 def _n_images(point:CurvePoint) -> int: return point.images
 
-def _missing_text(fitted:list, total:int) -> str:
+def _missing_text(points:list, total:int) -> str:
     "Why nothing is known; empty if there are enough points"
+    fitted = [p for p in points if p.is_fitted]
+    failed = next((p.reason for p in points if p.images == total and not p.is_fitted), None)
+    if failed: return f"The fit to all {total:,} training images failed ({failed})."
     if not any(p.images == total for p in fitted): return f"There is no fit to all {total:,} training images."
     if len(fitted) >= LEAST_POINTS: return ''
     return f"It takes fits to {LEAST_POINTS} sizes or more, not {len(fitted)}."
@@ -171,7 +174,7 @@ def more_data(
 ) -> MoreData:
     "Whether more training images are likely to help, by a power law through all points"
     fitted = [p for p in points if p.is_fitted]
-    missing = _missing_text(fitted, total)
+    missing = _missing_text(points, total)
     if missing: return MoreData(words='not known', why=missing)
     gains, weights = next_gains([p.images for p in fitted], [p.accuracy for p in fitted], n)
     range_ = _between(gains, weights)

@@ -111,10 +111,12 @@ def _worst(judged:Judged, classes:tuple, most:int) -> tuple: # Of `WorstImage`s
 BINS = 15 # At most
 PER_BIN = 20 # Images, at least
 
-def _starts(n:int) -> np.ndarray:
-    "Where each bin starts, among `n` images in the order of their confidence"
+def _starts(confidence:np.ndarray) -> np.ndarray:
+    "Where each bin starts, among images in the order of their confidence; those with the same one share a bin"
+    n = len(confidence)
     count = min(BINS, max(1, n // PER_BIN))
-    return np.linspace(0, n, count + 1).astype(int)[:-1]
+    even = np.linspace(0, n, count + 1).astype(int)[:-1]
+    return np.unique(np.searchsorted(confidence, confidence[even]))
 
 def _bin(confidence:np.ndarray, right:np.ndarray) -> Bin:
     return Bin(
@@ -146,7 +148,7 @@ def reliability(
     confidence, right = np.asarray(confidence, float), np.asarray(right, bool)
     order, n = np.argsort(confidence, kind='stable'), len(right)
     confidence, right = confidence[order], right[order]
-    starts = _starts(n)
+    starts = _starts(confidence)
     found, honest = np.add.reduceat(right - confidence, starts), _honest(confidence, starts)
     error, errors = np.abs(found).sum() / n, np.abs(honest).sum(1) / n
     p_error = _as_extreme(errors, error)

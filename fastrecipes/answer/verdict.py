@@ -270,7 +270,9 @@ def _images_needed_text(f:Findings) -> str:
 def _seeds_text(f:Findings) -> str:
     seeds = f.decision.seeds
     if len(f.rungs) < 2: return ''
-    if seeds > 1: return f'Intervals and p account for the {seeds} seeds as well as for the images.'
+    if seeds > 1:
+        text = f'Intervals and p account for the {seeds} seeds as well as for the images.'
+        return f'{text} More seeds (--repeats 5) narrow them.' if f.decision.undecided and seeds < 5 else text
     return 'With one seed, this is about these fits, not about the recipes; --repeats 5 shows what the seed changes.'
 
 def _errors_text(f:Findings) -> str:

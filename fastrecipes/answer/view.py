@@ -217,9 +217,10 @@ def _draw_accuracies(ax, rows:list):
     low = min(r.mean_interval.low for _, r in rows)
     high = max(r.mean_interval.high for _, r in rows)
     for y, r in rows:
-        ax.hlines(y, *r.mean_interval, color=BLUE, lw=2, alpha=.45)
+        interval = r.mean_interval
+        ax.hlines(y, interval.low, interval.high, color=BLUE, lw=2, alpha=.45)
         ax.plot(r.mean_accuracy, y, 'o', color=BLUE)
-        _write_beside(ax, f'{r.mean_accuracy:.4f}', (r.mean_interval.high, y))
+        _write_beside(ax, f'{r.mean_accuracy:.4f}', (interval.high, y))
     ax.set_xlim(low - (high - low) * .05, high + (high - low) * .3)
 
 def _draw_seconds(ax, rows:list):
