@@ -921,14 +921,14 @@ def test_check_takes_a_source_and_refuses_what_is_none():
 
 def test_the_cache_is_shown_filled_and_cleared(image_folder, tmp_path, monkeypatch):
     monkeypatch.setenv('FASTRECIPES_CACHE', str(tmp_path/'cache'))
-    assert called('cache').stdout == f"0 image sets, 0.0 MB, in {tmp_path/'cache'}\n"
+    assert called('cache').stdout == f"0 image sets, 0 B, in {tmp_path/'cache'}\n"
     assert not (tmp_path/'cache').exists()
     folder = image_folder({'a': 4, 'b': 4})
     first = called('fit', 'similarity', folder, '-q').stdout
     r = called('cache')
     assert r.returncode == 0
-    images, size, made = re.match(r' +(\d+) images +([\d.]+) MB  (\S+ \S+)  ', r.stdout).groups()
-    assert (images, size) == ('8', '0.0') and datetime.strptime(made, '%Y-%m-%d %H:%M')
+    images, size, made = re.match(r' +(\d+) images +([\d.]+) k?B  (\S+ \S+)  ', r.stdout).groups()
+    assert images == '8' and float(size) > 0 and datetime.strptime(made, '%Y-%m-%d %H:%M')
     assert str(folder) in r.stdout and '\n1 image set, ' in r.stdout
     (tmp_path/'cache/mine.txt').write_text('mine')
     r = called('cache', '--clear')
@@ -965,9 +965,9 @@ def test_the_models_behind_the_drawn_digit_are_shown_and_cleared_too(tmp_path, m
     home.mkdir(parents=True)
     (home/'model.safetensors').write_bytes(bytes(200_000))
     lines = called('cache').stdout.splitlines()
-    assert re.match(r' +model +0\.2 MB  ', lines[0])
-    def counts(line): return re.findall(r'(\d+) (image sets?|models?), ([\d.]+) MB', line)
-    assert counts(lines[1]) == [('0', 'image sets', '0.0'), ('1', 'model', '0.2')]
+    assert re.match(r' +model +200 kB  ', lines[0])
+    def counts(line): return re.findall(r'(\d+) (image sets?|models?), ([\d.]+ k?B)', line)
+    assert counts(lines[1]) == [('0', 'image sets', '0 B'), ('1', 'model', '200 kB')]
     assert counts(called('cache', '--clear').stdout) == counts(lines[1])
     assert not home.exists()
 
@@ -984,6 +984,22 @@ def test_the_garbage_collector_is_left_as_it_was_by_imports_even_failed_ones():
         with _importing(): pass
         assert not gc.isenabled()
     finally: gc.enable()
+
+@pytest.mark.parametrize('own, args, times', [
+    (True, ['fit', 'similarity', '-q'], 1), (True, ['compare', '-r', 'similarity,sgd', '-q'], 1),
+    (True, ['check', '-q'], 0), (True, ['list'], 0), (True, ['fit', 'mlp', '--help'], 0),
+    (False, ['fit', 'similarity', '-q'], 0), (False, ['compare', '-r', 'similarity', '-q'], 0),
+], ids=str)
+def test_memory_is_kept_once_where_a_command_trains_in_its_own_process(own, args, times, monkeypatch):
+    from fastrecipes import cli
+    from fastrecipes.commands import session
+    from fastrecipes.training import cost
+    calls = []
+    monkeypatch.setattr(session, 'own_process', own)
+    monkeypatch.setattr(session.gc, 'freeze', lambda: None)
+    monkeypatch.setattr(cost, 'keep_memory', lambda: calls.append(1))
+    status, line = cli.run(args)
+    assert status in (0, 1) and line == '' and len(calls) == times
 
 def test_no_setting_of_a_recipe_has_the_name_of_another_option():
     import click

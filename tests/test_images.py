@@ -483,6 +483,10 @@ def test_progress_rises_to_the_number_of_files(image_folder):
     assert seen.counts == sorted(seen.counts) and seen.counts[-1] == (60, 60) and len(seen.counts) > 4
     assert {total for _, total in seen.counts} == {60}
 
+def test_skipping_bad_files_of_what_is_no_folder_is_refused(digits):
+    for images in ('digits', digits):
+        with refused('skip_bad'): load(images, skip_bad=True)
+
 def test_a_source_is_given_the_options_that_it_takes_and_no_others(monkeypatch):
     given = []
     for name in ('plain', 'told', 'any_'): monkeypatch.setitem(sources, name, None)
@@ -498,7 +502,7 @@ def test_a_source_is_given_the_options_that_it_takes_and_no_others(monkeypatch):
         return image_set()
     reporter = Reporter()
     for name in ('plain', 'told', 'any_'):
-        assert load(name, reporter=reporter, skip_bad=True, size=4).shape == (1, 4, 4)
+        assert load(name, reporter=reporter, size=4).shape == (1, 4, 4)
     assert given == [reporter, ['reporter', 'seed', 'valid']]
 
 

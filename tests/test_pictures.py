@@ -9,6 +9,7 @@ from fastrecipes.answer.pictures import (
     caption, picture_of, pictures_of, plot_calibration, plot_confusion, plot_images,
 )
 from fastrecipes.answer.records import Failures, SharedImage, WorstImage
+from fastrecipes.data.images import Split
 from fastrecipes.ladder.recipe import fit
 
 
@@ -89,16 +90,19 @@ def test_pictures_are_made_once_for_each_image_that_is_named_with_its_file(three
     pictures = pictures_of(v, [image(3), image(1)], [image(3)], [])
     assert {i: dict(p) for i, p in pictures.items()} == {
         i: dict(uri=picture_of(v.images[i]), name=None) for i in (1, 3)}
-    class Named:
-        images, names = v.images, tuple(f'{i}.png' for i in range(len(v)))
-        def __len__(self): return len(v)
-    assert pictures_of(Named(), [image(2)])[2].name == '2.png' and pictures_of(v) == {}
-    class Reads(Named):
-        read = []
-        class images:
-            def __class_getitem__(cls, i): return Reads.read.append(i) or v.images[i]
-    assert list(pictures_of(Reads(), [image(3), image(1)])) == [1, 3] == Reads.read
+    named = Split(v.stored, v.labels, tuple(f'{i}.png' for i in range(len(v))))
+    assert pictures_of(named, [image(2)])[2].name == '2.png' and pictures_of(v) == {}
     with refused(f'no image {len(v)}'): pictures_of(v, [image(len(v))])
+
+def test_only_the_wanted_pictures_of_a_part_are_read(threes_sevens):
+    v = threes_sevens.valid
+    read = []
+    class Reads(Split):
+        images = property(lambda self: pytest.fail('all images were copied'))
+        def __getitem__(self, i): return read.append(i) or super().__getitem__(i)
+    part = Reads(v.stored, v.labels.flip(0), index=torch.arange(len(v)).flip(0))
+    pictures = pictures_of(part, [image(3), image(1)])
+    assert list(pictures) == read == [1, 3] and pictures[1].uri == picture_of(v[len(v) - 2][0])
 
 def test_captions_say_what_is_true_what_was_predicted_and_how_sure():
     assert caption(image(1, probability=.974)) == '7, predicted 3 (97%)' and caption(image(1)) == '7, predicted 3'

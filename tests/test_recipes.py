@@ -15,7 +15,7 @@ from fastrecipes.ladder.fitted import predict_scores, Run
 from fastrecipes.ladder.recipe import fit, get_recipe, recipe
 from fastrecipes.ladder.rungs import auto_lr
 from fastrecipes.ladder.settings import (
-    Amount, as_text, Count, global_settings, Rate, recipes, settings_of, Share, Switch, training_settings, Whole,
+    Amount, as_text, Count, global_settings, Kind, Rate, recipes, settings_of, Share, Switch, training_settings, Whole,
     Widths,
 )
 from fastrecipes.training.precision import pick_precision
@@ -102,6 +102,14 @@ def test_auto_is_read_where_it_is_the_default_only(kind):
     s = setting(kind, default=None)
     assert [s.read(v, 'here') for v in (None, 'auto', 'AUTO')] == [None] * 3
     with pytest.raises(InputError, match=r'\(or auto\)$'): s.read('automatic', 'here')
+
+@pytest.mark.parametrize('annotation, choices', [
+    (Literal['relu', 'leaky_relu'], ('relu', 'leaky_relu')), (Count, ()),
+    (Annotated[str, Kind('one of the days, Monday first', str)], ()),
+], ids=str)
+def test_only_a_list_of_words_has_choices(annotation, choices):
+    def f(images, run, *, it:annotation=None): pass
+    assert settings_of(f)['it'].choices == choices
 
 @pytest.mark.parametrize('value, text', [
     (None, 'auto'), (True, 'yes'), (False, 'no'), ((64, 32), '64,32'), ((8,), '8'), (.003, '0.003'),

@@ -212,3 +212,9 @@ def test_a_source_beside_the_file_is_found_from_a_folder_below(ini, image_folder
     assert Path(global_settings(read_settings())['source']) == at
     monkeypatch.chdir(at.parent)
     assert global_settings(read_settings())['source'] == 'set'
+
+def test_a_named_source_is_meant_even_if_a_folder_beside_the_file_has_its_name(tmp_path, monkeypatch):
+    (tmp_path/'settings.ini').write_text('[fastrecipes]\nsource = digits\n')
+    for below in ('digits', 'deep'): (tmp_path/below).mkdir()
+    monkeypatch.chdir(tmp_path/'deep')
+    assert read_settings()['fastrecipes']['source'] == 'digits'

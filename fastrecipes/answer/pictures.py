@@ -230,7 +230,8 @@ def pictures_of(
     if missing:
         raise InputError(f"there is no image {missing[0]} in a split of {len(split):,}; give the split that was judged")
     names = getattr(split, 'names', None)
-    return {i: Picture(uri=picture_of(split.images[i]), name=None if names is None else str(names[i])) for i in wanted}
+    uris = {i: picture_of(split[i][0]) for i in wanted}
+    return {i: Picture(uri=uri, name=None if names is None else str(names[i])) for i, uri in uris.items()}
 
 # %% ../../nbs/answer/06_pictures.ipynb #58daf902
 def _answers(entry:SharedImage, most:int) -> str:

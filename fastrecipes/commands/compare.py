@@ -15,8 +15,8 @@ from typing import get_args
 import click
 from .progress import Progress
 from fastrecipes.commands.session import (
-    check_shape, data_options, importing, interruptible, json_text, load_images, options, run_options, session,
-    split_options, Stopped, test_option
+    check_shape, data_options, importing, interruptible, json_text, load_images, options, prepare_training, run_options,
+    session, split_options, Stopped, test_option
 )
 from ..answer.tables import console, rung_columns, rung_head, rung_row, show, unfinished
 from ..data.sources import find_source
@@ -218,8 +218,9 @@ def run_comparison(given:dict, command:str, shared:dict, settings, how:dict) -> 
             reporters.append(TensorBoard(out))
         climb = table.climb = Climb(
             images=images, names=given['names'], seed=shared['seed'], device=shared['device'],
-            threads=shared['threads'], settings=settings, test=given['test'], curve=given['curve'], out=out,
-            resume=given['resume'], command=command, models=False, reporter=Reporters(*reporters), **how)
+            threads=shared['threads'], settings=settings, test=given['test'], repeats=repeats, curve=given['curve'],
+            out=out, resume=given['resume'], command=command, models=False, reporter=Reporters(*reporters))
+        prepare_training()
         with interruptible():
             try: comparison = climb.run()
             except KeyboardInterrupt: return after_stop(climb, given, table)

@@ -8,8 +8,8 @@ them need. PyTorch takes two seconds to import, so these modules import it only 
 
 # %% auto #0
 __all__ = ['source_argument', 'quiet_option', 'device_option', 'test_option', 'data_options', 'run_options', 'own_process',
-           'options', 'importing', 'session', 'split_options', 'check_shape', 'load_images', 'json_text', 'Stopped',
-           'interruptible', 'launched', 'Verbs']
+           'options', 'importing', 'prepare_training', 'session', 'split_options', 'check_shape', 'load_images',
+           'json_text', 'Stopped', 'interruptible', 'launched', 'Verbs']
 
 # %% ../../nbs/commands/02_session.ipynb #adc5ff77
 import gc, json, os, signal, threading, warnings
@@ -66,6 +66,13 @@ def importing():
     finally:
         if own_process: gc.freeze()
         if was_on: gc.enable()
+
+# %% ../../nbs/commands/02_session.ipynb #6b1d0e22
+def prepare_training():
+    "In the command's own process, let the C library keep freed memory for the next training step"
+    if not own_process: return
+    from fastrecipes.training.cost import keep_memory
+    keep_memory()
 
 # %% ../../nbs/commands/02_session.ipynb #a43402e6
 @contextmanager

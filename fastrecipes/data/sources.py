@@ -203,7 +203,8 @@ def from_folder(
     _check_counts(folder, _run_numbers(folder), share)
     files = folder.files
     n_train = sum(map(len, folder.listed['train'].values()))
-    images, bad, odd, note = decode_files(files, str(path), size, channels, skip_bad, n_train, reporter)
+    images, bad, odd, note = decode_files(
+        files, str(path), size=size, channels=channels, skip_bad=skip_bad, first=n_train, reporter=reporter)
     numbers = _run_numbers(folder, bad)
     _check_left(folder, files, bad)
     _check_counts(folder, numbers, share)
@@ -357,11 +358,14 @@ def load(
     if isinstance(source, ImageSet):
         if valid is not None:
             raise InputError(f"an image set is already split, so valid={valid!r} has no meaning; leave it out")
+        if skip_bad: raise InputError("an image set is already decoded, so skip_bad has no effect; leave it out")
         images = source
     else:
         make = find_source(source)
         options = dict(reporter=reporter)
         if str(source) not in sources: options |= dict(size=size, channels=channels, skip_bad=skip_bad)
+        elif skip_bad:
+            raise InputError(f"{source}: is not a folder, so skip_bad (--skip-bad) has no effect; leave it out")
         images = make(valid=valid, seed=seed, **_accepted(make, options))
     if classes is not None: images = keep_classes(images, classes)
     return resized(images, size, channels)

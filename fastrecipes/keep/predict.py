@@ -21,7 +21,7 @@ from ..errors import InputError
 from ..ladder.fitted import Classifier
 from ..lessons.sgd import class_probs
 from ..plots import new_figure
-from ..text import printable
+from ..text import shortened
 
 # %% ../../nbs/keep/03_predict.ipynb #15cf5c93
 def _read(model:Classifier, files:list) -> list: # uint8 tensors (c, h, w), and `Unreadable`s
@@ -64,17 +64,15 @@ def ranked(
     return [(model.classes[i], None if probs is None else probs[i].item()) for i in order]
 
 # %% ../../nbs/keep/03_predict.ipynb #d35e8a91
-def _cut(name:str, most:int=16) -> str: return name if len(name) <= most else name[:most - 1] + '…'
-
 def _draw(ax, file, name:str, probability:float|None):
     "One image with its prediction above and the name of the file below"
     if hasattr(file, 'seek'): file.seek(0)
     ax.imshow(read_image(file), cmap='gray', vmin=0, vmax=255)
-    title = _cut(name) if probability is None else f'{_cut(name)}\n{probability:.3f}'
+    title = shortened(name) if probability is None else f'{shortened(name)}\n{probability:.3f}'
     ax.set_title(title, fontsize=9, parse_math=False)
     if hasattr(file, 'seek'): return
     below = dict(transform=ax.transAxes, ha='center', va='top', fontsize=6.5, color='grey', parse_math=False)
-    ax.text(.5, -.06, _cut(printable(Path(file).name), 22), **below)
+    ax.text(.5, -.06, shortened(Path(file).name, 22), **below)
 
 # %% ../../nbs/keep/03_predict.ipynb #ec27c545
 def show_predictions(

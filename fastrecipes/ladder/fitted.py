@@ -14,7 +14,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, TYPE_CHECKING
-from ..data.images import ImageSet
+from ..data.images import ImageSet, Split
 from ..errors import InputError, lazy_module
 from .settings import as_text
 from ..reporter import Reporter
@@ -73,14 +73,15 @@ def predict_bs(
 
 def predict_scores(
     model:'torch.nn.Module',
-    images:'torch.Tensor', # uint8 (n, c, h, w)
+    images:'Split|torch.Tensor', # A split, or uint8 (n, c, h, w)
     stats:tuple|None=None, # Normalisation that the model expects
     device:'torch.device|None'=None, # Where the model is; the CPU if None
 ) -> 'torch.Tensor': # float32 (n, k), or (n, 1) for two classes, on the CPU
-    "The model's scores for `images`, in evaluation mode, which is undone afterwards"
+    "The model's scores for `images`, in evaluation mode, which is undone afterwards; a split is read batch by batch"
+    split = images if isinstance(images, Split) else Split(images, None)
     scores = []
     with torch.no_grad(), sgd.evaluating(model):
-        for batch in images.split(predict_bs(images.shape[1:])):
+        for batch in split.batches(predict_bs(split.shape[1:])):
             x = loaders.to_floats(batch.to(device or 'cpu'), stats)
             scores.append(model(x).float().cpu())
     return torch.cat(scores)
@@ -133,7 +134,7 @@ class Classifier:
     ) -> 'torch.Tensor': # float32 (n, k), or (n, 1) for two classes, on the CPU
         "The model's scores for `images`, each prepared as the training images were"
         split = loaders.as_split(images, self.shape)
-        return predict_scores(self.model, split.images, self.stats, self.device)
+        return predict_scores(self.model, split, self.stats, self.device)
 
     def predict(self,
         images, # See `predict_scores`

@@ -121,13 +121,13 @@ def _train(job:Job) -> Trained:
 def _judge(job:Job, outcome) -> dict: # valid and test, as `Fitted` has them
     "The model's scores for the validation images, and for the test images if requested"
     def judged(split:Split):
-        scores = predict_scores(outcome.model, split.images, outcome.stats, job.run.device)
+        scores = predict_scores(outcome.model, split, outcome.stats, job.run.device)
         return Judged(scores, split.labels, outcome.has_probs)
     return dict(valid=judged(job.images.valid), test=judged(job.images.test) if job.test else None)
 
 def _measure(job:Job, outcome) -> dict: # ms_per_1000 and ms_1, as `Fitted` has them
     "How long predicting takes"
-    images = job.images.valid.images
+    images = next(iter(job.images.valid.batches(1000)))
     def predict(some): return predict_scores(outcome.model, some, outcome.stats, job.run.device)
     return dict(
         ms_per_1000=predict_ms_per_1000(outcome.model, images, outcome.stats, job.run.device),

@@ -74,7 +74,7 @@ def squared_length(
     images:ImageSet,
 ) -> float: # The mean over the training images of the sum of squared pixels in [0, 1]
     "The squared length of the images as vectors"
-    means, stds = loaders.channel_stats(images.train.images)
+    means, stds = loaders.channel_stats(images.train)
     return math.prod(images.shape[1:]) * sum(m**2 + s**2 for m, s in zip(means, stds))
 
 def auto_lr(

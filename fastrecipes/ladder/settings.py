@@ -20,7 +20,7 @@ from io import StringIO
 from pathlib import Path
 from textwrap import dedent
 from typing import Annotated, Any, get_args, get_origin, Literal, NamedTuple
-from ..data.sources import find_source
+from ..data.sources import find_source, sources
 from ..errors import InputError, no_such
 
 # %% ../../nbs/ladder/01_settings.ipynb #5e770006
@@ -31,6 +31,7 @@ class Kind(NamedTuple):
     what: str # A description for people: 'a number above 0'
     read: Callable # Converts text or a Python value; raises ValueError or TypeError
     allowed: Callable = _always # Whether that value is allowed
+    choices: tuple = () # The allowed words, if there is a list of them
 
 # %% ../../nbs/ladder/01_settings.ipynb #c1fa8216
 def _no_bool(v):
@@ -78,7 +79,7 @@ def kind_of(
     "The kind in an annotation"
     if get_origin(annotation) is Literal:
         choices = get_args(annotation)
-        return Kind(f"one of {', '.join(choices)}", str, choices.__contains__)
+        return Kind(f"one of {', '.join(choices)}", str, choices.__contains__, choices)
     for part in get_args(annotation):
         if isinstance(part, Kind): return part
     raise TypeError(f"annotate a recipe's setting with one of {_annotations}, not {annotation!r}")
@@ -106,9 +107,8 @@ class Setting(NamedTuple):
 
     @property
     def choices(self) -> tuple:
-        "The allowed words, if the kind is a list of words"
-        what = self.kind.what
-        return tuple(what.removeprefix('one of ').split(', ')) if what.startswith('one of ') else ()
+        "The allowed words, if there is a list of them"
+        return self.kind.choices
 
     @property
     def default_text(self) -> str:
@@ -293,7 +293,8 @@ def read_settings(
 def _find_beside(section:dict, folder:Path):
     "If the source is a folder next to the file, store its full path, so that it is found from anywhere"
     source = section.get('source')
-    if source and folder != Path.cwd() and (folder/source).is_dir(): section['source'] = str(folder/source)
+    if not source or source in sources or folder == Path.cwd(): return
+    if (folder/source).is_dir(): section['source'] = str(folder/source)
 
 # %% ../../nbs/ladder/01_settings.ipynb #3ea05339
 def global_settings(
