@@ -218,8 +218,8 @@ def run_comparison(given:dict, command:str, shared:dict, settings, how:dict) -> 
             reporters.append(TensorBoard(out))
         climb = table.climb = Climb(
             images=images, names=given['names'], seed=shared['seed'], device=shared['device'],
-            threads=shared['threads'], settings=settings, test=given['test'], repeats=repeats, curve=given['curve'],
-            out=out, resume=given['resume'], command=command, models=False, reporter=Reporters(*reporters))
+            threads=shared['threads'], settings=settings, test=given['test'], curve=given['curve'], out=out,
+            resume=given['resume'], command=command, models=False, reporter=Reporters(*reporters), **how)
         prepare_training()
         with interruptible():
             try: comparison = climb.run()
