@@ -9,6 +9,7 @@ from fastrecipes.data.sources import load as load_images
 from fastrecipes.ladder.recipe import fit
 from fastrecipes.keep.predict import predict_files, ranked, show_predictions
 from fastrecipes.keep.store import load, save
+from fastrecipes.text import shortened
 from conftest import refused
 from limits import little_room
 from test_cli import called, refused as ended
@@ -175,7 +176,7 @@ def test_one_image_may_come_from_standard_input(models, photos):
 def test_a_pipe_that_is_closed_early_is_no_error_of_ours(models, photos):
     code = """import sys, fastrecipes.commands.models as models
 from fastrecipes.cli import main
-from fastrecipes.text import shortened, shortened
+from fastrecipes.text import shortened
 models.as_lines = lambda records: 'x' * 10**6
 main(sys.argv[1:])"""
     p = subprocess.Popen([sys.executable, '-c', code, 'predict', models['ten'], photos[0]], stdout=subprocess.PIPE,
