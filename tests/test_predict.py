@@ -176,7 +176,6 @@ def test_one_image_may_come_from_standard_input(models, photos):
 def test_a_pipe_that_is_closed_early_is_no_error_of_ours(models, photos):
     code = """import sys, fastrecipes.commands.models as models
 from fastrecipes.cli import main
-from fastrecipes.text import shortened
 models.as_lines = lambda records: 'x' * 10**6
 main(sys.argv[1:])"""
     p = subprocess.Popen([sys.executable, '-c', code, 'predict', models['ten'], photos[0]], stdout=subprocess.PIPE,

@@ -106,7 +106,7 @@ def test_auto_is_read_where_it_is_the_default_only(kind):
 @pytest.mark.parametrize('annotation, choices', [
     (Literal['relu', 'leaky_relu'], ('relu', 'leaky_relu')), (Count, ()),
     (Annotated[str, Kind('one of the days, Monday first', str)], ()),
-], ids=str)
+], ids=['literal', 'count', 'sentence'])
 def test_only_a_list_of_words_has_choices(annotation, choices):
     def f(images, run, *, it:annotation=None): pass
     assert settings_of(f)['it'].choices == choices
