@@ -9,6 +9,7 @@ from fastrecipes.data.sources import load as load_images
 from fastrecipes.ladder.recipe import fit
 from fastrecipes.keep.predict import predict_files, ranked, show_predictions
 from fastrecipes.keep.store import load, save
+from fastrecipes.text import shortened
 from conftest import refused
 from limits import little_room
 from test_cli import called, refused as ended
