@@ -1,9 +1,10 @@
 """The public names, for notebooks: `from fastrecipes.all import *`
 
-It can stand beside `from fastai.vision.all import *`, before it or after it: no name of the one means something else in the other. So recipes
-are fitted by name, `fit('resnet18', ...)` or `recipes['resnet18'](...)`, and the lessons' `mae`, `mse` and `sigmoid` are imported from their modules
-(`from fastrecipes.lessons.descent import mae`). Two modules stay modules, since their functions share a name with others: `nets.mlp(...)` builds
-the model that the recipe `mlp` trains, and `store.load(...)` reads a model and `load(...)` images."""
+Use it with `from fastai.vision.all import *`, in either order: no name has two meanings. So recipes are fitted by name,
+`fit('resnet18', ...)` or `recipes['resnet18'](...)`, and the lessons' `mae`, `mse` and `sigmoid` are imported from
+their modules (`from fastrecipes.lessons.descent import mae`). Two modules are imported whole, because their functions
+share names with others: `nets.mlp(...)` builds the model that the recipe `mlp` trains, and `store.load(...)` reads a
+model, while `load(...)` reads images."""
 from .keep import store
 from .lessons import nets
 from .answer.chance import mcnemar, over_seeds, paired_difference, seeds_difference, wilson

@@ -49,5 +49,17 @@ def test_a_room_imports_only_rooms_below_it(room):
     above = {found for found in imported_by(room) if ROOMS.index(found) >= ROOMS.index(room)}
     assert not above, f'{room} imports upwards: {above}'
 
+@pytest.mark.parametrize('package', WINGS)
+def test_a_package_imports_nothing_except_the_ladder_its_rungs(package):
+    "`ladder/__init__.py` registers the recipes for all that import from it, so it is the one that imports upwards"
+    assert set(imported_by(f'{package}.__init__')) == ({'ladder.rungs'} if package == 'ladder' else set())
+
+@pytest.mark.parametrize('room', [*ROOMS, 'all'])
+def test_the_lines_of_a_docstring_fit_an_editor(room):
+    path = REPO/'fastrecipes'/f"{room.replace('.', '/')}.py"
+    text = path.read_text(encoding='utf-8')
+    docstring = text.splitlines()[:ast.parse(text).body[0].end_lineno]
+    assert max(map(len, docstring)) <= 120
+
 def test_the_walk_sees_imports_inside_functions():
     assert 'lessons.sgd' in set(imported_by('ladder.rungs'))

@@ -111,7 +111,7 @@ def test_history_records_nothing_while_predicting_validating_or_looking_for_a_ra
 # fit_learner
 
 def test_fitting_is_quiet(data, capfd):
-    for schedule in ('constant', 'one-cycle'): fit_learner(make(data), 1, .1, schedule)
+    for schedule in ('constant', 'one-cycle'): fit_learner(make(data), 1, .1, schedule=schedule)
     assert tuple(capfd.readouterr()) == ('', '')
 
 @pytest.mark.parametrize('opt', [basic_opt, Adam], ids=['basic', 'adam'])
@@ -119,7 +119,7 @@ def test_a_constant_rate_is_constant_and_one_cycle_climbs_to_it_and_falls_to_not
     learn = make(data, opt=opt)
     fit_learner(learn, 2, .02)
     assert learn.recorder.lrs == pytest.approx([.02] * 8)
-    fit_learner(learn, 4, .02, 'one-cycle') # 16 steps: the first quarter climbs
+    fit_learner(learn, 4, .02, schedule='one-cycle') # 16 steps: the first quarter climbs
     lrs = torch.tensor(learn.recorder.lrs, dtype=torch.float64)
     assert len(lrs) == 16
     assert lrs[0].item() == pytest.approx(.02 / 25) and lrs.max().item() == pytest.approx(.02) and lrs.argmax() == 4
@@ -128,7 +128,7 @@ def test_a_constant_rate_is_constant_and_one_cycle_climbs_to_it_and_falls_to_not
 
 def test_one_cycle_is_fastais_own_whether_the_optimiser_has_momentum_or_not(data):
     ours, basic, fastais = make(data, opt=Adam), make(data), make(data, opt=Adam)
-    histories = [fit_learner(learn, 2, .02, 'one-cycle').history for learn in (ours, basic)]
+    histories = [fit_learner(learn, 2, .02, schedule='one-cycle').history for learn in (ours, basic)]
     quietly(fastais, fastais.fit_one_cycle, 2, .02)
     assert torch.equal(ours.model[1].weight, fastais.model[1].weight) and ours.recorder.lrs == fastais.recorder.lrs
     assert basic.recorder.lrs == pytest.approx(fastais.recorder.lrs)
@@ -138,7 +138,7 @@ def test_one_cycle_is_fastais_own_whether_the_optimiser_has_momentum_or_not(data
 def test_an_unknown_schedule_is_refused_before_anything_is_fitted(data):
     learn = make(data)
     with pytest.raises(InputError, match="schedule='cosine'.*'constant'.*'one-cycle'"):
-        fit_learner(learn, 1, .1, 'cosine')
+        fit_learner(learn, 1, .1, schedule='cosine')
     assert learn.opt is None
 
 def test_the_outcome_has_model_learner_stats_and_what_was_chosen(data):
@@ -156,9 +156,9 @@ class Counter(Callback):
 @pytest.mark.parametrize('schedule', ['constant', 'one-cycle'])
 def test_callbacks_that_are_handed_in_work_for_this_fit_only(data, schedule):
     learn, counter = make(data), Counter()
-    fit_learner(learn, 2, .1, schedule, cbs=(cb for cb in [counter]))
+    fit_learner(learn, 2, .1, schedule=schedule, cbs=(cb for cb in [counter]))
     assert counter.batches == 8 and counter not in learn.cbs
-    fit_learner(learn, 1, .1, schedule)
+    fit_learner(learn, 1, .1, schedule=schedule)
     assert counter.batches == 8
 
 def test_fastais_callbacks_have_their_effect(data, tmp_path):
@@ -189,10 +189,10 @@ def test_a_progress_bar_that_is_handed_in_is_used(data, capsys):
 def test_the_learner_is_as_it_was_and_can_be_fitted_again(data, cbs, schedule):
     learn = make(data, opt=Adam)
     before, logger = [type(cb) for cb in learn.cbs], learn.logger
-    first = fit_learner(learn, 2, .02, schedule, cbs=[cb() for cb in cbs]).history
+    first = fit_learner(learn, 2, .02, schedule=schedule, cbs=[cb() for cb in cbs]).history
     assert sorted(t.__name__ for t in map(type, learn.cbs)) == sorted(t.__name__ for t in before)
     assert learn.logger is logger
-    second = fit_learner(learn, 1, .02, schedule).history
+    second = fit_learner(learn, 1, .02, schedule=schedule).history
     assert second.epoch.tolist() == [0] and second.train_loss.iloc[0] < first.train_loss.iloc[0]
 
 def test_the_learner_is_as_it_was_after_an_interruption_too(data):
@@ -320,7 +320,7 @@ def test_the_rate_climbs_until_the_epoch_with_the_highest(data, epochs):
 
 def test_a_learner_with_one_cycle_is_not_stopped_before_the_peak(data):
     losses = [1, 2, 3, 4, 3, 2, 3, 3, 3, 3, 3, 3]
-    outcome = fit_learner(scripted(data, losses), 12, .1, 'one-cycle', patience=2)
+    outcome = fit_learner(scripted(data, losses), 12, .1, schedule='one-cycle', patience=2)
     assert len(outcome.history) == 8
     how = dict(epochs=12, schedule='one-cycle', patience=2, patience_counts='since-best')
     assert re.findall('[0-9]+', stop_text(outcome.history, how)) == ['8', '12', '2']
@@ -401,7 +401,7 @@ def equal(a, b): return list(a) == list(b) and all(torch.equal(a[k], b[k]) for k
 def test_the_weights_that_are_kept_are_those_of_the_lowest_validation_loss(unlearnable, make, lr, schedule, patience):
     set_seed(0)
     learn, spy = make(unlearnable), Spy()
-    outcome = fit_learner(learn, 12, lr, schedule, patience=patience, best=True, cbs=[spy])
+    outcome = fit_learner(learn, 12, lr, schedule=schedule, patience=patience, best=True, cbs=[spy])
     at, n = outcome.history.valid_loss.argmin(), len(outcome.history)
     assert outcome.best_epoch == at < n - 1 and (n < 12 or not patience) and len(spy.weights) == n
     assert equal(dict(learn.model.state_dict()), spy.weights[at]) and not equal(spy.weights[at], spy.weights[-1])
@@ -485,7 +485,7 @@ def test_clip_is_fastais_gradient_clip(data, opt):
 def test_wd_is_fastais_weight_decay(data, opt, reference, schedule):
     ours = make(data, opt=opt)
     theirs = make(data, opt=reference, wd_bn_bias=reference is SGD) # basic_opt decays every parameter
-    fit_learner(ours, 3, .1, schedule, wd=.3)
+    fit_learner(ours, 3, .1, schedule=schedule, wd=.3)
     quietly(theirs, theirs.fit if schedule == 'constant' else theirs.fit_one_cycle, 3, .1, wd=.3)
     assert torch.allclose(ours.model[1].weight, theirs.model[1].weight, rtol=1e-5, atol=1e-7)
 
@@ -578,7 +578,7 @@ class Moves(Callback):
         if self.training: self.batches = self.n
     def after_fit(self): torch.Tensor.cpu = self.real
 
-def test_on_the_device_the_meters_say_the_same_and_move_nothing_before_the_epoch_ends(data):
+def test_on_the_device_the_averages_are_the_same_and_move_nothing_before_the_epoch_ends(data):
     learners = make(data), make(data)
     moves = Moves(), Moves()
     histories = [fit_learner(learn, 2, .1, cbs=cbs).history
@@ -588,8 +588,8 @@ def test_on_the_device_the_meters_say_the_same_and_move_nothing_before_the_epoch
     assert histories[0].drop(columns='seconds').equals(histories[1].drop(columns='seconds'))
     assert [list(v) for v in plain.recorder.values] == [list(v) for v in ours.recorder.values]
     assert torch.equal(torch.stack(plain.recorder.losses), torch.stack(ours.recorder.losses))
-    meters = ours.recorder.loss, ours.recorder.smooth_loss, *ours.metrics
-    assert not any('accumulate' in vars(meter) for meter in meters)
+    averages = ours.recorder.loss, ours.recorder.smooth_loss, *ours.metrics
+    assert not any('accumulate' in vars(average) for average in averages)
 
 @pytest.mark.parametrize('order', [torch.contiguous_format, torch.channels_last])
 def test_the_fused_adamw_takes_the_steps_of_the_plain_one(order):

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 from fastcore.basics import patch
-from .comparison import Result
+from .results import Result
 from ..errors import check_out, InputError
 from ..ladder.fitted import Fitted
 from ..ladder.settings import as_text

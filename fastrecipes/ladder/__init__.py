@@ -1,2 +1,2 @@
-"The recipes: whoever imports a room of this wing finds them all registered"
+"The recipes: importing any module of this package registers all of them"
 from . import rungs as _rungs
