@@ -165,16 +165,23 @@ def test_the_reliability_curve_has_a_point_a_bin_and_joins_those_that_say_someth
     fig = plot_calibration({'similarity': None, 'mlp': c, '$m$': failures_of(ten['linear']).calibration}, 'digits')
     fig.canvas.draw()
     joined, hollow = fig.axes[0].lines[:2]
-    for line, some in ((joined, [b for b in c.bins if b.images >= 10]), (hollow, [b for b in c.bins if b.images < 10])):
-        assert some and line.get_xydata().tolist() == [[b.confidence, b.accuracy] for b in some]
-    assert hollow.get_linestyle() == 'None' and sum(fig.axes[1].lines[0].get_ydata()) == pytest.approx(1)
+    assert all(b.images >= 10 for b in c.bins) and len(hollow.get_xydata()) == 0
+    assert joined.get_xydata().tolist() == [[b.confidence, b.accuracy] for b in c.bins]
     said = [t.get_text() for t in fig.legends[0].get_texts()]
     assert f"mlp (ECE {c.ece:.3f})" in said
     assert 'similarity: no probabilities' in said and not any(t.get_parse_math() for t in fig.legends[0].get_texts())
 
-def test_confidences_above_a_half_are_drawn_from_there_and_nothing_at_all_is_drawn_too():
-    right = np.arange(100) % 5 > 0
-    two, more = (plot_calibration({'mlp': reliability(np.linspace(low, 1, 100), right)}) for low in (.5, .2))
+def test_bins_of_few_images_are_hollow_and_not_joined(ten):
+    c = failures_of(ten['mlp']).calibration
+    c = c.model_copy(update=dict(bins=(c.bins[0].model_copy(update=dict(images=9)), *c.bins[1:])))
+    joined, hollow = plot_calibration({'mlp': c}).axes[0].lines[:2]
+    assert hollow.get_xydata().tolist() == [[c.bins[0].confidence, c.bins[0].accuracy]]
+    assert hollow.get_linestyle() == 'None' and len(joined.get_xydata()) == len(c.bins) - 1
+
+def test_two_classes_are_drawn_from_a_half_and_nothing_at_all_is_drawn_too(three, ten):
+    c = failures_of(ten['mlp']).calibration
+    lower = c.model_copy(update=dict(bins=(c.bins[0].model_copy(update=dict(confidence=.3)), *c.bins[1:])))
+    two, more = (plot_calibration({'mlp': c}) for c in (failures_of(three['mlp']).calibration, lower))
     none = plot_calibration({'similarity': None})
     for fig, low in ((two, .5), (more, 0), (none, 0)):
         fig.canvas.draw()

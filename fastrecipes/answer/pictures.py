@@ -113,33 +113,30 @@ def _interval(b:Bin) -> Interval:
 def _accuracy_points(bins:list) -> tuple: # x and y
     return [b.confidence for b in bins], [b.accuracy for b in bins]
 
-def _draw_curve(upper, lower, name:str, calibration:Calibration, style:tuple):
-    "One rung's points with intervals above, and its confidences below"
+def _draw_curve(ax, name:str, calibration:Calibration, style:tuple):
+    "One rung's points with intervals"
     colour, marker, dash = style
     bins = calibration.bins
     many, few = [b for b in bins if b.images >= _FEW], [b for b in bins if b.images < _FEW]
     look = dict(color=colour, marker=marker)
-    for b in many: upper.vlines(b.confidence, *_interval(b), color=colour, lw=1, alpha=.45, zorder=2)
+    for b in many: ax.vlines(b.confidence, *_interval(b), color=colour, lw=1, alpha=.45, zorder=2)
     label = f'{shortened(name)} (ECE {calibration.ece:.3f})'
-    upper.plot(*_accuracy_points(many), **look, ls=dash, ms=5, lw=1.4, label=label, zorder=3)
-    upper.plot(*_accuracy_points(few), **look, ls='', ms=3.5, mfc='none', mew=.8, alpha=.7, zorder=2)
-    n = sum(b.images for b in bins)
-    lower.plot([b.confidence for b in bins], [b.images / n for b in bins], **look, ls=dash, ms=4, lw=1.2)
+    ax.plot(*_accuracy_points(many), **look, ls=dash, ms=5, lw=1.4, label=label, zorder=3)
+    ax.plot(*_accuracy_points(few), **look, ls='', ms=3.5, mfc='none', mew=.8, alpha=.7, zorder=2)
 
 # %% ../../nbs/answer/06_pictures.ipynb #f7b10008
-def _dress(upper, lower, bins:list):
+def _dress(ax, bins:list):
     "Limits, labels, the diagonal, and what each side of it means"
     lowest = .5 if bins and min(b.confidence for b in bins) >= .5 else 0
     floor = min([lowest, *(b.accuracy - .03 for b in bins)])
-    upper.plot([0, 1], [0, 1], color='#8a939b', lw=1, zorder=1)
+    ax.plot([0, 1], [0, 1], color='#8a939b', lw=1, zorder=1)
     white = dict(boxstyle='square,pad=.15', fc='white', ec='none', alpha=.85)
-    hint = dict(transform=upper.transAxes, va='center', fontsize=8, color=GREY, bbox=white)
-    upper.text(.985, .04, 'below the line: too confident', ha='right', **hint)
-    upper.text(.015, .94, 'above the line: not confident enough', ha='left', **hint)
-    upper.set(xlim=(lowest - .01, 1.01), ylim=(max(floor, 0) - .01, 1.02), ylabel='share that is right')
-    lower.set(xlabel='confidence: the probability of the answer', ylabel='of images', ylim=(0, None))
-    lower.yaxis.set_major_formatter(PercentFormatter(1, 0))
-    for ax in (upper, lower): quiet_axes(ax)
+    hint = dict(transform=ax.transAxes, va='center', fontsize=8, color=GREY, bbox=white)
+    ax.text(.985, .04, 'below the line: too confident', ha='right', **hint)
+    ax.text(.015, .94, 'above the line: not confident enough', ha='left', **hint)
+    ax.set(xlim=(lowest - .01, 1.01), ylim=(max(floor, 0) - .01, 1.02))
+    ax.set(xlabel='confidence: the probability of the answer', ylabel='share that is right')
+    quiet_axes(ax)
 
 # %% ../../nbs/answer/06_pictures.ipynb #8dc8cfd0
 def _add_legend(fig, handles:list, title:str|None):
@@ -150,9 +147,9 @@ def _add_legend(fig, handles:list, title:str|None):
     for text in (legend.get_title(), *legend.get_texts()): text.set_parse_math(False)
 
 # %% ../../nbs/answer/06_pictures.ipynb #3286767b
-def _legend_handles(upper, calibrations:dict, bins:list) -> list:
+def _legend_handles(ax, calibrations:dict, bins:list) -> list:
     "The lines, the rungs without probabilities, and the meaning of hollow points"
-    handles = upper.get_legend_handles_labels()[0]
+    handles = ax.get_legend_handles_labels()[0]
     without = [shortened(name) for name, c in calibrations.items() if not c]
     if without: handles.append(Line2D([], [], ls='', label=f"{', '.join(without)}: no probabilities"))
     hollow = dict(ls='', marker='o', ms=3.5, mfc='none', color=GREY)
@@ -164,14 +161,14 @@ def plot_calibration(
     calibrations:dict[str, Calibration|None], # By rung; rungs without one are only named
     title:str|None=None,
 ) -> Figure:
-    "Reliability curves with 95% intervals, and below them how frequent each confidence is"
-    fig = new_figure(6, 5)
-    upper, lower = fig.subplots(2, 1, sharex=True, height_ratios=[3.2, 1])
+    "Reliability curves with 95% intervals"
+    fig = new_figure(6, 4.4)
+    ax = fig.subplots()
     drawn = {name: c for name, c in calibrations.items() if c}
-    for (name, c), style in zip(drawn.items(), cycle(_styles)): _draw_curve(upper, lower, name, c, style)
+    for (name, c), style in zip(drawn.items(), cycle(_styles)): _draw_curve(ax, name, c, style)
     bins = [b for c in drawn.values() for b in c.bins]
-    _dress(upper, lower, bins)
-    _add_legend(fig, _legend_handles(upper, calibrations, bins), title)
+    _dress(ax, bins)
+    _add_legend(fig, _legend_handles(ax, calibrations, bins), title)
     return fig
 
 # %% ../../nbs/answer/06_pictures.ipynb #73a5ecaa
