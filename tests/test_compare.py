@@ -476,7 +476,8 @@ def test_seeds_that_fail_are_reported_and_the_others_are_compared_pair_by_pair(t
     assert (this.repeats.against.gain_points, this.repeats.against.p) == (d.gain * 100, d.p)
 
 def test_rungs_without_a_common_seed_are_compared_by_their_first_fits(threes_sevens):
-    a, b = fit('similarity', threes_sevens, seed=1, device='cpu'), fit('sgd', threes_sevens, seed=2, epochs=1, device='cpu')
+    a = fit('similarity', threes_sevens, seed=1, device='cpu')
+    b = fit('sgd', threes_sevens, seed=2, epochs=1, device='cpu')
     c = comparison_of(threes_sevens, [a, b])
     d = paired_difference(a.predictions == a.targets, b.predictions == b.targets)
     assert c.rungs[1].against == step_of('similarity', d, d.p) and c.decision.seeds == 1

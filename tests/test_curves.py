@@ -1,5 +1,5 @@
 """Accuracy against the number of training images: nested parts, points that fail, and resuming after an interruption"""
-import json, re
+import json
 from dataclasses import replace
 from io import BytesIO
 import numpy as np, pytest, torch
