@@ -23,6 +23,7 @@ print(json.dumps([[n for n in ours if n in fastai and fastai[n] is not ours[n]],
     assert different == [] and len(ours) > 150
     from fastrecipes.ladder.settings import recipes
     assert not set(recipes) & set(ours), 'recipes are fitted by name'
+    assert {'decide', 'mcnemar', 'over_seeds', 'paired_difference', 'seeds_difference', 'wilson'} <= set(ours)
 
 @pytest.mark.parametrize('imports', [(FASTAI, OURS), (OURS, FASTAI)], ids=['ours last', 'ours first'])
 def test_both_star_imports_work_together(imports):
