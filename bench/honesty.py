@@ -1,9 +1,9 @@
 """How often what a comparison says is wrong: `python bench/honesty.py [--quick] [NAME...]`
 
-Ladders with known true accuracies are simulated and put through the functions that a comparison uses. An image is right
-where what makes it hard (most of it common to all rungs, some of it the rung's own, some of it new with each seed) is
-below the quantile of the rung's accuracy. Each row of the table gives what was found with its Monte Carlo error, and the
-bound that it must keep. `--quick` takes two minutes on two cores, all of it under an hour.
+Ladders with known true accuracies are simulated and put through the functions that a comparison uses. An image is
+right if its difficulty is below the quantile of the rung's accuracy; most of the difficulty is common to all rungs,
+some of it is the rung's own, and some is new with each seed. Each row of the table has what was found with its Monte
+Carlo error, and the bound. `--quick` takes two minutes on two cores, all of it under an hour.
 Writes honesty.json and the table in README.md beside this file, and exits with 1 where a bound is missed."""
 import argparse, json, math, os, sys
 from pathlib import Path
@@ -11,7 +11,9 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 import fastrecipes # noqa: F401 - before torch and fastai: without their warnings
 import numpy as np, tables
 from scipy.stats import norm
-from fastrecipes.answer.chance import drop, grouped_difference, grouped_interval, over_seeds, paired_difference, two_parts
+from fastrecipes.answer.chance import (
+    drop, grouped_difference, grouped_interval, over_seeds, paired_difference, two_parts,
+)
 from fastrecipes.answer.curves import next_gains
 from fastrecipes.answer.failures import reliability
 from fastrecipes.answer.rules import decide, images_needed
@@ -25,8 +27,8 @@ ALIKE = (.5, .8, .95) # Of what makes an image hard, the share that all rungs ha
 def ladder(rng, accuracies, n, alike=.8, seeds=1, stays=1., spread=0., groups=None, within=0.):
     """Right or wrong, bool (rungs, seeds, images).
 
-    `stays` is the share of a rung's own difficulty of an image that is the same for all its seeds, `spread` the standard
-    deviation of a run's accuracy, and `within` the correlation of difficulties in a group."""
+    `stays` is the share of a rung's own difficulty of an image that is the same for all its seeds, `spread` the
+    standard deviation of a run's accuracy, and `within` the correlation of difficulties in a group."""
     rungs = len(accuracies)
     def hard(*shape):
         own = rng.standard_normal((*shape, n))
@@ -246,10 +248,13 @@ def keeps(mean:float, error:float, bound:float, kind:str) -> bool:
     return mean - 3 * error <= bound if kind == 'most' else mean + 3 * error >= bound
 
 def cells(r:dict) -> tuple:
-    as_text = '{:.2f}'.format if 'points given up' in r['what'] else '{:.1%}'.format
-    error = f"{r['error']:.2f}" if 'points given up' in r['what'] else f"{100 * r['error']:.1f}"
-    return r[
-        'what'], f"{as_text(r['found'])} ± {error}", f"{'at most' if r['kind'] == 'most' else 'at least'} {as_text(r['bound'])}", f"{r['tries']:,}"
+    "Its row of the table"
+    in_points = 'points given up' in r['what']
+    as_text = '{:.2f}'.format if in_points else '{:.1%}'.format
+    error = f"{r['error']:.2f}" if in_points else f"{100 * r['error']:.1f}"
+    bound = f"at {r['kind']} {as_text(r['bound'])}"
+    return r['what'], f"{as_text(r['found'])} ± {error}", bound, f"{r['tries']:,}"
+
 
 
 def main():

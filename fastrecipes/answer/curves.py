@@ -181,7 +181,8 @@ def more_data(
     if weights[gains > margin / 2].sum() >= .9: words = 'likely to help'
     elif weights[gains < margin].sum() >= .95: words = 'unlikely to help'
     else: words = 'cannot tell'
-    why = f"Doubling the {total:,} training images would bring {range_text(*range_)} points, by the curve (80% interval)."
+    would = f"would bring {range_text(*range_)} points, by the curve (80% interval)"
+    why = f"Doubling the {total:,} training images {would}."
     return MoreData(words=words, why=why, next_points=range_)
 
 # %% ../../nbs/answer/04_curves.ipynb #0f5a7c96
