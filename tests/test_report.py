@@ -113,7 +113,7 @@ def test_a_comparison_in_which_nothing_was_fitted_has_a_page_too(values):
     c = plain(values)
     c['rungs'] = [r for r in c['rungs'] if r['status'] == 'failed']
     verdict = dict(stop_at=None, headline='Nothing was fitted.', paragraphs=[])
-    c |= dict(curve=None, pairs=[], pictures={}, shared=NOTHING_SHARED, verdict=verdict)
+    c |= dict(curve=None, pairs=[], pictures={}, shared=NOTHING_SHARED, verdict=verdict, decision=None)
     c = made_of(c)
     page = Page(report_html(c))
     assert verdict['headline'] in page.words and c.rungs[0].reason in page.words
