@@ -191,6 +191,8 @@ def test_one_seed_is_said_and_several_are_counted():
     assert '--repeats' in text_of(one) and '--repeats' in str(brief(one))
     assert '--repeats' not in text_of(five) and '5 seeds' in text_of(five)
     assert '--repeats' not in text_of(made(dict(mlp=BASE)))
+    two = made(dict(sgd=np.stack([BASE] * 2), mlp=np.stack([BETTER, but(BASE, 9, 4)])))
+    assert two.decision.undecided and '2 seeds' in text_of(two) and '--repeats 5' in text_of(two)
 
 def test_accuracies_over_seeds_are_means():
     c = made(SEEDED)
@@ -365,6 +367,7 @@ CASES = {
     'shown over five seeds': made(SEEDED),
     'not shown over five seeds': made(dict(
         sgd=np.stack([BASE] * 5), mlp=np.stack([BETTER, *(but(BASE, 4, 4 + i) for i in range(4))]))),
+    'two seeds': made(dict(sgd=np.stack([BASE] * 2), mlp=np.stack([BETTER, but(BASE, 9, 4)]))),
     'near 100%': made(dict(sgd=NEAR, mlp=but(NEAR, 16, 2))),
     'images in groups': made(dict(sgd=BASE, mlp=but(BASE, 40, 4)), groups=EVERY_TENTH),
     'a wider margin': made(dict(sgd=SMALL, mlp=AHEAD), margin=.03),
