@@ -9,7 +9,7 @@ status: 0 for success, 2 for a mistake in the request, 1 for an error in fastrec
 __all__ = ['version_of', 'device_kinds', 'about', 'cli', 'explore', 'run', 'say_why', 'main']
 
 # %% ../nbs/10_cli.ipynb #87bc91d4
-import json, os, platform, sys
+import json, os, platform, sys, time
 import click
 from . import __version__
 from .answer.tables import console
@@ -153,6 +153,7 @@ def main(
         print(f'fastrecipes: process {rank}: {line}', file=sys.__stderr__) # The first process does not know of it
     elif line: say_why(f'fastrecipes: {line}')
     if n == 1: sys.exit(status)
+    if rank and status == 2: time.sleep(10) # The first says why; a launcher ends it as soon as another process ends
     for stream in (sys.stdout, sys.stderr): stream.flush()
     # A normal exit would wait for the other processes to close their shared connections; the launcher ends them
     os._exit(status)
