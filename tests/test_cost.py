@@ -1,5 +1,5 @@
 "What a rung costs: the size of its file, multiply-adds counted by hand, and memory that is really used"
-import ctypes, math, mmap, subprocess, sys, threading, time
+import ctypes, gc, math, mmap, subprocess, sys, threading, time
 from dataclasses import replace
 import numpy as np, pytest, torch
 from torch import nn
@@ -15,6 +15,12 @@ from fastrecipes.keep.store import save
 from made import noise_images
 
 MB = 2**20
+
+@pytest.fixture(autouse=True)
+def given_back():
+    "What earlier tests have freed goes back to the system, so that it is not there to be used again"
+    gc.collect()
+    if hasattr(ctypes.CDLL(None), 'malloc_trim'): ctypes.CDLL(None).malloc_trim(0)
 
 def tiny(k=10, shape=(1, 8, 8), n=40): return noise_images(n, 'abcdefghij'[:k], shape, valid=20)
 

@@ -21,7 +21,7 @@ def anchors(page):
 
 def parse(command, args):
     "Parse `args` as the command line would, sub-commands included, without running anything"
-    context = command.make_context(command.name, list(args))
+    context = command.make_context(command.name, list(args), help_option_names=['-h', '--help']) # As its group has
     if isinstance(command, click.Group):
         _, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
         parse(command, rest)
