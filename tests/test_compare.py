@@ -156,7 +156,7 @@ def test_what_cannot_be_done_is_refused_before_anything_is_fitted(threes_sevens,
     assert list(tmp_path.iterdir()) == []
 
 def test_under_a_launcher_a_comparison_is_refused(threes_sevens, monkeypatch):
-    monkeypatch.setattr('fastrecipes.answer.climb.num_distrib', lambda: 2)
+    monkeypatch.setenv('WORLD_SIZE', '2')
     with refused('one process', 'torchrun'): compare(threes_sevens, 'similarity', reporter=never())
 
 def test_a_recipe_beside_the_ladder_is_fitted_in_its_place_if_it_is_named(threes_sevens):

@@ -15,7 +15,6 @@ import gc, os, warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 import torch
-from fastai.torch_core import num_distrib
 from fastcore.basics import patch
 from .. import __version__
 from .comparison import _now, Comparison, comparison_of, rung_of, standings
@@ -28,11 +27,12 @@ from ..data.loaders import pick_device
 from ..data.sources import load
 from ..errors import explained, InputError
 from ..ladder.fitted import Fitted
-from ..ladder.recipe import fit, get_recipe
+from ..ladder.recipe import check_test, fit, get_recipe
 from ..ladder.settings import global_settings, Sections
 from ..reporter import Reporter, Task
 from ..training.checkpoint import Checkpoint
 from ..training.precision import pick_precision
+from ..training.processes import one_process_only
 
 # %% ../../nbs/answer/13_climb.ipynb #0fe56fcc
 def _curve_names(curve:str|Iterable|None, names:list) -> list:
@@ -65,16 +65,6 @@ def _check_precision(settings:dict, device:torch.device):
         except InputError as e: raise InputError(f"{name}: {e}") from e
 
 # %% ../../nbs/answer/13_climb.ipynb #3fb9d189
-def _check_one_process():
-    if num_distrib() > 1:
-        raise InputError("a comparison runs in one process; start it without torchrun or accelerate launch")
-
-def _check_test(images:ImageSet):
-    "Raise `InputError` for a set without test images"
-    if images.test is None:
-        cure = 'leave `test` out, or use a set that has one'
-        raise InputError(f"{images.source}: there is no test split to report; {cure}")
-
 def _check_worth(points:float) -> float:
     if isinstance(points, (int, float)) and 0 < points <= 100: return float(points)
     raise InputError(f"worth={points!r}: give points of accuracy, above 0 and up to 100, such as 1")
@@ -118,7 +108,7 @@ class Climb:
         groups:Iterable|None=None, # A label for each validation image: images with the same one belong together
         models:bool=True, # Keep each rung's model and `Learner` in memory; False saves memory, above all of a GPU
     ):
-        _check_one_process()
+        one_process_only('a comparison')
         sections = Sections.of(settings)
         shared = global_settings(sections, source=images, seed=seed, device=device, threads=threads)
         names = chosen_recipes(names)
@@ -131,7 +121,7 @@ class Climb:
         self.curve_of = _curve_names(curve, names)
         if resume and out is None: raise InputError("resume=True needs the folder `out` in which the comparison is")
         self.images = load(shared['source'], seed=self.seed)
-        if test: _check_test(self.images)
+        if test: check_test(self.images)
         self.fractions = tuple(part_sizes(self.images, fractions)) if self.curve_of else () # All checked
         self.reporter = reporter or Reporter()
         self.cbs = tuple(cbs)

@@ -199,11 +199,6 @@ def _check_pairs(pairs:tuple, fitted:list, n:int):
         raise ValueError('pairs should be each two fitted rungs, in their order')
     if any(p.won + p.lost > n for p in pairs): raise ValueError(f"pairs: more images than {n:,} are won and lost")
 
-def _check_fitted(names, fitted:list, where:str):
-    "Raise `ValueError` for a name that is not that of a fitted rung"
-    wrong = next((n for n in names if n not in fitted), None)
-    if wrong is not None: raise ValueError(f"{where} is {wrong!r}, which is not a fitted rung")
-
 def _check_rung(rung:Rung, n:int, classes:tuple):
     "Raise `ValueError` for a rung that does not fit the image set"
     if rung.right > n: raise ValueError(f"{rung.recipe}: {rung.right:,} images right of {n:,}")
