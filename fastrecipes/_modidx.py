@@ -1336,6 +1336,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                      'fastrecipes/data/decode.py'),
                                          'fastrecipes.data.decode._guess_shape': ( 'data/decode.html#_guess_shape',
                                                                                    'fastrecipes/data/decode.py'),
+                                         'fastrecipes.data.decode._pick_threads': ( 'data/decode.html#_pick_threads',
+                                                                                    'fastrecipes/data/decode.py'),
                                          'fastrecipes.data.decode._read_headers': ( 'data/decode.html#_read_headers',
                                                                                     'fastrecipes/data/decode.py'),
                                          'fastrecipes.data.decode._read_path': ( 'data/decode.html#_read_path',

@@ -49,12 +49,18 @@ def _read_path(path, i:int) -> 'numpy.ndarray':
     "An image file as bytes; read in one go, since each read may pass the GIL to another thread"
     with open(path, 'rb', buffering=0) as f: return read_image(BytesIO(f.read()))
 
+# %% ../../nbs/data/03_decode.ipynb #dec0de1a
+def _pick_threads(files:list) -> int: # At least 1
+    "One thread for files of less than 3 KB on average, otherwise one per processor, up to eight"
+    if sum(f.size for f in files) < 3_000 * len(files): return 1
+    return min(8, os.cpu_count() or 1)
+
 # %% ../../nbs/data/03_decode.ipynb #dec0de07
 def read_many(
     files:Iterable, # `ImageFile`s or paths
     read:Callable=_read_path, # Called in threads with a path and its position
     progress:Callable|None=None, # Called in this thread after each group, with (files done, files in total)
-    threads:int|None=None, # None: one per processor, at most eight
+    threads:int|None=None, # None: see `_pick_threads`
 ) -> list: # The results of `read`, in order; an `Unreadable` for each file that could not be read
     "Read many image files, in threads"
     import warnings
@@ -62,7 +68,7 @@ def read_many(
     from threading import Event
     from PIL import Image
     files = [f if isinstance(f, ImageFile) else image_file(f) for f in files]
-    threads = threads or min(8, os.cpu_count() or 1)
+    threads = threads or _pick_threads(files)
     group = max(1, min(32, len(files) // (4 * threads)))
     stop = Event()
     def read_group(start):

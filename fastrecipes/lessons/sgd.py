@@ -71,8 +71,8 @@ def mnist_loss(
 ) -> torch.Tensor:
     "The mean distance of `sigmoid(predictions)` from `targets`, in [0, 1] (fast.ai lesson 3)"
     predictions, targets = _match(predictions, targets)
-    p = sigmoid(predictions)
-    return _reduce(torch.where(targets == 1, 1 - p, p), reduction)
+    distance = (sigmoid(predictions) - targets.to(predictions.dtype)).abs()
+    return _reduce(distance, reduction)
 
 # %% ../../nbs/lessons/04_sgd.ipynb #9faf143b
 def softmax(
