@@ -50,18 +50,18 @@ def sigmoid(
 
 # %% ../../nbs/lessons/04_sgd.ipynb #bdffd596
 def _match(predictions:torch.Tensor, targets:torch.Tensor) -> tuple:
-    "Predictions (n, 1) or (n,) and targets (n,) as two vectors of n"
+    "Predictions (n, 1) or (n,) and targets (n,) as two tensors of one shape"
     n = len(targets)
     if predictions.shape not in ((n,), (n, 1)) or targets.numel() != n:
         raise InputError(
             f"one prediction per image is needed: predictions are {tuple(predictions.shape)}, "
             f"targets {tuple(targets.shape)}")
-    return predictions.flatten(), targets.flatten()
+    return predictions, targets.view_as(predictions)
 
 def _reduce(losses:torch.Tensor, reduction:str) -> torch.Tensor:
     if reduction == 'mean': return losses.mean()
     if reduction == 'sum': return losses.sum()
-    return losses
+    return losses.flatten()
 
 # %% ../../nbs/lessons/04_sgd.ipynb #04000002
 def mnist_loss(
@@ -155,15 +155,18 @@ class BasicOptim:
 class _Mean:
     "Weighted mean of tensors, which stays on their device until `value` is read"
     def __init__(self):
-        self.total = 0.
-        self.n = 0
+        self.values = []
+        self.sizes = []
 
     def add(self, value, n:int):
-        self.total = self.total + value * n
-        self.n += n
+        self.values.append(value)
+        self.sizes.append(n)
 
     @property
-    def value(self) -> float: return float(self.total / self.n) if self.n else float('nan')
+    def value(self) -> float:
+        if not self.sizes: return float('nan')
+        values = torch.stack(self.values)
+        return float(values @ values.new_tensor(self.sizes) / sum(self.sizes))
 
 def train_epoch(
     model:Callable,
