@@ -7,12 +7,13 @@ from pandas.testing import assert_frame_equal
 from PIL import Image
 from pydantic import ValidationError
 from fastrecipes.answer.chance import (
-    grouped_interval, holm, in_words, Interval, over_seeds, paired_difference, seeds_difference, wilson,
+    grouped_interval, holm, in_words, Interval, mid_p, over_seeds, paired_difference, seeds_difference, wilson,
 )
 from fastrecipes.answer.climb import Climb, compare
-from fastrecipes.answer.comparison import Comparison, comparison_of, read_comparison
+from fastrecipes.answer.comparison import Comparison, comparison_of, read_comparison, standings
 from fastrecipes.answer.records import Pair, Step
 from fastrecipes.answer.results import Fits
+from fastrecipes.answer.rules import claimed_step
 from fastrecipes.data.images import Split
 from fastrecipes.data.sources import load
 from fastrecipes.errors import InputError, write_atomic
@@ -196,6 +197,16 @@ def test_test_images_are_reported_on_request_and_change_nothing_else(with_test, 
     assert_frame_equal(without_costs(asked).drop(columns=TESTED), without_costs(not_asked))
     assert_frame_equal(without_costs(not_asked), without_costs(none))
     assert asked.test_asked and not not_asked.test_asked
+
+def test_the_step_of_the_verdict_is_tested_on_the_test_images(with_test):
+    c = compare(with_test, 'similarity,sgd', device='cpu', test=True)
+    step = c.decision.on_test
+    assert (step.below, step.recipe) == claimed_step(c.decision, standings(c._fits))
+    cheap, dear = ((f.test.predictions == f.test.targets).numpy() for f in (c[step.below], c[step.recipe]))
+    assert (step.won, step.lost) == (int((dear & ~cheap).sum()), int((cheap & ~dear).sum()))
+    assert step.p == step.p_adjusted == pytest.approx(mid_p(step.lost, step.won))
+    assert step.gain_points == pytest.approx(100 * (dear.mean() - cheap.mean()))
+    assert compare(with_test, 'similarity,sgd', device='cpu').decision.on_test is None
 
 def test_the_test_accuracy_is_in_text_records_and_files(with_test, tmp_path):
     c = compare(with_test, 'similarity,sgd', device='cpu', test=True, settings={'sgd': {'epochs': 1}})

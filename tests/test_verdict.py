@@ -7,6 +7,7 @@ from hypothesis import given, settings, strategies as st
 from fastrecipes.answer.chance import Interval
 from fastrecipes.answer.climb import compare
 from fastrecipes.answer.records import ClassScores, ErrorRates, Majority, Verdict
+from fastrecipes.answer import rules
 from fastrecipes.answer.rules import images_needed
 from fastrecipes.answer.verdict import brief, Findings, price_text, verdict
 from conftest import REPO
@@ -261,6 +262,26 @@ def test_the_test_is_asked_for_where_there_is_one_and_not_reported_where_it_was_
     none = c.model_copy(update=dict(images=c.images.model_copy(update=dict(test=None))))
     assert '--test' not in text_of(none) and 'test images' not in text_of(none)
 
+def with_step_on_test(won, lost):
+    "The step from sgd to mlp on 1,000 test images"
+    sgd = first(900, 1000)
+    step, = rules.tested_pairs([('sgd', 1, sgd), ('mlp', 2, but(sgd, won, lost))])
+    c = on_test(.95)
+    return step, c.model_copy(update=dict(decision=c.decision.model_copy(update=dict(on_test=step))))
+
+@pytest.mark.parametrize('won, lost, outcome', [
+    (40, 10, 'is significant'), (12, 10, 'not significant'), (10, 40, 'is significant')])
+def test_the_step_is_tested_on_the_test_images_too(won, lost, outcome):
+    step, c = with_step_on_test(won, lost)
+    for care in (verdict(c).paragraphs[-1], brief(c).paragraphs[-1]):
+        verb = 'mlp gains' if won > lost else 'mlp loses'
+        assert f'{verb} {abs(step.gain_points):.1f} points' in care and outcome in care
+
+def test_how_much_choosing_adds_is_said_where_no_test_images_were_used():
+    assert 'too high' in text_of(on_test(.9, asked=False)) and 'too high' not in text_of(on_test(.96))
+    few, many = (made({'sgd': first(round(.9 * n), n)}) for n in (100, 10_000))
+    assert '2.0 points too high' in text_of(few) and '0.2 points too high' in text_of(many)
+
 @pytest.mark.parametrize('values, named', [((.99, .85, .98), True), ((.97, .95, .98), False)])
 def test_a_hard_class_is_named(values, named):
     text = text_of(made(dict(sgd=BASE), dict(sgd=recalls(*values))))
@@ -376,6 +397,7 @@ CASES = {
         dict(mlp=dict(test_accuracy=.9, test_interval=Interval(.88, .92), **recalls(.99, .85, .98))), test_asked=True,
         curve=curve(mlp='likely to help')),
     'as good on the test images': on_test(.96, curve=curve(sgd='likely to help')),
+    'the step on the test images': with_step_on_test(40, 10)[1],
     'probabilities that are too sure': made(dict(sgd=BASE), dict(sgd=calibrated(.08, .002))),
     'probabilities that are too modest': made(dict(sgd=BASE), dict(sgd=calibrated(-.08, .002))),
     'some failed': made(

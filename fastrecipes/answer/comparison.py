@@ -32,7 +32,7 @@ from fastrecipes.answer.records import (
     Seed, Shared, Step, Text, Verdict, Versions,
 )
 from .results import Fits, Result
-from .rules import decide, error_rates
+from .rules import claimed_step, decide, error_rates, tested_pairs
 from .tables import plain
 from .verdict import verdict
 from fastrecipes.answer.view import (
@@ -47,16 +47,19 @@ from ..text import command_without_paths, printable, without_paths
 # %% ../../nbs/answer/12_comparison.ipynb #dd6d0fbf
 def standings(
     fits:list, # `Fits` in the order of the ladder
+    split:str='valid', # Or 'test', by which all were judged
 ) -> list: # (name, training seconds, right or wrong as bool (seeds, images)) of each rung that has results
     "What `rules.decide` takes: with the seeds that all rungs have"
     fitted = [f for f in fits if f.results]
     shared = set.intersection(*({r.seed for r in f.results} for f in fitted)) if fitted else set()
-    return [(f.recipe, f.result.cost.train_seconds, _rights(f, shared)) for f in fitted]
+    return [(f.recipe, f.result.cost.train_seconds, _rights(f, shared, split)) for f in fitted]
 
-def _rights(fits:Fits, seeds:set) -> np.ndarray: # bool (seeds, images)
+def _rights(fits:Fits, seeds:set, split:str='valid') -> np.ndarray: # bool (seeds, images)
     "With these seeds; with the first one of the rung where there is none"
     results = [r for r in fits.results if r.seed in seeds] or fits.results[:1]
-    return np.stack([r.right.cpu().numpy() for r in results])
+    return np.stack([_right(getattr(r, split)).cpu().numpy() for r in results])
+
+def _right(judged:Judged) -> torch.Tensor: return judged.predictions == judged.targets # bool (n,)
 
 def _step(pairs:tuple, recipe:str) -> Step|None:
     "The pair with the nearest rung below"
@@ -90,7 +93,7 @@ def _finite(value:float|None) -> float|None:
 
 def _interval_of(judged:Judged|None, groups=None) -> Interval|None:
     if judged is None: return None
-    right = judged.predictions == judged.targets
+    right = _right(judged)
     if groups is not None: return grouped_interval(right, groups)[0]
     return wilson(int(right.sum()), len(right))
 
@@ -303,7 +306,15 @@ def _decided(fits:list, images:ImageSet, margin:float, groups) -> tuple: # (`Dec
     if not rungs: return None, ()
     found = decide(rungs, margin, groups, least=_majority(images).share)
     errors = error_rates(rungs, margin, found.effective_images) if len(rungs) > 1 else None
-    return Decision(**dict(found) | dict(errors=errors)), found.pairs
+    on_test = _on_test(fits, claimed_step(found, rungs))
+    return Decision(**dict(found) | dict(errors=errors, on_test=on_test)), found.pairs
+
+def _on_test(fits:list, step:tuple|None) -> Pair|None:
+    "The two rungs of a step on the test images, if these judged both"
+    if step is None: return None
+    both = [f for name in step for f in fits if f.recipe == name]
+    if any(r.test is None for f in both for r in f.results): return None
+    return tested_pairs(standings(both, 'test'))[0]
 
 # %% ../../nbs/answer/12_comparison.ipynb #d1cbd9bf
 def comparison_of(

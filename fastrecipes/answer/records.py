@@ -378,6 +378,7 @@ class Decision(Record):
     seeds: Annotated[int, Field(ge=1)]
     effective_images: NotNegative|None # Fewer than there are, where images belong together; None without groups
     errors: ErrorRates|None = None
+    on_test: Pair|None = None # The step that it is about, on the test images: see `rules.claimed_step`
 
     @property
     def named(self) -> tuple:

@@ -10,7 +10,7 @@ finds into words."""
 
 # %% auto #0
 __all__ = ['Standing', 'tested_pairs', 'upper_ends', 'decide', 'error_rates', 'images_needed', 'far_dearer', 'HardClass',
-           'hard_class', 'dropped']
+           'hard_class', 'chosen_points', 'dropped', 'claimed_step']
 
 # %% ../../nbs/answer/09_rules.ipynb #e7c10003
 import math
@@ -21,7 +21,7 @@ import numpy as np
 from fastrecipes.answer.chance import (
     drop, grouped_difference, grouped_interval, holm, mid_p, paired_difference, seeds_difference, two_parts, wilson,
 )
-from .records import ClassScores, Decided, ErrorRates, OpenGain, Pair, Rung
+from .records import ClassScores, Decided, Decision, ErrorRates, OpenGain, Pair, Rung
 from ..errors import InputError
 
 # %% ../../nbs/answer/09_rules.ipynb #ca220001
@@ -214,24 +214,30 @@ def error_rates(
     seconds = tuple(sorted(range(len(rungs)), key=lambda i: rungs[i].seconds).index(i) for i in range(len(rungs)))
     apart = round(_share_apart(np.stack([r.right[0] for r in rungs])), 3)
     images = rungs[0].right.shape[1] if effective_images is None else max(2, round(effective_images))
-    shape = images, min(len(r.right) for r in rungs)
-    return _error_rates(accuracies, seconds, apart, shape, margin)
+    wrong = _share_wrong(accuracies, seconds, apart, images, min(len(r.right) for r in rungs), margin)
+    return ErrorRates(wrong=wrong, shown_points=100 * _step_shown(rungs, images), simulated=_SIMULATED)
 
 @lru_cache(maxsize=64)
-def _error_rates(accuracies:tuple, seconds:tuple, apart:float, shape:tuple, margin:float) -> ErrorRates:
-    true, (n, seeds) = np.array(accuracies), shape
+def _share_wrong(accuracies:tuple, seconds:tuple, apart:float, n:int, seeds:int, margin:float) -> float:
+    true = np.array(accuracies)
     alike, rng, wrong = _how_alike(true, apart), np.random.default_rng(0), 0
     for _ in range(_SIMULATED):
         named = _named(_simulate(rng, true, n, seeds, alike), seconds, margin)
         wrong += bool(true.max() - true[named] > margin)
-    pairs = max(1, len(true) * (len(true) - 1) // 2)
-    return ErrorRates(wrong=wrong / _SIMULATED, shown_points=100 * _step_shown(apart, n, pairs), simulated=_SIMULATED)
+    return wrong / _SIMULATED
 
-def _step_shown(apart:float, n:int, tests:int) -> float:
-    "A gain that is shown in four of five tries, with p adjusted for that many tests (Connor 1987)"
+def _step_shown(rungs:list, images:int) -> float: # rungs: `Standing`s
+    "A gain that is shown in four of five tries, with p adjusted for all pairs (after Connor 1987)"
     from scipy.stats import norm
-    apart = max(apart, 1 / n)
-    return float(min(1., (norm.ppf(1 - .025 / tests) + norm.ppf(.8)) * math.sqrt(apart / n)))
+    each_two = [(below, this) for i, this in enumerate(rungs) for below in rungs[:i]]
+    needed = []
+    for below, this in each_two:
+        seeds = min(len(below.right), len(this.right))
+        found = two_parts(this.right[:seeds].astype(float) - below.right[:seeds])
+        of_images = max(found.of_images * found.units / images, 1 / images**2)
+        found = found._replace(of_images=of_images, units=images)
+        needed.append(found.half(1 - .05 / len(each_two)) + norm.ppf(.8) * found.error)
+    return float(min(1., np.median(needed))) if needed else 1.
 
 # %% ../../nbs/answer/09_rules.ipynb #ca22001a
 def _all_ps(rights:np.ndarray) -> dict: # (below, this) to p; rights: bool (rungs, seeds, images)
@@ -308,6 +314,16 @@ def hard_class(
 def _right(c:ClassScores) -> int: return round(c.recall * c.images)
 def _recall(classes:list) -> float: return sum(map(_right, classes)) / sum(c.images for c in classes)
 
+# %% ../../nbs/answer/09_rules.ipynb #5e1ec705
+_CHOSEN = 2 / 3 # Standard errors of an accuracy
+
+def chosen_points(
+    accuracy:float, # A share
+    n:int, # Images on which it was chosen
+) -> float: # Percentage points
+    "How much too high an accuracy typically is if the images chose the best of many epochs, or of ten settings"
+    return 100 * _CHOSEN * math.sqrt(accuracy * (1 - accuracy) / n)
+
 # %% ../../nbs/answer/09_rules.ipynb #ca22001e
 def dropped(
     rung:Rung,
@@ -317,3 +333,16 @@ def dropped(
     "Whether a rung's accuracy is lower on the test images than luck explains"
     if not test or rung.test_accuracy is None: return False
     return drop((rung.right, valid), (round(rung.test_accuracy * test), test)) < .05
+
+# %% ../../nbs/answer/09_rules.ipynb #5e1ec709
+def claimed_step(
+    decision:Decision,
+    rungs:Iterable, # As for `decide`
+) -> tuple|None: # Names of two rungs, the cheaper one first; None if there is no step
+    "The two rungs between which a decision chooses"
+    if decision.stop is None: return None
+    if decision.ahead not in (None, decision.stop): return decision.stop, decision.ahead
+    rungs = {r.recipe: r for r in _standings(rungs)}
+    cheaper = [r for r in rungs.values() if r.seconds < rungs[decision.stop].seconds]
+    if not cheaper: return None
+    return max(cheaper, key=lambda r: r.accuracy).recipe, decision.stop

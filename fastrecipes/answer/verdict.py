@@ -13,7 +13,7 @@ __all__ = ['NOTICED', 'Findings', 'GainOver', 'price_text', 'verdict', 'brief']
 from dataclasses import dataclass
 from .records import Decision, Pair, Rung, Verdict
 from .rules import decide # noqa: F401 - found here too
-from .rules import dropped, far_dearer, hard_class, images_needed
+from .rules import chosen_points, dropped, far_dearer, hard_class, images_needed
 from fastrecipes.text import (
     interval_text, listed, p_text, percent_text, plural, points_text, range_text, seconds_text, times_text,
 )
@@ -297,17 +297,35 @@ def _more_data_text(f:Findings, curve) -> str:
     return f'More training images are likely to help {listed(others)}.' if others else ''
 
 # %% ../../nbs/answer/10_verdict.ipynb #c5d10023
+def _was_tested(f:Findings, comparison) -> bool:
+    return comparison.test_asked and bool(comparison.images.test) and f.stop.test_accuracy is not None
+
+def _chosen_text(f:Findings, comparison) -> str:
+    "What choosing by the validation images typically adds"
+    if _was_tested(f, comparison): return ''
+    chosen = f'If epochs or settings were chosen on these {f.n:,} images'
+    points = points_text(chosen_points(f.stop.mean_accuracy, f.n))
+    return f'{chosen}, the accuracy is typically {points} points too high.'
+
 def _test_text(f:Findings, comparison) -> str:
     "The accuracy on the test images, or that it could be asked for"
     rung, test = f.stop, comparison.images.test
     if not test: return ''
-    if not comparison.test_asked or rung.test_accuracy is None:
-        chosen = 'Epochs and settings may have been chosen on the validation images'
-        return f'{chosen}, so accuracy there is slightly too high. --test reports it on the {test:,} test images too.'
+    if not _was_tested(f, comparison): return f'--test adds the accuracy on the {test:,} test images.'
     got = f'{percent_text(rung.test_accuracy, 1)} right (95% interval {interval_text(*rung.test_interval)})'
     text = f'On the {test:,} test images, which played no part in any choice, {rung.recipe} gets {got}.'
     if not dropped(rung, f.n, test): return text
     return f'{text} That is significantly lower than on the validation images: believe the test.'
+
+def _step_on_test_text(f:Findings) -> str:
+    "Whether the step that the headline is about is seen on the test images too"
+    pair = f.decision.on_test
+    if pair is None: return ''
+    points = points_text(pair.gain_points)
+    gains = f'loses {points} points to' if pair.gain_points < 0 else f'gains {points} points over'
+    interval = f'95% interval {range_text(*pair.interval_points)}, {p_text(pair.p)}'
+    which_is = 'not significant' if pair.words == 'no clear gain' else 'significant'
+    return f'There {pair.recipe} {gains} {pair.below} ({interval}), which is {which_is}.'
 
 # %% ../../nbs/answer/10_verdict.ipynb #73960025
 def _hard_class_text(f:Findings) -> str:
@@ -380,7 +398,8 @@ def verdict(
         [_cost_text(f.stop), _cost_text(f.ahead) if f.is_open else '', _worth_text(f), _left_open_text(f),
          _adjusted_text(f)],
         [_images_needed_text(f), _seeds_text(f), _errors_text(f), _more_data_text(f, comparison.curve)],
-        [_test_text(f, comparison), _hard_class_text(f), _confidence_text(f), _groups_text(f)],
+        [_chosen_text(f, comparison), _test_text(f, comparison), _step_on_test_text(f), _hard_class_text(f),
+         _confidence_text(f), _groups_text(f)],
         [_not_fitted_text(comparison)])
 
 # %% ../../nbs/answer/10_verdict.ipynb #7c41d8e0
@@ -391,10 +410,10 @@ def brief(
     if comparison.decision is None: return comparison.verdict.model_copy(update=dict(paragraphs=()))
     if comparison.decision.stop is None: return _no_stop(comparison, is_long=False)
     f = Findings.of(comparison)
-    care = [_test_text(f, comparison), _hard_class_text(f), _confidence_text(f)]
+    care = [_test_text(f, comparison), _step_on_test_text(f), _hard_class_text(f), _confidence_text(f)]
     return _verdict(
         f.stop.recipe,
         _headline(f),
         [_halved_text(f), _nothing_learned_text(f, comparison.majority)],
         ['' if f.decision.undecided else _left_open_text(f), _adjusted_text(f), _images_needed_text(f), _seeds_text(f)],
-        list(filter(None, care))[:2])
+        list(filter(None, care))[:3])
