@@ -10,9 +10,8 @@ or read from a file. The table, the verdict, the page and the command all use it
 __all__ = ['SCHEMA_VERSION', 'standings', 'rung_of', 'machine', 'Comparison', 'comparison_of', 'read_comparison']
 
 # %% ../../nbs/answer/12_comparison.ipynb #32ac59bc
-import json, math, os, platform
+import json, os, platform
 from datetime import datetime, timezone
-from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 from typing import Literal
@@ -22,13 +21,11 @@ import torch
 from fastcore.basics import patch
 from matplotlib.figure import Figure
 from pydantic import model_validator, PrivateAttr, ValidationError
-from .. import __version__
 from .chance import grouped_interval, Interval, over_seeds, wilson
 from .failures import failures_of, shared_failures
 from .pictures import pictures_of
 from fastrecipes.answer.records import (
-    Counts, Curve, Decision, Epoch, LostSeed, Machine, Majority, Pair, Picture, readable, Record, Repeats, Rung,
-    RungCost,
+    Counts, Curve, Decision, Epoch, LostSeed, Machine, Majority, Pair, Picture, readable, Repeats, Rung, RungCost,
     Seed, Shared, Step, Text, Verdict, Versions,
 )
 from .results import Fits, Result
@@ -40,6 +37,7 @@ from fastrecipes.answer.view import (
 )
 from ..data.images import ImageSet
 from ..errors import check_out, InputError, no_such, write_atomic
+from ..keep.card import finite, Record, versions
 from ..ladder.fitted import Fitted, Judged
 from ..ladder.settings import recipes
 from ..text import command_without_paths, printable, without_paths
@@ -88,9 +86,6 @@ def _for_others(text:str|None) -> str|None:
     "A reason without the paths of this machine, shortened if it is very long"
     return None if text is None else without_paths(text)[:2000]
 
-def _finite(value:float|None) -> float|None:
-    return value if value is not None and math.isfinite(value) else None
-
 def _interval_of(judged:Judged|None, groups=None) -> Interval|None:
     if judged is None: return None
     right = _right(judged)
@@ -98,8 +93,8 @@ def _interval_of(judged:Judged|None, groups=None) -> Interval|None:
     return wilson(int(right.sum()), len(right))
 
 def _epoch(row:dict) -> Epoch:
-    losses = {name: _finite(row[name]) for name in ('train_loss', 'valid_loss')}
-    return Epoch(epoch=row['epoch'], **losses, accuracy=_finite(row['accuracy']), seconds=_finite(row['seconds']))
+    losses = {name: finite(row[name]) for name in ('train_loss', 'valid_loss')}
+    return Epoch(epoch=row['epoch'], **losses, accuracy=finite(row['accuracy']), seconds=finite(row['seconds']))
 
 # %% ../../nbs/answer/12_comparison.ipynb #55fb4813
 def _scores(r:Result, groups=None) -> dict:
@@ -108,7 +103,7 @@ def _scores(r:Result, groups=None) -> dict:
         accuracy=r.accuracy,
         interval=_interval_of(r.valid, groups),
         right=int(r.right.sum()),
-        loss=_finite(r.loss),
+        loss=finite(r.loss),
         test_accuracy=None if r.test is None else r.test.accuracy,
         test_interval=_interval_of(r.test))
 
@@ -271,10 +266,6 @@ class Comparison(Record):
 # %% ../../nbs/answer/12_comparison.ipynb #89afe658
 def _now() -> str: return datetime.now(timezone.utc).strftime('%Y-%m-%dT%H:%M:%SZ')
 
-def _versions() -> Versions:
-    others = {name: version(name) for name in ('torch', 'torchvision', 'fastai')}
-    return Versions(fastrecipes=__version__, python=platform.python_version(), **others)
-
 # %% ../../nbs/answer/12_comparison.ipynb #1c38c130
 def _about_images(images:ImageSet) -> dict:
     "The fields of a comparison that come from its images"
@@ -341,7 +332,7 @@ def comparison_of(
         seed=seed,
         command=None if command is None else command_without_paths(command),
         made=made or _now(),
-        versions=_versions(),
+        versions=Versions(**versions()),
         machine=machine(about_results['device']),
         curve=curve)
     c = Comparison(**values, verdict=verdict(Comparison.model_construct(**values)))
