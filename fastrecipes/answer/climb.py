@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 import torch
 from fastcore.basics import patch
+from fastcore.foundation import L
 from .. import __version__
 from .comparison import _now, Comparison, comparison_of, rung_of, standings
 from .curves import chosen_recipes, CurveRun, FRACTIONS, part_sizes
@@ -95,7 +96,7 @@ class Climb:
         settings:Mapping|None=None, # Section to {name: value}, such as {'mlp': {'epochs': 3}}, or `read_settings(path)`
         *,
         reporter:Reporter|None=None, # Its `finished` gets each `Fitted`, or the `Result` if that was kept
-        cbs:Iterable=(), # fastai callbacks for the recipes that have a `Learner`
+        cbs=None, # fastai callbacks for the recipes that have a `Learner`: see `fit_learner`
         test:bool=False, # Judge each rung by the test images too, once, when it is fitted; nothing is chosen by them
         repeats:int=1, # Seeds with which every rung is fitted: `seed` and the next numbers
         curve:str|Iterable[str]|None=None, # Recipes to draw a learning curve of; 'all': of those compared
@@ -124,7 +125,7 @@ class Climb:
         if test: check_test(self.images)
         self.fractions = tuple(part_sizes(self.images, fractions)) if self.curve_of else () # All checked
         self.reporter = reporter or Reporter()
-        self.cbs = tuple(cbs)
+        self.cbs = L(cbs)
         self.test = test
         self.command = command
         self.margin = _check_worth(worth) / 100

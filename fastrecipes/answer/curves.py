@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from fastcore.basics import patch
+from fastcore.foundation import L
 from .chance import Interval, wilson
 from .records import Curve, CurvePoint, CurveRung, MoreData
 from .results import check_scores
@@ -324,7 +325,7 @@ def learning_curve(
     seed:int|None=None, # For every fit, and for the choice of images; None: that of `settings`, else 42
     device:str|torch.device|None=None, # As for `compare`
     settings:Mapping|None=None, # Section to {name: value}: see `fit`
-    cbs:Iterable=(), # fastai callbacks for the recipes that have a `Learner`
+    cbs=None, # fastai callbacks for the recipes that have a `Learner`: see `fit_learner`
     whole:Mapping[str, Fitted]|None=None, # Rungs that are already fitted to all images
     done:MutableMapping|None=None, # Kept points, by `point_key`; new ones are added
     reporter:Reporter|None=None, # See `CurveRun.run`
@@ -335,7 +336,7 @@ def learning_curve(
     shared = global_settings(sections, source=images, seed=seed, device=device, threads=threads)
     resolved = {n: get_recipe(n).resolve({}, sections) for n in chosen_recipes(names)}
     images = load(shared['source'], seed=shared['seed'])
-    how = dict(device=shared['device'], threads=shared['threads'], cbs=tuple(cbs))
+    how = dict(device=shared['device'], threads=shared['threads'], cbs=L(cbs))
     run = CurveRun(images, resolved, fractions, shared['seed'], done=done, how=how)
     for name, fitted in (whole or {}).items(): _add_whole(run, name, fitted)
     return run.run(reporter)

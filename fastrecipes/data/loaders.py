@@ -103,6 +103,12 @@ class ImageDataset:
     def labelled(self) -> bool: return self.split.labels is not None
 
     @property
+    def loss_func(self):
+        "The loss of a `Learner` that is given none"
+        from fastai.losses import CrossEntropyLossFlat
+        return CrossEntropyLossFlat()
+
+    @property
     def items(self) -> list: return [self[i] for i in range(len(self))]
 
     def __len__(self): return len(self.split)
@@ -247,9 +253,23 @@ class ImageDL(TfmdDL):
         self.before_iter()
         order = self.get_idxs()
         if not hasattr(order, '__len__'): order = list(islice(order, self.n)) # Endless, from show_batch(unique=True)
-        order = torch.as_tensor(order).to(self._split.stored.device)
-        for rows in order.split(self.bs)[:len(self)]: yield self._batch(self._sent(self._split.batch(rows)), rows)
+        for rows in self._batch_rows(torch.as_tensor(order).to(self._split.stored.device)):
+            yield self._batch(self._sent(self._split.batch(rows)), rows)
         self.after_iter()
+
+    def _batch_rows(self, order:torch.Tensor) -> list:
+        "The rows of each batch"
+        batches = list(order.split(self.bs))
+        if self._has_lone_image: batches[-2:] = [torch.cat(batches[-2:])]
+        return batches[:len(self)]
+
+    @property
+    def _has_lone_image(self) -> bool:
+        "Whether the last training batch would be a single image, with which batch norm and MixUp cannot train"
+        is_training = self.dataset.split_idx == 0 and not self.drop_last
+        return is_training and 1 < self.bs < self.n and self.n % self.bs == 1
+
+    def __len__(self): return super().__len__() - self._has_lone_image
 
     def _sent(self, x):
         "A batch of bytes, copied to the device if the images are not there"

@@ -31,6 +31,7 @@ from .card import Card, card_of, FORMAT, read_card_file
 from ..ladder.fitted import Classifier, Fitted
 from ..ladder.rungs import make_learner
 from ..ladder.settings import recipes
+from ..lessons.nets import n_parameters
 from ..text import printable
 from ..training.cost import weights_file
 from ..training.fitting import plot_history
@@ -254,12 +255,18 @@ def _parts(recipe:str, shape:tuple, n_classes:int, settings:dict):
     with torch.random.fork_rng(devices=[]), torch.device('meta'):
         return recipes[recipe].parts(shape, n_classes, **settings)
 
-def _empty_model(card:Card, settings:dict, path:Path):
+def _empty_model(card:Card, settings:dict, path:Path, columns:int):
     "The model that the card describes, on the `meta` device"
-    try: return _parts(card.recipe, tuple(card.shape), len(card.classes), settings).model
+    try: return _parts(card.recipe, tuple(card.shape), columns, settings).model
     except (RuntimeError, ValueError, TypeError, MemoryError, OverflowError) as e:
         why = ' '.join(str(e).split())[:100]
         raise InputError(f"{path}: describes a model that cannot be built ({why}); {_AGAIN}") from e
+def _columns_and_model(card:Card, settings:dict, path:Path) -> tuple:
+    "Columns of scores and the empty model; for two classes, models from mlp upwards had one column until version 0.2"
+    n = len(card.classes)
+    model = _empty_model(card, settings, path, n)
+    if n != 2 or n_parameters(model) == card.parameters: return n, model
+    return 1, _empty_model(card, settings, path, 1)
 
 # %% ../../nbs/keep/02_store.ipynb #5b0e0022
 def _check_header(path:Path, wanted:dict):
@@ -325,6 +332,7 @@ def _check_fit(kept:Classifier, dls:DataLoaders):
 class Kept(Classifier):
     "A model read from a folder"
     card: Card
+    columns: int # For which its recipe built it: see `_columns_and_model`
 
     @property
     def history(self) -> pd.DataFrame|None:
@@ -346,7 +354,7 @@ def learner(self:Kept,
     **kwargs # For `Learner`
 ) -> Learner:
     "A `Learner` that continues the training; raises `InputError` if `data` does not fit, or nothing can be trained"
-    parts = _parts(self.recipe, self.shape, len(self.classes), self.settings)
+    parts = _parts(self.recipe, self.shape, self.columns, self.settings)
     if parts.loss is None: raise InputError(f"{self.recipe} has no weights to train; fit it again")
     if isinstance(data, (str, Path)): data = load_images(data)
     if isinstance(data, ImageSet): data = dataloaders(data, bs, self.device, self.stats)
@@ -359,7 +367,7 @@ def learner(self:Kept,
 def _load(folder:Path, device:torch.device) -> Kept:
     card = read_card(folder)
     settings = _checked_settings(card, folder/CARD)
-    model = _empty_model(card, settings, folder/CARD)
+    columns, model = _columns_and_model(card, settings, folder/CARD)
     tensors = _read_weights(folder/WEIGHTS, model.state_dict(), card.weights)
     model.load_state_dict(tensors, assign=True)
     for p in model.parameters(): p.requires_grad_()
@@ -373,6 +381,7 @@ def _load(folder:Path, device:torch.device) -> Kept:
         has_probs=card.has_probs,
         device=device,
         card=card,
+        columns=columns,
     )
 
 def _stamp(folder:Path):

@@ -39,7 +39,7 @@ class Run:
     "What a recipe function gets besides the images and its settings"
     device: 'torch.device'
     reporter: Reporter = Reporter()
-    cbs: tuple = () # fastai callbacks for the `Learner`, if the recipe has one
+    cbs: object = None # fastai callbacks for the `Learner`, if the recipe has one: see `fit_learner`
     checkpoint: 'checkpoints.Checkpoint|None' = None # Written during training, and read to resume
 
     def fit(self,

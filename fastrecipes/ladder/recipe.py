@@ -11,7 +11,7 @@ __all__ = ['Job', 'check_test', 'Trained', 'Recipe', 'recipe', 'ladder', 'get_re
 
 # %% ../../nbs/ladder/03_recipe.ipynb #5aed6e85
 import inspect, time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TYPE_CHECKING
@@ -245,7 +245,7 @@ class Recipe:
         device:'str|torch.device|None'=None, # 'auto': the best available; None: see `settings`, else 'auto'
         *,
         reporter:Reporter|None=None, # Receives each epoch
-        cbs:Iterable=(), # fastai callbacks for the `Learner`, if the recipe has one
+        cbs=None, # fastai callbacks for the `Learner`, if the recipe has one: see `fit_learner`
         test:bool=False, # Judge the test images too, once, after training
         checkpoint:'checkpoints.Checkpoint|None'=None, # Written during training, and read to resume
         settings:Mapping|None=None, # Section to {name: value}, or `read_settings(path)`; arguments override it
@@ -256,7 +256,7 @@ class Recipe:
         sections = Sections.of(settings)
         requested = self.resolve(given, sections)
         shared = global_settings(sections, source=images, seed=seed, device=device, threads=threads)
-        run = Run(processes.start(shared['device']), reporter or Reporter(), tuple(cbs), checkpoint)
+        run = Run(processes.start(shared['device']), reporter or Reporter(), cbs, checkpoint)
         job = _prepare(self, shared, requested, run, test)
         with choosing_threads(_thread_chooser(job), job.threads):
             trained = _train(job)

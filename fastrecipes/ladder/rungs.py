@@ -39,7 +39,7 @@ else: # So that `fastrecipes list` does not import torch
 class Parts(NamedTuple):
     "What a recipe trains"
     model: 'torch.nn.Module'
-    loss: Callable|None = None # Function of scores and targets; None if nothing is trained
+    loss: Callable|None = None # One of fastai's, or a function of scores and targets; None if nothing is trained
     opt_func: Callable|None = None # fastai's: called with the parameters and `lr`
     splitter: Callable|None = None # fastai's: from the model to groups of parameters; None: one group
 
@@ -50,10 +50,22 @@ def make_learner(
 ) -> 'fastai.learner.Learner':
     "A plain fastai `Learner` that trains `parts`"
     from fastai.learner import Learner
-    loss_func = sgd_lesson.ClassLoss(parts.loss)
-    options = dict(loss_func=loss_func, opt_func=parts.opt_func, metrics=sgd_lesson.batch_accuracy)
+    from fastai.losses import BaseLoss
+    from fastai.metrics import accuracy
+    options = dict(loss_func=parts.loss, opt_func=parts.opt_func, metrics=accuracy)
+    if not isinstance(parts.loss, BaseLoss): options |= _for_a_lesson(parts.loss)
     if parts.splitter: options['splitter'] = parts.splitter
     return Learner(dls, parts.model, **options | kwargs)
+
+def _for_a_lesson(loss:Callable) -> dict:
+    "A loss, a metric and a callback for a model that may have one column of scores for two classes"
+    metric, check = fitting.Accuracy(), fitting.CheckOneColumn()
+    return dict(loss_func=sgd_lesson.ClassLoss(loss), metrics=metric, cbs=check)
+
+def _class_loss(columns:int) -> Callable:
+    "fastai's cross entropy; for one column, which models of two classes had until version 0.2, our own"
+    from fastai.losses import CrossEntropyLossFlat
+    return sgd_lesson.cross_entropy if columns == 1 else CrossEntropyLossFlat()
 
 # %% ../../nbs/ladder/04_rungs.ipynb #c36aa224
 def _similarity_parts(shape, n_classes, *, distance, **_):
@@ -150,9 +162,9 @@ def simple_net(images, run, *,
 
 # %% ../../nbs/ladder/04_rungs.ipynb #5820bf96
 def _mlp_parts(shape, n_classes, *, hidden, activation, dropout, **_):
-    model = nets.mlp(math.prod(shape), nets.n_outputs(n_classes), hidden, activation, dropout)
+    model = nets.mlp(math.prod(shape), n_classes, hidden, activation, dropout)
     adam = partial(fitting.adamw, betas=(.9, .999), eps=1e-8)
-    return Parts(model, sgd_lesson.cross_entropy, adam)
+    return Parts(model, _class_loss(n_classes), adam)
 
 @recipe(parts=_mlp_parts, epochs=10, schedule='one-cycle', dropout=None, wd=.01)
 def mlp(images, run, *,
@@ -173,12 +185,6 @@ def mlp(images, run, *,
     outcome = run.fit(learn, lr=lr, **training)
     return outcome.with_settings(hidden=hidden, dropout=dropout)
 
-# %% ../../nbs/ladder/04_rungs.ipynb #27f01029
-def _no_lone_image(bs:int, n:int) -> int:
-    "The batch size nearest to `bs`, preferably smaller, with which none of `n` images is alone in a batch"
-    near = (b for step in range(bs + n) for b in (bs - step, bs + step))
-    return next(b for b in near if b >= 2 and n % b != 1)
-
 # %% ../../nbs/ladder/04_rungs.ipynb #27f01032
 def _fit_fast(learn, run, precision, layout, **training):
     "Fit in this precision and layout; None: the fastest"
@@ -192,8 +198,8 @@ def _three_channels(v:tuple) -> bool: return len(v) == 3 and 1 <= min(v) and max
 Three = Annotated[tuple, Kind('three whole numbers separated by commas, such as 16,32,64', _widths, _three_channels)]
 
 def _convnet_parts(shape, n_classes, *, filters, dropout, **_):
-    model = nets.convnet(shape, nets.n_outputs(n_classes), filters, dropout)
-    return Parts(model, sgd_lesson.cross_entropy, fitting.adamw)
+    model = nets.convnet(shape, n_classes, filters, dropout)
+    return Parts(model, _class_loss(n_classes), fitting.adamw)
 
 @recipe(parts=_convnet_parts, epochs=None, schedule='one-cycle', wd=.01)
 def convnet(images, run, *,
@@ -206,7 +212,7 @@ def convnet(images, run, *,
 ):
     "Small convolutional net: three convolutions, AdamW, one cycle"
     n = len(images.train)
-    bs = _no_lone_image(bs or loaders.default_bs(n), n)
+    bs = max(2, bs or loaders.default_bs(n)) # Batch norm cannot train on one image
     epochs = epochs or min(max(2, round(50_000 / n)), 15)
     lr = lr or float(f'{.015 * min(bs / 256, 1)**.5:.2g}')
     dls = loaders.dataloaders(images, bs, run.device, stats='train')
@@ -218,8 +224,8 @@ def convnet(images, run, *,
 def _resnet18_parts(shape, n_classes, *, dropout, pretrained=False, **_):
     from fastai.vision.learner import model_meta
     from torchvision.models import resnet18 as arch
-    model = nets.resnet18(shape, nets.n_outputs(n_classes), dropout, pretrained)
-    return Parts(model, sgd_lesson.cross_entropy, fitting.adamw, model_meta[arch]['split'])
+    model = nets.resnet18(shape, n_classes, dropout, pretrained)
+    return Parts(model, _class_loss(n_classes), fitting.adamw, model_meta[arch]['split'])
 
 @recipe(parts=_resnet18_parts, epochs=None, schedule='one-cycle', dropout=None, wd=.01)
 def resnet18(images, run, *,
@@ -235,7 +241,7 @@ def resnet18(images, run, *,
     "Residual network of 18 layers, from scratch"
     n = len(images.train)
     epochs = epochs or max(1, round(140 * 64 / n))
-    bs = _no_lone_image(bs or max(32, loaders.default_bs(n * epochs, 128, steps=100)), n)
+    bs = max(2, bs or max(32, loaders.default_bs(n * epochs, 128, steps=100)))
     lr = lr or (.004 if epochs == 1 else .003)
     if dropout is None: dropout = .1 if epochs == 1 else .5
     dls = loaders.dataloaders(images, bs, run.device, _imagenet_stats(images.shape[0]) if pretrained else None)

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 import torch
 import pandas as pd
 import torch.nn.functional as F
-from fastai.optimizer import OptimWrapper
+from fastai.optimizer import Optimizer
 from ..errors import InputError
 
 # %% ../../nbs/lessons/04_sgd.ipynb #d2bf5b16
@@ -132,24 +132,35 @@ def calc_grad(
     return loss.detach()
 
 # %% ../../nbs/lessons/04_sgd.ipynb #cb824c9a
-class BasicOptim:
-    "Stochastic gradient descent: `p -= lr * p.grad` (fast.ai lesson 3)"
+def _lacks(name:str) -> InputError: # To raise
+    return InputError(f"plain gradient descent has no {name!r}; use fastai's SGD or Adam instead")
+
+class BasicOptim(Optimizer):
+    "Stochastic gradient descent: `p -= lr * p.grad` (fast.ai lesson 3); also for `Learner(..., opt_func=BasicOptim)`"
+    _uses = 'lr', 'mom' # `fit_one_cycle` sets a momentum, which has no effect here
     def __init__(self,
-        params:Iterable[torch.Tensor],
+        params:Iterable, # Parameters, or lists of them (fastai's parameter groups)
         lr:float, # Learning rate
+        **hypers
     ):
-        self.params = list(params)
-        self.lr = lr
+        super().__init__(list(params) or [[]], cbs=[], lr=lr, **hypers)
 
     @torch.no_grad()
     def step(self):
         "Update every parameter that has a gradient"
-        for p in self.params:
-            if p.grad is not None: p.add_(p.grad, alpha=-self.lr)
+        for group, hyper in zip(self.param_lists, self.hypers):
+            for p in group:
+                if p.grad is not None: p.add_(p.grad, alpha=-hyper['lr'])
 
     def zero_grad(self):
         "Clear the gradients"
-        for p in self.params: p.grad = None
+        for group in self.param_lists:
+            for p in group: p.grad = None
+
+    def _set_hyper(self, k, v):
+        "Raise `InputError` for a hyperparameter that would have no effect"
+        if k not in self._uses and any(v): raise _lacks(k)
+        super()._set_hyper(k, v)
 
 # %% ../../nbs/lessons/04_sgd.ipynb #754b8d0f
 class _Mean:
@@ -257,21 +268,22 @@ def train_model(
 # %% ../../nbs/lessons/04_sgd.ipynb #2d8e17be
 def _clip(grads:list, limit:float):
     "Shorten the gradients, as one vector, to a norm of at most `limit`"
+    if not grads: return
     norm = torch.stack([g.norm() for g in grads]).norm()
     for g in grads: g.mul_((limit / (norm + 1e-6)).clamp(max=1.))
 
 class TunedOptim(BasicOptim):
     "`BasicOptim` with weight decay, gradient clipping and a schedule"
+    _uses = 'lr', 'mom', 'wd'
     def __init__(self,
-        params:Iterable[torch.Tensor],
+        params:Iterable, # Parameters, or lists of them (fastai's parameter groups)
         lr:float, # Learning rate, before the schedule
         wd:float=0., # Weight decay: each step subtracts `lr * wd` times the weight
         clip:float=0., # Clip the gradient norm to this; 0 = off
         schedule:Callable|None=None, # From the fraction done, in [0, 1), to the learning rate; None: constant
         steps:int=1, # Number of steps in the whole training, for the schedule
     ):
-        super().__init__(params, lr)
-        self.wd = wd
+        super().__init__(params, lr, wd=wd)
         self.clip = clip
         self.schedule = schedule
         self.steps = steps
@@ -280,36 +292,33 @@ class TunedOptim(BasicOptim):
     @torch.no_grad()
     def step(self):
         "Clip the gradients, decay the weights, and step"
-        trained = [p for p in self.params if p.grad is not None]
-        if self.clip and trained: _clip([p.grad for p in trained], self.clip)
-        if self.schedule is not None: self.lr = self.schedule(self.done / self.steps)
-        if self.wd:
-            for p in trained: p.mul_(1 - self.lr * self.wd)
+        if self.clip: _clip([p.grad for p, *_ in self.all_params(with_grad=True)], self.clip)
+        if self.schedule is not None: self.set_hyper('lr', self.schedule(self.done / self.steps))
+        for group, hyper in zip(self.param_lists, self.hypers):
+            if hyper['wd']: self._decay(group, 1 - hyper['lr'] * hyper['wd'])
         super().step()
         self.done += 1
 
-    def state_dict(self) -> dict: return dict(done=self.done)
-    def load_state_dict(self, state:dict): self.done = state['done']
+    def _decay(self, group:Iterable, factor:float):
+        for p in group:
+            if p.grad is not None: p.mul_(factor)
+
+    def state_dict(self) -> dict: return super().state_dict() | dict(done=self.done)
+    def load_state_dict(self, state:dict):
+        super().load_state_dict(state)
+        self.done = state['done']
 
 # %% ../../nbs/lessons/04_sgd.ipynb #b0d2cf15
-class _TorchBasicOptim(torch.optim.Optimizer):
-    "`BasicOptim` with the interface of a PyTorch optimiser"
-    def __init__(self, params, lr, weight_decay=0.):
-        super().__init__(params, dict(lr=lr, weight_decay=weight_decay))
-
-    def step(self, closure=None):
-        for group in self.param_groups: TunedOptim(group['params'], group['lr'], group['weight_decay']).step()
-
 def basic_opt(
     params:Iterable, # Parameters, or lists of them (fastai's parameter groups)
     lr:float=.001, # Learning rate
     wd:float=0., # Weight decay
     **kwargs
-) -> OptimWrapper: # fastai's optimiser over `BasicOptim`
-    "`BasicOptim` for fastai: `Learner(..., opt_func=basic_opt)`; raises `InputError` for other hyperparameters"
+) -> TunedOptim:
+    "`BasicOptim` with weight decay, for `Learner`; raises `InputError` for other hyperparameters"
     extra = [name for name, value in kwargs.items() if value]
-    if extra: raise InputError(f"plain gradient descent has no {extra[0]!r}; use fastai's SGD or Adam instead")
-    return OptimWrapper(params, opt=_TorchBasicOptim, lr=lr, weight_decay=wd)
+    if extra: raise _lacks(extra[0])
+    return TunedOptim(params, lr, wd)
 
 # %% ../../nbs/lessons/04_sgd.ipynb #b472fdbc
 class ClassLoss:
