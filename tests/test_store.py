@@ -5,6 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 import numpy as np, pytest, torch
 from fastai.learner import Learner
+from fastai.losses import BaseLoss
 from fastai.torch_core import no_random
 from fastai.vision.core import imagenet_stats
 from pandas.testing import assert_frame_equal
@@ -114,6 +115,19 @@ def test_a_model_kept_by_an_earlier_version_is_still_the_same_model(tmp_path, na
     assert scores.argmax(1).equal(wanted.argmax(1)) and scores.std(0).min() > 0
     assert kept.card.version == 1 and kept.card.source.name == 'digits'
 
+@pytest.mark.parametrize('name', ['mlp', 'convnet'])
+def test_a_model_of_two_classes_with_one_column_is_still_read_and_trained(tmp_path, name):
+    folder = Path(shutil.copytree(FIXTURES/f'two-{name}', tmp_path/name))
+    kept = load(folder, 'cpu')
+    pixels = torch.from_numpy(np.load(FIXTURES/'images.npy'))
+    wanted = torch.tensor(json.loads((folder/'scores.json').read_text()))
+    scores = kept.predict_scores(pixels)
+    assert scores.shape == (10, 1) and torch.allclose(scores, wanted, rtol=1e-3, atol=1e-3)
+    assert torch.allclose(kept.predict_probs(pixels)[:, 1:], wanted.sigmoid(), atol=1e-3)
+    learn = kept.learner(load_images('digits', classes='3,7'))
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, .001)
+    assert learn.recorder.values[-1][-1] > .9
+
 def test_loading_leaves_the_callers_random_state_alone(tmp_path):
     save(fitted('mlp'), 'm')
     save(fitted('resnet18'), 'r')
@@ -168,11 +182,12 @@ def test_a_learner_trains_on_as_the_original_would(tmp_path, name, k):
     def go_on(learn):
         with learn.no_bar(), learn.no_logging(), no_random(7): learn.fit(2, .001)
         return copy.deepcopy(learn.model.state_dict())
+    loss = parts.loss if isinstance(parts.loss, BaseLoss) else ClassLoss(parts.loss)
     with no_random(1): learn = kept.learner(f.images, bs=16)
     before = copy.deepcopy(kept.model.state_dict())
     with no_random(1):
         original = Learner(dataloaders(f.images, 16, 'cpu', f.stats), copy.deepcopy(f.model),
-                           loss_func=ClassLoss(parts.loss), opt_func=parts.opt_func, metrics=batch_accuracy)
+                           loss_func=loss, opt_func=parts.opt_func, metrics=batch_accuracy)
     after, wanted = go_on(learn), go_on(original)
     assert all(torch.equal(t, wanted[n]) for n, t in after.items())
     assert any(not torch.equal(t, before[n]) for n, t in after.items())
