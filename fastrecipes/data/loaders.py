@@ -25,7 +25,7 @@ from fastai.data.core import DataLoaders, TfmdDL
 from fastai.data.transforms import Category, CategoryMap
 from fastai.torch_core import TensorBase, TensorCategory, TensorImage, TensorImageBW
 from .imagefile import fit_image, image_bytes, read_image
-from .images import ImageSet, Split
+from .images import empty_batch, ImageSet, Split
 from ..errors import InputError
 
 # %% ../../nbs/data/07_loaders.ipynb #bc3b1a24
@@ -60,9 +60,10 @@ def pick_device(
 def to_floats(
     x:torch.Tensor, # uint8 (n, c, h, w)
     stats:tuple|None=None, # Means and standard deviations per channel, of pixels in [0, 1]; None: pixels stay in [0, 1]
+    reuse:bool=False, # Whether to make it in memory that can be used again: see `empty_batch`
 ) -> torch.Tensor: # float32 (n, c, h, w)
     "Pixels divided by 255, then centred and scaled by `stats`"
-    x = x.float().div_(255)
+    x = (empty_batch(tuple(x.shape), torch.float32).copy_(x) if reuse else x.float()).div_(255)
     if stats is None: return x
     mean, std = (torch.as_tensor(s, dtype=x.dtype, device=x.device).view(1, -1, 1, 1) for s in stats)
     return x.sub_(mean).div_(std)
@@ -279,7 +280,7 @@ class ImageDL(TfmdDL):
 
     def _batch(self, x, rows):
         "Images and labels for a model, or for fastai's batch transforms if there are any"
-        x = to_floats(x, self._stats)
+        x = to_floats(x, self._stats, self._split.is_large and x.device.type == 'cpu')
         labels = self._split.labels
         if labels is not None: labels = labels.index_select(0, rows.to(labels.device))
         if not self.after_batch.fs: return (x,) if labels is None else (x, labels)

@@ -82,7 +82,8 @@ def predict_scores(
     scores = []
     with torch.no_grad(), sgd.evaluating(model):
         for batch in split.batches(predict_bs(split.shape[1:])):
-            x = loaders.to_floats(batch.to(device or 'cpu'), stats)
+            batch = batch.to(device or 'cpu')
+            x = loaders.to_floats(batch, stats, split.is_large and batch.device.type == 'cpu')
             scores.append(model(x).float().cpu())
     return torch.cat(scores)
 
