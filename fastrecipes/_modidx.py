@@ -2178,6 +2178,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'fastrecipes.keep.export._Outputs.names': ( 'keep/export.html#_outputs.names',
                                                                                      'fastrecipes/keep/export.py'),
                                          'fastrecipes.keep.export._about': ('keep/export.html#_about', 'fastrecipes/keep/export.py'),
+                                         'fastrecipes.keep.export._cause': ('keep/export.html#_cause', 'fastrecipes/keep/export.py'),
                                          'fastrecipes.keep.export._checked_file': ( 'keep/export.html#_checked_file',
                                                                                     'fastrecipes/keep/export.py'),
                                          'fastrecipes.keep.export._compare': ('keep/export.html#_compare', 'fastrecipes/keep/export.py'),

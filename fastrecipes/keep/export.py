@@ -57,6 +57,17 @@ def _forget_places(graph):
     parts = [*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer, graph]
     for part in parts: part.ClearField('metadata_props')
 
+# %% ../../nbs/keep/05_export.ipynb #e7900023
+def _cause(error:Exception) -> str:
+    "The type and the first line of what caused an error"
+    while error.__cause__ is not None: error = error.__cause__
+    lines = str(error).strip().splitlines() or ['']
+    return f'{type(error).__name__}: {without_paths(lines[0])[:120]}'
+
+def _not_for_onnx(why:str) -> InputError:
+    return InputError(f"ONNX cannot hold this model ({why}); its forward must be the same operations for all images "
+                      "and for any number of them, without a Python `if` on their values")
+
 # %% ../../nbs/keep/05_export.ipynb #e7900006
 def _to_onnx(net:_Outputs, images:torch.Tensor, about:dict):
     "`net` as an ONNX model for any number of images, with `about` in its metadata"
@@ -68,19 +79,12 @@ def _to_onnx(net:_Outputs, images:torch.Tensor, about:dict):
             proto = program.model_proto
     except Exception as e:
         if is_memory(e): raise
-        raise _not_for_onnx(e) from e
+        raise _not_for_onnx(_cause(e)) from e
+    n = proto.graph.input[0].type.tensor_type.shape.dim[0]
+    if not n.dim_param: raise _not_for_onnx(f"it would read exactly {n.dim_value} images")
     _forget_places(proto.graph)
     for key, value in about.items(): proto.metadata_props.add(key=key, value=value)
     return proto
-
-def _not_for_onnx(error:Exception) -> InputError:
-    "The error for a model that the exporter refuses, with the first line of the cause"
-    cause = error
-    while cause.__cause__ is not None: cause = cause.__cause__
-    lines = str(cause).strip().splitlines() or ['']
-    why = f'{type(cause).__name__}: {without_paths(lines[0])[:120]}'
-    return InputError(f"ONNX cannot hold this model ({why}); its forward must be the same operations for all images "
-                      "and for any number of them, without a Python `if` on their values")
 
 # %% ../../nbs/keep/05_export.ipynb #e7900009
 def _largest(found, wanted:torch.Tensor) -> float:
