@@ -4,12 +4,13 @@ from pathlib import Path
 import numpy as np, onnx, onnxruntime, pytest, torch
 from fastai.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat, LabelSmoothingCrossEntropyFlat, MSELossFlat
 from fastai.vision.all import (
-    aug_transforms, DataBlock, DataLoaders, imagenet_stats, ImageBlock, ImageDataLoaders, Learner,
+    aug_transforms, DataBlock, DataLoader, DataLoaders, imagenet_stats, ImageBlock, ImageDataLoaders, Learner,
     load_learner, MultiCategoryBlock, Normalize, parent_label, PILImage, PILImageBW, RandomResizedCrop, RegressionBlock,
-    Resize, TensorImage, ToTensor, Transform)
+    Resize, resnet18, TensorImage, ToTensor, Transform, vision_learner)
 from PIL import Image, ImageOps
 from torch import nn
 from fastrecipes import __version__
+from fastrecipes.data.loaders import dataloaders
 from fastrecipes.ladder.recipe import fit
 from fastrecipes.keep.export import export_onnx
 from fastrecipes.keep.store import load, save
@@ -227,6 +228,17 @@ def test_a_learner_gives_the_same_probabilities_for_any_number_of_images(
     assert json.loads(found['shape']) == shape == list(images.shape[1:]) and found['resize'] == resize
     assert json.loads(found['classes']) == list(learn.dls.vocab) and 'recipe' not in found
 
+@pytest.mark.slow
+@pytest.mark.parametrize('half', [False, True])
+def test_a_vision_learner_too(tmp_path, pictures, half):
+    dls = loaders(pictures, item_tfms=Resize(70), batch_tfms=aug_transforms(size=64))
+    learn = vision_learner(dls, resnet18, pretrained=False, normalize=True)
+    if half: learn.to_fp16()
+    assert export_onnx(learn, 'm.onnx') < 1e-4
+    probs, = session('m.onnx').run(['probs'], {'images': stored(dls).numpy()})
+    torch.testing.assert_close(torch.from_numpy(probs), preds(learn), atol=1e-4, rtol=0, check_dtype=False)
+    onnx.checker.check_model('m.onnx', full_check=True)
+
 def test_a_plain_function_as_loss_is_enough(tmp_path, pictures):
     learn = learner(loaders(pictures), loss_func=nn.functional.cross_entropy)
     assert export_onnx(learn, 'm.onnx') < 1e-4
@@ -240,6 +252,14 @@ def test_the_learner_of_a_rung_gives_what_its_model_gives(tmp_path):
     scores, probs = session('learner.onnx').run(None, images)
     np.testing.assert_allclose(scores, session('m.onnx').run(['scores'], images)[0], atol=1e-5)
     torch.testing.assert_close(torch.from_numpy(probs), f.probs, atol=1e-5, rtol=0)
+
+def test_batch_transforms_of_our_loaders_are_in_the_file(tmp_path):
+    dls = dataloaders(image_set(10, (1, 20, 20)), device='cpu', stats='train')
+    dls.add_tfms(aug_transforms(size=16), 'after_batch')
+    learn = learner(dls)
+    assert export_onnx(learn, 'm.onnx') < 1e-4
+    probs, = session('m.onnx').run(['probs'], {'images': dls.valid_ds.split.stored.numpy()})
+    torch.testing.assert_close(torch.from_numpy(probs), preds(learn), atol=1e-4, rtol=0, check_dtype=False)
 
 @pytest.mark.filterwarnings('ignore')
 def test_a_pickled_learner_without_images_gets_out(tmp_path, pictures):
@@ -294,6 +314,8 @@ class Counting(Choosy):
     "A model whose operations depend on the number of images"
     def forward(self, x): return self.net(x) if len(x) < 5 else -self.net(x)
 
+CE = CrossEntropyLossFlat()
+
 def block(home, target, get_y):
     return DataBlock((ImageBlock, target), get_items=lambda h: sorted(h.glob('*/*.png')), get_y=get_y,
                      item_tfms=Resize(16)).dataloaders(home, bs=16, num_workers=0)
@@ -303,7 +325,12 @@ def of_pairs(home):
     pairs = [(torch.rand(5), torch.tensor(i % 2)) for i in range(40)]
     dls = DataLoaders.from_dsets(pairs, pairs, bs=8, num_workers=0)
     dls.vocab = ['a', 'b']
-    return Learner(dls, nn.Linear(5, 2), loss_func=CrossEntropyLossFlat())
+    return Learner(dls, nn.Linear(5, 2), loss_func=CE)
+
+def of_plain_loaders(home):
+    dls = DataLoaders(*[DataLoader([(torch.rand(5), torch.tensor(0))] * 8, bs=4)] * 2)
+    dls.vocab = ['a', 'b']
+    return Learner(dls, nn.Linear(5, 2), loss_func=CE)
 
 def untrained(dls, columns, loss_func, wrap=lambda net: net):
     return Learner(dls, wrap(small_net(dls, columns)), loss_func=loss_func)
@@ -311,7 +338,6 @@ def untrained(dls, columns, loss_func, wrap=lambda net: net):
 def segmenting(home):
     return Learner(loaders(home), nn.Conv2d(3, 10, 1), loss_func=lambda pred, y: pred.mean())
 
-CE = CrossEntropyLossFlat()
 REFUSED = {
     'several labels': (lambda h: untrained(
         block(h, MultiCategoryBlock, lambda f: [f.parent.name]), 10, BCEWithLogitsLossFlat()), ['BCE', 'torch.onnx']),
@@ -319,6 +345,7 @@ REFUSED = {
         block(h, RegressionBlock, lambda f: float(f.stem)), 1, MSELossFlat()), ['vocab', 'torch.onnx']),
     'a mask': (segmenting, ['(30, 10, 16, 16)', 'torch.onnx']),
     'no images': (of_pairs, ['inputs', 'torch.onnx']),
+    'plain loaders': (of_plain_loaders, ['fastai.data.load.DataLoader', 'ImageDataLoaders']),
     'other classes': (lambda h: untrained(loaders(h), 12, CE), ['12', '10', 'dls.c']),
     'sizes': (lambda h: Learner(
         loaders(h, item_tfms=ToTensor()), nn.Flatten(), loss_func=CE), ['sizes', 'Resize(...)']),

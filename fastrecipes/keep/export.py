@@ -98,7 +98,7 @@ def _difference(model:PixelModel, session, images:torch.Tensor, scores:torch.Ten
     differences = [_largest(found, scores), *(_largest(p, class_probs(scores)) for p in probs)]
     if all(d <= model.allowed for d in differences): return max(differences) # False for NaN
     what = f"ONNX Runtime's results differ from the model's by {max(differences):.1e} (allowed: {model.allowed:.0e})"
-    raise InputError(f"{what}, so nothing was written; please report this")
+    raise InputError(f"{what}, so nothing was written; if the model draws no random numbers, please report this")
 
 def _compare(model:PixelModel, session) -> float:
     "The largest difference, for all images together and for the first alone"
