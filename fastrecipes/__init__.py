@@ -49,6 +49,7 @@ Modules:
 - `fastrecipes.explore.strokes`: Convert pen strokes to an image like the training images
 - `fastrecipes.keep.card`: What a kept model is, where it comes from and how good it was, readable for people and for programs
 - `fastrecipes.keep.export`: The same model without PyTorch, as ONNX
+- `fastrecipes.keep.pixels`: A model and its preprocessing as one module: pixels in, scores out
 - `fastrecipes.keep.predict`: Predict image files with a kept model
 - `fastrecipes.keep.store`: Keep a fitted model in a folder, and get the same model back
 - `fastrecipes.ladder.fitted`: What a recipe is given, and what it returns

@@ -87,8 +87,9 @@ def test_a_kept_model_names_nothing_of_the_machine(place):
     r = place('fit', 'linear', place.home/'pictures', '--skip-bad', '--epochs', '2', '--out', place.home/'kept')
     assert r.returncode == 0, r.stderr
     place('predict', place.home/'kept', place.home/'pictures', '--show', place.home/'kept'/'shown.png')
+    place('export', place.home/'kept', '--onnx', place.home/'kept'/'m.onnx')
     files = told(place.home/'kept')
-    assert {'card.json', 'model.safetensors', 'history.png', 'shown.png'} == files.keys()
+    assert {'card.json', 'model.safetensors', 'history.png', 'shown.png', 'm.onnx'} == files.keys()
     assert json.loads(files['card.json'].removesuffix(b'card.json'))['source']['name'] == 'pictures'
     assert {name: found for name, data in files.items() if (found := private(data, place))} == {}
 

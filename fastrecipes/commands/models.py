@@ -175,13 +175,14 @@ def export(folder, onnx):
     """Export a saved model to ONNX.
 
     DIR is a folder that `fastrecipes fit --out DIR` wrote. The input of the exported model, `images`, is uint8 of shape
-    (n, channels, height, width); scaling is part of the model. The output, `scores`, has shape (n, classes). For two
-    classes it is (n, 1), the logit of the second class. The exported model is run in ONNX Runtime and compared with the
-    original. This needs: pip install onnx onnxscript onnxruntime
+    (n, channels, height, width) for any n; scaling is part of the model. It has two outputs. `scores` has shape
+    (n, classes); for two classes it is (n, 1), the logit of the second class. `probs` are the probabilities, of shape
+    (n, classes); the recipe similarity does not have them. The metadata holds the class names, the shape and the card.
+    The exported model is run in ONNX Runtime and compared with the original. This needs: pip install onnx onnxscript
+    onnxruntime
     """
     with session(quiet=True):
         with importing():
             from fastrecipes.keep.export import export_onnx
-            from fastrecipes.keep.store import load
-        difference = export_onnx(load(folder, 'cpu'), onnx)
-    click.echo(f"wrote {onnx}; its scores differ from the model's by at most {difference:.1e}")
+        difference = export_onnx(folder, onnx)
+    click.echo(f"wrote {onnx}; its results differ from the model's by at most {difference:.1e}")
