@@ -352,7 +352,7 @@ def test_what_was_fitted_is_the_same_as_without_the_one_that_failed(hurt, threes
     (MemoryError(), 'MemoryError', 'smaller'),
     (InputError('own: k=1 is too few; use more'), 'k=1 is too few', 'use more'),
     (InputError('there is no cure'), 'there is no cure', ''),
-    (KeyError('x'), "KeyError: 'x'", 'report'),
+    (KeyError('x'), "KeyError: 'x'", 'not part of fastrecipes'),
 ])
 def test_a_recipe_of_ones_own_may_raise_anything(threes_sevens, error, reason, cure):
     heard = Heard()
@@ -543,10 +543,15 @@ def test_a_rung_that_failed_has_no_curve_and_a_point_that_fails_leaves_the_other
     assert len(calls) == 1 and [r.recipe for r in c.curve.rungs] == ['similarity']
     with own(lambda n: MemoryError() if n == 2 else None): c = compare(threes_sevens, curve='own', **how)
     assert [p.status for p in c.curve.rungs[0].points] == ['failed', 'fitted']
-    warned = pytest.warns(UserWarning, match='learning curve.*ValueError: few')
-    with own(lambda n: ValueError('few') if n == 2 else None), warned: c = compare(threes_sevens, curve='all', **how)
-    assert list(c.results) == ['similarity', 'own']
-    assert [p.fraction for r in c.curve.rungs for p in r.points] == [.5, 1, 1]
+    with own(lambda n: ValueError('few') if n == 2 else None): c = compare(threes_sevens, curve='own', **how)
+    assert [p.status for p in c.curve.rungs[0].points] == ['failed', 'fitted']
+
+def test_a_fault_of_ours_ends_the_curve_and_not_the_comparison(threes_sevens, monkeypatch):
+    monkeypatch.setattr('fastrecipes.answer.curves.check_scores', int)
+    with pytest.warns(UserWarning, match='learning curve.*TypeError'):
+        c = compare(threes_sevens, 'similarity,linear', device='cpu', curve='all', fractions=[.5, 1])
+    assert list(c.results) == ['similarity', 'linear']
+    assert [p.fraction for r in c.curve.rungs for p in r.points] == [1, 1]
 
 
 # The records
