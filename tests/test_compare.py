@@ -715,3 +715,24 @@ def test_a_written_file_has_its_bytes_and_the_permissions_of_any_new_file(tmp_pa
     write_atomic(tmp_path/'a.txt', b'new\n\0')
     assert contents(tmp_path) == {'a.txt': b'new\n\0', 'usual': b''}
     assert (tmp_path/'a.txt').stat().st_mode == (tmp_path/'usual').stat().st_mode
+
+
+# A mapping
+
+def test_a_comparison_is_a_mapping_of_its_rungs(three, tmp_path):
+    assert list(three) == list(three.keys()) == ['similarity', 'sgd', 'mlp'] and len(three) == 3 and three
+    assert 'sgd' in three and 'source' not in three and None not in three
+    assert three.get('sgd') is three['sgd'] and three.get('convnet') is None and three.get('convnet', 3) == 3
+    assert dict(three) == dict(three.items()) == dict(zip(three.keys(), three.values()))
+    assert [v.accuracy for v in three.values()] == [r.accuracy for r in three.rungs]
+    assert {**three}['mlp'] is three['mlp'] and [*three] == list(three)
+    three.save(tmp_path)
+    read = read_comparison(tmp_path)
+    assert list(read) == list(three) and dict(read) == {r.recipe: r for r in read.rungs} and read.tracebacks == {}
+
+def test_the_fields_of_a_comparison_are_in_its_dump(three):
+    assert set(three.model_dump()) == set(Comparison.model_fields) and three == three.model_copy()
+
+def test_the_traceback_of_a_rung_that_failed_is_there(hurt):
+    assert set(hurt.tracebacks) == {'logistic', 'own'} and 'Traceback' in hurt.tracebacks['own']
+    assert 'OutOfMemoryError' in hurt.tracebacks['own'] and not hurt['own'].is_fitted
