@@ -9,17 +9,17 @@ status: 0 for success, 2 for a mistake in the request, 1 for an error in fastrec
 __all__ = ['version_of', 'device_kinds', 'about', 'cli', 'explore', 'run', 'say_why', 'main']
 
 # %% ../nbs/10_cli.ipynb #87bc91d4
-import json, os, platform, sys, time
+import json, os, platform, sys, time, traceback
 import click
 from . import __version__
-from .answer.tables import console
+from .answer.tables import console, show
 from .commands import session as session_room
 from .commands.compare import compare, report
 from .commands.fit import fit
 from .commands.look import cache, check, list_
 from .commands.models import export, predict
 from .commands.session import launched, session, Stopped, Verbs
-from .errors import explained, InputError, is_memory
+from .errors import explained, InputError, is_fault
 from .ladder.settings import read_settings
 from .text import printable
 
@@ -114,26 +114,40 @@ def _usage_text(
     command = error.ctx.command_path if error.ctx else 'fastrecipes'
     return f"{error.format_message().removesuffix('.')}; see `{command} --help`"
 
+# %% ../nbs/10_cli.ipynb #8d3b1c02
+def _cannot_print(error:OSError) -> str:
+    "One line for an output that cannot be written"
+    return f'cannot write the output ({error.strerror or error}); free some space, or write it elsewhere'
+
+def _was_printing(error:Exception) -> bool:
+    "Whether writing the output failed, and not the work of a command"
+    if not isinstance(error, OSError) or error.filename is not None: return False
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return frame.f_code is show.__code__ or frame.f_globals['__name__'].partition('.')[0] in ('click', 'rich')
+
 # %% ../nbs/10_cli.ipynb #df2ee782
+def _call(arguments:list|None) -> int: # Exit status
+    "Run `cli`; without arguments, print the help"
+    typed = list(sys.argv[1:] if arguments is None else arguments)
+    how = dict(prog_name='fastrecipes', standalone_mode=False, obj=typed, terminal_width=_help_width())
+    try: return cli.main(arguments, **how) or 0
+    except click.exceptions.NoArgsIsHelpError as e: click.echo(e.ctx.get_help())
+    return 0
+
 def run(
     arguments:list|None=None, # None: those of the process
 ) -> tuple[int, str]: # Exit status, and one line that says why; empty for success
     "Run `cli` and turn exceptions into a status and one line"
-    typed = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        status = cli.main(arguments, prog_name='fastrecipes', standalone_mode=False, obj=typed,
-                          terminal_width=_help_width())
-        return status or 0, ''
-    except click.exceptions.NoArgsIsHelpError as e:
-        click.echo(e.ctx.get_help())
-        return 0, ''
+    try: return _call(arguments), ''
+    except BrokenPipeError: return 1, ''
     except InputError as e: return 2, _one_line(str(e))
     except click.UsageError as e: return 2, _one_line(_usage_text(e))
     except click.ClickException as e: return 2, _one_line(e.format_message())
     except (KeyboardInterrupt, Stopped, click.Abort) as e: return 130, str(e) or 'stopped'
     except Exception as e:
+        if _was_printing(e): return 2, _cannot_print(e)
         if os.environ.get('FASTRECIPES_DEBUG'): raise
-        return (2 if is_memory(e) else 1), '; '.join(explained(e))
+        return (1 if is_fault(e) else 2), '; '.join(explained(e))
 
 # %% ../nbs/10_cli.ipynb #c36522ab
 def say_why(line:str):
@@ -141,14 +155,25 @@ def say_why(line:str):
     if sys.stderr.isatty(): console(sys.stderr).print(line)
     else: click.echo(line, err=True)
 
+def _flushed() -> str: # Empty if all is well
+    "Write what is left of the output; if that fails, drop it, so that Python does not try again, and say why"
+    try: sys.stdout.flush()
+    except OSError as e:
+        with open(os.devnull, 'w') as nowhere: os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        return '' if isinstance(e, BrokenPipeError) else _cannot_print(e)
+    return ''
+
 def main(
     args:list|None=None, # None: those of the process
 ):
     "The console command: run `cli` and exit with its status; with several processes, only the first prints"
     session_room.own_process = args is None
+    if sys.stdout is None: sys.stdout = open(os.open(os.devnull, os.O_WRONLY), 'w', closefd=False) # Closed by `>&-`
     rank, n = launched()
     if rank: sys.stdout = sys.stderr = open(os.devnull, 'w')
     status, line = run(args)
+    unwritten = _flushed()
+    if unwritten and not status: status, line = 2, unwritten
     if rank and status == 1:
         print(f'fastrecipes: process {rank}: {line}', file=sys.__stderr__) # The first process does not know of it
     elif line: say_why(f'fastrecipes: {line}')

@@ -352,7 +352,7 @@ def test_what_was_fitted_is_the_same_as_without_the_one_that_failed(hurt, threes
     (MemoryError(), 'MemoryError', 'smaller'),
     (InputError('own: k=1 is too few; use more'), 'k=1 is too few', 'use more'),
     (InputError('there is no cure'), 'there is no cure', ''),
-    (KeyError('x'), "KeyError: 'x'", 'report'),
+    (KeyError('x'), "KeyError: 'x'", 'not part of fastrecipes'),
 ])
 def test_a_recipe_of_ones_own_may_raise_anything(threes_sevens, error, reason, cure):
     heard = Heard()
@@ -543,10 +543,15 @@ def test_a_rung_that_failed_has_no_curve_and_a_point_that_fails_leaves_the_other
     assert len(calls) == 1 and [r.recipe for r in c.curve.rungs] == ['similarity']
     with own(lambda n: MemoryError() if n == 2 else None): c = compare(threes_sevens, curve='own', **how)
     assert [p.status for p in c.curve.rungs[0].points] == ['failed', 'fitted']
-    warned = pytest.warns(UserWarning, match='learning curve.*ValueError: few')
-    with own(lambda n: ValueError('few') if n == 2 else None), warned: c = compare(threes_sevens, curve='all', **how)
-    assert list(c.results) == ['similarity', 'own']
-    assert [p.fraction for r in c.curve.rungs for p in r.points] == [.5, 1, 1]
+    with own(lambda n: ValueError('few') if n == 2 else None): c = compare(threes_sevens, curve='own', **how)
+    assert [p.status for p in c.curve.rungs[0].points] == ['failed', 'fitted']
+
+def test_a_fault_of_ours_ends_the_curve_and_not_the_comparison(threes_sevens, monkeypatch):
+    monkeypatch.setattr('fastrecipes.answer.curves.check_scores', int)
+    with pytest.warns(UserWarning, match='learning curve.*TypeError'):
+        c = compare(threes_sevens, 'similarity,linear', device='cpu', curve='all', fractions=[.5, 1])
+    assert list(c.results) == ['similarity', 'linear']
+    assert [p.fraction for r in c.curve.rungs for p in r.points] == [1, 1]
 
 
 # The records
@@ -710,3 +715,24 @@ def test_a_written_file_has_its_bytes_and_the_permissions_of_any_new_file(tmp_pa
     write_atomic(tmp_path/'a.txt', b'new\n\0')
     assert contents(tmp_path) == {'a.txt': b'new\n\0', 'usual': b''}
     assert (tmp_path/'a.txt').stat().st_mode == (tmp_path/'usual').stat().st_mode
+
+
+# A mapping
+
+def test_a_comparison_is_a_mapping_of_its_rungs(three, tmp_path):
+    assert list(three) == list(three.keys()) == ['similarity', 'sgd', 'mlp'] and len(three) == 3 and three
+    assert 'sgd' in three and 'source' not in three and None not in three
+    assert three.get('sgd') is three['sgd'] and three.get('convnet') is None and three.get('convnet', 3) == 3
+    assert dict(three) == dict(three.items()) == dict(zip(three.keys(), three.values()))
+    assert [v.accuracy for v in three.values()] == [r.accuracy for r in three.rungs]
+    assert {**three}['mlp'] is three['mlp'] and [*three] == list(three)
+    three.save(tmp_path)
+    read = read_comparison(tmp_path)
+    assert list(read) == list(three) and dict(read) == {r.recipe: r for r in read.rungs} and read.tracebacks == {}
+
+def test_the_fields_of_a_comparison_are_in_its_dump(three):
+    assert set(three.model_dump()) == set(Comparison.model_fields) and three == three.model_copy()
+
+def test_the_traceback_of_a_rung_that_failed_is_there(hurt):
+    assert set(hurt.tracebacks) == {'logistic', 'own'} and 'Traceback' in hurt.tracebacks['own']
+    assert 'OutOfMemoryError' in hurt.tracebacks['own'] and not hurt['own'].is_fitted

@@ -11,14 +11,15 @@ can be stopped and resumed, and if a rung fails, the others still run."""
 __all__ = ['Climb', 'compare']
 
 # %% ../../nbs/answer/13_climb.ipynb #f45bb471
-import gc, os, warnings
+import gc, os, traceback, warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 import torch
 from fastcore.basics import patch
 from fastcore.foundation import L
+from pydantic import ValidationError
 from .. import __version__
-from .comparison import _now, Comparison, comparison_of, rung_of, standings
+from .comparison import _now, _place, Comparison, comparison_of, rung_of, standings
 from .curves import chosen_recipes, CurveRun, FRACTIONS, part_sizes
 from .records import Rung
 from .results import check_scores, Fits, Result, Shelf
@@ -28,7 +29,7 @@ from ..data.loaders import pick_device
 from ..data.sources import load
 from ..errors import explained, InputError
 from ..ladder.fitted import Fitted
-from ..ladder.recipe import check_test, fit, get_recipe
+from ..ladder.recipe import check_test, fit, get_recipe, ImagesChanged
 from ..ladder.settings import global_settings, Sections
 from ..reporter import Reporter, Task
 from ..training.checkpoint import Checkpoint
@@ -189,6 +190,16 @@ def _explained(e:Exception) -> tuple: # What was wrong, and what to do
     if os.environ.get('FASTRECIPES_DEBUG') and not isinstance(e, InputError): raise e
     return explained(e)
 
+# %% ../../nbs/answer/13_climb.ipynb #5d2f0c02
+def _check_rung(result:Result, images:ImageSet):
+    "Raise `InputError` for a result that a rung cannot hold, such as a setting that is a tensor"
+    try: rung_of(Fits(result.recipe, result.asked, (result,)), images)
+    except ValidationError as e:
+        first = e.errors(include_url=False)[0]
+        why = first['msg'].removeprefix('Value error, ')
+        cure = 'mend what the recipe returns'
+        raise InputError(f"{result.recipe}: its result cannot be compared: {_place(first['loc'])}{why}; {cure}") from e
+
 # %% ../../nbs/answer/13_climb.ipynb #c5aef128
 @patch
 def _fit(self:Climb, name:str, seed:int) -> Fitted|None:
@@ -198,9 +209,12 @@ def _fit(self:Climb, name:str, seed:int) -> Fitted|None:
     except KeyboardInterrupt:
         if checkpoint is not None: _write_or_warn(checkpoint)
         raise
-    except Exception as e: reason, cure = _explained(e)
+    except ImagesChanged: raise
+    except Exception as e:
+        reason, cure = _explained(e)
+        trace = ''.join(traceback.format_exception(e))
     reason = reason.removeprefix(f'{name}: ')
-    self.fits[name] = self.fits[name].with_failure(seed, reason, cure)
+    self.fits[name] = self.fits[name].with_failure(seed, reason, cure, trace)
     self._free()
     self.reporter.failed(reason, cure)
 
@@ -210,6 +224,7 @@ def _fit_and_keep(self:Climb, name:str, seed:int, checkpoint:Checkpoint|None) ->
     fitted = fit(name, self.images, seed=seed, checkpoint=checkpoint, **how, **self.settings[name])
     check_scores(fitted)
     result = Result.of(fitted) # Measures its cost, which may fail too
+    _check_rung(result, self.images)
     if self.shelf is not None: self.shelf.put(result, self._stamp(name, seed))
     return fitted
 

@@ -11,6 +11,7 @@ __all__ = ['SCHEMA_VERSION', 'standings', 'rung_of', 'machine', 'Comparison', 'c
 
 # %% ../../nbs/answer/12_comparison.ipynb #32ac59bc
 import json, os, platform
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from io import BytesIO
 from pathlib import Path
@@ -357,6 +358,38 @@ def __getitem__(self:Comparison, recipe:str) -> Fitted|Result|Rung:
     if recipe not in found: raise no_such('rung', recipe, found)
     in_memory = next((f.fitted or f.result for f in self._fits if f.recipe == recipe), None)
     return in_memory or found[recipe]
+
+@patch(as_prop=True)
+def tracebacks(self:Comparison) -> dict:
+    "Recipe to the traceback of its failure, as text, for the rungs that failed in this process"
+    return {f.recipe: f.trace for f in self._fits if f.trace}
+
+# %% ../../nbs/answer/12_comparison.ipynb #2f7e6c01
+@patch
+def keys(self:Comparison) -> tuple:
+    "The names of the rungs, in the order of the ladder"
+    return tuple(r.recipe for r in self.rungs)
+
+@patch
+def __iter__(self:Comparison) -> Iterator[str]: return iter(self.keys()) # Of pydantic: the fields
+
+@patch
+def __len__(self:Comparison) -> int: return len(self.rungs)
+
+@patch
+def __contains__(self:Comparison, recipe:object) -> bool: return recipe in self.keys()
+
+@patch
+def values(self:Comparison) -> tuple: return tuple(self[name] for name in self)
+
+@patch
+def items(self:Comparison) -> tuple: return tuple((name, self[name]) for name in self)
+
+@patch
+def get(self:Comparison,
+    recipe:str,
+    default=None, # For a name that no rung has
+): return self[recipe] if recipe in self else default
 
 # %% ../../nbs/answer/12_comparison.ipynb #c5f99d22
 @patch(as_prop=True)

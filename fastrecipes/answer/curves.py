@@ -27,7 +27,7 @@ from .records import Curve, CurvePoint, CurveRung, MoreData
 from .results import check_scores
 from ..data.images import ImageSet
 from ..data.sources import load
-from ..errors import explained, InputError, is_memory
+from ..errors import explained, InputError, is_fault
 from ..ladder.fitted import Fitted, Judged
 from ..ladder.recipe import fit, get_recipe, ladder
 from ..ladder.settings import global_settings, recipes, Sections
@@ -288,7 +288,7 @@ def _fit(self:CurveRun, name:str, fraction:float, reporter:Reporter):
         fitted = fit(name, part, seed=self.seed, reporter=reporter, **self.how, **self.settings[name])
         check_scores(fitted)
     except Exception as e:
-        if not isinstance(e, InputError) and not is_memory(e): raise
+        if is_fault(e): raise
         reason, cure = explained(e)
         self.points[name, fraction] = _failed_point(fraction, n, '; '.join(filter(None, (reason, cure))))
         return reporter.failed(reason, cure)

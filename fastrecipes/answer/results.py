@@ -84,6 +84,7 @@ class Fits:
     status: str = 'fitted' # Or 'failed', or 'stopped'
     reason: str|None = None
     cure: str|None = None
+    trace: str|None = None # The traceback of the exception
     lost: tuple = () # (seed, reason) of further seeds that failed
 
     @property
@@ -101,10 +102,10 @@ class Fits:
         model = self.fitted if self.results else fitted
         return replace(self, results=(*self.results, result), fitted=model, status='fitted', reason=None, cure=None)
 
-    def with_failure(self, seed:int, reason:str, cure:str) -> 'Fits':
+    def with_failure(self, seed:int, reason:str, cure:str, trace:str|None=None) -> 'Fits':
         "Add a failure; if the first seed fails, the recipe has failed"
-        if self.results: return replace(self, lost=(*self.lost, (seed, reason)))
-        return replace(self, status='failed', reason=reason, cure=cure)
+        if self.results: return replace(self, lost=(*self.lost, (seed, reason)), trace=trace)
+        return replace(self, status='failed', reason=reason, cure=cure, trace=trace)
 
     @classmethod
     def of(cls, fitted:Fitted) -> 'Fits':

@@ -19,7 +19,7 @@ from ..data.images import ImageSet
 from ..data.loaders import to_floats
 from ..data.sources import stratified_split
 from ..errors import InputError, no_such
-from ..ladder.recipe import get_recipe
+from ..ladder.recipe import get_recipe, one_at_a_time
 from ..lessons.nets import n_outputs, simple_net
 from ..lessons.sgd import calc_grad, cross_entropy, TunedOptim, validate_epoch
 from ..training.cost import on_threads
@@ -84,13 +84,13 @@ class LiveTraining:
         self.changes = {} # (epoch, name of a setting) -> new value
         self.diverged = False
         self.random = OwnRandom(seed)
-        with self.random:
+        with one_at_a_time(), self.random:
             self.model = simple_net(math.prod(images.shape), n_outputs(len(images.classes)), s['hidden'], dropout=.5)
         self.model[2] = activations[activation]()
         self.model[3].p = s['dropout'] # The layer always exists, so that its fraction can change
         self.opt = TunedOptim(self.model.parameters(), s['lr'], s['wd'])
         self.patience = Patience(s['patience'])
-        with on_threads(1): self._end_epoch()
+        with one_at_a_time(), on_threads(1): self._end_epoch()
 
     @property
     def epoch(self) -> int: return len(self.rows) - 1 # Number of finished epochs
@@ -132,7 +132,7 @@ def step(self:LiveTraining,
     n:int=1, # Batches
 ) -> int: # Number of batches trained; fewer than n if training finishes
     "Train `n` batches"
-    with self.random, torch.enable_grad(), on_threads(1):
+    with one_at_a_time(), self.random, torch.enable_grad(), on_threads(1):
         for done in range(n):
             if self.finished: return done
             self._batch()
