@@ -40,7 +40,7 @@ def as_bytes(
     is_float = x.dtype.kind == 'f'
     if 0 <= low and high <= (1 if is_float else 255):
         return (x * 255).round().astype(np.uint8) if is_float else x.astype(np.uint8)
-    raise InputError(f"{place}: pixels are {x.dtype} from {low:.3g} to {high:.3g}; give uint8 from 0 to 255, "
+    raise InputError(f"{place}: pixels are {x.dtype} from {low:g} to {high:g}; give uint8 from 0 to 255, "
                      "or floats from 0 to 1, not normalised")
 
 # %% ../../nbs/data/09_libraries.ipynb #11bd1d0b
