@@ -58,7 +58,7 @@ def everything_lines(width:int) -> list:
         'other recipes': others,
         'sources of images': first_sentence | {
             'FOLDER': 'Your own images, one subfolder per class',
-            'TABLE.csv': 'Your own images, with a column of paths and one of labels'}}
+            'TABLE': 'Your own images, listed in a .csv, .tsv or .parquet file'}}
     lines = []
     for title, rows in parts.items():
         if not rows: continue

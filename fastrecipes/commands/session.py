@@ -42,7 +42,7 @@ label_options = options(
         "For a folder: find the class in the file names, e.g. '^(?P<label>.+)_\\d+'. [default: it is the subfolder]")),
     click.option('--groups', metavar='COLUMN|REGEX', help=(
         'Images that belong together, such as those of one patient: a column of the table, or for a folder a regular '
-        "expression for the paths, e.g. 'patient(\\d+)'. A group is never split between training and validation.")))
+        "expression for its paths, e.g. 'patient(\\d+)'. Groups stay on one side of the split.")))
 
 data_options = options(
     source_argument,
