@@ -1603,6 +1603,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                         'fastrecipes/data/libraries.py'),
                                             'fastrecipes.data.libraries._pair': ( 'data/libraries.html#_pair',
                                                                                   'fastrecipes/data/libraries.py'),
+                                            'fastrecipes.data.libraries._read_lists': ( 'data/libraries.html#_read_lists',
+                                                                                        'fastrecipes/data/libraries.py'),
                                             'fastrecipes.data.libraries._read_part': ( 'data/libraries.html#_read_part',
                                                                                        'fastrecipes/data/libraries.py'),
                                             'fastrecipes.data.libraries._renamed': ( 'data/libraries.html#_renamed',

@@ -92,6 +92,10 @@ def test_missing_files_are_named_and_can_be_skipped(photos):
     assert of(images) == of(load(full(photos, name='good.csv')))
     assert sum('2 unreadable' in n for n in images.notes) == 1
 
+def test_a_table_whose_paths_lead_nowhere_says_what_they_are_relative_to(photos):
+    with refused('x.csv', '2 images', "'a.png'", 'relative to the table'):
+        load(table(photos, ['a.png,a', 'b.png,b'], name='x.csv'))
+
 def test_paths_may_be_absolute_or_outside_of_the_folder_and_say_nothing_of_the_machine(photos):
     (photos/'deep/er').mkdir(parents=True)
     rows = [f'../../photos/{n}.png,{n[0]}' if i % 2 else f'{photos}/photos/{n}.png,{n[0]}' for i, n in enumerate(NAMES)]

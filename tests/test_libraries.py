@@ -148,6 +148,12 @@ class Stream(IterableDataset):
 def test_data_sets_that_cannot_serve_are_refused(data, parts):
     with refused(*parts): load(data)
 
+def test_lists_of_images_may_have_several_sizes():
+    images = [Image.fromarray(x) for x in GREY[:-1]] + [Image.new('L', (9, 9))]
+    assert load((images, LABELS.tolist())).notes[0].startswith('1 of 40') and load((images, LABELS)).shape == (1, 6, 5)
+    with refused('40 images', '39 labels'): load((images, LABELS[:39]))
+    with refused('str is not an image', 'DataFrame'): load((['a.png', 'b.png'], ['a', 'b']))
+
 def test_large_images_need_a_size(monkeypatch):
     from fastrecipes.data import libraries
     monkeypatch.setattr(libraries, '_most_bytes', GREY.size - 1)
@@ -227,6 +233,25 @@ def hugging_face(x, names=('ant', 'bee', 'cat', 'dog'), labels=LABELS, **more):
         **{k: datasets.Value('string') for k in more}))
     columns = dict(image=[Image.fromarray(im) for im in x], label=[int(l) for l in labels], **more)
     return datasets.Dataset.from_dict(columns, features=features)
+
+class Image_: pass
+Image_.__name__ = 'Image'
+
+class ClassLabel: names = ['ant', 'bee', 'cat', 'dog']
+
+class HuggingFace(Items):
+    "What is read of a `Dataset`, for those who do not have the library"
+    column_names = ['id', 'picture', 'kind']
+    features = dict(id=object(), picture=Image_(), kind=ClassLabel())
+    def __getitem__(self, i): return dict(id=i, picture=self.images[i], kind=self.labels[i])
+
+def test_columns_of_hugging_face_are_known_by_their_kind_without_the_library():
+    data = HuggingFace([Image.fromarray(x) for x in GREY], LABELS.tolist())
+    images = load(dict(train=data, validation=data))
+    assert images.classes == ('ant', 'bee', 'cat', 'dog') and [len(s) for s in images.splits.values()] == [40, 40]
+    assert torch.equal(images.valid.images[:, 0], torch.tensor(GREY)) and "'id'" in images.notes[0]
+    assert load(data, groups='id').train.groups is not None
+    with refused("'pictur'", "did you mean 'picture'?"): load(data, image_column='pictur')
 
 def test_a_data_set_of_hugging_face_is_known_by_its_features():
     images = load(hugging_face(GREY, site=[f's{i // 4}' for i in range(40)]))

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 from .checkup import _place, Checkup, conclude, Sighting, Traits, traits_of, Visit
 from .decode import read_many, Unreadable
 from .folders import ClassFolders, image_suffixes
@@ -152,7 +152,7 @@ def _check_set(images:ImageSet, reporter:Reporter) -> Checkup:
 
 # %% ../../nbs/data/12_check.ipynb #c4ec0728
 def check(
-    source:str|Path|ImageSet='digits', # A name in `sources`, a folder, a table, or an image set
+    source:Any='digits', # A name in `sources`, a folder, a table, an image set, or other data, as for `load`
     valid:float|str|None=None, # As for `load`: the split that it would make is checked
     seed:int=42, # As for `load`
     reporter:Reporter|None=None, # Receives the number of images that have been checked
@@ -160,7 +160,8 @@ def check(
 ) -> Checkup:
     """Look at every image before training.
 
-    Raises `InputError` only if there is no such source or folder, or if an option has no effect."""
+    Raises `InputError` only if there is no such source or folder, if an option has no effect, or for data in memory
+    that `load` refuses."""
     reporter = reporter or Reporter()
     is_path = isinstance(source, (str, Path))
     if is_path: find_source(source)

@@ -1,7 +1,7 @@
 """Labelled images in the form of another library: arrays, torchvision, fastai, Hugging Face
 
-If you have data loaders for your images, you should not have to write files to compare models. Each kind of data set is
-converted to bytes and labels here. What is not an image, has no label or has several is refused in one line.
+If you have data loaders for your images, you should not have to write files to compare models. Each kind of data set
+is converted to bytes and labels here. What is not an image, has no label or has several is refused in one line.
 
 No library is imported to recognise its data sets. They are recognised by what they have."""
 
@@ -79,7 +79,8 @@ def one_image(
     "One image as bytes"
     if hasattr(x, 'getbands'): return image_bytes(x)
     if not hasattr(x, 'shape'):
-        raise InputError(f"{place}: {type(x).__name__} is not an image; give Pillow images, tensors or arrays")
+        raise InputError(f"{place}: {type(x).__name__} is not an image; give Pillow images, tensors or arrays, "
+                         "or a DataFrame of paths and labels")
     array, first = _as_array(x)
     return as_bytes(with_channels_last(array, first, place), place)
 
@@ -325,10 +326,17 @@ def _named_parts(data:Mapping) -> dict:
 # %% ../../nbs/data/09_libraries.ipynb #11bd1d24
 def _read_part(data, reader:Reader, options:Mapping) -> Part:
     "One split"
-    if _is_arrays(data): return read_arrays(*data)
+    if _is_arrays(data): return read_arrays(*data) if hasattr(data[0], 'shape') else _read_lists(*data, reader)
     if isinstance(data, Mapping): return read_bunch(data)
     if _is_hugging_face(data): return read_hugging_face(data, reader, **options)
     return read_dataset(data, reader)
+
+def _read_lists(images:Sequence, labels:Sequence, reader:Reader) -> Part:
+    "Images of any sizes in a list, with their labels"
+    if len(images) != len(labels):
+        found = f'{len(images):,} images and {len(labels):,} labels'
+        raise InputError(f"arrays: there are {found}; give one label per image")
+    return Part(*reader.read(zip(images, labels), len(images), 'arrays'))
 
 def _with_groups(parts:dict, groups) -> dict:
     "The splits with the groups that the user gave: one per image, in a list for each split"
