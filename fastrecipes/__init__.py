@@ -35,7 +35,10 @@ Modules:
 - `fastrecipes.data.folders`: Find the image files and the classes in a folder
 - `fastrecipes.data.imagefile`: Read one image file as an array of bytes
 - `fastrecipes.data.images`: Splits and image sets: the form of data that every recipe reads
+- `fastrecipes.data.labelled`: Image files with their labels: set some aside, decode all
+- `fastrecipes.data.libraries`: Labelled images in the form of another library: arrays, torchvision, fastai, Hugging Face
 - `fastrecipes.data.loaders`: A fastai `DataLoader` that takes whole batches from tensors on the device, without running Python for each image
+- `fastrecipes.data.tables`: Images listed in a table, or in one folder with the class in each file name
 - `fastrecipes.errors`: One clear line for what went wrong, and files that are never half written
 - `fastrecipes.explore.app`: The explorers in a browser, from a small server on this machine
 - `fastrecipes.explore.controls`: Building blocks of the explorers: pictures that follow sliders, callbacks that show their errors, and one layout

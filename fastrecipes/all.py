@@ -21,6 +21,7 @@ from .data.check import *
 from .data.checkup import Checkup, Sighting
 from .data.images import *
 from .data.loaders import *
+from .data.labelled import LabelledFiles, load_files, stratified_split
 from .data.sources import *
 from .errors import InputError
 from .explore.curves_explorers import explore_quadratic, explore_relus

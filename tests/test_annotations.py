@@ -50,7 +50,8 @@ def test_every_annotation_of_every_module_can_be_evaluated():
     tried, failed = evaluated(*MODULES)
     assert failed == [] and len(tried) >= 28 and sum(tried.values()) > 300
 
-LATE = ['errors', 'data.cache', 'data.images', 'data.sources', 'training.cost', 'ladder.recipe', 'ladder.rungs']
+LATE = ['errors', 'data.cache', 'data.images', 'data.labelled', 'data.tables', 'data.libraries', 'data.sources',
+        'training.cost', 'ladder.recipe', 'ladder.rungs']
 QUICK = ['data.images', 'ladder.recipe'] # Each needs a process that imports torch; these use the most of it
 
 @pytest.mark.parametrize('module', [m if m in QUICK else pytest.param(m, marks=pytest.mark.slow) for m in LATE])

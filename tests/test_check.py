@@ -359,7 +359,7 @@ def test_the_dictionary_holds_everything_and_goes_through_json(ill):
     assert d['two_labels'][0][0] == dict(name=path('train', 'cat', '3.png'), split='train', label='cat')
     assert set(d) == {
         'schema_version', 'healthy', 'source', 'classes', 'counts', 'sizes', 'modes', 'unreadable', 'empty', 'missing',
-        'leaks', 'two_labels', 'duplicates', 'blank', 'size', 'channels', 'problems', 'remarks'}
+        'leaks', 'two_labels', 'duplicates', 'shared_groups', 'blank', 'size', 'channels', 'problems', 'remarks'}
 
 @pytest.mark.skipif(os.name != 'posix', reason='file names are text here')
 def test_a_file_name_that_is_no_text_can_be_written_as_json(folder):

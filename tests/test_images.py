@@ -10,7 +10,8 @@ from PIL import Image
 from conftest import needs_posix, refused
 from fastrecipes.data.imagefile import fit_image, read_image
 from fastrecipes.data.images import ImageSet, Split
-from fastrecipes.data.sources import find_source, from_folder, keep_classes, load, source, sources, stratified_split
+from fastrecipes.data.labelled import stratified_split
+from fastrecipes.data.sources import find_source, from_folder, keep_classes, load, source, sources
 from fastrecipes.errors import InputError, no_such
 from fastrecipes.reporter import Reporter
 from reporters import Seen

@@ -14,7 +14,7 @@ SIZES = {'compare': '80x24 80x50 160x50 60x50 40x50 pipe', 'compare-four': '80x2
          'compare-costs-details': '80x90 160x90 40x150 pipe', 'compare-repeats': '80x50', 'compare-stopped': '80x50',
          'fit': '80x24 80x50 160x50 40x50 pipe', 'check': '80x24 80x50 160x50 pipe', 'cache': '80x24 160x50 pipe',
          'list': '80x24 80x50 160x50 60x50 pipe', 'list-mlp': '80x50 160x50 60x50', 'predict': '80x24 pipe',
-         'help': '80x50 pipe', 'compare-help': '80x90', 'predict-help': '80x50'}
+         'help': '80x50 pipe', 'compare-help': '80x120', 'predict-help': '80x50'}
 CASES = [(name, size) for name, sizes in SIZES.items() for size in sizes.split()]
 
 

@@ -107,7 +107,7 @@ class Climb:
         command:str|None=None, # The command that makes the comparison again; kept with it
         threads:int|str|None=None, # See `Recipe.__call__`
         worth:float=1., # Points of accuracy that matter: the answer is open if a dearer rung may gain as much
-        groups:Iterable|None=None, # A label for each validation image: images with the same one belong together
+        groups:Iterable|None=None, # A label for each validation image, of what belongs together; None: that of `images`
         models:bool=True, # Keep each rung's model and `Learner` in memory; False saves memory, above all of a GPU
     ):
         one_process_only('a comparison')
@@ -130,7 +130,7 @@ class Climb:
         self.test = test
         self.command = command
         self.margin = _check_worth(worth) / 100
-        self.groups = _check_groups(groups, self.images)
+        self.groups = _check_groups(self.images.valid.groups if groups is None else groups, self.images)
         self.made = _now()
         self.models = models
         self.shelf = None if out is None else Shelf(out, resume)

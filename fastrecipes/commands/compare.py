@@ -239,9 +239,10 @@ def run_comparison(given:dict, command:str, shared:dict, settings, how:dict) -> 
 def compare(context, **given):
     """Fit the ladder to one image set and show what each rung gains.
 
-    SOURCE is digits (the default), mnist_sample, mnist, or a folder with one subfolder of images per class. The class
-    folders may also be inside train and valid folders. Recipes use their default settings, or those in the nearest
-    settings.ini. To change the settings of one recipe on the command line, use `fastrecipes fit`.
+    SOURCE is digits (the default), mnist_sample, mnist, a folder with one subfolder of images per class, or a table
+    (.csv, .tsv, .parquet) with a column of paths and one of labels. The class folders may also be inside train and
+    valid folders, and the table may have the columns split, group and keep. Recipes use their default settings, or
+    those in the nearest settings.ini. To change the settings of one recipe on the command line, use `fastrecipes fit`.
 
     \b
     accuracy       share of validation images predicted correctly;

@@ -185,7 +185,7 @@ def run_fit(recipe, given:dict):
 # %% ../../nbs/commands/04_fit.ipynb #1ec7f191
 _source_help = (
     'SOURCE is digits (the default), mnist_sample, mnist, '
-    'or a folder with one subfolder of images per class.')
+    'a folder with one subfolder of images per class, or a table (.csv, .tsv, .parquet) of paths and labels.')
 
 def fit_command(recipe) -> click.Command:
     "`fastrecipes fit RECIPE [SOURCE]`"

@@ -14,7 +14,7 @@ import json, os, sys
 from textwrap import wrap
 import click
 from ..answer.tables import check_text, show
-from .session import importing, quiet_option, session, source_argument
+from .session import importing, label_options, quiet_option, session, source_argument
 from ..data.sources import find_source, sources
 from ..errors import no_such
 from ..ladder.settings import global_settings, read_settings, recipes, settings_text
@@ -56,7 +56,9 @@ def everything_lines(width:int) -> list:
     parts = {
         'recipes on the ladder, simplest first': on_ladder,
         'other recipes': others,
-        'sources of images': first_sentence | {'FOLDER': 'Your own images, one subfolder per class'}}
+        'sources of images': first_sentence | {
+            'FOLDER': 'Your own images, one subfolder per class',
+            'TABLE': 'Your own images, listed in a .csv, .tsv or .parquet file'}}
     lines = []
     for title, rows in parts.items():
         if not rows: continue
@@ -90,23 +92,24 @@ def list_(name, ini):
 # %% ../../nbs/commands/05_look.ipynb #646763c7
 @click.command()
 @source_argument
+@label_options
 @click.option('--valid', metavar='SHARE|test', help='Validation images, as in `fastrecipes compare`.')
 @click.option('--seed', metavar='N', help='Random seed, as in `fastrecipes compare`. [default: 42]')
 @quiet_option
 @click.option('--json', 'as_json', is_flag=True, help='Print one JSON object with the full lists.')
-def check(source, valid, seed, quiet, as_json):
+def check(source, valid, seed, quiet, as_json, **options):
     """Find problems in an image set that hurt training.
 
     Examples are unreadable images, empty classes, the same image in training and validation, and the same image with
-    two labels. SOURCE is digits (the default), mnist_sample, mnist, or a folder. The exit status is 1 if there are
-    problems, and 0 otherwise.
+    two labels. SOURCE is digits (the default), mnist_sample, mnist, a folder or a table. The exit status is 1 if there
+    are problems, and 0 otherwise.
     """
     shared = global_settings(read_settings(), source=source, seed=seed)
     find_source(shared['source'])
     with session(quiet) as progress:
         with importing(): from fastrecipes.data.check import check
         progress.begin(f"checking {shared['source']}")
-        found = check(shared['source'], valid, shared['seed'], reporter=progress)
+        found = check(shared['source'], valid, shared['seed'], reporter=progress, **options)
     if as_json: click.echo(json.dumps(found.to_dict(), ensure_ascii=False, allow_nan=False))
     else: show(check_text(str(found)))
     return 0 if found.healthy else 1

@@ -52,7 +52,7 @@ def _entry_name(root:str, files:Listing, first:int, *options) -> str:
     "Two digests: one of the folder and the request, and one that includes the state of the files"
     from PIL import __version__
     place = [os.path.abspath(root)], options
-    state = [files.root[len(root):]], files.names, files.sizes, files.changed, files.reasons, first
+    state = [files.root.removeprefix(root)], files.names, files.sizes, files.changed, files.reasons, first
     return f"{_digest(*place, size=8)}-{_digest(*place, _format, __version__, *state, size=16)}"
 
 # %% ../../nbs/data/04_cache.ipynb #8cf5befa
@@ -144,12 +144,12 @@ def _find(entry:Path, files:Listing, skip_bad:bool) -> Decoded|None:
 _week = 7 * 86_400 # Seconds
 
 def _unused(entry:Path) -> bool:
-    "Whether an entry is incomplete, or the folder of its images is gone and it was not used for a week"
+    "Whether an entry is incomplete, or the folder or table of its images is gone and it was not used for a week"
     if entry.suffix: return True
     try:
         about = entry/'entry.json'
         if time.time() - about.stat().st_mtime < _week: return False
-        return not os.path.isdir(json.loads(about.read_text(encoding='utf-8'))['source'])
+        return not os.path.exists(json.loads(about.read_text(encoding='utf-8'))['source'])
     except (OSError, ValueError, TypeError, KeyError): return False
 
 def _clear(folder:Path, chosen:Callable) -> list: # Bytes of each entry that was removed
@@ -224,8 +224,8 @@ def _decode_in_memory(decode:Callable, folder:Path, error:Exception) -> Decoded:
 
 # %% ../../nbs/data/04_cache.ipynb #c0de0322
 def decode_files(
-    files:list, # `ImageFile`s whose paths begin with `root`, or a `Listing` of them
-    root:str, # The folder that they come from
+    files:list, # `ImageFile`s whose paths begin with `root`, or a `Listing`
+    root:str, # The folder or table that they come from
     size:tuple|None=None, # Height and width; None: the most common among the `first`
     channels:int|None=None, # None: 3 if most of the `first` are in colour, else 1
     skip_bad:bool=False, # Skip unreadable files instead of raising an error
@@ -255,7 +255,7 @@ def decode_files(
 class CacheEntry(NamedTuple):
     "A decoded set, or a trained model, in the cache"
     name: str
-    source: str # The folder that the images came from; empty if the entry is damaged
+    source: str # The folder or table that the images came from; empty if the entry is damaged
     images: int # How many
     bytes: int # On the disk
     made: datetime # In local time

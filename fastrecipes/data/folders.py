@@ -201,7 +201,8 @@ class ClassFolders:
     def _no_classes(self, split:str) -> str:
         folder = self.place(split).name
         hint = f" (it is read as the {split} split; if {folder!r} is a class, rename it)" if folder else ''
-        return f"no class folders; put the images of each class in a subfolder named after the class{hint}"
+        others = 'or use a table of paths and labels, or label_from= (--label-from) if file names have the class'
+        return f"no class folders; put the images of each class in a subfolder named after the class{hint}, {others}"
 
     def unused(self) -> list: # Sentences
         "The folders next to `train` that are not splits"

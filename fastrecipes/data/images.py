@@ -41,8 +41,9 @@ class Split:
         labels:'torch.Tensor|None', # int64 (n,); None: a test set without labels
         names:'Sequence[str]|None'=None, # The file of each validation or test image that came from one
         index:'torch.Tensor|None'=None, # int64 (n,): positions in `images`; None: all of them, in order
+        groups:'Sequence[str]|None'=None, # The group of each image, such as a patient; None: every image is independent
     ):
-        self.stored, self.labels, self.names, self.index = images, labels, names, index
+        self.stored, self.labels, self.names, self.index, self.groups = images, labels, names, index, groups
 
     def __len__(self): return len(self.stored if self.index is None else self.index)
 
@@ -86,15 +87,16 @@ class Split:
     def take(self,
         which:'torch.Tensor', # int64 positions, or a bool for each image
     ) -> 'Split': # A large part shares the memory of this split
-        "A part of the images with their labels and names"
+        "A part of the images with their labels, names and groups"
         import torch
         rows = torch.as_tensor(which)
         if rows.dtype == torch.bool: rows = rows.nonzero().flatten()
         labels = None if self.labels is None else self.labels[rows]
-        names = None if self.names is None else tuple(self.names[i] for i in rows.tolist())
-        if len(rows) * math.prod(self.shape[1:]) <= _small: return Split(self.batch(rows), labels, names)
+        names, groups = (None if x is None else tuple(x[i] for i in rows.tolist()) for x in (self.names, self.groups))
+        if len(rows) * math.prod(self.shape[1:]) <= _small:
+            return Split(self.batch(rows), labels, names, groups=groups)
         index = rows if self.index is None else self.index[rows]
-        return Split(self.stored, labels, names, index)
+        return Split(self.stored, labels, names, index, groups)
 
     def to(self,
         device:'torch.device|str',
@@ -104,13 +106,13 @@ class Split:
         device = torch.device(device)
         labels = None if self.labels is None else self.labels.to(device)
         if self.stored.device == device or math.prod(self.shape) > _room_on(device):
-            return Split(self.stored, labels, self.names, self.index)
+            return Split(self.stored, labels, self.names, self.index, self.groups)
         images = torch.empty(self.shape, dtype=torch.uint8, device=device)
         start = 0
         for part in self.batches():
             images[start:start + len(part)] = part
             start += len(part)
-        return Split(images, labels, self.names)
+        return Split(images, labels, self.names, groups=self.groups)
 
 # %% ../../nbs/data/05_images.ipynb #8162462c
 def _room_on(device:'torch.device') -> float:
@@ -135,8 +137,9 @@ def _image_fault(split:Split, shape:tuple) -> str:
     if split.shape[1:] != shape:
         return f"images are {split.shape[1:]} but the training images are {shape}; give both the same size"
     if shape[0] not in (1, 3): return f"images have {shape[0]} channels; make them grey (1) or RGB (3)"
-    if split.names is not None and len(split.names) != n:
-        return f"there are {len(split.names)} names for {n} images; give one per image, or none"
+    for what, found in (('names', split.names), ('groups', split.groups)):
+        if found is None or len(found) == n: continue
+        return f"there are {len(found)} {what} for {n} images; give one per image, or none"
     return ''
 
 def _label_fault(labels:'torch.Tensor', n:int, n_classes:int) -> str:

@@ -26,7 +26,8 @@ from fastcore.basics import patch
 from .. import __version__
 from ..data.cache import discard_model, models_dir
 from ..data.images import ImageSet, Split
-from ..data.sources import load, stratified_split
+from ..data.sources import load
+from ..data.labelled import stratified_split
 from ..errors import check_out, explained, InputError, no_such
 from .strokes import drawing_sizes
 from ..keep.store import load as load_model, save

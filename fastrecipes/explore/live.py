@@ -17,7 +17,7 @@ from fastcore.basics import patch
 from torch import nn
 from ..data.images import ImageSet
 from ..data.loaders import to_floats
-from ..data.sources import stratified_split
+from ..data.labelled import stratified_split
 from ..errors import InputError, no_such
 from ..ladder.recipe import get_recipe, one_at_a_time
 from ..lessons.nets import n_outputs, simple_net
