@@ -152,6 +152,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                   'fastrecipes/answer/comparison.py'),
                                                'fastrecipes.answer.comparison.Comparison.table': ( 'answer/comparison.html#comparison.table',
                                                                                                    'fastrecipes/answer/comparison.py'),
+                                               'fastrecipes.answer.comparison.Comparison.to_dict': ( 'answer/comparison.html#comparison.to_dict',
+                                                                                                     'fastrecipes/answer/comparison.py'),
                                                'fastrecipes.answer.comparison.Comparison.tracebacks': ( 'answer/comparison.html#comparison.tracebacks',
                                                                                                         'fastrecipes/answer/comparison.py'),
                                                'fastrecipes.answer.comparison.Comparison.values': ( 'answer/comparison.html#comparison.values',

@@ -359,6 +359,11 @@ def __getitem__(self:Comparison, recipe:str) -> Fitted|Result|Rung:
     in_memory = next((f.fitted or f.result for f in self._fits if f.recipe == recipe), None)
     return in_memory or found[recipe]
 
+@patch
+def to_dict(self:Comparison) -> dict:
+    "Plain values, as in comparison.json"
+    return self.model_dump(mode='json')
+
 @patch(as_prop=True)
 def tracebacks(self:Comparison) -> dict:
     "Recipe to the traceback of its failure, as text, for the rungs that failed in this process"
