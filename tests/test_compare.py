@@ -720,6 +720,7 @@ def test_a_written_file_has_its_bytes_and_the_permissions_of_any_new_file(tmp_pa
 # A mapping
 
 def test_a_comparison_is_a_mapping_of_its_rungs(three, tmp_path):
+    assert three.to_dict() == json.loads(three.model_dump_json())
     assert list(three) == list(three.keys()) == ['similarity', 'sgd', 'mlp'] and len(three) == 3 and three
     assert 'sgd' in three and 'source' not in three and None not in three
     assert three.get('sgd') is three['sgd'] and three.get('convnet') is None and three.get('convnet', 3) == 3
