@@ -50,13 +50,17 @@ def _look_at_all(listed:LabelledFiles, visit:Visit, progress:Callable|None):
     if listed.groups: visit.groups = groups
 
 # %% ../../nbs/data/12_check.ipynb #c4ec071e
+def _splittable(visit:Visit) -> list: # Positions in `seen`
+    "The training images of classes that have at least two"
+    train = [i for i, (s, _) in enumerate(visit.seen) if s.split == 'train']
+    counts = Counter(visit.seen[i][0].label for i in train)
+    return [i for i in train if counts[visit.seen[i][0].label] > 1]
+
 def _set_aside(visit:Visit, share:float, seed:int):
     "Move the images that `load` would set aside to validation; classes with one image, which it refuses, stay"
     import torch
     number = {name: i for i, name in enumerate(visit.classes)}
-    train = [i for i, (s, _) in enumerate(visit.seen) if s.split == 'train']
-    counts = Counter(visit.seen[i][0].label for i in train)
-    train = [i for i in train if counts[visit.seen[i][0].label] > 1]
+    train = _splittable(visit)
     if not train: return
     labels = torch.tensor([number[visit.seen[i][0].label] for i in train])
     groups = visit.groups and [visit.groups[i] for i in train]

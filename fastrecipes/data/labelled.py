@@ -91,18 +91,21 @@ class _Aside:
 # %% ../../nbs/data/06_labelled.ipynb #1abe1d0b
 _enough = 4 # Groups, of which two can be set aside
 
+def _choose(split:_Aside, order:list):
+    "Set groups aside: those that bring the split closer to its goal, at least one for each class, and two if possible"
+    for g in order:
+        if split.cost(g) < 0 and split.possible(g): split.add(g)
+    for c in split.total:
+        if not split.aside[c]: split.add_best(g for g in order if c in split.counts[g])
+    if len(split.chosen) == 1 and len(order) >= _enough: split.add_best(order) # One group allows no statistics
+
 def _groups_aside(labels:list, fraction:float, groups:Sequence, generator:'torch.Generator') -> 'torch.Tensor':
     "The images of random groups"
     import torch
     split = _Aside(labels, fraction, groups)
     names = list(split.rows)
     order = [names[i] for i in torch.randperm(len(names), generator=generator).tolist()]
-    order.sort(key=lambda g: -len(split.rows[g]))
-    for g in order:
-        if split.cost(g) < 0 and split.possible(g): split.add(g)
-    for c in split.total: # Every class, if its groups allow it
-        if not split.aside[c]: split.add_best(g for g in order if c in split.counts[g])
-    if len(split.chosen) == 1 and len(order) >= _enough: split.add_best(order) # One group allows no statistics
+    _choose(split, sorted(order, key=lambda g: -len(split.rows[g])))
     if split.chosen: return torch.tensor([i for g in split.chosen for i in split.rows[g]])
     raise InputError(f"groups: none of the {plural(len(order), 'group')} can be set aside for validation, because each "
                      "has all images of a class; use smaller groups, or give your own split")

@@ -93,16 +93,20 @@ def one_label(
     classes:Sequence=(), # Names by number, if they are known
 ) -> str:
     "The class name in a label; raises `InputError` for several labels or for a measurement"
-    if getattr(y, 'ndim', 0) or isinstance(y, (list, tuple, set, dict)):
-        if len(y) == 1 and not isinstance(y, (set, dict)): return one_label(y[0], place, classes)
-        raise InputError(f"{place}: {len(y)} labels for one image; these recipes predict one: give one class per image")
-    if hasattr(y, 'item'): y = y.item()
+    y = _only_value(y, place)
     if isinstance(y, str) and y.strip(): return y.strip()
     if not (isinstance(y, Real) and float(y).is_integer()):
         raise InputError(f"{place}: {printable(y)!r} is not a class; give each image one class, as a number or a name")
     if not classes or y == _unknown: return str(y) if isinstance(y, bool) else str(int(y))
     if 0 <= y < len(classes): return str(classes[int(y)])
     raise InputError(f"{place}: label {int(y)}, but there are {len(classes)} class names; number the classes from 0")
+
+def _only_value(y, place:str):
+    "The value in a list, tensor or array; raises `InputError` if there are several"
+    if not getattr(y, 'ndim', 0) and not isinstance(y, (list, tuple, set, dict)):
+        return y.item() if hasattr(y, 'item') else y
+    if len(y) == 1 and not isinstance(y, dict): return _only_value(next(iter(y)), place)
+    raise InputError(f"{place}: {len(y)} labels for one image; these recipes predict one: give one class per image")
 
 # %% ../../nbs/data/09_libraries.ipynb #11bd1d12
 @dataclass(frozen=True)
@@ -171,7 +175,9 @@ _most_bytes = 2**31 # Of images in their own sizes
 
 def _is_torchvision(data) -> bool: return type(data).__module__.startswith('torchvision.datasets')
 
-def _is_subset(data) -> bool: return hasattr(data, 'indices') and hasattr(data, 'dataset')
+def _is_subset(data) -> bool:
+    "Whether this is PyTorch's `Subset` itself, whose items are those of its data set"
+    return _named_type(data) == 'Subset' and type(data).__module__.startswith('torch.')
 
 def _as_is(data) -> tuple: # The data set without its transforms, and notes
     "A data set of torchvision without its transform, which may be an augmentation"
@@ -187,6 +193,7 @@ def _has_arrays(data) -> bool:
 
 def _class_names(data) -> tuple: # Empty if they are not known
     "The names of the classes, if the data set knows them"
+    if getattr(data, 'target_transform', None) is not None: return ()
     for attribute in ('vocab', 'classes'):
         found = getattr(data, attribute, None)
         if found is None or isinstance(found, str): continue
@@ -362,11 +369,12 @@ def _class_order(parts:dict) -> tuple:
 
 def _renamed(parts:dict, classes:Sequence|None) -> dict:
     "Splits whose labels are numbers, with names for them; other splits as they are"
-    labels = {l for part in parts.values() for l in part.labels}
-    if classes is None or any(p.classes for p in parts.values()) or labels.issuperset(classes): return parts
-    if not all(l.isdecimal() for l in labels): return parts
-    if max(map(int, labels)) >= len(classes):
-        raise InputError(f"classes: {plural(len(classes), 'name')} for labels up to {max(map(int, labels))}; "
+    labels = set().union(*(part.labels for part in parts.values()))
+    have_names = any(part.classes for part in parts.values()) or not all(label.isdecimal() for label in labels)
+    if classes is None or have_names or labels.issuperset(classes): return parts
+    highest = max(map(int, labels))
+    if highest >= len(classes):
+        raise InputError(f"classes: {plural(len(classes), 'name')} for labels up to {highest}; "
                          "give a name for each number from 0, or numbers to select some")
     found = tuple(map(str, classes))
     def named(part): return replace(part, classes=found, labels=[found[int(l)] for l in part.labels])
@@ -419,7 +427,7 @@ def _file_samples(data) -> list|None:
         inner = _file_samples(data.dataset)
         return inner and [inner[i] for i in data.indices]
     samples = getattr(data, 'samples', None)
-    if not _is_torchvision(data) or not isinstance(samples, list): return None
+    if not _is_torchvision(data) or not isinstance(samples, list) or data.target_transform is not None: return None
     return [(str(path), str(data.classes[label])) for path, label in samples]
 
 def _listed_samples(parts:dict) -> LabelledFiles|None:

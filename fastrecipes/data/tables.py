@@ -11,6 +11,7 @@ __all__ = ['table_suffixes', 'read_table', 'cell_text', 'Columns', 'find_columns
 
 # %% ../../nbs/data/08_tables.ipynb #7ab1ed03
 import os, re
+from collections import Counter
 from collections.abc import Iterable
 from io import StringIO
 from numbers import Real
@@ -103,23 +104,31 @@ def find_columns(
     group:str|None=None, # What the user said
 ) -> Columns:
     "Find the column for each purpose; raises `InputError` if those of images and labels are not clear"
-    given = dict(image=image, label=label, group=group)
     by_text = {str(n): n for n in names}
     found = {}
-    for what, usual in _usual.items():
-        wanted = given.get(what)
-        if wanted is not None and wanted not in by_text:
-            raise InputError(f"{place}: {no_such('column', wanted, by_text)}")
-        free = {_plain(n): n for n in reversed(names) if n not in found.values() and str(n) not in given.values()}
-        found[what] = by_text[wanted] if wanted else next((free[u] for u in usual if u in free), None)
+    for what, name in dict(image=image, label=label, group=group).items():
+        if name is None: continue
+        if name not in by_text: raise InputError(f"{place}: {no_such('column', name, by_text)}")
+        found[what] = by_text[name]
+    for what in _usual:
+        if what not in found: found[what] = _usual_column(what, _left(names, found))
     for what in ('image', 'label'):
-        left = [n for n in names if n not in found.values()]
+        left = _left(names, found)
         if found[what] is None and len(left) == 1: found[what] = left[0]
-    for what, holds in (('image', 'paths'), ('label', 'labels')):
-        if found[what] is not None: continue
-        raise InputError(f"{place}: which column holds the {holds}? ({some_of(map(printable, names))}); "
-                         f"name it: {what}_column= (--{what}-column)")
-    return Columns(**found, unused=[n for n in names if n not in found.values()])
+        if found[what] is None: raise _unclear(what, names, place)
+    return Columns(**found, unused=_left(names, found))
+
+def _left(names:list, found:dict) -> list: return [n for n in names if n not in found.values()]
+
+def _usual_column(what:str, names:list):
+    "The column with the most usual name for a purpose; None if there is none"
+    by_name = {_plain(n): n for n in reversed(names)}
+    return next((by_name[u] for u in _usual[what] if u in by_name), None)
+
+def _unclear(what:str, names:list, place:str) -> InputError:
+    holds = dict(image='paths', label='labels')[what]
+    return InputError(f"{place}: which column holds the {holds}? ({some_of(map(printable, names))}); "
+                      f"name it: {what}_column= (--{what}-column)")
 
 # %% ../../nbs/data/08_tables.ipynb #7ab1ed13
 _yes, _no = ('yes', 'y', 'true', 't', '1', ''), ('no', 'n', 'false', 'f', '0')
@@ -155,18 +164,26 @@ def _read_rows(frame:'pandas.DataFrame', columns:Columns, place:str) -> tuple: #
     several = dict(image='something else than paths', label='several labels per image')
     texts = {what: _cells(frame, getattr(columns, what), place, several.get(what, 'something else than text'))
              for what in _usual}
-    rows, left_out = [], dict.fromkeys(('with keep = no', 'without a path', 'without a label'), 0)
+    rows, left_out = [], Counter()
     for i, (path, label, split, group, keep) in enumerate(zip(*texts.values()), 1):
-        if not _kept(keep, i, place): left_out['with keep = no'] += 1
-        elif not path: left_out['without a path'] += 1
-        elif not label: left_out['without a label'] += 1
-        else:
-            if columns.split is not None: split = _split_of(split, i, place)
-            if columns.group is not None and not group:
-                raise InputError(f"{place}: row {i} has no group in column {columns.group!r}; fill it in")
-            rows.append(Row(path, label, split or 'train', group if columns.group is not None else None))
+        why = _why_not(path, label, _kept(keep, i, place))
+        if why: left_out[why] += 1
+        else: rows.append(_row(path, label, split, group, columns, i, place))
     if not rows: raise InputError(f"{place}: no row with a path and a label; add some")
-    return rows, [f"{plural(n, 'row')} {why} left out" for why, n in left_out.items() if n]
+    return rows, [f"{plural(n, 'row')} {why} left out" for why, n in left_out.items()]
+
+def _why_not(path:str, label:str, kept:bool) -> str:
+    "Why a row is left out; empty if it is not"
+    if not kept: return 'with keep = no'
+    if not path: return 'without a path'
+    return '' if label else 'without a label'
+
+def _row(path:str, label:str, split:str, group:str, columns:Columns, i:int, place:str) -> Row:
+    "One row, with its split and group if there are such columns"
+    split = 'train' if columns.split is None else _split_of(split, i, place)
+    if columns.group is None: return Row(path, label, split)
+    if group: return Row(path, label, split, group)
+    raise InputError(f"{place}: row {i} has no group in column {columns.group!r}; fill it in")
 
 # %% ../../nbs/data/08_tables.ipynb #7ab1ed18
 _several = 'these recipes predict one label per image; choose one for each'
