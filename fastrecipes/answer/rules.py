@@ -139,7 +139,7 @@ def decide(
     _check_margin(margin)
     rungs = _standings(rungs)
     pairs = tested_pairs(rungs, groups)
-    numbers = None if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    numbers = _numbers(groups)
     learned = [r for r in rungs if _low_end(r, numbers) > least]
     beaten = _beaten(pairs, {r.recipe for r in learned})
     alive = [r for r in learned if r.recipe not in beaten] or learned
@@ -147,7 +147,7 @@ def decide(
         pairs=pairs,
         margin_points=100 * margin,
         seeds=min(len(r.right) for r in rungs),
-        effective_images=None if numbers is None else min(grouped_interval(r.right[0], numbers)[1] for r in rungs))
+        effective_images=_effective_images(rungs, numbers))
     if not alive: return Decided(stop=None, ahead=None, undecided=(), **about)
     stop = min(alive, key=lambda r: r.seconds) # The first of several
     dearer = [r for r in alive if r is not stop]
@@ -157,6 +157,12 @@ def decide(
 def _check_margin(margin):
     if not (isinstance(margin, (int, float)) and 0 < margin <= 1):
         raise InputError(f"margin={margin!r}: give a share above 0 and up to 1, such as .01 for one point of accuracy")
+
+def _numbers(groups) -> np.ndarray|None: # int (images,), from 0
+    return None if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+
+def _effective_images(rungs:list, numbers:np.ndarray|None) -> float|None:
+    return None if numbers is None else min(grouped_interval(r.right[0], numbers)[1] for r in rungs)
 
 def _beaten(pairs:tuple, by:set) -> set: # Names of rungs
     upward = {p.below for p in pairs if p.words == 'better' and p.recipe in by}
