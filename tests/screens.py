@@ -115,7 +115,8 @@ def show_check():
         source='photos', classes=('cat', 'dog', wide),
         counts=dict(train={'cat': 120, 'dog': 96, wide: 14}, valid={'cat': 30, 'dog': 24, wide: 4}),
         sizes={'480x640': 250, '640x480': 38}, modes={'RGB': 280, 'L': 8}, unreadable=(('dog/12.png', 'not an image'),),
-        empty=(), missing={}, leaks=(), two_labels=(), duplicates=(), blank=(), size='192x256', channels=3,
+        empty=(), missing={}, leaks=(), two_labels=(), duplicates=(), shared_groups=(), blank=(), size='192x256',
+        channels=3,
         problems=(
             '1 unreadable image; repair or remove it, or skip it: skip_bad=True (--skip-bad)',
             '2 validation images are in the training split too, so accuracy on that split is overestimated; '

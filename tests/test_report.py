@@ -74,7 +74,7 @@ def test_every_number_of_the_table_is_there(page, ladder_values):
         if not r.is_fitted:
             assert r.reason in text and r.cure in text
             continue
-        numbers = (f'{r.accuracy:.2%}', f'{r.cost.parameters:,}', bytes_text(r.cost.weights_bytes))
+        numbers = (f'{r.mean_accuracy:.2%}', f'{r.cost.parameters:,}', bytes_text(r.cost.weights_bytes))
         assert [n for n in numbers if n not in text] == []
         if r.against: assert r.against.words in text and f'vs {r.against.recipe}' in text
         assert f'{r.repeats.mean:.2%}' in text and f'{len(r.repeats.seeds)} seeds' in text

@@ -161,7 +161,8 @@ _changeable = 'lr', 'wd', 'dropout', 'patience'
 @patch(as_prop=True)
 def settings(self:LiveTraining) -> dict:
     "The current values of the settings that can be changed"
-    return dict(lr=self.opt.lr, wd=self.opt.wd, dropout=self.model[3].p, patience=self.patience.patience)
+    hyper, = self.opt.hypers
+    return dict(lr=hyper['lr'], wd=hyper['wd'], dropout=self.model[3].p, patience=self.patience.patience)
 
 @patch
 def change(self:LiveTraining, **given):
@@ -172,8 +173,7 @@ def change(self:LiveTraining, **given):
     given = read_live(**given)
     self.changes |= {(self.epoch, n): v for n, v in given.items() if v != self.settings[n]}
     now = self.settings | given
-    self.opt.lr = now['lr']
-    self.opt.wd = now['wd']
+    self.opt.set_hypers(lr=now['lr'], wd=now['wd'])
     self.model[3].p = now['dropout']
     self.patience.patience = now['patience']
 
@@ -203,7 +203,7 @@ def _what_is_wrong(live:LiveTraining) -> str:
     "Describe why training fails, or an empty string if it does not"
     loss, guess = live.rows[-1]['train_loss'], _guessing(live)
     dead, units = int(live.dead.sum()), len(live.dead)
-    lr = f'{live.opt.lr:.3g}'
+    lr = f"{live.settings['lr']:.3g}"
     cure = 'The steps are too long: reset and use a smaller learning rate.'
     if live.diverged:
         return f'Diverged in epoch {live.epoch}: with the learning rate {lr} the loss is no longer finite. {cure}'
@@ -238,7 +238,7 @@ def _progress(live) -> str:
     if now['valid_loss'] > 1.1 * best['valid_loss'] and now['train_loss'] < best['train_loss']:
         text += f' Overfitting: since epoch {live.best} the training loss has fallen and the validation loss has risen.'
     elif live.epoch >= 5 and now['train_loss'] > .9 * _guessing(live):
-        text += f' Hardly better than guessing: try a learning rate above {live.opt.lr:.3g}.'
+        text += f' Hardly better than guessing: try a learning rate above {live.settings["lr"]:.3g}.'
     dead = int(live.dead.sum())
     if dead: text += f" {dead} of the {len(live.dead)} hidden units {'is' if dead == 1 else 'are'} dead."
     return text
