@@ -213,6 +213,13 @@ def test_a_source_beside_the_file_is_found_from_a_folder_below(ini, image_folder
     monkeypatch.chdir(at.parent)
     assert global_settings(read_settings())['source'] == 'set'
 
+def test_a_table_beside_the_file_is_found_from_a_folder_below(tmp_path, monkeypatch):
+    (tmp_path/'labels.csv').write_text('path,label\n')
+    (tmp_path/'settings.ini').write_text('[fastrecipes]\nsource = labels.csv\n')
+    (tmp_path/'below').mkdir()
+    monkeypatch.chdir(tmp_path/'below')
+    assert global_settings(read_settings())['source'] == str(tmp_path/'labels.csv')
+
 def test_a_named_source_is_meant_even_if_a_folder_beside_the_file_has_its_name(tmp_path, monkeypatch):
     (tmp_path/'settings.ini').write_text('[fastrecipes]\nsource = digits\n')
     for below in ('digits', 'deep'): (tmp_path/below).mkdir()

@@ -291,10 +291,10 @@ def read_settings(
     return Sections(found, file)
 
 def _find_beside(section:dict, folder:Path):
-    "If the source is a folder next to the file, store its full path, so that it is found from anywhere"
+    "If the source is a folder or a table next to the file, store its full path, so that it is found from anywhere"
     source = section.get('source')
     if not source or source in sources or folder == Path.cwd(): return
-    if (folder/source).is_dir(): section['source'] = str(folder/source)
+    if (folder/source).exists(): section['source'] = str(folder/source)
 
 # %% ../../nbs/ladder/01_settings.ipynb #3ea05339
 def global_settings(
