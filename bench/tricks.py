@@ -52,14 +52,6 @@ with tempfile.TemporaryDirectory() as os.environ['FASTRECIPES_CACHE']:
     before = spent()
     load(folder)
     print(spent() - before)
-'''),
-    'session.importing': ('imports without garbage collection', 'the imports of `compare`', '''
-from fastrecipes.commands.session import importing
-from contextlib import nullcontext
-before = spent()
-with importing() if on else nullcontext():
-    import fastrecipes.answer.climb
-print(spent() - before)
 ''')}
 
 

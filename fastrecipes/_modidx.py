@@ -1219,8 +1219,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                       'fastrecipes/commands/session.py'),
                                               'fastrecipes.commands.session.check_shape': ( 'commands/session.html#check_shape',
                                                                                             'fastrecipes/commands/session.py'),
-                                              'fastrecipes.commands.session.importing': ( 'commands/session.html#importing',
-                                                                                          'fastrecipes/commands/session.py'),
                                               'fastrecipes.commands.session.interruptible': ( 'commands/session.html#interruptible',
                                                                                               'fastrecipes/commands/session.py'),
                                               'fastrecipes.commands.session.json_text': ( 'commands/session.html#json_text',

@@ -971,20 +971,6 @@ def test_the_models_behind_the_drawn_digit_are_shown_and_cleared_too(tmp_path, m
     assert counts(called('cache', '--clear').stdout) == counts(lines[1])
     assert not home.exists()
 
-def test_the_garbage_collector_is_left_as_it_was_by_imports_even_failed_ones():
-    import gc
-    from fastrecipes.commands.session import importing as _importing
-    frozen = gc.get_freeze_count()
-    with pytest.raises(ImportError), _importing():
-        assert not gc.isenabled()
-        raise ImportError
-    assert gc.isenabled() and gc.get_freeze_count() == frozen
-    gc.disable()
-    try:
-        with _importing(): pass
-        assert not gc.isenabled()
-    finally: gc.enable()
-
 @pytest.mark.parametrize('own, args, times', [
     (True, ['fit', 'similarity', '-q'], 1), (True, ['compare', '-r', 'similarity,sgd', '-q'], 1),
     (True, ['check', '-q'], 0), (True, ['list'], 0), (True, ['fit', 'mlp', '--help'], 0),

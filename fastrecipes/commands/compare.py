@@ -15,7 +15,7 @@ from typing import get_args
 import click
 from .progress import Progress
 from fastrecipes.commands.session import (
-    check_shape, data_options, importing, interruptible, json_text, load_images, options, prepare_training, run_options,
+    check_shape, data_options, interruptible, json_text, load_images, options, prepare_training, run_options,
     session, split_options, Stopped, test_option
 )
 from ..answer.tables import console, rung_columns, rung_head, rung_row, show, unfinished
@@ -206,9 +206,8 @@ def run_comparison(given:dict, command:str, shared:dict, settings, how:dict) -> 
     table = TableProgress(quiet, rows=not (as_json and quiet), to_stderr=as_json)
     with session(quiet, table):
         table.begin('starting')
-        with importing():
-            from fastrecipes.answer.climb import Climb
-            from fastrecipes.data.loaders import pick_device
+        from fastrecipes.answer.climb import Climb
+        from fastrecipes.data.loaders import pick_device
         pick_device(shared['device']) # Refuses an unavailable device before the images are read
         images = load_images(shared, split_options(given)[0], table)
         if out is not None: note_earlier(out, given['resume'], table)
@@ -282,9 +281,8 @@ def report(folders, out):
     if len(folders) > 1 and out is None:
         raise InputError('a report of several comparisons needs a folder; name one with --out DIR')
     with session(quiet=False) as progress:
-        with importing():
-            from fastrecipes.answer.comparison import read_comparison
-            from fastrecipes.answer.report import save_report
+        from fastrecipes.answer.comparison import read_comparison
+        from fastrecipes.answer.report import save_report
         comparisons = with_distinct_names([read_comparison(folder) for folder in folders], folders)
         written = save_report(comparisons, folders[0] if out is None else out)
         progress.say('wrote ' + ', '.join(str(path) for path in written if path.suffix == '.html'))

@@ -17,7 +17,7 @@ import click
 from ..answer.tables import EPOCH_HEAD, epoch_text, fitted_lines, narrow, show
 from .progress import Progress
 from fastrecipes.commands.session import (
-    check_shape, data_options, importing, interruptible, launched, load_images, options, prepare_training, run_options,
+    check_shape, data_options, interruptible, launched, load_images, options, prepare_training, run_options,
     session, split_options, Stopped, test_option
 )
 from ..data.sources import find_source
@@ -161,7 +161,7 @@ def run_fit(recipe, given:dict):
     every = checked_every(every, resume, out)
     with session(quiet, EpochProgress(quiet)) as progress:
         progress.begin('starting')
-        with importing(): from fastrecipes.data.loaders import pick_device
+        from fastrecipes.data.loaders import pick_device
         pick_device(shared['device']) # Refuses an unavailable device before the images are read
         point = None if out is None else checkpoint_in(out, every, resume)
         replaced = '' if out is None else replaced_model(out)

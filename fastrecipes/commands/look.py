@@ -14,7 +14,7 @@ import json, os, sys
 from textwrap import wrap
 import click
 from ..answer.tables import check_text, show
-from .session import importing, label_options, quiet_option, session, source_argument
+from .session import label_options, quiet_option, session, source_argument
 from ..data.sources import find_source, sources
 from ..errors import no_such
 from ..ladder.settings import global_settings, read_settings, recipes, settings_text
@@ -107,7 +107,7 @@ def check(source, valid, seed, quiet, as_json, **options):
     shared = global_settings(read_settings(), source=source, seed=seed)
     find_source(shared['source'])
     with session(quiet) as progress:
-        with importing(): from fastrecipes.data.check import check
+        from fastrecipes.data.check import check
         progress.begin(f"checking {shared['source']}")
         found = check(shared['source'], valid, shared['seed'], reporter=progress, **options)
     if as_json: click.echo(json.dumps(found.to_dict(), ensure_ascii=False, allow_nan=False))

@@ -17,7 +17,7 @@ from math import isfinite
 from pathlib import Path
 from typing import get_args, NamedTuple
 import click
-from .session import device_option, importing, json_text, session
+from .session import device_option, json_text, session
 from ..data.folders import image_files
 from ..errors import check_out, InputError, write_atomic
 from ..ladder.settings import Count, Setting
@@ -156,7 +156,7 @@ def predict(folder, images, top, json_wanted, csv_wanted, show, device):
     if json_wanted and csv_wanted: raise InputError('use --json or --csv, not both')
     top = _top.read(top, 'predict')
     with session(quiet=True):
-        with importing(): from fastrecipes.keep.store import load
+        from fastrecipes.keep.store import load
         picture = None if show is None else picture_path(show)
         model = load(folder, device)
         found = find_images(images)
@@ -182,7 +182,6 @@ def export(folder, onnx):
     onnxruntime
     """
     with session(quiet=True):
-        with importing():
-            from fastrecipes.keep.export import export_onnx
+        from fastrecipes.keep.export import export_onnx
         difference = export_onnx(folder, onnx)
     click.echo(f"wrote {onnx}; its results differ from the model's by at most {difference:.1e}")

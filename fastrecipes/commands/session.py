@@ -8,11 +8,11 @@ them need. PyTorch takes two seconds to import, so these modules import it only 
 
 # %% auto #0
 __all__ = ['source_argument', 'quiet_option', 'device_option', 'test_option', 'label_options', 'data_options', 'run_options',
-           'own_process', 'label_names', 'options', 'importing', 'prepare_training', 'session', 'split_options',
-           'check_shape', 'load_images', 'json_text', 'Stopped', 'interruptible', 'launched', 'Verbs']
+           'own_process', 'label_names', 'options', 'prepare_training', 'session', 'split_options', 'check_shape',
+           'load_images', 'json_text', 'Stopped', 'interruptible', 'launched', 'Verbs']
 
 # %% ../../nbs/commands/02_session.ipynb #adc5ff77
-import gc, json, os, signal, threading, warnings
+import json, os, signal, threading, warnings
 from contextlib import contextmanager
 import click
 from ..answer.tables import set_line
@@ -64,20 +64,9 @@ run_options = options(
         '[default: auto, one for small models, all for large ones]')),
     quiet_option)
 
-# %% ../../nbs/commands/02_session.ipynb #fb67fe93
+# %% ../../nbs/commands/02_session.ipynb #6b1d0e22
 own_process = False # Whether this process runs only the command; set by `main`
 
-@contextmanager
-def importing():
-    "Import without garbage collection; in the command's own process, imported objects are never collected"
-    was_on = gc.isenabled()
-    gc.disable()
-    try: yield
-    finally:
-        if own_process: gc.freeze()
-        if was_on: gc.enable()
-
-# %% ../../nbs/commands/02_session.ipynb #6b1d0e22
 def prepare_training():
     "In the command's own process, let the C library keep freed memory for the next training step"
     if not own_process: return
@@ -121,7 +110,7 @@ def load_images(
     progress:Progress,
 ):
     "Load the requested image set, and describe it on standard error"
-    with importing(): from fastrecipes.data.sources import load
+    from fastrecipes.data.sources import load
     progress.begin(f"loading {shared['source']}")
     images = load(shared['source'], seed=shared['seed'], reporter=progress, **data)
     progress.say(set_line(images))
