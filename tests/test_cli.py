@@ -982,7 +982,6 @@ def test_memory_is_kept_once_where_a_command_trains_in_its_own_process(own, args
     from fastrecipes.training import cost
     calls = []
     monkeypatch.setattr(session, 'own_process', own)
-    monkeypatch.setattr(session.gc, 'freeze', lambda: None)
     monkeypatch.setattr(cost, 'keep_memory', lambda: calls.append(1))
     status, line = cli.run(args)
     assert status in (0, 1) and line == '' and len(calls) == times
