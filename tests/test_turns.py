@@ -19,8 +19,7 @@ def at_once(*functions) -> list:
     with ThreadPoolExecutor(len(functions)) as pool: return list(pool.map(run, functions))
 
 @pytest.mark.parametrize('name, how', [('sgd', {}), ('mlp', dict(dropout=.3))])
-def test_fits_in_several_threads_are_the_fit_alone_to_the_last_bit(name, how, threes_sevens, monkeypatch):
-    if name == 'mlp': monkeypatch.setattr(cost, 'LARGE_STEP', 1) # On all cores
+def test_fits_in_several_threads_are_the_fit_alone_to_the_last_bit(name, how, threes_sevens):
     def train(): return fit(name, threes_sevens, device='cpu', epochs=3, **how)
     with on_threads(2):
         alone = train()
@@ -29,6 +28,10 @@ def test_fits_in_several_threads_are_the_fit_alone_to_the_last_bit(name, how, th
     assert all(torch.equal(f.scores, alone.scores) for f in found)
     kept = alone.model.state_dict()
     assert all(torch.equal(v, kept[k]) for f in found for k, v in f.model.state_dict().items())
+
+def test_no_fit_sees_the_number_of_threads_of_another(threes_sevens, monkeypatch):
+    monkeypatch.setattr(cost, 'LARGE_STEP', 1)
+    with on_threads(2): assert at_once(*[lambda: fit('similarity', threes_sevens, device='cpu').threads] * 3) == [2] * 3
 
 def test_a_training_to_watch_and_a_fit_do_not_mix(threes_sevens):
     def train(): return fit('mlp', threes_sevens, device='cpu', epochs=3, dropout=.3).scores
