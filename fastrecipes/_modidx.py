@@ -2647,6 +2647,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                    'fastrecipes/ladder/recipe.py'),
                                            'fastrecipes.ladder.recipe._recorded': ( 'ladder/recipe.html#_recorded',
                                                                                     'fastrecipes/ladder/recipe.py'),
+                                           'fastrecipes.ladder.recipe._same_code': ( 'ladder/recipe.html#_same_code',
+                                                                                     'fastrecipes/ladder/recipe.py'),
                                            'fastrecipes.ladder.recipe._thread_chooser': ( 'ladder/recipe.html#_thread_chooser',
                                                                                           'fastrecipes/ladder/recipe.py'),
                                            'fastrecipes.ladder.recipe._train': ( 'ladder/recipe.html#_train',

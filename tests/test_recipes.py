@@ -382,7 +382,7 @@ def test_repr_is_a_line_with_the_results(fitted):
 def test_the_ladder_climbs_on_digits(digits, seed):
     rungs = LADDER if seed == 42 else LADDER[:5] # All seven once: resnet18 needs a quarter of a minute
     accuracy = [fit(n, digits, seed=seed, device='cpu').accuracy for n in rungs]
-    assert all(b >= a - .01 for a, b in zip(accuracy, accuracy[1:])), accuracy
+    assert all(b >= a - .015 for a, b in zip(accuracy, accuracy[1:])), accuracy # 5 of 360 images
     if seed == 42: assert max(accuracy[4:]) >= .97
     else: # One seed may have bad luck; the mean of seeds does not
         seeds = [accuracy[-1], *(fit('mlp', digits, seed=s, device='cpu').accuracy for s in (2, 3, 4))]
