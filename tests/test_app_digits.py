@@ -7,7 +7,7 @@ from fastrecipes.explore.strokes import example_strokes
 from pages import App, command, kernel_of, running, too_wide
 
 CURVES, UNITS = 'img.fr-picture >> nth=0', 'img.fr-picture >> nth=1'
-UPPER = ['simple_net', 'mlp', 'resnet18'] # Not convnet, which takes one of the two examples of a 3 for a 5
+UPPER = ['simple_net', 'mlp', 'convnet'] # Not resnet18, which takes one of the sevens below for a 2
 
 
 @pytest.fixture(scope='module')

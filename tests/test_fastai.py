@@ -19,6 +19,7 @@ from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat
 from fastai.metrics import accuracy, error_rate, F1Score, Perplexity, RocAucBinary
 from fastai.optimizer import SGD
+from fastai.data.transforms import Normalize
 from fastai.vision.learner import vision_learner
 from torch import nn
 from torchvision.models import resnet18
@@ -27,6 +28,7 @@ from fastrecipes.data.images import Split
 from fastrecipes.data.loaders import dataloaders, ImageDataset, ImageDL
 from fastrecipes.data.sources import load
 from fastrecipes.errors import InputError
+from fastrecipes.keep.store import load as load_model, save
 from fastrecipes.ladder.recipe import fit
 from fastrecipes.lessons.nets import linear
 from fastrecipes.lessons.sgd import batch_accuracy, BasicOptim
@@ -78,6 +80,36 @@ def test_one_column_refuses_a_metric_that_would_misread_it(name, metric, two):
     learn = fit(name, two, device='cpu', epochs=1).learner
     learn.metrics = [batch_accuracy, metric]
     with learn.no_bar(), pytest.raises(InputError, match='one column.*batch_accuracy.*mlp'): learn.validate()
+
+def test_after_a_refusal_the_learner_can_be_used_again(two):
+    learn = fit('linear', two, device='cpu', epochs=2).learner
+    good = list(learn.metrics)
+    learn.metrics = [F1Score()]
+    with learn.no_bar(), pytest.raises(InputError): learn.validate()
+    with learn.no_bar(), pytest.raises(InputError): learn.fit(1)
+    assert not learn.lock.locked()
+    learn.metrics = good
+    with learn.no_bar(): assert learn.validate()[1] > .9
+
+@pytest.mark.parametrize('cbs', [[], CSVLogger, [CSVLogger()]], ids=str)
+def test_callbacks_of_the_caller_do_not_replace_the_check(cbs, two, tmp_path):
+    learn = load_model(save(fit('linear', two, device='cpu', epochs=1), tmp_path/'m'), 'cpu').learner(two, cbs=cbs)
+    learn.metrics = [accuracy]
+    with learn.no_bar(), learn.no_logging(), pytest.raises(InputError, match='one column'): learn.fit(1, .1)
+
+@pytest.mark.parametrize('make, wanted', [
+    (lambda images: dataloaders(images, 64, 'cpu'), ()),
+    (lambda images: normalised(dataloaders(images, 64, 'cpu')), ('Normalize', 'stats='))])
+def test_a_learner_of_a_recipe_is_judged_by_the_pixels_it_learned_from(make, wanted, digits):
+    from fastrecipes.ladder.recipe import as_outcome
+    learn = quiet(Learner(make(digits), linear(64, 10), metrics=accuracy), 1, .1)
+    if not wanted: assert as_outcome(learn, 'mine').learner is learn
+    else:
+        with refused('mine', *wanted): as_outcome(learn, 'mine')
+
+def normalised(dls):
+    dls.add_tfms([Normalize.from_stats([.3], [.02], cuda=False)], 'after_batch')
+    return dls
 
 @pytest.mark.parametrize('loss', [CrossEntropyLossFlat(), nn.CrossEntropyLoss()])
 def test_one_column_refuses_a_loss_of_several(loss, two):
@@ -135,6 +167,7 @@ def test_no_training_batch_is_a_lone_image_and_each_image_comes_once(n, bs, shuf
 
 def test_one_image_is_a_batch_and_others_keep_a_lone_one():
     assert sizes(loader(1, 8)) == [1] and sizes(loader(3, 1)) == [1, 1, 1]
+    assert dataloaders(load('digits'), 1, 'cpu').train.bs == 2
     assert sizes(loader(9, 8, split_idx=1)) == [8, 1]
     assert sizes(loader(9, 8, drop_last=True)) == [8]
 

@@ -72,9 +72,13 @@ def _check_worth(points:float) -> float:
     raise InputError(f"worth={points!r}: give points of accuracy, above 0 and up to 100, such as 1")
 
 def _check_groups(groups, images:ImageSet) -> list|None:
-    "One label per validation image"
+    "One label per validation image; those of the images if none are given"
+    if groups is None: groups = images.valid.groups
     if groups is None: return None
     found, n = list(groups), len(images.valid)
+    if groups is images.valid.groups and len(set(found)) == 1:
+        warnings.warn(f"all {n:,} validation images are of one group, so each counts by itself", stacklevel=4)
+        return None
     if len(found) == n and len(set(found)) > 1: return found
     raise InputError(
         f"groups: {len(found):,} labels, {len(set(found))} of them different, for {n:,} validation images; "
@@ -130,7 +134,7 @@ class Climb:
         self.test = test
         self.command = command
         self.margin = _check_worth(worth) / 100
-        self.groups = _check_groups(self.images.valid.groups if groups is None else groups, self.images)
+        self.groups = _check_groups(groups, self.images)
         self.made = _now()
         self.models = models
         self.shelf = None if out is None else Shelf(out, resume)

@@ -326,7 +326,7 @@ def default_bs(
 # %% ../../nbs/data/07_loaders.ipynb #ef618fe5
 def dataloaders(
     images:ImageSet,
-    bs:int|None=None, # Batch size; None: `default_bs`. For validation at least 256 if images are small
+    bs:int|None=None, # Batch size, at least 2; None: `default_bs`. For validation at least 256 if images are small
     device:str|torch.device|None=None, # None or 'auto': the best available
     stats:tuple|str|None=None, # See `to_floats`; 'train': those of the training images; None: pixels in [0, 1]
     shuffle:bool=True, # Whether training images get a new order each epoch
@@ -336,6 +336,7 @@ def dataloaders(
     elif isinstance(stats, str):
         raise InputError(f"stats={stats!r} is unknown; give 'train', or means and standard deviations per channel")
     if bs is None: bs = default_bs(len(images.train))
+    if bs == 1: bs = 2 # Batch norm cannot train on one image
     valid_bs = max(bs, min(256, 2**20 // math.prod(images.shape))) # Validation does not train, so only speed matters
     train = ImageDL(ImageDataset(images.train, images.classes, 0), bs, shuffle, stats=stats)
     valid = ImageDL(ImageDataset(images.valid, images.classes, 1), valid_bs, stats=stats)

@@ -261,6 +261,7 @@ def _empty_model(card:Card, settings:dict, path:Path, columns:int):
     except (RuntimeError, ValueError, TypeError, MemoryError, OverflowError) as e:
         why = ' '.join(str(e).split())[:100]
         raise InputError(f"{path}: describes a model that cannot be built ({why}); {_AGAIN}") from e
+
 def _columns_and_model(card:Card, settings:dict, path:Path) -> tuple:
     "Columns of scores and the empty model; for two classes, models from mlp upwards had one column until version 0.2"
     n = len(card.classes)

@@ -30,9 +30,11 @@ from fastrecipes.training.cost import (
 )
 if TYPE_CHECKING:
     import fastai.learner, pandas, torch
+    from fastrecipes.data import loaders
     from fastrecipes.training import checkpoint as checkpoints, fitting, processes
 else:
     fastai, pandas, torch = map(lazy_module, ('fastai', 'pandas', 'torch'))
+    loaders = lazy_module('fastrecipes.data.loaders')
     checkpoints = lazy_module('fastrecipes.training.checkpoint')
     fitting = lazy_module('fastrecipes.training.fitting')
     processes = lazy_module('fastrecipes.training.processes')
@@ -133,7 +135,7 @@ def as_outcome(
     name:str, # Of the recipe
 ) -> 'fitting.Outcome':
     "An `Outcome`, also of a fitted `Learner` or a model; raises `InputError` for anything else"
-    if isinstance(returned, fastai.learner.Learner): return _of_learner(returned, name)
+    if isinstance(returned, fastai.learner.Learner): returned = _of_learner(returned, name)
     outcome = returned if isinstance(returned, fitting.Outcome) else fitting.Outcome(returned)
     if not isinstance(outcome.model, torch.nn.Module):
         what = type(outcome.model).__name__
@@ -142,7 +144,18 @@ def as_outcome(
     found = _columns if outcome.history is None else getattr(outcome.history, 'columns', ())
     missing = [c for c in _columns if c not in found]
     if missing: raise InputError(f"{name}: its history has no column {missing[0]!r}; it needs {', '.join(_columns)}")
+    if outcome.learner is not None: _check_loaders(outcome.learner, name)
     return outcome
+
+def _check_loaders(learn:'fastai.learner.Learner', name:str):
+    "Raise `InputError` if the model learned from other pixels than those by which it will be judged"
+    dl = learn.dls.valid
+    if not isinstance(dl, loaders.ImageDL):
+        raise InputError(f"{name}: its Learner has loaders of its own; make them with dataloaders(images)")
+    changes = [type(t).__name__ for t in dl.after_batch.fs if getattr(t, 'split_idx', None) != 0] # 0: augmentation
+    if changes:
+        raise InputError(f"{name}: {changes[0]} changes the images of its loaders; normalise with "
+                         "dataloaders(images, stats=...), and give vision_learner normalize=False")
 
 # %% ../../nbs/ladder/03_recipe.ipynb #7a1d0b06
 class ImagesChanged(InputError):

@@ -53,14 +53,15 @@ def make_learner(
     from fastai.losses import BaseLoss
     from fastai.metrics import accuracy
     options = dict(loss_func=parts.loss, opt_func=parts.opt_func, metrics=accuracy)
-    if not isinstance(parts.loss, BaseLoss): options |= _for_a_lesson(parts.loss)
+    if not isinstance(parts.loss, BaseLoss): options |= _for_a_lesson(parts.loss, kwargs.pop('cbs', None))
     if parts.splitter: options['splitter'] = parts.splitter
     return Learner(dls, parts.model, **options | kwargs)
 
-def _for_a_lesson(loss:Callable) -> dict:
+def _for_a_lesson(loss:Callable, cbs) -> dict:
     "A loss, a metric and a callback for a model that may have one column of scores for two classes"
-    metric, check = fitting.Accuracy(), fitting.CheckOneColumn()
-    return dict(loss_func=sgd_lesson.ClassLoss(loss), metrics=metric, cbs=check)
+    from fastcore.foundation import L
+    check = fitting.CheckOneColumn()
+    return dict(loss_func=sgd_lesson.ClassLoss(loss), metrics=fitting.Accuracy(), cbs=[check, *L(cbs)])
 
 def _class_loss(columns:int) -> Callable:
     "fastai's cross entropy; for one column, which models of two classes had until version 0.2, our own"
@@ -212,7 +213,7 @@ def convnet(images, run, *,
 ):
     "Small convolutional net: three convolutions, AdamW, one cycle"
     n = len(images.train)
-    bs = max(2, bs or loaders.default_bs(n)) # Batch norm cannot train on one image
+    bs = bs or loaders.default_bs(n)
     epochs = epochs or min(max(2, round(50_000 / n)), 15)
     lr = lr or float(f'{.015 * min(bs / 256, 1)**.5:.2g}')
     dls = loaders.dataloaders(images, bs, run.device, stats='train')
@@ -241,7 +242,7 @@ def resnet18(images, run, *,
     "Residual network of 18 layers, from scratch"
     n = len(images.train)
     epochs = epochs or max(1, round(140 * 64 / n))
-    bs = max(2, bs or max(32, loaders.default_bs(n * epochs, 128, steps=100)))
+    bs = bs or max(32, loaders.default_bs(n * epochs, 128, steps=100))
     lr = lr or (.004 if epochs == 1 else .003)
     if dropout is None: dropout = .1 if epochs == 1 else .5
     dls = loaders.dataloaders(images, bs, run.device, _imagenet_stats(images.shape[0]) if pretrained else None)

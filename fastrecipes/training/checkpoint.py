@@ -169,7 +169,7 @@ def _read_file(path:Path, format:str) -> tuple: # The header, with its JSON read
 class Checkpoint:
     "A file with the state of a training, from which the training can resume"
     file_name = 'checkpoint.safetensors'
-    format = 'fastrecipes checkpoint 3'
+    format = 'fastrecipes checkpoint 4'
     def __init__(self,
         folder:str|Path, # For the file; created if necessary
         every:int|None=None, # Epochs between two checkpoints; None: when a minute has passed since the last

@@ -61,7 +61,11 @@ def _reads_one_column(metric:Metric) -> bool:
 
 class CheckOneColumn(Callback):
     "Raise `InputError` for a metric or a loss that would misread the one column of scores of two classes"
-    def before_fit(self):
+    # Not before_fit, which fastai calls while it enters `validate`: an exception there leaves the Learner locked
+    def before_train(self): self._check()
+    def before_validate(self): self._check()
+
+    def _check(self):
         if len(self.dls.vocab) != 2: return
         unfit = [metric.name for metric in self.learn.metrics if not _reads_one_column(metric)]
         loss = getattr(self.learn.loss_func, 'func', self.learn.loss_func)
