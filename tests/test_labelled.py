@@ -327,6 +327,31 @@ def test_many_groups_are_split_nearly_as_well_as_single_images():
     assert (share - .2).abs().max() < .02
     assert not torch.equal(aside, stratified_split(labels, .2, 1, groups.tolist())[1])
 
+def groups_aside(sizes, seed, fraction=.2):
+    "The numbers of the groups of these sizes that are set aside, and the fraction of the images"
+    groups = [g for g, size in enumerate(sizes) for _ in range(size)]
+    _, aside = stratified_split(torch.zeros(len(groups), dtype=torch.int64), fraction, seed, groups)
+    return frozenset(groups[i] for i in aside), len(aside) / len(groups)
+
+def test_the_seed_chooses_among_groups_of_all_sizes():
+    drawn = [groups_aside(range(1, 41), seed) for seed in range(40)]
+    assert len({groups for groups, _ in drawn}) == 40 and all(abs(share - .2) < .01 for _, share in drawn)
+    often = np.zeros(40)
+    for groups, _ in drawn: often[list(groups)] += 1
+    assert often.max() < 20 and often.min() > 0
+    assert groups_aside(range(1, 41), 0) == drawn[0]
+
+def test_one_large_group_does_not_fill_the_validation_split():
+    for seed in range(20):
+        groups, share = groups_aside([200] + [1] * 800, seed)
+        assert abs(share - .2) < .01 and len(groups) > 20
+
+@pytest.mark.parametrize('sizes', [[4, 4, 4], [9, 1, 1, 1], [100, 3, 50], [5] * 5, [1, 1, 1]])
+def test_two_of_three_groups_or_more_are_set_aside(sizes):
+    for seed in range(5):
+        groups, share = groups_aside(sizes, seed)
+        assert len(groups) >= 2 and share < 1
+
 
 # Commands
 
