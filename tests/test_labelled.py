@@ -152,7 +152,7 @@ def test_files_that_are_no_table_are_refused(photos, content, part):
 
 def test_lists_in_cells_are_refused(photos):
     frame = pd.DataFrame(dict(path=['a.png', 'b.png'], label=[['a'], ['a', 'b']]))
-    with refused('table', "'label'", 'several labels'): load(frame)
+    with refused('table', "'label'", 'several labels', 'a.png'): load(frame)
     with refused('table', "'path'", 'dict'): load(frame.assign(path=[{}, {}], label='a'))
 
 def test_a_table_that_is_not_there_is_refused_by_name(photos):
@@ -171,7 +171,7 @@ def test_column_keep_says_which_rows_count(photos):
     images = load(table(photos, rows, 'path,label,keep'))
     assert sorted(v for split in of(images).values() for v in split) == [20 * i for i in range(12) if i % 6 != 5]
     assert any(n.startswith('2 rows') for n in images.notes)
-    with refused("'maybe'", 'row 1'): load(table(photos, ['a.png,a,maybe'], 'path,label,keep'))
+    with refused("'maybe'", 'row 1', 'a.png'): load(table(photos, ['a.png,a,maybe'], 'path,label,keep'))
 
 def test_column_split_is_the_split_in_any_order(photos):
     kinds = ['test', 'Validation', 'TRAIN', 'train', 'train', 'val']
@@ -180,7 +180,34 @@ def test_column_split_is_the_split_in_any_order(photos):
     with refused('validation images already', 'valid=0.3'): load(path, valid=.3)
     assert check(path).counts == {n: {'a': k, 'b': k} for n, k in (('train', 3), ('valid', 2), ('test', 1))}
 
-@pytest.mark.parametrize('split, parts', [('trian', ("'trian'", "did you mean 'train'?", 'row 12')), ('', ('row 12',))])
+@pytest.mark.parametrize('yes, no', [('True', 'False'), ('1', '0')])
+def test_column_is_valid_of_fastai_is_the_split(photos, yes, no):
+    rows = [f'photos/{n}.png,{n[0]},{yes if n[1] == "5" else no}' for n in NAMES]
+    images = load(table(photos, rows, 'fname,label,is_valid'))
+    assert of(images) == {'train': [20 * i for i in range(12) if i % 6 != 5], 'valid': [100, 220]}
+    assert "'is_valid'" in images.notes[0]
+    for bad in ('', 'maybe'):
+        path = table(photos, [*rows[:-1], f'photos/b5.png,b,{bad}'], 'path,label,is_valid')
+        with refused('is_valid', 'row 12', 'b5.png'): load(path)
+
+def test_column_is_valid_may_hold_truth_values_and_gives_way_to_split(photos):
+    paths = [str(photos/'photos'/f'{n}.png') for n in NAMES]
+    frame = pd.DataFrame(dict(path=paths, label=[n[0] for n in NAMES], is_valid=[n[1] == '5' for n in NAMES]))
+    assert of(load(frame))['valid'] == of(load(frame.assign(is_valid=frame.is_valid * 1.)))['valid'] == [100, 220]
+    split = ['valid' if n[1] == '4' else 'train' for n in NAMES]
+    assert of(load(frame.assign(split=split)))['valid'] == [80, 200]
+
+def test_several_labels_with_spaces_are_refused_and_names_with_spaces_are_not(photos):
+    rows = [f'photos/{n}.png,{"cat" if n[0] == "a" else "dog"}' for n in NAMES]
+    for label in ('cat dog', 'dog cat', 'cat cat'):
+        path = table(photos, [*rows[:-1], f'photos/b5.png,{label}'])
+        with refused(repr(label), 'b5.png', 'several labels'): load(path)
+    rows = [f'photos/{n}.png,{"big cat" if n[0] == "a" else "cat"}' for n in NAMES]
+    assert load(table(photos, rows)).classes == ('big cat', 'cat')
+
+@pytest.mark.parametrize('split, parts', [
+    ('trian', ("'trian'", "did you mean 'train'?", 'row 12', 'b5.png')), ('', ('row 12', 'b5.png')),
+])
 def test_unknown_splits_are_refused(photos, split, parts):
     rows = [f'photos/{n}.png,{n[0]},train' for n in NAMES[:-1]] + [f'photos/b5.png,b,{split}']
     with refused('labels.csv', *parts): load(table(photos, rows, 'path,label,split'))
@@ -255,7 +282,8 @@ def test_a_group_never_stands_on_both_sides_of_a_split(photos):
 def test_a_column_called_group_is_used_without_being_named(photos):
     rows = [f'photos/{n}.png,{n[0]},g{int(n[1]) // 2}' for n in NAMES]
     assert set(load(table(photos, rows, 'path,label,group')).train.groups) < {'g0', 'g1', 'g2'}
-    with refused('row 12', 'no group'): load(table(photos, [*rows[:-1], 'photos/b5.png,b,'], 'path,label,group'))
+    path = table(photos, [*rows[:-1], 'photos/b5.png,b,'], 'path,label,group')
+    with refused('row 12', 'b5.png', 'no group'): load(path)
     with refused("'patient'", 'column'): load(photos/'labels.csv', groups='patient')
 
 @pytest.mark.parametrize('how', [{}, dict(label_from='^([ab])')], ids=['class folders', 'file names'])
@@ -326,6 +354,31 @@ def test_many_groups_are_split_nearly_as_well_as_single_images():
     share = labels[aside].bincount() / labels.bincount()
     assert (share - .2).abs().max() < .02
     assert not torch.equal(aside, stratified_split(labels, .2, 1, groups.tolist())[1])
+
+def groups_aside(sizes, seed, fraction=.2):
+    "The numbers of the groups of these sizes that are set aside, and the fraction of the images"
+    groups = [g for g, size in enumerate(sizes) for _ in range(size)]
+    _, aside = stratified_split(torch.zeros(len(groups), dtype=torch.int64), fraction, seed, groups)
+    return frozenset(groups[i] for i in aside), len(aside) / len(groups)
+
+def test_the_seed_chooses_among_groups_of_all_sizes():
+    drawn = [groups_aside(range(1, 41), seed) for seed in range(40)]
+    assert len({groups for groups, _ in drawn}) == 40 and all(abs(share - .2) < .01 for _, share in drawn)
+    often = np.zeros(40)
+    for groups, _ in drawn: often[list(groups)] += 1
+    assert often.max() < 20 and often.min() > 0
+    assert groups_aside(range(1, 41), 0) == drawn[0]
+
+def test_one_large_group_does_not_fill_the_validation_split():
+    for seed in range(20):
+        groups, share = groups_aside([200] + [1] * 800, seed)
+        assert abs(share - .2) < .01 and len(groups) > 20
+
+@pytest.mark.parametrize('sizes', [[4, 4, 4], [9, 1, 1, 1], [100, 3, 50], [5] * 5, [1, 1, 1]])
+def test_two_of_three_groups_or_more_are_set_aside(sizes):
+    for seed in range(5):
+        groups, share = groups_aside(sizes, seed)
+        assert len(groups) >= 2 and share < 1
 
 
 # Commands

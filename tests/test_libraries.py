@@ -1,7 +1,10 @@
 "Arrays and the data sets of other libraries become image sets, and what cannot serve is refused in one line"
 import numpy as np, pytest, torch
 from PIL import Image
-from torch.utils.data import Dataset, IterableDataset, random_split, Subset, TensorDataset
+from torch.utils.data import (
+    BatchSampler, DataLoader, Dataset, IterableDataset, random_split, Sampler, SequentialSampler, Subset,
+    SubsetRandomSampler, TensorDataset, WeightedRandomSampler
+)
 from conftest import refused
 from fastrecipes.data.check import check
 from fastrecipes.data.sources import load
@@ -75,7 +78,7 @@ def test_pairs_of_arrays_are_training_validation_and_test():
     ((GREY, LABELS / 8), ('is not a class',)), ((GREY, [None] * 40), ('is not a class',)),
     ((GREY, np.where(LABELS, LABELS, np.nan)), ("'nan'", 'is not a class')),
     ((GREY, LABELS * 0), ('one class only (0)',)), ((GREY[:5], LABELS[:5]), ("class '1'", 'only one image')),
-    ((GREY[:0], LABELS[:0]), ('no images',)), (((GREY, LABELS), (GREY, LABELS + 1)), ("class '4'", 'valid')),
+    ((GREY[:0], LABELS[:0]), ('no images',)), (((GREY, LABELS), (GREY.copy(), LABELS + 1)), ("class '4'", 'valid')),
 ], ids=range(14))
 def test_arrays_that_cannot_serve_are_refused(data, parts):
     with refused(*parts): load(data)
@@ -127,6 +130,44 @@ def test_other_forms_of_data_sets():
     assert whole(load((loader, Items(list(GREY), LABELS)))) == sorted(EXPECTED_GREY * 2)
     nested = Subset(Subset(Items(list(GREY), LABELS), range(39, -1, -1)), range(20))
     assert whole(load(nested)) == bytes_of(GREY[20:], LABELS[20:])
+
+def test_a_data_loader_reads_what_its_sampler_does():
+    data = Items(list(GREY), LABELS)
+    samplers = SubsetRandomSampler(range(32)), SubsetRandomSampler(torch.arange(32, 40))
+    train, valid = (DataLoader(data, 8, sampler=sampler) for sampler in samplers)
+    images = load((train, valid))
+    assert {n: len(s) for n, s in images.splits.items()} == {'train': 32, 'valid': 8} and whole(images) == EXPECTED_GREY
+    assert torch.equal(images.valid.images[:, 0], torch.tensor(GREY[32:]))
+    assert load((train, DataLoader(Subset(data, range(32, 40)), 3))).fingerprint == images.fingerprint
+    first = DataLoader(data, 8, sampler=SequentialSampler(range(32)))
+    assert load((first, valid)).fingerprint == images.fingerprint
+    nested = DataLoader(Subset(data, range(39, -1, -1)), 8, sampler=SubsetRandomSampler(range(20)))
+    assert whole(load(nested)) == bytes_of(GREY[20:], LABELS[20:])
+
+class Odd(Sampler):
+    def __init__(self, data): self.data = data
+    def __iter__(self): return iter(range(1, len(self.data), 2))
+
+@pytest.mark.parametrize('options, name', [
+    (lambda data: dict(sampler=WeightedRandomSampler([1.] * 40, 40)), 'WeightedRandomSampler'),
+    (lambda data: dict(sampler=Odd(data)), 'Odd'),
+    (lambda data: dict(batch_sampler=BatchSampler(Odd(data), 4, False)), 'BatchSampler'),
+], ids=['weighted', 'own', 'batches'])
+def test_a_sampler_that_is_not_known_is_refused(options, name):
+    data = Items(list(GREY), LABELS)
+    with refused(name, 'DataLoader', 'Subset'): load(DataLoader(data, **options(data)))
+
+def test_an_image_in_two_splits_of_a_data_set_is_refused():
+    data = Items(list(GREY), LABELS)
+    halves = Subset(data, range(24)), Subset(data, range(20, 40))
+    for parts in (halves, tuple(DataLoader(half) for half in halves)):
+        with refused('Items', 'image 20', 'train', 'valid'): load(parts)
+    with refused('image 39', 'train', 'valid'): load((data, Subset(data, [-1])))
+    with refused('image 0', 'train', 'test'): load(dict(train=data, test=data))
+    with refused('arrays', 'image 0', 'train', 'valid'): load(((GREY, LABELS), (GREY, LABELS)))
+    repeated = Subset(data, [*range(40), 7])
+    with refused('image 7', 'more than once'): load(repeated)
+    assert len(load((repeated, Items(list(GREY), LABELS))).train) == 41
 
 def test_sizes_and_colours_are_those_of_most_images():
     pil = [Image.fromarray(x) for x in GREY]
@@ -247,7 +288,7 @@ class HuggingFace(Items):
 
 def test_columns_of_hugging_face_are_known_by_their_kind_without_the_library():
     data = HuggingFace([Image.fromarray(x) for x in GREY], LABELS.tolist())
-    images = load(dict(train=data, validation=data))
+    images = load(dict(train=data, validation=HuggingFace(data.images, data.labels)))
     assert images.classes == ('ant', 'bee', 'cat', 'dog') and [len(s) for s in images.splits.values()] == [40, 40]
     assert torch.equal(images.valid.images[:, 0], torch.tensor(GREY)) and "'id'" in images.notes[0]
     assert load(data, groups='id').train.groups is not None

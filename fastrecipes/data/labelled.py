@@ -11,7 +11,7 @@ __all__ = ['stratified_split', 'matched_text', 'unmatched_error', 'path_groups',
            'shared_note', 'set_aside', 'load_files']
 
 # %% ../../nbs/data/06_labelled.ipynb #1abe1d03
-import os, re
+import copy, os, re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -67,6 +67,21 @@ class _Aside:
         self.aside = Counter()
         self.chosen = {} # Groups, in order; the values are not used
 
+    def none(self) -> '_Aside':
+        "The same groups, with none of them set aside"
+        new = copy.copy(self)
+        new.aside, new.chosen = Counter(), {}
+        return new
+
+    def is_close(self) -> bool:
+        "Whether two groups are set aside, and every class is within one image of its goal"
+        return len(self.chosen) > 1 and all(abs(goal - self.aside[c]) < 1 for c, goal in self.goal.items())
+
+    def faults(self) -> tuple:
+        "How bad the split is: too few groups, classes without validation images, and the distance from the goal"
+        distance = sum(((goal - self.aside[c]) / self.total[c])**2 for c, goal in self.goal.items())
+        return len(self.chosen) < 2, sum(not self.aside[c] for c in self.total), distance
+
     def cost(self, group) -> float:
         "How much further from the goal the split would be with this group; negative if it would be closer"
         cost = 0
@@ -81,7 +96,7 @@ class _Aside:
 
     def add(self, group):
         self.chosen[group] = True
-        self.aside += self.counts[group]
+        self.aside.update(self.counts[group])
 
     def add_best(self, groups:Iterable):
         "Add the one of `groups` that costs least, if one is possible"
@@ -89,7 +104,8 @@ class _Aside:
         if left: self.add(min(left, key=self.cost))
 
 # %% ../../nbs/data/06_labelled.ipynb #1abe1d0b
-_enough = 4 # Groups, of which two can be set aside
+_enough = 3 # Groups, of which two can be set aside
+_tries = 20 # Random orders
 
 def _choose(split:_Aside, order:list):
     "Set groups aside: those that bring the split closer to its goal, at least one for each class, and two if possible"
@@ -99,16 +115,25 @@ def _choose(split:_Aside, order:list):
         if not split.aside[c]: split.add_best(g for g in order if c in split.counts[g])
     if len(split.chosen) == 1 and len(order) >= _enough: split.add_best(order) # One group allows no statistics
 
+def _best_split(groups:_Aside, generator:'torch.Generator') -> _Aside:
+    "The best split of several random orders of the groups; the first that is close enough is taken"
+    import torch
+    names = list(groups.rows)
+    found = []
+    for _ in range(_tries):
+        split = groups.none()
+        _choose(split, [names[i] for i in torch.randperm(len(names), generator=generator).tolist()])
+        if split.is_close(): return split
+        found.append(split)
+    return min(found, key=_Aside.faults)
+
 def _groups_aside(labels:list, fraction:float, groups:Sequence, generator:'torch.Generator') -> 'torch.Tensor':
     "The images of random groups"
     import torch
-    split = _Aside(labels, fraction, groups)
-    names = list(split.rows)
-    order = [names[i] for i in torch.randperm(len(names), generator=generator).tolist()]
-    _choose(split, sorted(order, key=lambda g: -len(split.rows[g])))
+    split = _best_split(_Aside(labels, fraction, groups), generator)
     if split.chosen: return torch.tensor([i for g in split.chosen for i in split.rows[g]])
-    raise InputError(f"groups: none of the {plural(len(order), 'group')} can be set aside for validation, because each "
-                     "has all images of a class; use smaller groups, or give your own split")
+    raise InputError(f"groups: none of the {plural(len(split.rows), 'group')} can be set aside for validation, "
+                     "because each has all images of a class; use smaller groups, or give your own split")
 
 # %% ../../nbs/data/06_labelled.ipynb #1abe1d10
 def _pattern(text:str, option:str) -> re.Pattern:

@@ -179,6 +179,28 @@ def _is_subset(data) -> bool:
     "Whether this is PyTorch's `Subset` itself, whose items are those of its data set"
     return _named_type(data) == 'Subset' and type(data).__module__.startswith('torch.')
 
+def _sampled(loader) -> Sequence|None: # None: all
+    "The items of its data set that a `DataLoader` reads; raises `InputError` for a sampler that is not known"
+    own = loader.batch_size is None and getattr(loader, 'batch_sampler', None) is not None
+    sampler = loader.batch_sampler if own else getattr(loader, 'sampler', None)
+    kind = _named_type(sampler)
+    if sampler is None or kind == '_InfiniteConstantSampler': return None # fastai, and streams
+    if type(sampler).__module__.startswith('torch.'):
+        if kind == 'SubsetRandomSampler': return sampler.indices
+        if kind in ('SequentialSampler', 'RandomSampler'): return range(len(sampler.data_source))
+    raise InputError(f"{_named_type(loader)}: {kind} does not say which images belong to this split; "
+                     "give a Subset of the data set instead of the data loader")
+
+def _origin(data) -> tuple: # A data set, and the positions of the items; None: all
+    "The data set behind a `Subset` or a `DataLoader` of PyTorch, which can be nested"
+    if _is_subset(data): rows = data.indices
+    elif hasattr(data, 'batch_size') and hasattr(data, 'dataset'): rows = _sampled(data)
+    else: return data, None
+    origin, known = _origin(data.dataset)
+    if rows is None: return origin, known
+    rows = [int(i) for i in rows]
+    return origin, rows if known is None else [known[i] for i in rows]
+
 def _as_is(data) -> tuple: # The data set without its transforms, and notes
     "A data set of torchvision without its transform, which may be an augmentation"
     if not _is_torchvision(data) or getattr(data, 'transform', None) is None: return data, ()
@@ -239,13 +261,10 @@ class Reader:
 def read_dataset(
     data, # Has `__len__` and `__getitem__`
     reader:Reader,
-    rows:Sequence|None=None, # Which of its items; None: all
 ) -> Part:
-    "Images and labels of a data set of PyTorch or fastai"
+    "Images and labels of a data set of PyTorch or fastai, of a `Subset` or of a `DataLoader`"
+    data, rows = _origin(data)
     place = _named_type(data)
-    if _is_subset(data):
-        return read_dataset(data.dataset, reader, data.indices if rows is None else [data.indices[i] for i in rows])
-    if hasattr(data, 'batch_size') and hasattr(data, 'dataset'): return read_dataset(data.dataset, reader, rows)
     if not (hasattr(data, '__getitem__') and hasattr(data, '__len__')):
         cure = 'give a data set with __len__ and __getitem__, arrays, a table or a folder'
         raise InputError(f"{place}: has no length and no items by number; {cure}")
@@ -345,6 +364,27 @@ def _read_lists(images:Sequence, labels:Sequence, reader:Reader) -> Part:
         raise InputError(f"arrays: there are {found}; give one label per image")
     return Part(*reader.read(zip(images, labels), len(images), 'arrays'))
 
+def _positions(data) -> tuple: # The identity of the data set, and which items
+    "Where the images of a split are"
+    origin, rows = _origin(data)
+    whole = origin[0] if _is_arrays(origin) else origin
+    n = len(whole) if hasattr(whole, '__len__') else 0
+    return id(whole), range(n) if rows is None else [i + n if i < 0 else i for i in rows]
+
+def _check_apart(parts:dict, name:str):
+    "Raise `InputError` if an image is in two splits, or several times in images from which some will be set aside"
+    seen = {}
+    for split, data in parts.items():
+        origin, rows = _positions(data)
+        for i in rows:
+            other = seen.setdefault((origin, i), split)
+            if other != split:
+                raise InputError(f"{name}: image {i} is in {other} and in {split}; keep each image in one split")
+        if 'valid' in parts or len(set(rows)) == len(rows): continue
+        twice, _ = Counter(rows).most_common(1)[0]
+        raise InputError(f"{name}: image {twice} is in {split} more than once; "
+                         "give each image once, or a validation split")
+
 def _with_groups(parts:dict, groups) -> dict:
     "The splits with the groups that the user gave: one per image, in a list for each split"
     if groups is None or isinstance(groups, str): return parts
@@ -423,20 +463,18 @@ def _check_parts(parts:dict, classes:tuple, name:str, share:float|None):
 # %% ../../nbs/data/09_libraries.ipynb #11bd1d2b
 def _file_samples(data) -> list|None:
     "The path and the class name of each file of an `ImageFolder`, or of a subset of it; None for other data sets"
-    if _is_subset(data):
-        inner = _file_samples(data.dataset)
-        return inner and [inner[i] for i in data.indices]
+    data, rows = _origin(data)
     samples = getattr(data, 'samples', None)
     if not _is_torchvision(data) or not isinstance(samples, list) or data.target_transform is not None: return None
-    return [(str(path), str(data.classes[label])) for path, label in samples]
+    chosen = samples if rows is None else [samples[i] for i in rows]
+    return [(str(path), str(data.classes[label])) for path, label in chosen]
 
 def _listed_samples(parts:dict) -> LabelledFiles|None:
     "The files of all splits, if all of them are files"
     samples = {split: _file_samples(data) for split, data in parts.items()}
     if not all(samples.values()): return None
     rows = [Row(os.path.abspath(path), label, split) for split, found in samples.items() for path, label in found]
-    data = parts['train']
-    while _is_subset(data): data = data.dataset
+    data, _ = _origin(parts['train'])
     notes = (f'the transforms of {_named_type(data)} are not applied',) if data.transform is not None else ()
     return list_rows(rows, place=str(data.root), folder=os.path.abspath(data.root), notes=notes)
 
@@ -450,9 +488,8 @@ def _resize_of(data) -> tuple|None: # Height and width
 
 def _name_of(data, parts:dict) -> str:
     "A name for the set"
-    first = parts['train']
+    first, _ = _origin(parts['train'])
     if _is_hugging_face(first): return getattr(getattr(first, 'info', None), 'dataset_name', None) or 'Dataset'
-    while _is_subset(first): first = first.dataset
     if hasattr(data, 'train_ds') or isinstance(first, Mapping): return _named_type(data)
     return 'arrays' if isinstance(first, (tuple, list)) else _named_type(first)
 
@@ -475,6 +512,7 @@ def from_data(
     share = share_aside(valid, f"{name}: there is a validation split already" if 'valid' in parts else '')
     columns = dict(image_column=image_column, label_column=label_column)
     group_column = groups if isinstance(groups, str) else None
+    _check_apart(parts, name)
     if not _is_hugging_face(parts['train']): check_options(name, columns | dict(groups=group_column))
     listed = _listed_samples(parts) if groups is None else None
     if listed is not None:

@@ -12,7 +12,6 @@ __all__ = ['table_suffixes', 'read_table', 'cell_text', 'Columns', 'find_columns
 # %% ../../nbs/data/08_tables.ipynb #7ab1ed03
 import os, re
 from collections import Counter
-from collections.abc import Iterable
 from io import StringIO
 from numbers import Real
 from pathlib import Path
@@ -80,7 +79,7 @@ _usual = dict(
            'img', 'imgpath', 'imageid', 'idcode', 'fname', 'name', 'id'),
     label=('label', 'class', 'classname', 'labelname', 'category', 'target', 'labels', 'classes', 'breed', 'species',
            'diagnosis', 'y'),
-    split=('split',),
+    split=('split', 'isvalid'),
     group=('group',),
     keep=('keep',),
 )
@@ -134,41 +133,50 @@ def _unclear(what:str, names:list, place:str) -> InputError:
 _yes, _no = ('yes', 'y', 'true', 't', '1', ''), ('no', 'n', 'false', 'f', '0')
 _known_splits = {alias: split for split, aliases in split_names.items() for alias in aliases}
 
-def _cells(frame:'pandas.DataFrame', column, place:str, other:str) -> list:
+def _row_name(i:int, path:str|None) -> str:
+    "The number of a row, from 1, with its path"
+    return f'row {i} ({printable(path)})' if path else f'row {i}'
+
+def _cells(frame:'pandas.DataFrame', columns:Columns, what:str, place:str, other:str) -> list:
     "The values of a column as text; raises `InputError` for a list or an image in a cell, which are `other`"
+    column = getattr(columns, what)
     if column is None: return [''] * len(frame)
     values = frame[column].tolist()
     texts = [cell_text(v) for v in values]
     if None not in texts: return texts
     row = texts.index(None)
     kind = type(values[row]).__name__
-    raise InputError(f"{place}: column {column!r} holds {other} ({kind} in row {row + 1}); "
+    where = _row_name(row + 1, cell_text(frame[columns.image].iloc[row]))
+    raise InputError(f"{place}: column {column!r} holds {other} ({kind} in {where}); "
                      "give one text or number per image")
 
-def _kept(text:str, row:int, place:str) -> bool:
-    "Whether a row is to be kept"
-    text = text.lower()
-    if text in _yes: return True
-    if text in _no: return False
-    raise InputError(f"{place}: keep={text!r} in row {row} is neither yes nor no; correct it")
+def _is_yes(text:str, column:str, row:str, place:str) -> bool:
+    "Whether a cell says yes, as an empty one does"
+    if text.lower() in _yes: return True
+    if text.lower() in _no: return False
+    raise InputError(f"{place}: {column}={text!r} in {row} is neither yes nor no; correct it")
 
-def _split_of(text:str, row:int, place:str) -> str:
-    "The split that a cell names"
+def _split_of(text:str, column:str, row:str, place:str) -> str:
+    "The split that a cell names; in a column `is_valid`, yes or no"
+    by_flag = _plain(column) == 'isvalid'
+    choices = 'True or False' if by_flag else 'train, valid or test'
+    if not text: raise InputError(f"{place}: {row} has no value in column {column!r}; write {choices}")
+    if by_flag: return 'valid' if _is_yes(text, column, row, place) else 'train'
     if text.lower() in _known_splits: return _known_splits[text.lower()]
-    if not text: raise InputError(f"{place}: row {row} has no split; write train, valid or test")
-    raise InputError(f"{place}, row {row}: {no_such('split', text, split_names)}")
+    raise InputError(f"{place}, {row}: {no_such('split', text, split_names)}")
 
 # %% ../../nbs/data/08_tables.ipynb #7ab1ed15
 def _read_rows(frame:'pandas.DataFrame', columns:Columns, place:str) -> tuple: # `Row`s, and notes
     "The rows of a table that can be used"
     several = dict(image='something else than paths', label='several labels per image')
-    texts = {what: _cells(frame, getattr(columns, what), place, several.get(what, 'something else than text'))
+    texts = {what: _cells(frame, columns, what, place, several.get(what, 'something else than text'))
              for what in _usual}
     rows, left_out = [], Counter()
     for i, (path, label, split, group, keep) in enumerate(zip(*texts.values()), 1):
-        why = _why_not(path, label, _kept(keep, i, place))
+        where = _row_name(i, path)
+        why = _why_not(path, label, _is_yes(keep, columns.keep, where, place))
         if why: left_out[why] += 1
-        else: rows.append(_row(path, label, split, group, columns, i, place))
+        else: rows.append(_row(path, label, split, group, columns, where, place))
     if not rows: raise InputError(f"{place}: no row with a path and a label; add some")
     return rows, [f"{plural(n, 'row')} {why} left out" for why, n in left_out.items()]
 
@@ -178,23 +186,24 @@ def _why_not(path:str, label:str, kept:bool) -> str:
     if not path: return 'without a path'
     return '' if label else 'without a label'
 
-def _row(path:str, label:str, split:str, group:str, columns:Columns, i:int, place:str) -> Row:
+def _row(path:str, label:str, split:str, group:str, columns:Columns, where:str, place:str) -> Row:
     "One row, with its split and group if there are such columns"
-    split = 'train' if columns.split is None else _split_of(split, i, place)
+    split = 'train' if columns.split is None else _split_of(split, columns.split, where, place)
     if columns.group is None: return Row(path, label, split)
     if group: return Row(path, label, split, group)
-    raise InputError(f"{place}: row {i} has no group in column {columns.group!r}; fill it in")
+    raise InputError(f"{place}: {where} has no group in column {columns.group!r}; fill it in")
 
 # %% ../../nbs/data/08_tables.ipynb #7ab1ed18
 _several = 'these recipes predict one label per image; choose one for each'
 
-def _check_labels(rows:Iterable, place:str):
+def _check_labels(rows:list, place:str):
     "Raise `InputError` if the labels are lists of labels"
-    labels = {row.label for row in rows}
-    for label in sorted(labels):
-        parts = [p.strip() for p in re.split('[|;,]', label)]
-        if len(parts) > 1 and labels.issuperset(parts):
-            raise InputError(f"{place}: label {printable(label)!r} is several labels; {_several}")
+    first = {row.label: row.path for row in reversed(rows)}
+    for label in sorted(first):
+        for parts in re.split(r'\s*[|;,]\s*', label), label.split():
+            if len(parts) < 2 or not first.keys() >= set(parts): continue
+            raise InputError(f"{place}: label {printable(label)!r} of {printable(first[label])} is several labels; "
+                             f"{_several}")
 
 def _without_copies(rows:list, place:str) -> tuple: # `Row`s, and notes
     "Each path once; raises `InputError` if it has two labels, splits or groups"
@@ -252,8 +261,8 @@ def table_files(
 ) -> LabelledFiles:
     """The files that a table lists, one per row.
 
-    It may also have the columns `split` (train, valid or test), `group` (images of one group stay together), and `keep`
-    (yes or no). Raises `InputError` if it has no usable labels."""
+    It may also have the columns `split` (train, valid or test) or `is_valid` (True or False), `group` (images of one
+    group stay together), and `keep` (yes or no). Raises `InputError` if it has no usable labels."""
     is_file = isinstance(table, (str, Path))
     place = str(table) if is_file else 'table'
     folder = os.path.abspath(os.path.dirname(table) if is_file else '')
