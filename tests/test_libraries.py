@@ -59,6 +59,31 @@ def test_numbers_get_the_names_that_are_given_and_names_are_chosen_from():
     assert load((GREY, np.array(names)[LABELS]), classes='dog,bee').classes == ('bee', 'dog')
     with refused('classes', '2 names', 'up to 3'): load((GREY, LABELS), classes=['ant', 'bee'])
 
+def test_names_in_a_dict_are_in_the_order_of_its_numbers():
+    images = load((GREY, LABELS), classes=dict(dog=3, ant=0, cat=2, bee=1))
+    assert images.classes == ('ant', 'bee', 'cat', 'dog')
+    assert images.fingerprint == load((GREY, LABELS), classes=['ant', 'bee', 'cat', 'dog']).fingerprint
+    with refused('classes', '0 to 3'): load((GREY, LABELS), classes=dict(ant=1, bee=2, cat=3, dog=4))
+    with refused('classes', 'set', 'list'): load((GREY, LABELS), classes={'ant', 'bee', 'cat', 'dog'})
+    assert load((GREY, LABELS), classes={'1', '3'}).classes == ('1', '3')
+
+def test_a_name_without_images_is_refused_with_the_others_and_their_counts():
+    with refused("'c' (label 2)", "'a' (20 images)", "'b' (20 images)"): load((GREY, LABELS % 2), classes='a,b,c')
+    with refused("'b' (label 1)", "'a' (20 images)"): load((GREY, LABELS % 2 * 2), classes=['a', 'b', 'c'])
+
+def test_truth_values_can_have_names():
+    images = load((GREY, LABELS % 2 == 1), classes=['well', 'ill'])
+    assert whole(images) == bytes_of(GREY, np.array(['well', 'ill'])[LABELS % 2]) and images.classes == ('well', 'ill')
+    assert load((GREY, LABELS == 1)).classes == ('False', 'True')
+
+@pytest.mark.parametrize('missing', [None, float('nan'), np.nan, ''], ids=['None', 'nan', 'numpy', 'empty'])
+def test_a_missing_group_is_refused(missing):
+    groups = [f'p{i // 4}' for i in range(40)]
+    groups[7] = missing
+    with refused('groups', 'image 7', 'train', 'no group'): load((GREY, LABELS), groups=groups)
+    data = HuggingFace([Image.fromarray(x) for x in GREY], LABELS.tolist(), ids=groups)
+    with refused('Dataset[7]', 'no group'): load(data, groups='id')
+
 def test_pairs_of_arrays_are_training_validation_and_test():
     train, valid, test = ((GREY[i::3], LABELS[i::3]) for i in range(3))
     images = load((train, valid, test))
@@ -182,10 +207,11 @@ class Stream(IterableDataset):
 @pytest.mark.parametrize('data, parts', [
     (Stream(), ('Stream', 'no length')), (Items(list(GREY), torch.eye(40)), ('Items[0]', '40 labels')),
     (Items(list(GREY), list(GREY)), ('Items[0]', 'labels')),
+    (Items(list(GREY), torch.tensor(LABELS) * 1.), ('Items[0]', '0.0', 'measurement')),
     (Items(['a.png'] * 4, LABELS), ('Items[0]', 'str is not an image')),
     (list(GREY), ('pairs',)), (list(zip(GREY, LABELS, LABELS)), ('3 parts', 'pairs')), (3, ('int',)),
     (Items(torch.randn(40, 3, 6, 5), LABELS), ('Items[0]', 'not normalised')),
-], ids=range(8))
+], ids=range(9))
 def test_data_sets_that_cannot_serve_are_refused(data, parts):
     with refused(*parts): load(data)
 
@@ -213,6 +239,15 @@ def test_an_image_folder_is_read_through_the_cache_without_its_transforms(image_
     images = load((train, valid))
     assert images.counts().to_dict('list') == {'train': [3, 3], 'valid': [3, 3]} and len(images.valid.names) == 6
     assert load(data, groups=[str(i // 2) for i in range(12)]).shape == (3, 8, 10)
+
+def test_unreadable_files_of_an_image_folder_can_be_skipped(image_folder):
+    from torchvision.datasets import ImageFolder
+    path = image_folder({'cat': 6, 'dog': 6})
+    next((path/'cat').iterdir()).write_text('x')
+    data = ImageFolder(path)
+    with refused('1 unreadable'): load(data)
+    assert sum(map(len, load(data, skip_bad=True).splits.values())) == 11
+    with refused('skip_bad', 'no effect'): load((GREY, LABELS), skip_bad=True)
 
 def test_mnist_of_torchvision_has_its_classes_and_ignores_transforms(mnist, found):
     from torchvision import transforms
@@ -259,6 +294,22 @@ def test_several_labels_of_fastai_are_refused(image_folder, block):
     path = image_folder({'train/cat': 5, 'train/dog': 4, 'valid/cat': 2, 'valid/dog': 3})
     with refused('2 labels for one image'): load(block(MultiCategoryBlock, lambda p: [p.parent.name]).datasets(path))
 
+def test_measurements_of_fastai_are_refused(image_folder, block):
+    from fastai.vision.all import RegressionBlock
+    path = image_folder({'train/cat': 5, 'train/dog': 4, 'valid/cat': 2, 'valid/dog': 3})
+    data = block(RegressionBlock, lambda p: float(p.parent.name == 'cat')).datasets(path)
+    with refused('[0]', 'measurement'): load(data)
+
+def test_data_loaders_of_fastai_may_hold_those_of_pytorch_and_more_than_two():
+    from fastai.data.core import DataLoaders
+    data = Items(list(GREY), LABELS)
+    parts = [DataLoader(data, 8, sampler=SubsetRandomSampler(range(i, i + 20))) for i in (0, 20)]
+    images = load(DataLoaders(*parts))
+    assert [len(s) for s in images.splits.values()] == [20, 20] and whole(images) == EXPECTED_GREY and not images.notes
+    more = load(DataLoaders(*parts, DataLoader(data), DataLoader(data)))
+    assert more.fingerprint == images.fingerprint and '2 parts' in more.notes[0]
+    assert list(load(DataLoaders(DataLoader(data))).splits) == ['train', 'valid']
+
 def test_our_own_loaders_can_be_read(digits):
     from fastrecipes.data.loaders import dataloaders
     images = load(dataloaders(digits, device='cpu'))
@@ -284,7 +335,10 @@ class HuggingFace(Items):
     "What is read of a `Dataset`, for those who do not have the library"
     column_names = ['id', 'picture', 'kind']
     features = dict(id=object(), picture=Image_(), kind=ClassLabel())
-    def __getitem__(self, i): return dict(id=i, picture=self.images[i], kind=self.labels[i])
+    def __init__(self, images, labels, ids=range(40)):
+        super().__init__(images, labels)
+        self.ids = ids
+    def __getitem__(self, i): return dict(id=self.ids[i], picture=self.images[i], kind=self.labels[i])
 
 def test_columns_of_hugging_face_are_known_by_their_kind_without_the_library():
     data = HuggingFace([Image.fromarray(x) for x in GREY], LABELS.tolist())

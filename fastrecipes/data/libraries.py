@@ -14,7 +14,7 @@ __all__ = ['as_bytes', 'with_channels_last', 'one_image', 'one_label', 'Part', '
 # %% ../../nbs/data/09_libraries.ipynb #11bd1d03
 import copy, math, os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any, TYPE_CHECKING
@@ -25,6 +25,7 @@ from fastrecipes.data.labelled import (
     _group_notes, check_options, LabelledFiles, list_rows, load_files, odd_note, Row, set_aside, share_aside,
     size_advice
 )
+from .tables import cell_text
 from ..errors import InputError, lazy_module, no_such
 from ..reporter import Reporter, Task
 from ..text import folder_name, plural, printable, some_of
@@ -91,10 +92,14 @@ def one_label(
     y, # Text, a number, or a tensor or array of one
     place:str, # For errors
     classes:Sequence=(), # Names by number, if they are known
+    floats:bool=True, # Whether a float such as 2.0 may be the number of a class
 ) -> str:
     "The class name in a label; raises `InputError` for several labels or for a measurement"
     y = _only_value(y, place)
     if isinstance(y, str) and y.strip(): return y.strip()
+    if isinstance(y, float) and not floats:
+        raise InputError(f"{place}: label {y!r} is a float, so it is a measurement and not a class; "
+                         "give classes as whole numbers or names")
     if not (isinstance(y, Real) and float(y).is_integer()):
         raise InputError(f"{place}: {printable(y)!r} is not a class; give each image one class, as a number or a name")
     if not classes or y == _unknown: return str(y) if isinstance(y, bool) else str(int(y))
@@ -245,14 +250,21 @@ class Reader:
         raise InputError(f"the images take more than {_most_bytes / 2**30:.0f} GB in their own sizes; "
                          "set a smaller size, such as size=224 (--size 224)")
 
-    def read(self, items:Iterable, n:int, place:str, classes:Sequence=()) -> tuple: # Images and labels
+    def read(
+        self,
+        items:Iterable, # Pairs of an image and a label
+        n:int, # Number of items
+        place:str, # For errors
+        classes:Sequence=(), # Names by number, if they are known
+        floats:bool=True, # Whether a float such as 2.0 may be the number of a class
+    ) -> tuple: # Images and labels
         "The images and labels of `n` items"
         self.reporter.started(Task('decode', place, images=n))
         images, labels = [], []
         for i, item in enumerate(items):
             where = f'{place}[{i}]'
             x, y = _pair(item, where)
-            labels.append(one_label(y, where, classes))
+            labels.append(one_label(y, where, classes, floats))
             images.append(self.fit(one_image(x, where)))
             if (i + 1) % 256 == 0 or i + 1 == n: self.reporter.progress(i + 1, n)
         self.reporter.finished()
@@ -272,10 +284,16 @@ def read_dataset(
     classes = _class_names(data)
     if _has_arrays(data): return replace(read_arrays(data.data, data.targets, place, rows, classes), notes=notes)
     rows = range(len(data)) if rows is None else rows
-    images, labels = reader.read((plain[int(i)] for i in rows), len(rows), place, classes)
+    images, labels = reader.read((plain[int(i)] for i in rows), len(rows), place, classes, floats=bool(classes))
     return Part(images, labels, classes, notes=notes)
 
 # %% ../../nbs/data/09_libraries.ipynb #11bd1d1f
+def _group_name(group, place:str) -> str:
+    "A group as text; raises `InputError` if it is missing"
+    text = cell_text(group)
+    if text == '': raise InputError(f"{place}: has no group; give every image one")
+    return str(group) if text is None else text
+
 def _is_hugging_face(data) -> bool: return hasattr(data, 'features') and hasattr(data, 'column_names')
 
 def _feature_column(data, kind:str, given:str|None, usual:Sequence, option:str) -> str:
@@ -308,10 +326,10 @@ def read_hugging_face(
     def pairs():
         for i in range(len(data)):
             row = data[i]
-            if groups is not None: found.append(str(row[groups]))
+            if groups is not None: found.append(_group_name(row[groups], f'Dataset[{i}]'))
             yield row[image], row[label]
     classes = tuple(getattr(data.features[label], 'names', None) or ())
-    images, labels = reader.read(pairs(), len(data), 'Dataset', classes)
+    images, labels = reader.read(pairs(), len(data), 'Dataset', classes, floats=bool(classes))
     unused = [c for c in data.column_names if c not in (image, label, groups)]
     rest = f"; not used: {some_of(map(repr, unused), 5)}" if unused else ''
     note = f"columns: image from {image!r}, label from {label!r}{rest}"
@@ -328,10 +346,22 @@ def _is_labels(y) -> bool:
 
 def _is_arrays(data) -> bool: return isinstance(data, tuple) and len(data) == 2 and _is_labels(data[1])
 
+def _loaded(loader):
+    "What fastai's `DataLoaders` hold: a loader of PyTorch, which may have a sampler, or the data set of one of fastai"
+    return loader if type(loader).__module__.startswith('torch.') else loader.dataset
+
+def _unused_parts(data) -> list:
+    "A note if there are more splits than are used"
+    n = max(len(getattr(data, 'loaders', ())) - 2, getattr(data, 'n_subsets', 0) - 3)
+    if n < 1: return []
+    return [f"the last {plural(n, 'part')} of {_named_type(data)} {'is' if n == 1 else 'are'} not used"]
+
 def split_parts(
     data, # A data set, with or without splits
 ) -> dict: # Split -> its data set
     "The splits of a data set; one that has none is `train`"
+    loaders = getattr(data, 'loaders', None)
+    if isinstance(loaders, list): return dict(zip(('train', 'valid'), map(_loaded, loaders)))
     if hasattr(data, 'train_ds') and hasattr(data, 'valid_ds'): return dict(train=data.train_ds, valid=data.valid_ds)
     if hasattr(data, 'subset') and getattr(data, 'n_subsets', 1) > 1:
         return dict(zip(('train', 'valid', 'test'), (data.subset(i) for i in range(data.n_subsets))))
@@ -392,7 +422,7 @@ def _with_groups(parts:dict, groups) -> dict:
     by_split = lists if isinstance(lists, Mapping) else dict(zip(parts, lists))
     found = {}
     for split, part in parts.items():
-        labels = [str(g) for g in by_split.get(split, ())]
+        labels = [_group_name(g, f'groups: image {i} of {split}') for i, g in enumerate(by_split.get(split, ()))]
         if len(labels) != len(part):
             raise InputError(f"groups: {len(labels):,} for the {len(part):,} images of {split}; "
                              "give one per image, and with several splits a dict with a list for each")
@@ -407,18 +437,46 @@ def _class_order(parts:dict) -> tuple:
     if present.issubset(known): return tuple(c for c in known if c in present)
     return tuple(sorted(present, key=natural))
 
-def _renamed(parts:dict, classes:Sequence|None) -> dict:
+_truth = {'False': 0, 'True': 1}
+
+def _label_number(label:str) -> int|None:
+    "The number of a label that is a number or a truth value"
+    return int(label) if label.isdecimal() else _truth.get(label)
+
+def _numbered_names(classes:Iterable) -> tuple:
+    "Class names in the order of their numbers"
+    if isinstance(classes, Set):
+        raise InputError("classes: a set has no order, so it is not clear which number has which name; give a list")
+    if not isinstance(classes, Mapping): return tuple(map(str, classes))
+    numbers = list(classes.values())
+    if all(i in numbers for i in range(len(numbers))): return tuple(map(str, sorted(classes, key=classes.get)))
+    raise InputError(f"classes: the numbers of the {plural(len(numbers), 'name')} are not 0 to {len(numbers) - 1}; "
+                     "give a list of names, or a dict from names to these numbers")
+
+def _check_present(parts:dict, classes:tuple):
+    "Raise `InputError` if no image has one of the class names"
+    counts = Counter(label for part in parts.values() for label in part.labels)
+    absent = [f'{name!r} (label {i})' for i, name in enumerate(classes) if not counts[name]]
+    if not absent: return
+    present = [f'{name!r} ({plural(counts[name], "image")})' for name in classes if counts[name]]
+    raise InputError(f"classes: there are no images of {some_of(absent, 5)}, only of {some_of(present, 5)}; "
+                     "add some, or number the labels from 0 without gaps and leave these names out")
+
+def _renamed(parts:dict, classes:Iterable|None) -> dict:
     "Splits whose labels are numbers, with names for them; other splits as they are"
     labels = set().union(*(part.labels for part in parts.values()))
-    have_names = any(part.classes for part in parts.values()) or not all(label.isdecimal() for label in labels)
-    if classes is None or have_names or labels.issuperset(classes): return parts
-    highest = max(map(int, labels))
+    numbers = {label: _label_number(label) for label in labels}
+    have_names = any(part.classes for part in parts.values()) or None in numbers.values()
+    if not labels or classes is None or have_names or labels.issuperset(classes): return parts
+    highest = max(numbers.values())
     if highest >= len(classes):
         raise InputError(f"classes: {plural(len(classes), 'name')} for labels up to {highest}; "
                          "give a name for each number from 0, or numbers to select some")
-    found = tuple(map(str, classes))
-    def named(part): return replace(part, classes=found, labels=[found[int(l)] for l in part.labels])
-    return {split: named(part) for split, part in parts.items()}
+    found = _numbered_names(classes)
+    def named(part): return replace(part, classes=found, labels=[found[numbers[l]] for l in part.labels])
+    renamed = {split: named(part) for split, part in parts.items()}
+    _check_present(renamed, found)
+    return renamed
 
 def _without_unlabelled(parts:dict) -> tuple: # Splits, and notes
     "Without a test split whose labels are all -1, which stands for unknown"
@@ -499,11 +557,12 @@ def from_data(
     seed:int=42, # Determines which images these are
     size:int|str|tuple|None=None, # Height and width; None: the most common in training
     channels:int|str|None=None, # 1 for grey, 3 for RGB; None: as most training images
-    classes:Sequence|None=None, # Names for labels that are numbers
+    classes:Iterable|None=None, # Names for labels that are numbers: in their order, or a dict from names to numbers
     image_column:str|None=None, # Of a data set of Hugging Face; None: the only one with images
     label_column:str|None=None, # Of a data set of Hugging Face; None: the only one with class labels
     groups=None, # One label per image: images with the same one stay together. Of Hugging Face, a column
     reporter:Reporter|None=None, # Receives the progress of reading
+    skip_bad:bool=False, # For an `ImageFolder`: skip unreadable files instead of raising an error
 ) -> ImageSet:
     "Convert data of another library; raises `InputError` for what is not images with one label each"
     size, channels, reporter = image_size(size), image_channels(channels), reporter or Reporter()
@@ -516,13 +575,15 @@ def from_data(
     if not _is_hugging_face(parts['train']): check_options(name, columns | dict(groups=group_column))
     listed = _listed_samples(parts) if groups is None else None
     if listed is not None:
-        how = dict(size=size, channels=channels, reporter=reporter)
+        how = dict(size=size, channels=channels, skip_bad=skip_bad, reporter=reporter)
         return load_files(listed, folder_name(listed.place), valid, seed, **how)
+    check_options(name, dict(skip_bad=skip_bad))
     own_size = None if size else _resize_of(data)
     reader = Reader(size or own_size, reporter)
     options = columns | dict(groups=group_column)
     read = {split: _read_part(part, reader, options) for split, part in parts.items()}
     read, notes = _without_unlabelled(_with_groups(read, groups))
+    notes += _unused_parts(data)
     if own_size: notes.append(f'images are resized to {own_size[0]}x{own_size[1]}, as the transforms of {name} do')
     return _from_parts(_renamed(read, classes), name, share, seed, (size or own_size, channels), notes)
 

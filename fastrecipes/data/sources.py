@@ -10,7 +10,7 @@ __all__ = ['sources', 'source', 'digits', 'from_folder', 'folder_files', 'from_t
 
 # %% ../../nbs/data/10_sources.ipynb #09d4a26b
 import os, sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Set
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from functools import partial
@@ -259,6 +259,10 @@ def _load_source(source:str|Path, valid, seed:int, shape:dict, options:dict, rep
     check_options(source, options, signature(make).parameters)
     return make(valid=valid, seed=seed, reporter=reporter, **shape, **_accepted(make, options))
 
+def _numbering(classes, names:list|None):
+    "What says which number has which name: a dict or a set as it is, else the list of the names"
+    return classes if isinstance(classes, (Mapping, Set)) else names
+
 def _load_data(data, classes, how:dict, options:dict) -> ImageSet:
     "Load a DataFrame, or data of another library"
     if hasattr(data, 'iloc') and hasattr(data, 'columns'): make = from_table
@@ -282,7 +286,7 @@ def load(
 ) -> ImageSet:
     "Load an image set; raises `InputError` for an unknown source, images without labels, or one class only"
     size, channels = image_size(size), image_channels(channels)
-    if classes is not None: classes = _names(classes)
+    names = None if classes is None else _names(classes)
     given = skip_bad, image_column, label_column, label_from, groups
     options = dict(zip(_of_own_images, given))
     shape = dict(size=size, channels=channels)
@@ -292,6 +296,8 @@ def load(
         check_options(source.source, options)
         images = source
     elif isinstance(source, (str, Path)): images = _load_source(source, valid, seed, shape, options, reporter)
-    else: images = _load_data(source, classes, dict(valid=valid, seed=seed, reporter=reporter, **shape), options)
-    if classes is not None: images = keep_classes(images, classes)
+    else:
+        how = dict(valid=valid, seed=seed, reporter=reporter, **shape)
+        images = _load_data(source, _numbering(classes, names), how, options)
+    if names is not None: images = keep_classes(images, names)
     return resized(images, size, channels)
