@@ -374,11 +374,17 @@ def test_one_large_group_does_not_fill_the_validation_split():
         groups, share = groups_aside([200] + [1] * 800, seed)
         assert abs(share - .2) < .01 and len(groups) > 20
 
-@pytest.mark.parametrize('sizes', [[4, 4, 4], [9, 1, 1, 1], [100, 3, 50], [5] * 5, [1, 1, 1]])
-def test_two_of_three_groups_or_more_are_set_aside(sizes):
+@pytest.mark.parametrize('sizes', [[5] * 5, [9] + [1] * 8, [100, 3, 50, 7, 7]])
+def test_two_of_five_groups_or_more_are_set_aside(sizes):
     for seed in range(5):
         groups, share = groups_aside(sizes, seed)
         assert len(groups) >= 2 and share < 1
+
+@pytest.mark.parametrize('sizes', [[4, 4], [4, 4, 4], [4] * 4])
+def test_of_fewer_groups_one_is_set_aside(sizes):
+    for seed in range(5):
+        groups, share = groups_aside(sizes, seed)
+        assert len(groups) == 1 and share <= .5
 
 
 # Commands

@@ -56,6 +56,8 @@ def _some_of_class(labels:'torch.Tensor', c:int, fraction:float, generator:'torc
     return rows[torch.randperm(len(rows), generator=generator)[:n]]
 
 # %% ../../nbs/data/06_labelled.ipynb #1abe1d0a
+_enough = 5 # Groups, of which two are set aside; of fewer, two would be too much
+
 class _Aside:
     "Groups set aside so far, and how far they are from a fraction of each class"
     def __init__(self, labels:list, fraction:float, groups:Sequence):
@@ -64,6 +66,7 @@ class _Aside:
         self.counts = {g: Counter(labels[i] for i in rows) for g, rows in self.rows.items()}
         self.total = Counter(labels)
         self.goal = {c: n * fraction for c, n in self.total.items()}
+        self.least = 2 if len(self.rows) >= _enough else 1 # One group allows no statistics
         self.aside = Counter()
         self.chosen = {} # Groups, in order; the values are not used
 
@@ -74,13 +77,13 @@ class _Aside:
         return new
 
     def is_close(self) -> bool:
-        "Whether two groups are set aside, and every class is within one image of its goal"
-        return len(self.chosen) > 1 and all(abs(goal - self.aside[c]) < 1 for c, goal in self.goal.items())
+        "Whether enough groups are set aside, and every class is within one image of its goal"
+        return len(self.chosen) >= self.least and all(abs(goal - self.aside[c]) < 1 for c, goal in self.goal.items())
 
     def faults(self) -> tuple:
         "How bad the split is: too few groups, classes without validation images, and the distance from the goal"
         distance = sum(((goal - self.aside[c]) / self.total[c])**2 for c, goal in self.goal.items())
-        return len(self.chosen) < 2, sum(not self.aside[c] for c in self.total), distance
+        return len(self.chosen) < self.least, sum(not self.aside[c] for c in self.total), distance
 
     def cost(self, group) -> float:
         "How much further from the goal the split would be with this group; negative if it would be closer"
@@ -104,7 +107,6 @@ class _Aside:
         if left: self.add(min(left, key=self.cost))
 
 # %% ../../nbs/data/06_labelled.ipynb #1abe1d0b
-_enough = 3 # Groups, of which two can be set aside
 _tries = 20 # Random orders
 
 def _choose(split:_Aside, order:list):
@@ -113,7 +115,7 @@ def _choose(split:_Aside, order:list):
         if split.cost(g) < 0 and split.possible(g): split.add(g)
     for c in split.total:
         if not split.aside[c]: split.add_best(g for g in order if c in split.counts[g])
-    if len(split.chosen) == 1 and len(order) >= _enough: split.add_best(order) # One group allows no statistics
+    if len(split.chosen) < split.least: split.add_best(order)
 
 def _best_split(groups:_Aside, generator:'torch.Generator') -> _Aside:
     "The best split of several random orders of the groups; the first that is close enough is taken"
