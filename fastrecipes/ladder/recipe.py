@@ -396,8 +396,9 @@ def _check_name(new:Recipe):
     raise InputError(f"{name} is a recipe of fastrecipes; give yours another name")
 
 def _same_code(a:Callable, b:Callable) -> bool:
+    "Whether two functions have the same parameters and variables, and use the same names in the same order"
     first, second = a.__code__, b.__code__
-    return (first.co_code, first.co_names) == (second.co_code, second.co_names)
+    return (first.co_varnames, first.co_names) == (second.co_varnames, second.co_names)
 
 # %% ../../nbs/ladder/03_recipe.ipynb #5bb38058
 def recipe(
