@@ -60,7 +60,7 @@ def _is_users(frame:FrameType) -> bool:
     return not {'site-packages', 'dist-packages'} & set(Path(file).parts)
 
 def _file_name(file:str) -> str:
-    "Without folders, which are nobody's business; the files of notebook cells have meaningless names"
+    "Without folders, which may be private; the files of notebook cells have meaningless names"
     return 'a notebook cell' if 'ipykernel' in file or 'ipython' in file else Path(file).name
 
 # %% ../nbs/01_errors.ipynb #3c5e1b03

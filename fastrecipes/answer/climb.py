@@ -201,7 +201,7 @@ def _check_rung(result:Result, images:ImageSet):
     except ValidationError as e:
         first = e.errors(include_url=False)[0]
         why = first['msg'].removeprefix('Value error, ')
-        cure = 'mend what the recipe returns'
+        cure = 'correct what the recipe returns'
         raise InputError(f"{result.recipe}: its result cannot be compared: {_place(first['loc'])}{why}; {cure}") from e
 
 # %% ../../nbs/answer/13_climb.ipynb #c5aef128

@@ -371,7 +371,7 @@ def _absent_note(images:ImageSet) -> list:
     n = images.valid.labels.bincount(minlength=len(images.classes)).tolist()
     absent = [repr(c) for c, k in zip(images.classes, n) if not k]
     if not absent or images.valid.groups is None: return []
-    return [f"no validation images of {some_of(absent, 5)}: no group of theirs can be spared from training"]
+    return [f"no validation images of {some_of(absent, 5)}: their groups are all needed for training"]
 
 # %% ../../nbs/data/06_labelled.ipynb #1abe1d24
 def _make_splits(listed:LabelledFiles, left:'numpy.ndarray', images:'numpy.ndarray') -> dict:

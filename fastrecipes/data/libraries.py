@@ -25,7 +25,7 @@ from fastrecipes.data.labelled import (
     _group_notes, check_options, LabelledFiles, list_rows, load_files, odd_note, Row, set_aside, share_aside,
     size_advice
 )
-from .tables import cell_text
+from .tables import _known_splits, cell_text
 from ..errors import InputError, lazy_module, no_such
 from ..reporter import Reporter, Task
 from ..text import folder_name, plural, printable, some_of
@@ -336,8 +336,6 @@ def read_hugging_face(
     return Part(images, labels, classes, tuple(found) if groups else None, (note,))
 
 # %% ../../nbs/data/09_libraries.ipynb #11bd1d22
-_known_splits = {alias: split for split, aliases in split_names.items() for alias in aliases}
-
 def _is_labels(y) -> bool:
     "Whether this is a list or an array of labels, and not a data set"
     if hasattr(y, 'dtype'): return True

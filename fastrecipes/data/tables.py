@@ -307,7 +307,7 @@ def name_labels(
     return labels
 
 def _inside_word(match:re.Match, label:str) -> bool:
-    "Whether the label is where the match begins, and that is not the begin of a word"
+    "Whether the label is where the match begins, and that is not the beginning of a word"
     before, rest = match.string[:match.start()], match.string[match.start():]
     return rest.startswith(label) and (before[-1:].isalnum() or before[-1:] == '_')
 
