@@ -189,7 +189,7 @@ def preds(learn, **kwargs):
 
 def stored(dls):
     "The validation images after the item transforms, uint8 (n, c, h, w)"
-    return torch.cat([b[0] for b in dls.valid.new(after_batch=[])]).as_subclass(torch.Tensor)
+    return torch.cat([b[0] for b in dls.valid.new(after_batch=[])]).as_subclass(torch.Tensor).cpu()
 
 LEARNERS = {
     'plain': (dict(), dict(), [3, 16, 16], 'crop'),
@@ -365,6 +365,7 @@ def test_what_cannot_be_exported_is_refused_in_one_line(tmp_path, pictures, make
 
 def test_a_file_that_gives_other_results_is_not_written(tmp_path, pictures, monkeypatch):
     learn = learner(loaders(pictures, batch_tfms=Normalize()))
+    allowed = pixels_room.ALLOWED['gpu' if torch.cuda.is_available() else 'learner']
     monkeypatch.setattr(pixels_room._Normalise, 'forward', lambda self, x: (x - self.mean) / (self.std + .01))
-    with refused('differ', '1e-04'): export_onnx(learn, 'm.onnx')
+    with refused('differ', f'{allowed:.0e}'): export_onnx(learn, 'm.onnx')
     assert os.listdir() == []

@@ -113,7 +113,7 @@ class Held(Callback):
 @pytest.mark.parametrize('name', ['convnet', 'resnet18'])
 def test_the_peak_of_gpu_memory_stays_within_a_fifth_of_what_must_be_there(threes_sevens, name):
     held = Held()
-    f = fit(name, threes_sevens, device='cuda', epochs=2, bs=512, cbs=[held])
+    f = fit(name, threes_sevens, device='cuda', epochs=2, bs=64, cbs=[held]) # Five batches an epoch
     data = sum(s.images.nbytes + s.labels.nbytes for s in (threes_sevens.train, threes_sevens.valid))
     best = sum(t.nbytes for t in f.model.state_dict().values()) # A copy, to go back to
     assert f.cost.peak_gpu_memory_bytes <= 1.2 * (data + held.need + best)
