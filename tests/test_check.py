@@ -208,11 +208,12 @@ def test_sizes_modes_and_what_to_ask_for(folder):
     c = check(at)
     assert list(c.sizes.items()) == [('8x10', 18), ('5x4', 2), ('300x600', 1)]
     assert c.modes == {'L': 19, 'RGB': 2} and (c.size, c.channels) == ('8x10', 1)
-    assert one(c.remarks, '3 sizes', 'size (--size)')
+    odd, cut = c.remarks
+    assert one([odd], '3 of 21 images', '8x10') and one([cut], '%', '--resize')
 
 def test_large_images_are_suggested_smaller_in_their_proportions(folder):
     c = check(folder({'a': 3, 'b': 3}, (1024, 512)))
-    assert c.size == '256x128' and one(c.remarks, '1024x512', "size='256x128' (--size 256x128)")
+    assert c.size == '256x128' and one(c.remarks, '1024x512', '256x128', '--size')
 
 def test_colour_files_are_told_from_colours(folder):
     c = check(folder({'a': 3, 'b': 3}, (8, 10, 3)))
@@ -227,15 +228,15 @@ def test_images_outside_the_class_folders_are_a_remark(folder):
     noise(at/'train'/'lost.JPG', 2)
     (at/'labels.csv').touch()
     (at/'._x.png').touch()
-    assert one(check(at).remarks, '2 images', 'outside', 'move them')
+    assert one(check(at).remarks, 'outside', '(2)')
 
 def test_files_that_are_no_images_we_read_are_a_remark(folder):
     at = folder(GOOD)
     for i in range(3): (at/'train/a'/f'{i}.heic').touch()
     (at/'valid/b/notes').touch()
     (at/'train/a/.hidden.heic').touch()
-    assert one(check(at).remarks, '4 files', '.heic: 3', 'no suffix: 1',
-               '.png')
+    assert one(check(at).remarks, '.heic (3)', 'no suffix (1)', 'fastrecipes[heif]')
+    assert one(load(at).notes, '.heic (3)', 'no suffix (1)', 'fastrecipes[heif]')
 
 @pytest.mark.parametrize('names', [('Train', 'Valid', 'Test'), ('TRAINING', 'Validation', 'testing')])
 def test_the_names_of_splits_count_in_any_case(folder, names):
@@ -246,7 +247,7 @@ def test_the_names_of_splits_count_in_any_case(folder, names):
 
 def test_a_folder_beside_train_that_is_no_split_is_said(folder):
     at = folder(GOOD | {'holdout/a': 2})
-    assert one(check(at).remarks, "'holdout'", "'train'", 'not used')
+    assert one(check(at).remarks, "'holdout'", 'train, valid and test', 'not used')
     assert one(load(at).notes, "'holdout'", 'not used')
 
 def test_a_test_folder_is_looked_at_where_validation_is_set_aside(folder):
@@ -276,7 +277,8 @@ def test_a_class_called_like_a_split_is_told_so(folder):
 
 def test_large_images_are_remarked_when_they_are_loaded_as_they_are(folder):
     at = folder({'a': 3, 'b': 3}, (300, 150))
-    assert one(load(at).notes, '300x150', '--size 256x128') and load(at, size=64).notes == ()
+    assert one(load(at).notes, '300x150', '256x128', '--size')
+    assert one(load(at, size=64).notes, '50%', '--resize') and load(at, size=64, resize='squish').notes == ()
 
 
 # Sources, sets and arguments
@@ -359,7 +361,8 @@ def test_the_dictionary_holds_everything_and_goes_through_json(ill):
     assert d['two_labels'][0][0] == dict(name=path('train', 'cat', '3.png'), split='train', label='cat')
     assert set(d) == {
         'schema_version', 'healthy', 'source', 'classes', 'counts', 'sizes', 'modes', 'unreadable', 'empty', 'missing',
-        'leaks', 'two_labels', 'duplicates', 'shared_groups', 'blank', 'size', 'channels', 'problems', 'remarks'}
+        'leaks', 'two_labels', 'duplicates', 'shared_groups', 'blank', 'invisible', 'size', 'channels', 'problems',
+        'remarks'}
 
 @pytest.mark.skipif(os.name != 'posix', reason='file names are text here')
 def test_a_file_name_that_is_no_text_can_be_written_as_json(folder):

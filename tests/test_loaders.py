@@ -266,7 +266,7 @@ def test_one_file_or_pillow_image_alone_is_a_set_of_one(tmp_path):
         assert as_split(items, (1, 2, 3)).images.tolist() == [[[[40] * 3] * 2]]
 
 def pillow_images():
-    rgba = Image.new('RGBA', (3, 2), (200, 100, 50, 51)) # a fifth of it, on black: (40, 20, 10)
+    rgba = Image.new('RGBA', (3, 2), (200, 100, 50, 51)) # A fifth of it, on white: (244, 224, 214)
     turned = Image.fromarray(np.arange(6, dtype=np.uint8).reshape(3, 2))
     turned.getexif()[0x112] = 6
     return dict(deep=Image.fromarray(np.full((2, 3), 40 * 257, np.uint16)), rgba=rgba, turned=turned)
@@ -277,7 +277,7 @@ def test_a_pillow_image_gives_the_bytes_that_its_file_gives(kind, tmp_path):
     im.save(tmp_path/'a.png', exif=im.getexif())
     shape = (3 if kind == 'rgba' else 1, 2, 3)
     of_file = as_split([tmp_path/'a.png'], shape).images
-    assert of_file[0, :, 0, 0].tolist() == dict(deep=[40], rgba=[40, 20, 10], turned=[4])[kind]
+    assert of_file[0, :, 0, 0].tolist() == dict(deep=[40], rgba=[244, 224, 214], turned=[4])[kind]
     assert as_split([Image.open(tmp_path/'a.png')], shape).images.tolist() == of_file.tolist()
 
 @pytest.mark.parametrize('label', [10, -1, 99])

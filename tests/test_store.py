@@ -233,7 +233,7 @@ def test_stats_in_lists_such_as_fastais_are_the_same_stats(tmp_path):
 KEYS = [
     'format', 'version', 'recipe', 'settings', 'asked', 'classes', 'shape', 'stats', 'has_probs', 'metrics', 'history',
     'best_epoch', 'train_seconds', 'predict_ms_per_1000', 'parameters', 'seed', 'device', 'threads', 'source',
-    'versions', 'weights', 'digest',
+    'reading', 'versions', 'weights', 'digest',
 ]
 
 def strict(path):

@@ -93,6 +93,8 @@ def list_(name, ini):
 @click.command()
 @source_argument
 @label_options
+@click.option('--background', metavar='white|black|R,G,B', help='Behind transparent pixels. [default: white]')
+@click.option('--max-pixels', metavar='N', help='Refuse larger images. [default: 300000000]')
 @click.option('--valid', metavar='SHARE|test', help='Validation images, as in `fastrecipes compare`.')
 @click.option('--seed', metavar='N', help='Random seed, as in `fastrecipes compare`. [default: 42]')
 @quiet_option

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import get_args, NamedTuple
 import click
 from .session import device_option, json_text, session
-from ..data.folders import image_files
+from ..data.folders import left_out_note, list_images
 from ..errors import check_out, InputError, write_atomic
 from ..ladder.settings import Count, Setting
 from ..text import printable
@@ -50,8 +50,11 @@ def _found_by(argument:str) -> list:
     return list(each_once.values())
 
 def _in_folder(argument:str, path:str) -> list:
-    files = [Found(f.path, None if f.reason else f.path, f.reason or '') for f in image_files(path)]
-    return files or [Found(argument, error='no images in this folder')]
+    listed = list_images(path)
+    for note in left_out_note(listed.left_out): click.echo(f'fastrecipes: {printable(argument)}: {note}', err=True)
+    files = [listed[i] for i in range(len(listed))]
+    found = [Found(f.path, None if f.reason else f.path, f.reason or '') for f in files]
+    return found or [Found(argument, error='no images in this folder')]
 
 # %% ../../nbs/commands/06_models.ipynb #b365ff16
 def predicted(model, found:list, top:int) -> list: # Of dicts: image, and either classes (name, probability) or error

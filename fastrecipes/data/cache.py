@@ -16,10 +16,12 @@ from array import array
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TYPE_CHECKING
-from .decode import decode_all, Decoded, read_many, Unreadable, unreadable_error
+from .decode import decode_all, Decoded, read_many, Unreadable, unreadable_error, whole_file
 from .folders import Listing
+from .imagefile import read_image, Reading, reading_of, USUAL
 from ..errors import InputError, lazy_module
 from ..reporter import Reporter, Task
 from ..text import printable
@@ -27,7 +29,7 @@ if TYPE_CHECKING: import filelock, numpy
 else: filelock, numpy = map(lazy_module, ('filelock', 'numpy'))
 
 # %% ../../nbs/data/04_cache.ipynb #30100ac5
-_format = 3 # Version of an entry; increase it when its contents, or the way images are decoded, change
+_format = 4 # Version of an entry; increase it when its contents, or the way images are decoded, change
 
 def cache_dir() -> Path: # May not exist yet
     "The folder for decoded images: `FASTRECIPES_CACHE`, or the user's cache folder"
@@ -52,7 +54,7 @@ def _entry_name(root:str, files:Listing, first:int, *options) -> str:
     "Two digests: one of the folder and the request, and one that includes the state of the files"
     from PIL import __version__
     place = [os.path.abspath(root)], options
-    state = [files.root.removeprefix(root)], files.names, files.sizes, files.changed, files.reasons, first
+    state = [files.root.removeprefix(root)], files.names, files.sizes, files.changed, files.marks, files.reasons, first
     return f"{_digest(*place, size=8)}-{_digest(*place, _format, __version__, *state, size=16)}"
 
 # %% ../../nbs/data/04_cache.ipynb #8cf5befa
@@ -123,11 +125,12 @@ def _open(entry:Path) -> Decoded|None:
         intact = images.dtype == np.uint8 and list(images.shape) == about['shape']
         if intact and images.nbytes <= _checked: intact = zlib.crc32(images) == about['crc32']
         bad = {int(i): reason for i, reason in about['bad'].items()}
-        odd = int(about['odd'])
+        remarks = [str(text) for text in about['remarks']]
+        reading = reading_of(about['reading'])
     except Exception: return None # Whatever is wrong with it, it can be created again
     if not intact: return None
     with suppress(OSError): os.utime(entry/'entry.json') # Records the last use; the cache may be read-only
-    return Decoded(images, bad, odd)
+    return Decoded(images, bad, remarks, reading)
 
 def _find(entry:Path, files:Listing, skip_bad:bool) -> Decoded|None:
     """The contents of an entry, unless a file that was left out can be read now.
@@ -135,7 +138,7 @@ def _find(entry:Path, files:Listing, skip_bad:bool) -> Decoded|None:
     Raises `InputError` for bad files without `skip_bad`"""
     found = _open(entry)
     if found is None or not found.bad: return found
-    again = read_many(files[i] for i in found.bad)
+    again = read_many((files[i] for i in found.bad), lambda path, _: read_image(whole_file(path), found.reading))
     if any(not isinstance(x, Unreadable) for x in again): return None
     if not skip_bad: raise unreadable_error(files, found.bad)
     return found
@@ -172,8 +175,9 @@ def _make_entry(entry:Path, source:str, decode:Callable):
     _remove(making) # Left behind by a process that was killed
     making.mkdir()
     try:
-        (shape, crc), bad, odd = decode(lambda shape, blocks: _write_array(making/'images.npy', shape, blocks))
-        about = dict(format=_format, source=source, made=time.time(), shape=shape, crc32=crc, bad=bad, odd=odd)
+        (shape, crc), bad, remarks, reading = decode(partial(_write_array, making/'images.npy'))
+        about = dict(format=_format, source=source, made=time.time(), shape=shape, crc32=crc, bad=bad, remarks=remarks,
+                     reading=reading._asdict())
         (making/'entry.json').write_text(json.dumps(about), 'utf-8')
         for old in _entries(entry.parent, entry.name[:17]): _remove(old)
         os.replace(making, entry)
@@ -226,10 +230,11 @@ def _decode_in_memory(decode:Callable, folder:Path, error:Exception) -> Decoded:
 def decode_files(
     files:list, # `ImageFile`s whose paths begin with `root`, or a `Listing`
     root:str, # The folder or table that they come from
-    size:tuple|None=None, # Height and width; None: the most common among the `first`
+    size:tuple|None=None, # Height and width; None: one that suits the `first`
     channels:int|None=None, # None: 3 if most of the `first` are in colour, else 1
     skip_bad:bool=False, # Skip unreadable files instead of raising an error
     first:int|None=None, # How many files decide on size and channels; None: all
+    reading:Reading=USUAL,
     reporter:Reporter|None=None, # Receives the progress of decoding
 ) -> Decoded:
     "Many image files as one array, from the cache if possible; raises `InputError` for unreadable files"
@@ -239,11 +244,11 @@ def decode_files(
     reporter = reporter or Reporter()
     def decode(consume):
         reporter.started(Task('decode', root, images=len(files)))
-        options = dict(size=size, channels=channels, skip_bad=skip_bad, first=first)
+        options = dict(size=size, channels=channels, skip_bad=skip_bad, first=first, reading=reading)
         result = decode_all(files, consume, **options, progress=reporter.progress)
         reporter.finished()
         return result
-    entry = cache_dir()/_entry_name(root, files, first, size, channels)
+    entry = cache_dir()/_entry_name(root, files, first, size, channels, reading)
     found = _find(entry, files, skip_bad)
     if found is not None: return found
     try: return _cached(entry, os.path.abspath(root), files, skip_bad, decode)

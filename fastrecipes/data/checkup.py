@@ -14,9 +14,9 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from typing import NamedTuple, TYPE_CHECKING
-from .folders import misplaced_classes, natural
-from .imagefile import common_size, size_text
-from .labelled import shared_groups, shared_note, size_advice
+from .folders import natural
+from .imagefile import size_remarks, size_text, suitable_size
+from .labelled import shared_groups, shared_note
 from ..errors import lazy_module
 from ..text import plural, printable, some_of
 if TYPE_CHECKING: import numpy
@@ -37,10 +37,12 @@ class Traits(NamedTuple):
     coloured: bool # Whether any pixel is not grey
     blank: bool
     digest: bytes # Of the pixels
+    transparent: bool = False # Whether the file has transparent pixels, which show the background
 
 def traits_of(
     x:'numpy.ndarray', # Bytes (h, w) or (h, w, 3)
     mode:str, # Pillow's mode, such as 'L' or 'RGB'
+    transparent:bool=False, # Whether the file may have transparent pixels
 ) -> Traits:
     "The traits of an image"
     from hashlib import blake2b
@@ -49,7 +51,7 @@ def traits_of(
     if file_coloured and not coloured: x = x[..., 0]
     blank = bool((x.max((0, 1)) - x.min((0, 1)) <= 8).all())
     digest = blake2b(x.tobytes(), digest_size=16, key=repr(x.shape).encode()).digest()
-    return Traits(x.shape[:2], mode, file_coloured, coloured, blank, digest)
+    return Traits(x.shape[:2], mode, file_coloured, coloured, blank, digest, transparent)
 
 # %% ../../nbs/data/11_checkup.ipynb #c4ec0704
 @dataclass
@@ -60,11 +62,9 @@ class Visit:
     classes: tuple = () # Of all splits
     seen: list = field(default_factory=list) # Pairs of a `Sighting` and `Traits`
     faults: list = field(default_factory=list) # Sentences about the folders themselves
-    unused: list = field(default_factory=list) # Sentences about folders that are not read
+    notes: list = field(default_factory=list) # Sentences about what is not read, or in another way than one may think
     unreadable: list = field(default_factory=list) # Pairs of a name and the reason
     empty: list = field(default_factory=list) # Class folders without a readable image
-    outside: int = 0 # Number of images outside the class folders
-    others: dict = field(default_factory=dict) # Suffix -> number of files that are not read as images
     drawn: bool = False # Whether the validation images are drawn at random
     groups: list|None = None # Of each image in `seen`; None: every image is independent
 
@@ -85,7 +85,8 @@ class Checkup:
     duplicates: tuple # Groups in one split and class
     shared_groups: tuple # Names of groups of images, such as patients, that are in more than one split
     blank: tuple # `Sighting`s
-    size: str # Suggested: the most common in training, reduced to at most 256; '' without training images
+    invisible: tuple # `Sighting`s of those among them whose visible pixels have the colour of the background
+    size: str # The one that `load` chooses: see `suitable_size`; '' without training images
     channels: int # Suggested: 3 if most training images are in colour, else 1
     problems: tuple = () # Sentences
     remarks: tuple = () # Sentences
@@ -193,33 +194,21 @@ def _copied(c:Checkup) -> list:
     return [f"{plural(n, 'image')} {copies} of another in the same split and class; remove {_them(n)} unless intended"]
 
 def _blank(c:Checkup) -> list:
-    n = len(c.blank)
+    n = len(c.blank) - len(c.invisible)
     if not n: return []
     show = 'it shows' if n == 1 else 'they show'
     return [f"{plural(n, 'image')} {_verb(n)} nearly blank (all pixels within 8 of 255); check whether {show} anything"]
 
-def _sizes(c:Checkup) -> list:
-    if len(c.sizes) < 2: return []
-    return [f"images have {len(c.sizes):,} sizes; all are resized to the most common size in training, "
-            "unless you set size (--size)"]
+def _invisible(c:Checkup) -> list:
+    n = len(c.invisible)
+    if not n: return []
+    return [f"{plural(n, 'transparent image')} {'has' if n == 1 else 'have'} nothing but the colour of the background; "
+            "choose another background (--background)"]
 
-def _not_read(outside:int, others:dict) -> list:
-    found = []
-    if outside:
-        images = plural(outside, 'image')
-        found.append(f"{images} outside the class folders {_verb(outside)} not used; move {_them(outside)} into one")
-    n = sum(others.values())
-    if n:
-        kinds = some_of((f'{suffix}: {k:,}' for suffix, k in others.items()), 4)
-        found.append(f"{plural(n, 'file')} in the class folders {_verb(n)} not read as images ({kinds}); "
-                     "convert those that are images to .png or .jpg")
-    return found
-
-def _remarks(c:Checkup, visit:Visit) -> list:
+def _remarks(c:Checkup) -> list:
     "What is worth knowing"
     times, balance = _balance(c)
-    return [*([balance] if 3 <= times < 10 else []), *_lacking(c), *_copied(c), *_blank(c),
-            *misplaced_classes(c.classes), *_sizes(c), *_not_read(visit.outside, visit.others)]
+    return [*([balance] if 3 <= times < 10 else []), *_lacking(c), *_copied(c), *_blank(c), *_invisible(c)]
 
 # %% ../../nbs/data/11_checkup.ipynb #31191060
 def _grouped(items:Iterable, key) -> list:
@@ -236,19 +225,18 @@ def _same_images(seen:list) -> list:
 def _place(sighting:Sighting) -> tuple: return sighting.split, sighting.label
 
 # %% ../../nbs/data/11_checkup.ipynb #c4ec0710
-def _suggestion(traits:list) -> tuple: # Size as text, channels, and remarks
-    "Suggested arguments for `load`, according to the training images"
+def _suggestion(visit:Visit) -> tuple: # Size as text, channels, and remarks
+    "The size and the channels that `load` chooses, or that would be better"
+    traits = [t for s, t in visit.seen if s.split == 'train']
     if not traits: return '', 1, []
-    h, w = common_size(t.size for t in traits)
-    scale = min(1, 256 / max(h, w))
-    size = size_text([max(1, round(n * scale)) for n in (h, w)])
+    size = suitable_size(Counter(t.size for t in traits))
+    remarks = size_remarks(Counter(t.size for _, t in visit.seen), size, given=False)
     coloured = 2 * sum(t.coloured for t in traits) > len(traits)
     coloured_files = 2 * sum(t.file_coloured for t in traits) > len(traits)
-    remarks = size_advice(h, w)
     if coloured_files and not coloured:
         remarks.append("most images are colour files that contain only grey; "
                        "channels=1 (--channels 1) saves two thirds of the work")
-    return size, 3 if coloured else 1, remarks
+    return size_text(size), 3 if coloured else 1, remarks
 
 # %% ../../nbs/data/11_checkup.ipynb #c4ec071d
 def _tally(values:Iterable) -> dict: return dict(Counter(values).most_common())
@@ -278,7 +266,7 @@ def conclude(
     "The conclusions from a visit"
     classes = tuple(sorted(set(visit.classes), key=natural))
     counts = _counts(visit, classes)
-    size, channels, advice = _suggestion([t for s, t in visit.seen if s.split == 'train'])
+    size, channels, advice = _suggestion(visit)
     c = Checkup(
         source=visit.source,
         classes=classes,
@@ -291,11 +279,12 @@ def conclude(
         **_groups(visit.seen),
         shared_groups=tuple(shared_groups(visit.groups or (), (s.split for s, _ in visit.seen))),
         blank=tuple(s for s, t in visit.seen if t.blank),
+        invisible=tuple(s for s, t in visit.seen if t.blank and t.transparent),
         size=size,
         channels=channels,
     )
     problems = (*visit.faults, *_problems(c, visit.drawn))
-    return replace(c, problems=problems, remarks=(*visit.unused, *_remarks(c, visit), *advice))
+    return replace(c, problems=problems, remarks=(*visit.notes, *_remarks(c), *advice))
 
 # %% ../../nbs/data/11_checkup.ipynb #e28a876f
 def _table(c:Checkup, most:int=20) -> list:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
+from .imagefile import Reading, USUAL
 from ..errors import InputError, lazy_module, no_such
 from ..plots import new_figure
 from ..text import printable
@@ -163,6 +164,7 @@ class ImageSet:
     valid: Split # Images to compare models on
     test: Split|None = None # Images on which no choice depends
     notes: tuple = () # Remarks from loading, for the user
+    reading: Reading = USUAL # How files were read, and are to be read for predictions
 
     def __post_init__(self):
         object.__setattr__(self, 'classes', tuple(str(c) for c in self.classes))

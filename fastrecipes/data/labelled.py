@@ -7,8 +7,8 @@ the same: choose the validation images, decode the files, and say what was left 
 
 # %% auto #0
 __all__ = ['stratified_split', 'matched_text', 'unmatched_error', 'path_groups', 'share_aside', 'LabelledFiles', 'Row',
-           'list_rows', 'class_files', 'check_options', 'size_advice', 'bad_note', 'odd_note', 'shared_groups',
-           'shared_note', 'set_aside', 'load_files']
+           'list_rows', 'class_files', 'check_options', 'bad_note', 'shared_groups', 'shared_note', 'set_aside',
+           'load_files']
 
 # %% ../../nbs/data/06_labelled.ipynb #1abe1d03
 import copy, os, re
@@ -18,8 +18,9 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import NamedTuple, TYPE_CHECKING
 from .cache import decode_files
-from .folders import ClassFolders, image_file, Listing, misplaced_classes, natural, split_names
-from .imagefile import image_channels, image_size, size_text
+from .decode import Decoded
+from .folders import ClassFolders, image_file, Listing, natural, split_names
+from .imagefile import image_channels, image_size, Reading, USUAL
 from .images import ImageSet, Split
 from ..errors import InputError, lazy_module
 from ..reporter import Reporter
@@ -226,8 +227,8 @@ def _listing(paths:Sequence, folder:str, reasons:Mapping) -> Listing:
     root = os.path.commonpath([folder, *map(os.path.dirname, paths)])
     files = Listing(os.path.join(root, ''))
     for path in paths:
-        _, size, changed, reason = image_file(path)
-        files.add(path[len(files.root):], size, changed, reasons.get(path, reason))
+        file = image_file(path)
+        files.add(path.removeprefix(files.root), file._replace(reason=reasons.get(path, file.reason)))
     return files
 
 def list_rows(
@@ -276,7 +277,7 @@ def class_files(
         labels=np.repeat(np.array([number[name] for _, name, _ in runs], dtype=np.int64), n),
         splits=np.repeat(np.array([split for split, *_ in runs], dtype='<U5'), n),
         groups=None if groups is None else tuple(path_groups(files.names, groups)),
-        notes=(*misplaced_classes(folder.classes), *folder.unused()),
+        notes=tuple(folder.notes()),
         own_split=f"{folder.path}: there is a {own.name} folder already" if own else '')
 
 # %% ../../nbs/data/06_labelled.ipynb #1abe1d1c
@@ -316,20 +317,6 @@ def check_options(
         if value is None or value is False or name in accepted: continue
         raise InputError(f"{place}: {name} (--{name.replace('_', '-')}) has no effect here; leave it out")
 
-def _smaller(h:int, w:int, most:int=256) -> str:
-    "The option for images with at most `most` pixels per side"
-    scale = min(1, most / max(h, w))
-    size = size_text([max(1, round(n * scale)) for n in (h, w)])
-    return f"size='{size}' (--size {size})"
-
-def size_advice(
-    h:int, # Height
-    w:int, # Width
-) -> list: # Sentences
-    "Advice for large images; empty for others"
-    if max(h, w) <= 256: return []
-    return [f"training on images of {h}x{w} pixels (height x width) is slow; to start with, try {_smaller(h, w)}"]
-
 def bad_note(
     names:Iterable[str], # Of the images
     reasons:Iterable[str], # Why each could not be read
@@ -338,15 +325,6 @@ def bad_note(
     found = [f'{printable(name)} ({reason})' for name, reason in zip(names, reasons)]
     were = 'image was' if len(found) == 1 else 'images were'
     return f"{len(found):,} unreadable {were} left out: {some_of(found, 3)}"
-
-def odd_note(
-    odd:int, # Number of images of another size
-    n:int, # Number of images
-    size:tuple, # Height and width
-) -> str:
-    "A note about images of another size"
-    return (f"{odd:,} of {n:,} images are not {size_text(size)} (height x width), the most common size; "
-            "they were resized to it")
 
 # %% ../../nbs/data/06_labelled.ipynb #1abe1d21
 def shared_groups(
@@ -410,9 +388,10 @@ def load_files(
     name:str, # Of the set
     valid:float|str|None=None, # Fraction set aside for validation if there is no validation split; None: 0.2
     seed:int=42, # Determines which images these are
-    size:int|str|tuple|None=None, # Height and width; None: the most common in training
+    size:int|str|tuple|None=None, # Height and width; None: one that suits the training images: see `suitable_size`
     channels:int|str|None=None, # 1 for grey, 3 for RGB; None: as most training images
     skip_bad:bool=False, # Skip unreadable files instead of raising an error
+    reading:Reading=USUAL, # How files become pixels
     reporter:Reporter|None=None, # Receives the progress of decoding
 ) -> ImageSet:
     "Decode labelled files, all to the same size and number of channels"
@@ -422,23 +401,20 @@ def load_files(
     left = np.ones(len(listed.files), dtype=bool)
     _check_counts(listed, left, share)
     first = int((listed.splits == 'train').sum())
-    options = dict(size=size, channels=channels, skip_bad=skip_bad, first=first, reporter=reporter)
+    options = dict(size=size, channels=channels, skip_bad=skip_bad, first=first, reading=reading, reporter=reporter)
     decoded = decode_files(listed.files, listed.place, **options)
     left[list(decoded.bad)] = False
     _check_left(listed, decoded.bad)
     _check_counts(listed, left, share)
     splits = set_aside(_make_splits(listed, left, decoded.images), share, seed)
-    images = ImageSet(name, listed.classes, **splits)
-    advice = size_advice(*images.shape[1:]) if size is None else []
-    notes = _decode_notes(listed, decoded)
-    return replace(images, notes=(*notes, *listed.notes, *_group_notes(images), *advice, *filter(None, [decoded.note])))
+    images = ImageSet(name, listed.classes, **splits, reading=decoded.reading)
+    notes = (*_decode_notes(listed, decoded), *listed.notes, *_group_notes(images))
+    return replace(images, notes=notes)
 
-def _decode_notes(listed:LabelledFiles, decoded) -> list:
+def _decode_notes(listed:LabelledFiles, decoded:Decoded) -> list:
     "What people should know about the files of a set"
-    notes = []
-    if decoded.odd: notes.append(odd_note(decoded.odd, len(decoded.images), decoded.images.shape[2:]))
-    if decoded.bad: notes.append(bad_note((listed.names[i] for i in decoded.bad), decoded.bad.values()))
-    return notes
+    bad = [bad_note((listed.names[i] for i in decoded.bad), decoded.bad.values())] if decoded.bad else []
+    return [*decoded.remarks, *bad, *filter(None, [decoded.note])]
 
 def _group_notes(images:ImageSet) -> list:
     "What people should know about the groups of a set"

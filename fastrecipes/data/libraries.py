@@ -9,7 +9,7 @@ No library is imported to recognise its data sets. They are recognised by what t
 
 # %% auto #0
 __all__ = ['as_bytes', 'with_channels_last', 'one_image', 'one_label', 'Part', 'read_arrays', 'read_bunch', 'Reader',
-           'read_dataset', 'read_hugging_face', 'split_parts', 'from_data']
+           'read_dataset', 'read_hugging_face', 'split_parts', 'from_data', 'Wanted']
 
 # %% ../../nbs/data/09_libraries.ipynb #11bd1d03
 import copy, math, os
@@ -17,13 +17,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from numbers import Real
-from typing import Any, TYPE_CHECKING
+from typing import Any, NamedTuple, TYPE_CHECKING
 from .folders import natural, split_names
-from .imagefile import common_size, fit_image, image_bytes, image_channels, image_size
+from fastrecipes.data.imagefile import (
+    fit_image, image_bytes, image_channels, image_size, Reading, size_remarks, suitable_size, USUAL
+)
 from .images import ImageSet, Split
 from fastrecipes.data.labelled import (
-    _group_notes, check_options, LabelledFiles, list_rows, load_files, odd_note, Row, set_aside, share_aside,
-    size_advice
+    _group_notes, check_options, LabelledFiles, list_rows, load_files, Row, set_aside, share_aside
 )
 from .tables import _known_splits, cell_text
 from ..errors import InputError, lazy_module, no_such
@@ -76,9 +77,10 @@ def with_channels_last(
 def one_image(
     x, # A Pillow image, a tensor or an array
     place:str, # For errors
+    reading:Reading=USUAL,
 ) -> 'numpy.ndarray': # uint8 (h, w) or (h, w, 3)
     "One image as bytes"
-    if hasattr(x, 'getbands'): return image_bytes(x)
+    if hasattr(x, 'getbands'): return image_bytes(x, reading)
     if not hasattr(x, 'shape'):
         raise InputError(f"{place}: {type(x).__name__} is not an image; give Pillow images, tensors or arrays, "
                          "or a DataFrame of paths and labels")
@@ -237,13 +239,13 @@ def _pair(item, place:str) -> tuple:
 
 class Reader:
     "Reads images one by one, reduces them if a size is given, and reports the progress"
-    def __init__(self, size:tuple|None, reporter:Reporter):
-        self.size, self.reporter, self.bytes = size, reporter, 0
+    def __init__(self, size:tuple|None, reporter:Reporter, reading:Reading=USUAL):
+        self.size, self.reporter, self.reading, self.bytes = size, reporter, reading, 0
 
     def fit(self, im:'numpy.ndarray') -> 'numpy.ndarray':
         "An image in the given size"
         if self.size is not None and im.shape[:2] != self.size:
-            fitted = fit_image(im, (1 if im.ndim == 2 else 3, *self.size))
+            fitted = fit_image(im, (1 if im.ndim == 2 else 3, *self.size), self.reading)
             im = fitted[0] if im.ndim == 2 else fitted.transpose(1, 2, 0)
         self.bytes += im.nbytes
         if self.bytes <= _most_bytes: return im
@@ -265,7 +267,7 @@ class Reader:
             where = f'{place}[{i}]'
             x, y = _pair(item, where)
             labels.append(one_label(y, where, classes, floats))
-            images.append(self.fit(one_image(x, where)))
+            images.append(self.fit(one_image(x, where, self.reading)))
             if (i + 1) % 256 == 0 or i + 1 == n: self.reporter.progress(i + 1, n)
         self.reporter.finished()
         return images, labels
@@ -485,22 +487,25 @@ def _without_unlabelled(parts:dict) -> tuple: # Splits, and notes
 
 # %% ../../nbs/data/09_libraries.ipynb #11bd1d28
 def _shape_of(images, size:tuple|None, channels:int|None) -> tuple: # Channels, height and width
-    "The most common size, and colour if most images have it"
+    "The size of an array, or one that suits the images; colour if most images have it"
     coloured = sum(im.ndim == 3 for im in images)
-    return (channels or (3 if 2 * coloured > len(images) else 1), *(size or common_size(im.shape[:2] for im in images)))
+    if size is None: size = images.shape[1:3] if hasattr(images, 'shape') else suitable_size(_sizes(images))
+    return (channels or (3 if 2 * coloured > len(images) else 1), *size)
 
-def _stacked(images, shape:tuple) -> 'numpy.ndarray': # uint8 (n, *shape)
+def _sizes(images:Iterable) -> Counter: return Counter(im.shape[:2] for im in images)
+
+def _stacked(images, shape:tuple, reading:Reading) -> 'numpy.ndarray': # uint8 (n, *shape)
     "Images in one array"
     import numpy as np
     out = np.empty((len(images), *shape), np.uint8)
-    for i, im in enumerate(images): out[i] = fit_image(np.ascontiguousarray(im), shape)
+    for i, im in enumerate(images): out[i] = fit_image(np.ascontiguousarray(im), shape, reading)
     return out
 
-def _as_split(part:Part, classes:tuple, shape:tuple) -> Split:
+def _as_split(part:Part, classes:tuple, shape:tuple, reading:Reading) -> Split:
     import torch
     number = {name: i for i, name in enumerate(classes)}
     labels = torch.tensor([number[name] for name in part.labels], dtype=torch.int64)
-    return Split(torch.from_numpy(_stacked(part.images, shape)), labels, groups=part.groups)
+    return Split(torch.from_numpy(_stacked(part.images, shape, reading)), labels, groups=part.groups)
 
 def _check_parts(parts:dict, classes:tuple, name:str, share:float|None):
     "Raise `InputError` for an empty split, one class only, and classes that are too small or not in training"
@@ -553,7 +558,7 @@ def from_data(
     data, # Arrays `(images, labels)`, a data set of torch, fastai, torchvision or Hugging Face, or splits of them
     valid:float|str|None=None, # Fraction set aside for validation if there is no validation split; None: 0.2
     seed:int=42, # Determines which images these are
-    size:int|str|tuple|None=None, # Height and width; None: the most common in training
+    size:int|str|tuple|None=None, # Height and width; None: that of an array, else one that suits the training images
     channels:int|str|None=None, # 1 for grey, 3 for RGB; None: as most training images
     classes:Iterable|None=None, # Names for labels that are numbers: in their order, or a dict from names to numbers
     image_column:str|None=None, # Of a data set of Hugging Face; None: the only one with images
@@ -561,6 +566,7 @@ def from_data(
     groups=None, # One label per image: images with the same one stay together. Of Hugging Face, a column
     reporter:Reporter|None=None, # Receives the progress of reading
     skip_bad:bool=False, # For an `ImageFolder`: skip unreadable files instead of raising an error
+    reading:Reading=USUAL, # How Pillow images and files become pixels
 ) -> ImageSet:
     "Convert data of another library; raises `InputError` for what is not images with one label each"
     size, channels, reporter = image_size(size), image_channels(channels), reporter or Reporter()
@@ -573,28 +579,36 @@ def from_data(
     if not _is_hugging_face(parts['train']): check_options(name, columns | dict(groups=group_column))
     listed = _listed_samples(parts) if groups is None else None
     if listed is not None:
-        how = dict(size=size, channels=channels, skip_bad=skip_bad, reporter=reporter)
+        how = dict(size=size, channels=channels, skip_bad=skip_bad, reading=reading, reporter=reporter)
         return load_files(listed, folder_name(listed.place), valid, seed, **how)
     check_options(name, dict(skip_bad=skip_bad))
     own_size = None if size else _resize_of(data)
-    reader = Reader(size or own_size, reporter)
+    reader = Reader(size or own_size, reporter, reading)
     options = columns | dict(groups=group_column)
     read = {split: _read_part(part, reader, options) for split, part in parts.items()}
     read, notes = _without_unlabelled(_with_groups(read, groups))
     notes += _unused_parts(data)
     if own_size: notes.append(f'images are resized to {own_size[0]}x{own_size[1]}, as the transforms of {name} do')
-    return _from_parts(_renamed(read, classes), name, share, seed, (size or own_size, channels), notes)
+    wanted = Wanted(size or own_size, channels, share, seed, reading)
+    return _from_parts(_renamed(read, classes), name, wanted, notes)
 
-def _from_parts(parts:dict, name:str, share:float|None, seed:int, wanted:tuple, notes:list) -> ImageSet:
-    "An image set of what was read; `wanted` has the size and the channels"
+class Wanted(NamedTuple):
+    "What an image set should be like"
+    size: tuple|None
+    channels: int|None
+    share: float|None # Fraction to set aside for validation
+    seed: int
+    reading: Reading
+
+def _from_parts(parts:dict, name:str, wanted:Wanted, notes:list) -> ImageSet:
+    "An image set of what was read"
     order = _class_order(parts)
-    _check_parts(parts, order, name, share)
-    shape = _shape_of(parts['train'].images, *wanted)
-    every = [im for part in parts.values() for im in part.images]
-    odd = sum(im.shape[:2] != shape[1:] for im in every)
-    splits = {split: _as_split(part, order, shape) for split, part in parts.items()}
-    images = ImageSet(name, order, **set_aside(splits, share, seed))
-    if odd: notes = [odd_note(odd, len(every), shape[1:]), *notes]
-    advice = size_advice(*shape[1:]) if wanted[0] is None else []
+    _check_parts(parts, order, name, wanted.share)
+    shape = _shape_of(parts['train'].images, wanted.size, wanted.channels)
+    sizes = _sizes(im for part in parts.values() for im in part.images)
+    remarks = size_remarks(sizes, shape[1:], wanted.size is not None, wanted.reading.resize)
+    splits = {split: _as_split(part, order, shape, wanted.reading) for split, part in parts.items()}
+    splits = set_aside(splits, wanted.share, wanted.seed)
+    images = ImageSet(name, order, **splits, reading=wanted.reading)
     of_parts = dict.fromkeys(note for part in parts.values() for note in part.notes)
-    return replace(images, notes=(*notes, *of_parts, *_group_notes(images), *advice))
+    return replace(images, notes=(*remarks, *notes, *of_parts, *_group_notes(images)))

@@ -24,9 +24,11 @@ from PIL import Image
 from fastai.data.core import DataLoaders, TfmdDL
 from fastai.data.transforms import Category, CategoryMap
 from fastai.torch_core import TensorBase, TensorCategory, TensorImage, TensorImageBW
-from .imagefile import fit_image, image_bytes, read_image
+from .decode import read_many, Unreadable
+from .imagefile import fit_image, image_bytes, read_fitted, Reading, USUAL
 from .images import empty_batch, ImageSet, Split
 from ..errors import InputError
+from ..text import printable
 
 # %% ../../nbs/data/07_loaders.ipynb #bc3b1a24
 def _device_counts() -> dict: # The best first
@@ -94,9 +96,10 @@ class ImageDataset:
         split:Split,
         classes:tuple,
         split_idx:int=1, # 0: training images, which fastai's augmentations may change; 1: others
+        reading:Reading=USUAL, # How the files of new images become pixels
     ):
         self.split = split
-        self.split_idx = split_idx
+        self.split_idx, self.reading = split_idx, reading
         self.vocab = CategoryMap(list(classes), sort=False)
         self.c = len(classes)
 
@@ -121,7 +124,7 @@ class ImageDataset:
     def new_empty(self):
         "The same dataset without images, for `Learner.export`"
         none = Split(self.split.stored[:0], self.split.labels[:0] if self.labelled else None)
-        return ImageDataset(none, tuple(self.vocab), self.split_idx)
+        return ImageDataset(none, tuple(self.vocab), self.split_idx, self.reading)
 
     @contextmanager
     def set_split_idx(self, i):
@@ -136,25 +139,24 @@ class ImageDataset:
         return (o[0], *(Category(self.vocab[int(y)]) for y in o[1:]))
 
 # %% ../../nbs/data/07_loaders.ipynb #b31cf37b
-def _read_file(path:str|Path) -> np.ndarray:
+def _read_file(path:str|Path, shape:tuple, reading:Reading) -> np.ndarray:
     "One image file as bytes; raises `InputError` if it cannot be read"
-    try: return read_image(path)
-    except OSError as e:
-        why = e.strerror or str(e).splitlines()[0]
-        raise InputError(f"{path}: cannot be read as an image ({why}); check the file") from e
+    found, = read_many([path], lambda path, _: read_fitted(path, shape, reading)[0])
+    if not isinstance(found, Unreadable): return found
+    raise InputError(f"{printable(path)}: cannot be read as an image ({found}); check the file")
 
 def _check_shape(found, shape:tuple, what:str):
     "Raise `InputError` unless `found` is `shape`"
     if tuple(found) == shape: return
     raise InputError(f"{what} {tuple(found)}, but the training images are {shape} (channels, height, width); resize it")
 
-def _one_image(o, shape:tuple) -> torch.Tensor:
+def _one_image(o, shape:tuple, reading:Reading) -> torch.Tensor:
     "One image of any form as uint8 `shape`"
-    if isinstance(o, (str, Path)): o = _read_file(o)
-    if isinstance(o, Image.Image): o = image_bytes(o)
+    if isinstance(o, (str, Path)): return torch.tensor(_read_file(o, shape, reading))
+    if isinstance(o, Image.Image): o = image_bytes(o, reading)
     if isinstance(o, np.ndarray):
         as_in_a_file = o.dtype == np.uint8 and (o.ndim == 2 or o.shape[-1] == 3)
-        o = torch.tensor(fit_image(o, shape) if as_in_a_file else o)
+        o = torch.tensor(fit_image(o, shape, reading) if as_in_a_file else o)
     if not isinstance(o, torch.Tensor) or o.dtype != torch.uint8:
         raise InputError("an image must be a file, a Pillow image, or a uint8 array or tensor with values 0-255, "
                          f"not {getattr(o, 'dtype', type(o).__name__)}")
@@ -198,6 +200,7 @@ def as_split(
     items, # A `Split`, a uint8 tensor (n, c, h, w), one image of any form, a list of images or of (image, label) pairs
     shape:tuple, # Channels, height and width to convert to
     classes:tuple|None=None, # Class names, so that a label may be a name
+    reading:Reading=USUAL, # How files become pixels
 ) -> Split: # Its `labels` are None if the images have none
     """Images of any form (files, Pillow images, arrays, tensors) as a `Split`.
 
@@ -208,7 +211,7 @@ def as_split(
         return items
     if _is_stack(items, shape): return Split(items, None)
     pairs = _as_pairs([items] if _is_one(items, shape) else items)
-    images = torch.stack([_one_image(p[0], shape) for p in pairs])
+    images = torch.stack([_one_image(p[0], shape, reading) for p in pairs])
     if len(pairs[0]) == 1: return Split(images, None)
     return Split(images, torch.tensor([_label(p[1], classes) for p in pairs]))
 
@@ -297,8 +300,9 @@ class ImageDL(TfmdDL):
         "A loader like this one for `dataset`, which may be images of any form"
         if dataset is None: dataset = self.dataset
         if not isinstance(dataset, ImageDataset):
-            classes = tuple(self.dataset.vocab)
-            dataset = ImageDataset(as_split(dataset, self._split.shape[1:], classes), classes)
+            classes, reading = tuple(self.dataset.vocab), self.dataset.reading
+            split = as_split(dataset, self._split.shape[1:], classes, reading)
+            dataset = ImageDataset(split, classes, reading=reading)
         return super().new(dataset, cls, **{'stats': self.stats, **kwargs})
 
     def _pre_show_batch(self, b, max_n=9):
@@ -338,6 +342,6 @@ def dataloaders(
     if bs is None: bs = default_bs(len(images.train))
     if bs == 1: bs = 2 # Batch norm cannot train on one image
     valid_bs = max(bs, min(256, 2**20 // math.prod(images.shape))) # Validation does not train, so only speed matters
-    train = ImageDL(ImageDataset(images.train, images.classes, 0), bs, shuffle, stats=stats)
-    valid = ImageDL(ImageDataset(images.valid, images.classes, 1), valid_bs, stats=stats)
+    train = ImageDL(ImageDataset(images.train, images.classes, 0, images.reading), bs, shuffle, stats=stats)
+    valid = ImageDL(ImageDataset(images.valid, images.classes, 1, images.reading), valid_bs, stats=stats)
     return DataLoaders(train, valid, device=pick_device(device))

@@ -17,7 +17,7 @@ from numbers import Real
 from pathlib import Path
 from typing import NamedTuple, TYPE_CHECKING
 from fastrecipes.data.folders import (
-    image_suffixes, list_images, Listing, natural, split_folders, split_names, subfolders
+    is_image, left_out_note, list_images, Listing, natural, split_folders, split_names, subfolders
 )
 from fastrecipes.data.labelled import (
     _pattern, LabelledFiles, list_rows, matched_text, path_groups, Row, unmatched_error
@@ -229,9 +229,8 @@ def _files_by_name(folder:str) -> dict: # Name, with and without its suffix -> p
         try: names = sorted(os.listdir(place))
         except OSError: continue
         for name in names:
-            stem, suffix = os.path.splitext(name)
-            if suffix.lower() not in image_suffixes: continue
-            for key in (name, stem): found.setdefault(key, []).append(os.path.join(place, name))
+            if not is_image(name): continue
+            for key in (name, os.path.splitext(name)[0]): found.setdefault(key, []).append(os.path.join(place, name))
     return found
 
 def locate(
@@ -326,7 +325,7 @@ def named_files(
         listed = list_images(part, folder)
         files.extend(listed)
         splits += [split] * len(listed)
-    if not files.names: raise InputError(f"{folder}: no images ({', '.join(image_suffixes)}); add some")
+    if not files.names: raise InputError(f"{folder}: no images; add some, such as .jpg or .png")
     labels = name_labels(files.names, label_from)
     classes = tuple(sorted(set(labels), key=natural))
     number = {name: i for i, name in enumerate(classes)}
@@ -338,4 +337,5 @@ def named_files(
         labels=np.array([number[label] for label in labels], dtype=np.int64),
         splits=np.array(splits),
         groups=None if groups is None else tuple(path_groups(files.names, groups)),
+        notes=tuple(left_out_note(files.left_out)),
         own_split=f"{folder}: there is a {own.name} folder already" if own else '')

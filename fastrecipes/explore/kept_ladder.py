@@ -15,6 +15,7 @@ __all__ = ['drawing_source', 'drawing_set', 'model_name', 'JsonLines', 'train_ru
 import json, os, subprocess, sys, time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from hashlib import blake2b
 from importlib import import_module
 from pathlib import Path
@@ -52,7 +53,7 @@ def drawing_set(
     if source not in drawing_sizes: raise no_such('source of drawings', source, drawing_sizes)
     images = load(source)
     train = _part(images.train, n)
-    return ImageSet(images.source, images.classes, train, _part(images.valid, max(n // 6, 10)))
+    return replace(images, train=train, valid=_part(images.valid, max(n // 6, 10)), test=None)
 
 def _part(split:Split, n:int) -> Split:
     "At most `n` images, with the same fraction of each class"

@@ -11,6 +11,7 @@ __all__ = ['activations', 'OwnRandom', 'read_live', 'LiveTraining', 'some_of_tra
 
 # %% ../../nbs/explore/04_live.ipynb #7963793d
 import math
+from dataclasses import replace
 import torch
 import pandas as pd
 from fastcore.basics import patch
@@ -194,7 +195,7 @@ def some_of_train(
     train = images.train
     if not 0 < n <= len(train): raise InputError(f"n={n}: use 1 to {len(train):,}, the number of training images")
     if n < len(train): train = train.take(stratified_split(train.labels, n / len(train), seed)[1])
-    return ImageSet(images.source, images.classes, train, images.valid, images.test)
+    return replace(images, train=train)
 
 # %% ../../nbs/explore/04_live.ipynb #d3f16013
 def _guessing(live:LiveTraining) -> float: return math.log(len(live.images.classes)) # Loss of guessing

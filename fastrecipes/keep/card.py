@@ -9,7 +9,7 @@ the file is read."""
 
 # %% auto #0
 __all__ = ['Text', 'SettingValue', 'Count', 'Number', 'LARGEST', 'FORMAT', 'FORMAT_VERSION', 'Record', 'Result', 'Results',
-           'Epoch', 'Source', 'Card', 'digest_of', 'finite', 'versions', 'card_of', 'read_card_file']
+           'Epoch', 'Read', 'Source', 'Card', 'digest_of', 'finite', 'versions', 'card_of', 'read_card_file']
 
 # %% ../../nbs/keep/01_card.ipynb #d9bbda29
 import hashlib, json, math, platform
@@ -66,6 +66,14 @@ class Epoch(Record):
     accuracy: Number|None
     seconds: Number|None
 
+class Read(Record):
+    "How image files became pixels: a `Reading`"
+    resize: Text
+    background: Annotated[list[Count], Field(min_length=3, max_length=3)]
+    integers: Annotated[list[Number], Field(min_length=2, max_length=2)]
+    floats: Annotated[list[Number], Field(min_length=2, max_length=2)]
+    max_pixels: Count
+
 class Source(Record):
     "The images that a model was trained on"
     name: Text
@@ -113,6 +121,7 @@ class Card(Record):
     device: Text
     threads: Annotated[int, Field(ge=1)]|None = None # Older cards do not have it
     source: Source
+    reading: Read|None = None # Older cards do not have it
     versions: dict[Text, Text]
     weights: Annotated[str, Field(min_length=64, max_length=64)] # SHA-256 of the file
     digest: Text = '' # SHA-256 of all other entries: see `digest_of`
@@ -177,6 +186,7 @@ def _about_model(fitted:Fitted) -> dict:
         classes=list(fitted.classes),
         shape=list(fitted.shape),
         stats=None if fitted.stats is None else [list(s) for s in fitted.stats],
+        reading={k: list(v) if isinstance(v, tuple) else v for k, v in fitted.reading._asdict().items()},
         has_probs=fitted.has_probs,
         parameters=fitted.parameters)
 

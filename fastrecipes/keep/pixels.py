@@ -106,7 +106,7 @@ def _from_classifier(model:Classifier) -> PixelModel:
         allowed=ALLOWED['ours'],
         classes=tuple(model.classes),
         has_probs=model.has_probs,
-        resize='squish',
+        resize=model.reading.resize,
         recipe=model.recipe,
         card=model.card.model_dump() if isinstance(model, Kept) else None)
 

@@ -16,7 +16,7 @@ import torch
 from matplotlib.figure import Figure
 from ..data.decode import read_many, Unreadable
 from ..data.folders import image_file, ImageFile
-from ..data.imagefile import fit_image, read_image
+from ..data.imagefile import read_fitted, read_image
 from ..errors import InputError
 from ..ladder.fitted import Classifier
 from ..lessons.sgd import class_probs
@@ -28,7 +28,8 @@ def _read(model:Classifier, files:list) -> list: # uint8 tensors (c, h, w), and 
     "Read image files as the model's training images were"
     def prepare(file, position):
         if hasattr(file, 'seek'): file.seek(0)
-        return torch.from_numpy(fit_image(read_image(file), model.shape).copy())
+        pixels, _ = read_fitted(file, model.shape, model.reading)
+        return torch.from_numpy(pixels.copy())
     entries = [image_file(f) if isinstance(f, (str, os.PathLike)) else ImageFile(f) for f in files]
     return read_many(entries, prepare)
 
@@ -67,7 +68,7 @@ def ranked(
 def _draw(ax, file, name:str, probability:float|None):
     "One image with its prediction above and the name of the file below"
     if hasattr(file, 'seek'): file.seek(0)
-    ax.imshow(read_image(file), cmap='gray', vmin=0, vmax=255)
+    ax.imshow(read_image(file, size=(128, 128)), cmap='gray', vmin=0, vmax=255)
     title = shortened(name) if probability is None else f'{shortened(name)}\n{probability:.3f}'
     ax.set_title(title, fontsize=9, parse_math=False)
     if hasattr(file, 'seek'): return

@@ -14,6 +14,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, TYPE_CHECKING
+from ..data.imagefile import Reading, USUAL
 from ..data.images import ImageSet, Split
 from ..errors import InputError, lazy_module
 from .settings import as_text
@@ -120,6 +121,11 @@ class Classifier:
     device: 'torch.device'
 
     @property
+    def reading(self) -> Reading:
+        "How image files become pixels"
+        return USUAL
+
+    @property
     def parameters(self) -> int:
         "Trainable parameters"
         return nets.n_parameters(self.model)
@@ -134,7 +140,7 @@ class Classifier:
         images, # Anything that `loaders.as_split` reads: a uint8 tensor (n, c, h, w), files, Pillow images, arrays
     ) -> 'torch.Tensor': # float32 (n, k), or (n, 1) for two classes, on the CPU
         "The model's scores for `images`, each prepared as the training images were"
-        split = loaders.as_split(images, self.shape)
+        split = loaders.as_split(images, self.shape, reading=self.reading)
         return predict_scores(self.model, split, self.stats, self.device)
 
     def predict(self,
@@ -193,6 +199,11 @@ class Fitted(Classifier):
     asked: dict # The settings as requested; None: auto
     processes: int = 1 # Number of processes that trained it
     threads: int|None = None # Number of threads that trained and judged it: see `cost.pick_threads`
+
+    @property
+    def reading(self) -> Reading:
+        "How the images were read"
+        return self.images.reading
 
     @property
     def scores(self) -> 'torch.Tensor':

@@ -1,0 +1,445 @@
+"Folders of photos, and other images that people have: read right, at a size that suits, and told what is not read"
+import os, subprocess, sys, threading
+from collections import Counter
+from io import BytesIO
+from pathlib import Path
+import numpy as np, pytest
+from PIL import Image, PngImagePlugin
+from sklearn.datasets import load_sample_image
+from conftest import refused
+from fastrecipes.data import imagefile
+from fastrecipes.data.check import check
+from fastrecipes.data.folders import heif_suffixes, image_suffixes, list_images
+from fastrecipes.data.imagefile import (
+    Budget, cut_share, fit_image, image_background, probe, read_fitted, read_image, Reading, suitable_size, value_range,
+)
+from fastrecipes.data.sources import load
+from fastrecipes.keep.store import load as load_model, save
+from fastrecipes.ladder.recipe import fit
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.setenv('FASTRECIPES_CACHE', str(tmp_path/'cache'))
+    (tmp_path/'here').mkdir()
+    monkeypatch.chdir(tmp_path/'here')
+
+def plain(where, classes=('left', 'right'), n=6, first=40, step=150, suffix='png'):
+    "A grey image for each file; the classes differ in brightness"
+    for k, c in enumerate(classes):
+        (Path(where)/c).mkdir(parents=True, exist_ok=True)
+        for i in range(n): Image.new('L', (8, 8), first + step * k + i).save(Path(where)/c/f'{i}.{suffix}')
+    return Path(where)
+
+def note(images, *parts):
+    "The only note with all these parts"
+    found, = [n for n in images.notes if all(p in n for p in parts)]
+    return found
+
+
+# Paths
+
+@pytest.mark.parametrize('path', ['.', './', '../here', '../here/.'])
+def test_a_relative_path_is_the_folder_that_it_names(path):
+    plain('.')
+    images = load(path)
+    assert images.shape == (1, 8, 8) and len(images.train) + len(images.valid) == 12
+    assert images.source == 'here' and images.notes == () and images.classes == ('left', 'right')
+    assert set(images.valid.names) <= {os.path.join(c, f'{i}.png') for c in ('left', 'right') for i in range(6)}
+    assert check(path).sizes == {'8x8': 12}
+
+def test_a_link_to_the_folder_and_odd_names_change_nothing():
+    plain('a [b] *?', ('l\u00e9ft', "ri'ght %s"))
+    Path('link').symlink_to('a [b] *?')
+    for path in ('a [b] *?', 'link', 'link/'): assert len(load(path).train) + len(load(path).valid) == 12
+
+def test_loose_images_beside_the_classes_are_not_taken_for_theirs():
+    plain('.', 'ab', first=10, step=200)
+    for i in range(6): Image.new('L', (8, 8), 100).save(f'{i}.png')
+    images = load('.')
+    assert sum(part.images.eq(100).all(3).all(2).sum().item() for part in images.splits.values()) == 0
+    assert '(6)' in note(images, 'outside the class folders')
+
+@pytest.mark.parametrize('build, left', [
+    (lambda: Path('a/up').symlink_to('..'), 'a link to a folder (1)'),
+    (lambda: Path('a/b').symlink_to('../b'), 'a link to a folder (1)'),
+    (lambda: Path('a/9.png').symlink_to('../b/0.png'), 'a link to another class (1)'),
+    (lambda: plain('a/@eaDir', ['x'], n=3), 'a folder @eaDir (1)'),
+    (lambda: Path('a/x.heic').touch(), '.heic (1)'),
+    (lambda: Path('a/notes').touch(), 'no suffix (1)'),
+], ids=['circle', 'other class', 'file of another class', 'thumbnails', 'heic', 'other'])
+def test_what_is_not_read_is_told_by_load_and_check(build, left):
+    plain('.', 'ab')
+    build()
+    images = load('.')
+    assert len(images.train) + len(images.valid) == 12 and left in note(images, 'not read')
+    assert any(left in remark for remark in check('.').remarks)
+
+def test_a_class_folder_and_a_file_may_be_links_to_other_places(tmp_path):
+    plain(tmp_path/'far', 'c')
+    plain('.', 'ab')
+    Path('c').symlink_to(tmp_path/'far'/'c')
+    Path('a/more.png').symlink_to(tmp_path/'far'/'c'/'0.png')
+    assert load('.').classes == ('a', 'b', 'c') and len(list_images('a')) == 7
+
+def test_a_folder_of_the_name_of_a_source_is_the_folder():
+    assert load('digits').classes == tuple('0123456789')
+    plain('digits')
+    images = load('digits')
+    assert images.classes == ('left', 'right') and note(images, "'digits'", 'not as the source')
+    assert check('digits').classes == ('left', 'right')
+
+def test_a_folder_without_class_folders_does_not_hide_a_source():
+    Path('digits/models').mkdir(parents=True) # As `--out digits` leaves one
+    assert len(load('digits').classes) == 10
+
+
+# Layouts
+
+LAYOUTS = {
+    'wrapped names': (['training_set', 'test_set'], '{split}/{c}'),
+    'seg': (['seg_train', 'seg_test'], '{split}/{split}/{c}'),
+    'upper case': (['TRAIN', 'Test'], '{split}/{c}'),
+    'below the classes': (['train', 'test'], '{c}/{split}'),
+    'one folder around': (['train', 'test'], 'archive/{split}/{c}'),
+    'two folders around': (['train', 'test'], 'a/b/{split}/{c}'),
+}
+
+@pytest.mark.parametrize('names, form', LAYOUTS.values(), ids=LAYOUTS)
+def test_splits_are_found_wherever_they_are(names, form):
+    for n, split in zip((6, 2), names):
+        for k, c in enumerate('ab'):
+            folder = Path('set')/form.format(split=split, c=c)
+            folder.mkdir(parents=True)
+            for i in range(n): Image.new('L', (8, 8), 100 * k + 10 * n + i).save(folder/f'{i}.png')
+    images = load('set')
+    counts = {split: len(part) for split, part in images.splits.items()}
+    assert images.classes == ('a', 'b') and counts == dict(train=10, valid=2, test=4)
+    assert set(check('set').counts) == {'train', 'valid', 'test'} and check('set').healthy
+
+def test_classes_in_a_folder_around_them_are_found_and_told():
+    plain('set/inner')
+    images = load('set')
+    assert images.classes == ('left', 'right') and note(images, "'inner'")
+
+def test_a_test_split_without_labels_is_told_and_not_in_the_way():
+    plain('set/train')
+    Path('set/test').mkdir()
+    for i in range(5): Image.new('L', (8, 8), i).save(f'set/test/{i}.png')
+    images = load('set')
+    assert set(images.splits) == {'train', 'valid'} and '5 test images' in note(images, 'no labels')
+    assert any('5 test images' in remark for remark in check('set').remarks)
+
+def test_class_names_that_look_alike_are_told():
+    plain('set', ['Cat', 'cat', 'e\u0301', '\u00e9', 'dog'])
+    notes = [n for n in load('set').notes if 'differ only' in n]
+    assert len(notes) == 2 and any("'Cat', 'cat'" in n for n in notes)
+
+
+# A size that suits
+
+SIZES = {
+    'all small': ({(28, 28): 9}, (28, 28)),
+    'most small': ({(50, 40): 5, (60, 60): 4}, (50, 40)),
+    'at the limit': ({(160, 100): 3}, (160, 100)),
+    'large': ({(384, 384): 9}, (128, 128)),
+    'phone, mixed': ({(3024, 4032): 16, (4032, 3024): 8}, (128, 128)),
+    'phone, lying': ({(3024, 4032): 19, (4032, 3024): 1}, (128, 171)),
+    'phone, standing': ({(3024, 4032): 1, (4032, 3024): 19}, (171, 128)),
+    'few odd ones': ({(3000, 4000): 15, (10, 10): 1, (2, 900): 1}, (128, 171)),
+    'small and different': ({(30 + i, 40 + i): 1 for i in range(11)}, (35, 45)),
+    'panoramas': ({(500, 5000): 9}, (128, 256)),
+}
+
+@pytest.mark.parametrize('sizes, wanted', SIZES.values(), ids=SIZES)
+def test_the_size_is_that_of_most_or_one_that_suits(sizes, wanted): assert suitable_size(Counter(sizes)) == wanted
+
+def test_load_check_and_fit_agree_on_it_and_say_why():
+    for k, c in enumerate('ab'):
+        for i in range(12):
+            h, w = (60 + 3 * i, 90 + 2 * i)[::1 if i % 3 else -1]
+            x = np.random.default_rng(i).integers(0, 90, (h, w)).astype(np.uint8) + np.uint8(120 * k)
+            (Path('set')/c).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(x).save(f'set/{c}/{i:02}.png')
+    Image.new('L', (1, 1)).save('set/a/!pixel.gif')
+    images = load('set')
+    assert images.shape[1] == images.shape[2] and 60 <= images.shape[1] <= 128
+    size = 'x'.join(map(str, images.shape[1:]))
+    assert check('set').size == size and note(images, size, 'square', '--size')
+    sizes = Counter({tuple(map(int, s.split('x'))): n for s, n in check('set').sizes.items()})
+    assert note(images, f'{cut_share(sizes, images.shape[1:]):.0%}', '--resize')
+    assert load('set', size='20x30').shape == (1, 20, 30)
+    assert not [n for n in load('set', resize='squish').notes if 'cut away' in n]
+
+def test_cropping_keeps_the_centre_padding_all_of_it_and_squishing_all_without_a_border():
+    im = np.zeros((4, 8), np.uint8)
+    im[:, :2], im[:, 6:] = 50, 90
+    assert fit_image(im, (1, 4, 4)).max() == 0
+    assert fit_image(im, (1, 4, 4), Reading('squish'))[0, 0].tolist() == [43, 6, 11, 77]
+    padded = fit_image(im, (1, 8, 8), Reading('pad', (7, 7, 7)))[0]
+    assert (padded[:2] == 7).all() and (padded[6:] == 7).all() and np.array_equal(padded[2:6], im)
+
+@pytest.mark.parametrize('options, part', [
+    (dict(resize='stretch'), 'crop, squish, pad'), (dict(background='red'), '255,255,255'),
+    (dict(background='1,2'), '255,255,255'), (dict(max_pixels=0), 'max_pixels'),
+    (dict(max_pixels='many'), 'max_pixels'),
+])
+def test_an_impossible_choice_is_refused(options, part):
+    plain('set')
+    with refused(part): load('set', **options)
+
+
+# Kept with the model
+
+@pytest.mark.parametrize('options', [dict(), dict(resize='pad', background='10,20,30'), dict(resize='squish')])
+def test_a_kept_model_reads_as_its_training_images_were_read(options):
+    for k, c in enumerate('ab'):
+        (Path('set')/c).mkdir(parents=True)
+        for i in range(6):
+            im = Image.new('RGBA', (30, 20), (9 * i, 100 * k, 9, 255))
+            im.paste((0, 0, 0, 0), (0, 0, 10, 20))
+            im.save(f'set/{c}/{i}.png')
+    images = load('set', size=12, **options)
+    f = fit('linear', images, device='cpu', epochs=2)
+    kept = load_model(save(f, 'model'), 'cpu')
+    assert kept.reading == f.reading == images.reading
+    files = [f'set/{name}' for name in images.valid.names]
+    for model in (f, kept): assert np.array_equal(model.predict_scores(files), f.scores)
+    assert len(f.learner.get_preds(dl=f.learner.dls.test_dl(files))[0]) == len(files)
+
+def test_a_model_kept_before_reads_as_it_did():
+    kept = load_model(Path(__file__).parent/'fixtures'/'models'/'two-mlp', 'cpu')
+    assert kept.card.reading is None and kept.reading[:2] == ('squish', (0, 0, 0))
+
+
+# Photographs
+
+def photo(name, seed, size=(4032, 3024)):
+    "A sample photo of scikit-learn at 12 megapixels with noise, as a JPEG"
+    im = Image.fromarray(load_sample_image(name)).resize(size, Image.Resampling.BICUBIC)
+    x = np.asarray(im) + np.random.default_rng(seed).normal(0, 8, (size[1], size[0], 1))
+    out = BytesIO()
+    Image.fromarray(x.clip(0, 255).astype(np.uint8)).save(out, 'JPEG', quality=88)
+    return out
+
+def generated(seed):
+    "Shapes with sharp edges and a texture, as a JPEG"
+    rng = np.random.default_rng(seed)
+    x = rng.integers(0, 255, (30, 40, 3)).repeat(50, 0).repeat(50, 1) + rng.normal(0, 20, (1500, 2000, 3))
+    out = BytesIO()
+    Image.fromarray(x.clip(0, 255).astype(np.uint8)).save(out, 'JPEG', quality=85, progressive=seed % 2 == 1)
+    return out
+
+@pytest.mark.parametrize('make', [lambda: photo('china.jpg', 0), lambda: photo('flower.jpg', 1), lambda: generated(0),
+                                  lambda: generated(1)], ids=['china', 'flower', 'edges', 'progressive'])
+@pytest.mark.parametrize('size', [(128, 128), (96, 128), (32, 32)], ids=str)
+def test_a_jpeg_decoded_near_its_target_is_nearly_what_full_decoding_gives(make, size):
+    file = make()
+    quick, header = read_fitted(file, (3, *size))
+    file.seek(0)
+    full = fit_image(read_image(file), (3, *size))
+    assert min(header.size) >= 1500 and np.abs(quick.astype(int) - full).mean() <= .0075 * 255
+
+def test_photos_are_decoded_at_a_smaller_scale_however_they_lie():
+    im = Image.fromarray(np.random.default_rng(0).integers(0, 255, (600, 1600)).astype(np.uint8))
+    for turn in (1, 6):
+        exif = Image.Exif()
+        exif[0x112] = turn
+        im.save('a.jpg', exif=exif)
+        shape = read_image('a.jpg', size=(50, 130) if turn == 1 else (130, 50)).shape
+        assert shape == ((150, 400) if turn == 1 else (400, 150)) and probe('a.jpg').size[turn == 1] == 1600
+
+def test_threads_share_a_budget_and_a_large_use_waits_until_it_is_alone():
+    budget, most, now, lock = Budget(10), [], [], threading.Lock()
+    def use(n):
+        with budget.hold(n):
+            with lock:
+                now.append(n)
+                most.append(sum(min(k, 10) for k in now))
+            threading.Event().wait(.002)
+            with lock: now.remove(n)
+    threads = [threading.Thread(target=use, args=(n,)) for n in (3, 4, 25, 2, 6, 10, 1, 9) * 5]
+    for t in threads: t.start()
+    for t in threads: t.join(60)
+    assert len(most) == 40 and max(most) <= 10 and budget.free == 10
+
+MEMORY = """
+import os, resource, sys
+os.cpu_count = lambda: 8 # As on a machine with eight processors
+from fastrecipes.data.sources import load
+load('digits')
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+images = load('large', size=32)
+print(images.shape, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) // 1024)
+"""
+
+@pytest.mark.slow
+@pytest.mark.parametrize('progressive', [False, True])
+def test_eight_photos_of_88_megapixels_need_little_memory(progressive):
+    x = np.random.default_rng(0).integers(0, 255, (80, 110, 3)).astype(np.uint8)
+    large = Image.fromarray(x).resize((11000, 8000), Image.Resampling.BILINEAR)
+    for i in range(8):
+        folder = Path('large')/'ab'[i % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        if i: (folder/f'{i}.jpg').write_bytes(Path('large/a/0.jpg').read_bytes() + bytes(i)) # Other sizes of files
+        else: large.save(folder/'0.jpg', quality=60, progressive=progressive)
+    r = subprocess.run([sys.executable, '-c', MEMORY], capture_output=True, text=True, check=True)
+    assert '(3, 32, 32)' in r.stdout and int(r.stdout.split()[-1]) < 1500
+
+def test_more_pixels_than_pillow_allows_are_read_and_more_than_the_limit_refused():
+    before = Image.MAX_IMAGE_PIXELS
+    Image.new('1', (20_000, 10_000), 1).save('set.png')
+    pixels, header = read_fitted('set.png', (1, 4, 4))
+    assert header.size == (10_000, 20_000) and pixels.min() == 255 and Image.MAX_IMAGE_PIXELS == before
+    with refused('200,000,000 pixels', '--max-pixels'): read_fitted('set.png', (1, 4, 4), Reading(max_pixels=10**8))
+
+
+# Depth, transparency, metadata, formats
+
+def deep(where, make, n=5):
+    for k, c in enumerate('ab'):
+        (Path(where)/c).mkdir(parents=True)
+        for i in range(n): Image.fromarray(make(k, i)).save(f'{where}/{c}/{i}.tif')
+    return load(where)
+
+RANGES = {
+    '12 bits in 16': (lambda k, i: np.full((4, 4), 2000 * k + 95, np.uint16) + np.uint16(500 * i), 4095),
+    'CT': (lambda k, i: np.full((4, 4), 1500 * k - 1000, np.int16) + np.int16(50 * i), None),
+    '8 bits in 32': (lambda k, i: np.full((4, 4), 100 * k + 10 * i, np.int32), 255),
+    'a peak': (lambda k, i: np.where(np.eye(4) > 0, 1.004 if i % 2 else .9, .4 * k + .1).astype(np.float32), 1),
+    'floats to 255': (lambda k, i: np.full((4, 4), 120. * k + 20 * i, np.float32), 255),
+}
+
+@pytest.mark.parametrize('make, top', RANGES.values(), ids=RANGES)
+def test_one_scale_holds_for_a_set_and_keeps_its_contrast(make, top):
+    images = deep('set', make)
+    values = {p: int(x[0, 0, 1]) for part in (images.valid,) for p, x in zip(part.names, part.images)}
+    every = np.concatenate([part.images.numpy() for part in images.splits.values()])
+    low, high = images.reading.floats if make(0, 0).dtype == np.float32 else images.reading.integers
+    assert (high == top if top else low < -900 and high > 600) and every.max() - every.min() >= 100
+    assert note(images, f'{high:g}', '255')
+    for name, found in values.items():
+        raw = float(make('ab'.index(name[0]), int(Path(name).stem))[0, 1])
+        assert abs(found - 255 * (raw - low) / (high - low)) <= 1
+
+def test_nan_counts_as_0_and_is_told():
+    images = deep('set', lambda k, i: np.array([[np.nan, 1], [.5, .2 + .5 * k]], np.float32))
+    assert all((part.images[:, 0, 0, 0] == 0).all() for part in images.splits.values()) and note(images, 'NaN', '10')
+
+@pytest.mark.parametrize('low, high, kind, wanted', [
+    (0, 255, 'integers', (0, 255)), (5, 256, 'integers', (0, 1023)), (0, 70_000, 'integers', (0, 70_000)),
+    (-1, 0, 'integers', (-1, 0)), (-5, -5, 'integers', (-5, -4)), (0., 1.05, 'floats', (0., 1.)),
+    (0., 260., 'floats', (0., 255.)), (0., 9000., 'floats', (0., 9000.)), (-2., 3., 'floats', (-2., 3.)),
+])
+def test_a_scale_is_that_of_a_bit_depth_or_of_all_values(low, high, kind, wanted):
+    assert value_range(low, high, kind) == wanted
+
+def drawing(i, mode):
+    y, x = np.mgrid[:24, :24] - 11.5
+    seen = abs(x) < 1 + i / 3 if i % 2 else abs(np.hypot(x, y) - 8) < 1 + i / 12
+    im = Image.merge('LA', [Image.new('L', (24, 24), 0), Image.fromarray((seen * 255).astype(np.uint8))])
+    if mode != 'P': return im.convert(mode)
+    im = Image.fromarray(np.where(seen, 1, 0).astype(np.uint8), 'P')
+    im.putpalette([255, 0, 255, 0, 0, 0])
+    im.info['transparency'] = 0
+    return im
+
+def test_black_drawings_on_a_transparent_ground_show_something_on_white():
+    for i in range(24):
+        folder = Path('set')/('bar' if i % 2 else 'ring')
+        folder.mkdir(parents=True, exist_ok=True)
+        drawing(i, ('LA', 'RGBA', 'P')[i % 3]).save(folder/f'{i:02}.png')
+    c = check('set')
+    assert c.healthy and c.blank == c.invisible == c.duplicates == ()
+    assert fit('similarity', load('set'), device='cpu').accuracy == 1
+    on_black = check('set', background='black')
+    assert len(on_black.invisible) == 24
+    assert any('24 transparent images' in r and '--background' in r for r in on_black.remarks)
+
+@pytest.mark.parametrize('given, wanted', [
+    ('white', (255, 255, 255)), ('black', (0, 0, 0)), ('1,2,3', (1, 2, 3)), ((1, 2, 3), (1, 2, 3)),
+])
+def test_a_background_is_a_name_or_three_numbers(given, wanted): assert image_background(given) == wanted
+
+@pytest.mark.parametrize('stored, turned', [
+    (6, True), ('6', True), (b'\6', True), ((6,), True), (0, False), (99, False), ('left', False), (b'', False),
+    (1.5, False), (None, False),
+])
+def test_an_orientation_is_read_whatever_its_type_is(stored, turned):
+    im = Image.new('L', (6, 4))
+    im.getexif()[0x112] = stored
+    assert imagefile.upright(im).size == ((4, 6) if turned else (6, 4))
+
+def ztxt(before):
+    "A PNG with 2 MB of text before or after its pixels"
+    text = PngImagePlugin.PngInfo()
+    text.add_text('workflow', 'x' * 2_000_000, zip=True)
+    with_text, without = BytesIO(), BytesIO()
+    im = Image.new('RGB', (8, 8), (200, 100, 50))
+    im.save(with_text, 'PNG', pnginfo=text)
+    im.save(without, 'PNG')
+    data, plain_data = with_text.getvalue(), without.getvalue()
+    if before: return data
+    at = data.index(b'zTXt') - 4
+    chunk = data[at:at + 12 + int.from_bytes(data[at:at + 4])]
+    end = plain_data.index(b'IEND') - 4
+    return plain_data[:end] + chunk + plain_data[end:]
+
+@pytest.mark.parametrize('before', [True, False])
+def test_text_that_pillow_finds_too_large_costs_no_image(before):
+    Path('a.png').write_bytes(ztxt(before))
+    limits = PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY
+    for file in ('a.png', BytesIO(Path('a.png').read_bytes())):
+        assert (read_image(file) == (200, 100, 50)).all()
+    assert probe('a.png').size == (8, 8) and limits == (PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY)
+
+def test_garbage_in_the_metadata_costs_no_image():
+    im = Image.new('RGB', (8, 8), (200, 100, 50))
+    head = b'Exif\0\0'
+    garbage = [b'', b'\0\x08\0\x02', head + b'II*\0\xff\xff\xff\xff', head + b'MM' + bytes(40), bytes(range(60))]
+    for i, exif in enumerate(garbage):
+        im.save(f'{i}.png', exif=exif)
+        im.save(f'{i}.webp', exif=exif, lossless=True)
+        for suffix in ('png', 'webp'): assert (read_image(f'{i}.{suffix}') == (200, 100, 50)).all()
+
+def test_every_suffix_that_pillow_reads_is_one_of_an_image():
+    Image.init()
+    readable = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    no_pixels = {'.bufr', '.emf', '.eps', '.gbr', '.grib', '.h5', '.hdf', '.iim', '.mpeg', '.mpg', '.ps', '.wmf'}
+    assert readable - image_suffixes - heif_suffixes == no_pixels and image_suffixes - readable <= {'.mpo'}
+
+@pytest.mark.parametrize('suffix', ['jfif', 'ppm', 'pgm', 'jp2', 'avif', 'tga', 'bmp', 'webp', 'mpo'])
+def test_other_formats_are_read(suffix):
+    kind = dict(jfif='JPEG', pgm='PPM', jp2='JPEG2000', mpo='JPEG').get(suffix)
+    plain('set', suffix='png')
+    for p in Path('set').rglob('*.png'): Image.open(p).save(p.with_suffix(f'.{suffix}'), kind)
+    for p in Path('set').rglob('*.png'): p.unlink()
+    images = load('set')
+    assert len(images.train) + len(images.valid) == 12 and fit('linear', images, device='cpu').accuracy == 1
+
+def test_a_suffix_that_lies_does_no_harm():
+    plain('set')
+    for p in list(Path('set').rglob('*.png'))[:6]: Image.open(p).save(p, 'JPEG')
+    assert len(load('set').train) + len(load('set').valid) == 12
+
+
+# The cache
+
+@pytest.mark.skipif(os.name != 'posix', reason='Windows has no time of the last change')
+@pytest.mark.parametrize('how', ['swap', 'replace', 'rewrite'])
+def test_files_of_equal_size_and_time_are_noticed(how):
+    folder = plain('set', suffix='bmp')
+    a, b = folder/'left'/'0.bmp', folder/'left'/'1.bmp'
+    for p in (a, b): os.utime(p, ns=(10**18, 10**18))
+    first = load('set')
+    if how == 'swap':
+        a.rename('x')
+        b.rename(a)
+        Path('x').rename(b)
+    else:
+        Image.new('L', (8, 8), 250).save('x.bmp')
+        if how == 'replace': Path('x.bmp').rename(a)
+        else: a.write_bytes(Path('x.bmp').read_bytes())
+    for p in (a, b): os.utime(p, ns=(10**18, 10**18))
+    second = load('set')
+    assert {len(x) for x in (first.train, second.train)} == {10} and second.fingerprint != first.fingerprint
