@@ -335,8 +335,10 @@ def test_a_scale_is_that_of_a_bit_depth_or_of_all_values(low, high, kind, wanted
     assert value_range(low, high, kind) == wanted
 
 def drawing(i, mode):
+    "A bar or a ring, each of another width, as a black drawing on a transparent ground"
     y, x = np.mgrid[:24, :24] - 11.5
-    seen = abs(x) < 1 + i / 3 if i % 2 else abs(np.hypot(x, y) - 8) < 1 + i / 12
+    seen = abs(x) < 1 + i // 2 if i % 2 else abs(np.hypot(x, y) - 7) < .6 + i / 8
+    if i % 2: seen &= abs(y) < 6 + i // 4
     im = Image.merge('LA', [Image.new('L', (24, 24), 0), Image.fromarray((seen * 255).astype(np.uint8))])
     if mode != 'P': return im.convert(mode)
     im = Image.fromarray(np.where(seen, 1, 0).astype(np.uint8), 'P')
