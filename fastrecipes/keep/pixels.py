@@ -30,6 +30,7 @@ from ..errors import InputError
 from .store import Kept, load
 from ..ladder.fitted import Classifier, predict_scores
 from ..lessons.sgd import class_probs, cross_entropy, evaluating, mnist_loss
+from ..training.processes import one_at_a_time
 
 # %% ../../nbs/keep/04_pixels.ipynb #p1xe1006
 class _Divide(torch.nn.Module):
@@ -240,7 +241,7 @@ def _from_learner(learn:Learner) -> PixelModel:
     classes = _class_names(learn)
     inputs = getattr(learn.dls, 'n_inp', 1)
     if inputs > 1: raise _other_kind(f"the model has {inputs} inputs")
-    with no_random():
+    with one_at_a_time(), no_random():
         dl = _sample(learn)
         images = _pixels(dl)
         layers = _preprocessing(dl, images)
