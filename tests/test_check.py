@@ -81,6 +81,10 @@ def test_unreadable_files_are_named_with_their_reasons(folder):
     assert one(c.problems, '4 unreadable images', 'repair or remove them', 'skip_bad=True (--skip-bad)')
     assert not c.healthy
     assert c.counts == {'train': {'a': 5, 'b': 5}, 'valid': {'a': 3, 'b': 2}}
+    skipped = check(at, skip_bad=True)
+    assert skipped.healthy and skipped.unreadable == c.unreadable and skipped.counts == c.counts
+    assert [r for r in skipped.remarks if '4 unreadable images' in r]
+    with refused('skip_bad', 'no effect'): check('digits', skip_bad=True)
 
 def test_an_empty_class_and_one_whose_files_are_all_bad(folder):
     at = folder(GOOD | {'train/c': 0, 'valid/c': 1, 'train/d': 1, 'valid/d': 2})

@@ -403,7 +403,7 @@ DATA_OPTIONS = '--classes --valid --size --channels --skip-bad --seed --device -
      f'{DATA_OPTIONS} --epochs --lr --batch-size --hidden --out --test --checkpoint-every --resume'),
     ('fit', ' '.join(['similarity', 'sgd', 'logistic', 'linear', 'simple_net', 'mlp', 'convnet', 'resnet18'])),
     ('', ' '.join(VERBS)), ('list', '--ini NAME'), ('cache', '--clear'),
-    ('check', '--valid --seed --quiet --json'),
+    ('check', '--valid --seed --skip-bad --quiet --json'),
     ('predict', ' '.join(['IMAGE', 'DIR', '--top', '--json', '--csv', '--show', '--device'])),
     ('export', 'DIR --onnx'), ('explore', '--port --no-browser')])
 def test_the_help_of_a_verb_tells_its_options_and_is_not_wide(monkeypatch, verb, options, width):
@@ -439,6 +439,9 @@ def test_unreadable_images_are_left_out_and_named_when_that_is_asked_for(image_f
     folder = image_folder({'a': 5, 'b': 5})
     (folder/'a/2.png').write_text('not an image')
     refused(called(*verb, folder), '1 unreadable image', 'a/2.png', '--skip-bad')
+    r = called(*verb, folder, '--skip-bad', '-q') # Nothing is left out silently
+    assert r.returncode == 0 and '1 unreadable image' in r.stderr and 'a/2.png' in r.stderr
+    assert 'unreadable' not in r.stdout and len(r.stderr.splitlines()) == 1
     r = called(*verb, folder, '--skip-bad')
     assert r.returncode == 0
     assert re.search(r'^note: 1 .*a/2\.png', r.stderr, re.M)

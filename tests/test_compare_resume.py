@@ -415,3 +415,12 @@ def test_a_result_of_another_version_is_refused(threes_sevens, tmp_path, monkeyp
     monkeypatch.setattr('fastrecipes.answer.climb.__version__', '99.0')
     with refused('result.safetensors', 'fastrecipes', '99.0', 'another folder'):
         compare(threes_sevens, **how, resume=True)
+
+def test_a_result_from_before_two_columns_for_two_classes_is_refused_at_once(threes_sevens, tmp_path, monkeypatch):
+    from fastrecipes.answer.results import _KeptResult
+    how = dict(names='similarity', device='cpu', out=tmp_path)
+    with monkeypatch.context() as m:
+        m.setattr(_KeptResult, 'format', 'fastrecipes result 2')
+        compare(threes_sevens, **how)
+    with refused('similarity-42/result.safetensors', 'result 2', 'result 3', 'remove it'):
+        compare(threes_sevens, **how, resume=True)

@@ -1,5 +1,6 @@
 """ONNX: the same scores and probabilities without PyTorch, from bytes, in any number; of our models and of fastai's"""
 import json, os, random, re, subprocess, sys
+from functools import partial
 from pathlib import Path
 import numpy as np, onnx, onnxruntime, pytest, torch
 from fastai.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat, LabelSmoothingCrossEntropyFlat, MSELossFlat
@@ -11,6 +12,7 @@ from PIL import Image, ImageOps
 from torch import nn
 from fastrecipes import __version__
 from fastrecipes.data.loaders import dataloaders
+from fastrecipes.errors import InputError
 from fastrecipes.ladder.recipe import fit
 from fastrecipes.keep.export import export_onnx
 from fastrecipes.keep.store import load, save
@@ -244,6 +246,30 @@ def test_a_plain_function_as_loss_is_enough(tmp_path, pictures):
     assert export_onnx(learn, 'm.onnx') < 1e-4
     probs, = session('m.onnx').run(['probs'], {'images': stored(learn.dls).numpy()})
     torch.testing.assert_close(torch.from_numpy(probs), preds(learn).softmax(1), atol=1e-4, rtol=0)
+
+def my_loss(scores, targets): return nn.functional.cross_entropy(scores, targets)
+
+class MyLoss:
+    def __call__(self, scores, targets): return my_loss(scores, targets)
+
+class Sharper(CrossEntropyLossFlat):
+    def activation(self, scores): return (2 * scores).softmax(-1)
+
+UNKNOWN = {
+    'function': (my_loss, ['my_loss', 'CrossEntropyLossFlat()']),
+    'partial': (partial(my_loss), ['my_loss', 'CrossEntropyLossFlat()']),
+    'object': (MyLoss(), ['MyLoss', 'CrossEntropyLossFlat()']),
+    'other probabilities': (Sharper(), ['CrossEntropyLoss', 'not softmax']),
+}
+
+@pytest.mark.parametrize('loss, words', UNKNOWN.values(), ids=UNKNOWN)
+def test_what_is_said_of_a_loss_is_true(pictures, loss, words):
+    learn = untrained(loaders(pictures), 10, loss)
+    with pytest.raises(InputError) as e: export_onnx(learn, 'm.onnx')
+    assert all(word in str(e.value) for word in words) and ' at 0x' not in str(e.value)
+    if 'CrossEntropyLossFlat()' not in words: return
+    learn.loss_func = CrossEntropyLossFlat()
+    assert export_onnx(learn, 'm.onnx') < 1e-4
 
 def test_the_learner_of_a_rung_gives_what_its_model_gives(tmp_path):
     f = fitted('mlp', 2)

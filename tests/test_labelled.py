@@ -109,7 +109,7 @@ def test_windows_paths_are_read_everywhere(photos):
 def test_repeated_rows_count_once_and_two_labels_are_refused(photos):
     images = load(full(photos, 'photos/a0.png,a', './photos/a1.png,a'))
     assert of(images) == of(load(full(photos, name='once.csv'))) and any(n.startswith('2 rows') for n in images.notes)
-    with refused('labels.csv', 'a0.png', "'a'", "'b'", '1 other'):
+    with refused('labels.csv', 'a0.png', "'a'", "'b'", '1 more'):
         load(full(photos, 'photos/a0.png,b', 'photos/a1.png,b'))
 
 def test_rows_without_a_label_are_left_out_and_said(photos):
@@ -214,7 +214,7 @@ def test_unknown_splits_are_refused(photos, split, parts):
 
 def test_an_image_in_two_splits_is_refused(photos):
     rows = [f'photos/{n}.png,{n[0]},train' for n in NAMES] + ['photos/b5.png,b,valid']
-    with refused('b5.png', "'train'", "'valid'"): load(table(photos, rows, 'path,label,split'))
+    with refused('photos/b5.png', 'both train and valid'): load(table(photos, rows, 'path,label,split'))
 
 def test_without_training_rows_a_table_is_refused(photos):
     with refused('no training images'): load(table(photos, ['photos/a0.png,a,valid'], 'path,label,split'))
@@ -402,3 +402,37 @@ def test_the_commands_pass_these_options_on(photos):
     options = ['--label-from', '([ab])', '--groups', r'(\d)']
     r = CliRunner().invoke(cli, ['check', str(photos/'photos'), *options, '--json', '-q'])
     assert json.loads(r.output)['shared_groups'] == []
+
+
+# Columns and expressions that are easily misread
+
+def test_the_column_whose_files_exist_holds_the_paths(photos):
+    known = of(load(full(photos)))
+    rows = [f'{i},photos/{n}.png,{n[0]}' for i, n in enumerate(NAMES)]
+    for head in ('id,pic,label', 'name,x,y', 'file,number,class', 'a,b,label'):
+        images = load(table(photos, rows, head))
+        assert of(images) == known and f'image from {head.split(",")[1]!r}' in images.notes[0]
+    assert of(load(photos/'labels.csv', image_column='b')) == known
+    with refused('labels.csv', 'none of its 12'): load(photos/'labels.csv', image_column='a')
+    both = [f'{n},photos/{n}.png,{n[0]}' for n in NAMES] # The usual name is as good
+    assert "image from 'id'" in load(table(photos, both, 'id,pic,label')).notes[0]
+
+def test_two_columns_of_one_name_are_refused(photos, monkeypatch):
+    monkeypatch.chdir(photos)
+    rows = [[f'photos/{n}.png', n[0], 1, 2] for n in NAMES]
+    for names, twice in ((['path', 'label', 'label', 'x'], 'label'), (['path', 'label', 'path', 'x'], 'path')):
+        with refused('table', repr(twice), 'rename'): load(pd.DataFrame(rows, columns=names))
+    assert of(load(pd.DataFrame(rows, columns=['path', 'label', 'x', 'x']))) == of(load(full(photos)))
+
+@pytest.mark.parametrize('text', ['(?<=photo_)[a-z]+', r'(?<=\d\d_)[a-z]+', r'(?<!z)(?<=_)(?P<label>[a-z]+)\d'])
+def test_what_is_in_front_of_a_label_can_be_looked_at(photos, text):
+    front = '01' if 'd' in text else 'photo'
+    for f in list((photos/'photos').iterdir()): f.rename(f.with_name(f'{front}_{f.name}'))
+    images = load(photos/'photos', label_from=text)
+    assert images.classes == ('a', 'b')
+
+@pytest.mark.parametrize('text', ['(?<=a*)b', 'a{99999999999999999999}', '(?P<label>a', b'a', '(' * 5000 + ')' * 5000])
+@pytest.mark.parametrize('option', ['label_from', 'groups'])
+def test_expressions_that_cannot_be_compiled_are_refused(photos, text, option):
+    with refused(option, 'not a regular expression'):
+        load(photos/'photos', **(dict(label_from='^([ab])') | {option: text}))

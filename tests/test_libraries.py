@@ -2,7 +2,7 @@
 import numpy as np, pytest, torch
 from PIL import Image
 from torch.utils.data import (
-    BatchSampler, DataLoader, Dataset, IterableDataset, random_split, Sampler, SequentialSampler, Subset,
+    BatchSampler, ConcatDataset, DataLoader, Dataset, IterableDataset, random_split, Sampler, SequentialSampler, Subset,
     SubsetRandomSampler, TensorDataset, WeightedRandomSampler
 )
 from conftest import refused
@@ -377,3 +377,76 @@ def test_data_sets_of_hugging_face_that_cannot_serve_are_refused():
     with refused('which column', 'images'): load(one.remove_columns('image'))
     several = one.remove_columns('label').add_column('label', [[0, 1]] * 40)
     with refused('2 labels for one image'): load(several)
+
+
+# What may be misread
+
+@pytest.mark.parametrize('top', [1, 7, 16, 17, 255])
+@pytest.mark.parametrize('kind', ['array', 'int64', 'tensor', 'data set', 'two splits'])
+def test_whole_numbers_of_a_small_range_are_scaled_and_said(top, kind):
+    x = np.minimum(GREY, top).astype(np.uint8)
+    dark = np.minimum(x[:8], 1).astype(np.uint8) # Says nothing about the range of the set
+    data = {'array': (x, LABELS), 'int64': (x.astype(np.int64), LABELS), 'tensor': (torch.tensor(x), LABELS),
+            'data set': Items(list(torch.tensor(x)), LABELS), 'two splits': ((x, LABELS), (dark, LABELS[:8]))}[kind]
+    factor = 1 if top > 16 else 255 / (1 if top == 1 else 16)
+    images = load(data)
+    found = sum((s.images.sum().item() for s in images.splits.values()))
+    wanted = (x * factor).round().sum() + (0 if kind != 'two splits' else (dark * factor).round().sum())
+    assert found == wanted and (len(images.notes) == 1) == (top <= 16)
+
+def test_floats_and_pillow_images_keep_their_range():
+    x = np.minimum(GREY, 1).astype(np.uint8)
+    for data in ((x / 255, LABELS), Items([Image.fromarray(im) for im in x], LABELS)):
+        images = load(data)
+        assert max(s.images.max().item() for s in images.splits.values()) == 1 and images.notes == ()
+    from sklearn.datasets import load_digits
+    raw = load_digits()
+    with refused('from 0 to 16', 'floats from 0 to 1'): load((raw.images, raw.target))
+    assert load((raw.images.astype(np.uint8), raw.target)).fingerprint == load(raw).fingerprint
+
+def test_a_label_of_minus_one_is_no_class_unless_it_is_one_of_two():
+    some = np.where(np.arange(40) < 3, -1, LABELS)
+    for data in ((GREY, some), Items(list(GREY), some)):
+        with refused('3 images', 'train', '-1'): load(data)
+    with refused('3 images', '-1'): load((GREY, some), classes=['ant', 'bee', 'cat', 'dog'])
+    named = Items(list(GREY), some)
+    named.classes = ['ant', 'bee', 'cat', 'dog']
+    with refused('3 images', '-1'): load(named)
+    with refused('8 images', 'valid', '-1'): load(((GREY, LABELS), (GREY[:8].copy(), np.full(8, -1))))
+    assert sum(map(len, load((GREY, some), classes='0,1,2,3').splits.values())) == 37
+    assert set(load((GREY, LABELS % 2 * 2 - 1)).classes) == {'-1', '1'}
+
+def named_items(labels, *classes):
+    data = Items(list(GREY[:len(labels)]), labels)
+    if classes: data.classes = list(classes)
+    return data
+
+def test_joined_data_sets_have_their_classes_by_name():
+    first, second = named_items([0, 1] * 5, 'cat', 'dog'), named_items([0, 1] * 4, 'bird', 'cat')
+    both = ConcatDataset([first, second])
+    images = load(both)
+    assert images.classes == ('cat', 'dog', 'bird')
+    assert images.counts().sum(axis=1).to_dict() == dict(cat=9, dog=5, bird=4) and len(images.notes) == 1
+    parts = load((Subset(both, [*range(8), *range(10, 16)]), Subset(both, [8, 9, 16, 17])))
+    assert parts.counts().to_dict('index') == {
+        'cat': dict(train=7, valid=2), 'dog': dict(train=4, valid=1), 'bird': dict(train=3, valid=1)}
+
+def test_joined_data_sets_with_and_without_names_are_refused_and_copies_are_found():
+    plain = ConcatDataset([named_items([0, 1] * 5), named_items([0, 2] * 5)])
+    assert load(plain).classes == ('0', '1', '2') and load(plain).notes == ()
+    with refused('ConcatDataset', 'class names'): load(ConcatDataset([plain, named_items([0, 1] * 4, 'bird', 'cat')]))
+    one = named_items([0, 1] * 5, 'cat', 'dog')
+    with refused('image 0', 'train', 'valid'): load((ConcatDataset([one, named_items([0, 1], 'cat', 'dog')]), one))
+    with refused('more than once'): load(ConcatDataset([one, one]))
+
+def test_joined_image_folders_are_read_as_files(image_folder):
+    from torchvision.datasets import ImageFolder
+    first, second = (image_folder(counts, name=name) for name, counts in (
+        ('first', {'cat': 4, 'dog': 4}), ('second', {'bird': 4, 'cat': 4})))
+    both = ConcatDataset([ImageFolder(first), ImageFolder(second)])
+    images = load(both)
+    total = images.counts().sum(axis=1).to_dict()
+    assert total == dict(bird=4, cat=8, dog=4) and images.valid.names is not None
+    next((second/'bird').iterdir()).write_text('x')
+    with refused('1 unreadable'): load(both)
+    assert sum(map(len, load(both, skip_bad=True).splits.values())) == 15

@@ -1,5 +1,6 @@
 """A user's recipe: what it may return, what it may raise, and that only its rung fails"""
 import traceback
+from copy import deepcopy
 from dataclasses import replace
 import numpy as np, pandas as pd, pytest, torch
 from fastai.callback.core import Callback
@@ -256,23 +257,55 @@ def test_ones_own_recipe_can_be_defined_again():
     first, second = mine_returns(len), mine_returns(repr)
     assert recipes['mine'] is second is not first
 
-@pytest.mark.parametrize('change', [
-    lambda images: images.train.images.div_(2, rounding_mode='floor'),
-    lambda images: images.valid.images[:3].zero_(),
-    lambda images: images.train.labels.add_(0),
-], ids=['train', 'part of valid', 'labels'])
-@pytest.mark.parametrize('fails', [False, True])
-def test_a_recipe_that_changes_the_images_ends_the_comparison(change, fails, digits):
-    from copy import deepcopy
-    images = replace(digits, train=deepcopy(digits.train), valid=deepcopy(digits.valid))
-    def careless(images, run):
+CHANGES = {
+    'train': lambda images: images.train.images.div_(2, rounding_mode='floor'),
+    'part of valid': lambda images: images.valid.images[:3].zero_(),
+    'labels': lambda images: images.train.labels.zero_(),
+    'NumPy': lambda images: images.train.images.numpy().fill(3),
+}
+
+def careless(change, fails=False):
+    "A recipe `mine` that changes the images, and may then fail"
+    def changes(images, run):
         change(images)
         return helper() if fails else net(images)
-    mine_returns(careless)
-    with pytest.raises(ImagesChanged, match='^mine: '): fit('mine', images, device='cpu')
-    climb = Climb(images, 'similarity,mine,mlp', device='cpu')
-    with pytest.raises(ImagesChanged): climb.run()
-    assert [r.status for r in climb.comparison.rungs] == ['fitted', 'stopped', 'stopped']
+    mine_returns(changes)
+
+def own_copy(images):
+    "An image set that a test may change"
+    return replace(images, train=deepcopy(images.train), valid=deepcopy(images.valid))
+
+@pytest.mark.parametrize('change', CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize('fails', [False, True])
+def test_a_recipe_that_changes_the_images_is_one_failed_rung(change, fails, digits):
+    images, names, how = own_copy(digits), 'similarity,linear', dict(device='cpu', settings=dict(linear=dict(epochs=1)))
+    alone = compare(images, names, **how)
+    careless(change, fails)
+    with pytest.raises(ZeroDivisionError if fails else ImagesChanged): fit('mine', images, device='cpu')
+    recipes['linear'] = recipes.pop('linear') # Above mine
+    c = compare(images, 'similarity,mine,linear', **how)
+    assert [r.status for r in c.rungs] == ['fitted', 'failed', 'fitted']
+    assert ('ZeroDivisionError' if fails else 'in place') in c.rungs[1].reason
+    assert [c[n].accuracy for n in names.split(',')] == [r.accuracy for r in alone.rungs]
+    for split, wanted in images.splits.items():
+        assert torch.equal(digits.splits[split].images, wanted.images)
+        assert torch.equal(digits.splits[split].labels, wanted.labels)
+
+@pytest.mark.parametrize('fails', [False, True])
+def test_images_that_cannot_be_restored_are_not_used_any_more(fails, digits, monkeypatch):
+    monkeypatch.setattr('fastrecipes.ladder.recipe._most_copied', 100)
+    def change(images):
+        images.train.images.zero_()
+        images.train.labels.zero_()
+    images = own_copy(digits)
+    careless(change, fails)
+    with pytest.warns(UserWarning, match='mine has changed'):
+        c = compare(images, 'similarity,mine,mlp', device='cpu', curve='similarity', fractions=[.5])
+    assert [r.status for r in c.rungs] == ['fitted', 'failed', 'failed'] and 'mine' in c.rungs[2].reason
+    assert [p.accuracy for rung in c.curve.rungs for p in rung.points][:-1] == []
+    assert torch.equal(images.train.labels, digits.train.labels) # Which the first rung was judged by
+    with pytest.raises(ImagesChanged): fit('similarity', images, device='cpu')
+    assert fit('similarity', digits, device='cpu').accuracy == c.rungs[0].accuracy
 
 def test_a_model_on_another_device_comes_to_the_one_of_the_run(digits):
     if not torch.cuda.is_available(): pytest.skip('no second device here')

@@ -1,12 +1,22 @@
 """One thread of a process trains at a time, so that a seed means in threads what it means in one"""
-import os, signal, threading
+import os, queue, signal, threading
 from concurrent.futures import ThreadPoolExecutor
 import pytest, torch
+from fastai.learner import Learner
+from torch import nn
 from reporters import Each
 from fastrecipes.explore.live import LiveTraining
-from fastrecipes.ladder.recipe import fit, one_at_a_time
-from fastrecipes.training import cost
+from fastrecipes.data.loaders import dataloaders
+from fastrecipes.errors import InputError
+from fastrecipes.keep import store
+from fastrecipes.keep.export import export_onnx
+from fastrecipes.ladder.recipe import fit, recipe
+from fastrecipes.ladder.settings import recipes
+from fastrecipes.lessons.sgd import cross_entropy
+from fastrecipes.training import cost, processes
 from fastrecipes.training.cost import on_threads
+from fastrecipes.training.fitting import fit_by_hand, fit_learner
+from fastrecipes.training.processes import one_at_a_time
 
 pytestmark = pytest.mark.filterwarnings('ignore:another thread is training')
 
@@ -92,3 +102,105 @@ def test_ctrl_c_ends_the_wait():
     over.set()
     thread.join()
     assert free()
+
+
+# Threads that a recipe starts and waits for
+
+def by_join(train):
+    thread = threading.Thread(target=train)
+    thread.start()
+    thread.join()
+
+def by_pool(train):
+    with ThreadPoolExecutor(2) as pool: return list(pool.map(lambda _: train(), range(3)))
+
+def by_queue(train):
+    done = queue.Queue()
+    threading.Thread(target=lambda: done.put(train())).start()
+    done.get()
+
+@pytest.mark.parametrize('wait', [by_join, by_pool, by_queue])
+def test_a_thread_that_a_callback_waits_for_is_refused(wait, threes_sevens, monkeypatch):
+    monkeypatch.setattr(processes, '_seconds', .1)
+    errors = []
+    def train():
+        try: return fit('similarity', threes_sevens, device='cpu')
+        except InputError as e: errors.append(str(e))
+    alone = fit('mlp', threes_sevens, device='cpu', epochs=1, dropout=.3)
+    waited = fit('mlp', threes_sevens, device='cpu', epochs=1, dropout=.3, reporter=Each(lambda row: wait(train)))
+    assert errors and not any('\n' in e for e in errors) and torch.equal(waited.scores, alone.scores) and free()
+
+def test_who_waits_for_something_else_is_waited_for(monkeypatch):
+    monkeypatch.setattr(processes, '_seconds', .05)
+    entered, over, order = threading.Event(), threading.Event(), []
+    def old(): # Is there before the training begins
+        entered.wait(10)
+        with one_at_a_time(): order.append('old')
+    thread = threading.Thread(target=old)
+    thread.start()
+    with one_at_a_time():
+        entered.set()
+        over.wait(.6)
+        order.append('first')
+    thread.join()
+    assert order == ['first', 'old'] and free()
+
+def test_a_busy_training_is_waited_for(monkeypatch):
+    monkeypatch.setattr(processes, '_seconds', .05)
+    order = []
+    def new():
+        with one_at_a_time(): order.append('new')
+    thread = threading.Thread(target=new)
+    with one_at_a_time():
+        thread.start()
+        for _ in range(300): torch.ones(300, 300) @ torch.ones(300, 300)
+        order.append('first')
+    thread.join()
+    assert order == ['first', 'new']
+
+
+# What else uses the random state
+
+def waits(f, seconds=1) -> bool:
+    "Whether another thread waits before it calls `f` during a training"
+    done = threading.Event()
+    def call():
+        f()
+        done.set()
+    thread = threading.Thread(target=call)
+    with one_at_a_time():
+        thread.start()
+        waited = not done.wait(seconds)
+    thread.join()
+    assert done.is_set()
+    return waited
+
+def test_loading_a_model_of_ours_draws_nothing_and_does_not_wait(threes_sevens, tmp_path):
+    folder = store.save(fit('mlp', threes_sevens, device='cpu', epochs=1), tmp_path/'m')
+    def load(): store.load(folder, 'cpu')
+    load()
+    before = torch.get_rng_state()
+    assert not waits(load, 20) and torch.equal(torch.get_rng_state(), before)
+
+def test_loading_a_model_of_the_users_waits(threes_sevens, tmp_path):
+    from fastrecipes.ladder.rungs import Parts
+    def net(shape, n_classes):
+        torch.rand(3, device='cpu')
+        return Parts(nn.Sequential(nn.Flatten(), nn.Linear(shape[1] * shape[2], n_classes)), cross_entropy)
+    @recipe(parts=net)
+    def mine(images, run): return net(images.shape, 2).model
+    try:
+        folder = store.save(fit('mine', threes_sevens, device='cpu'), tmp_path/'m')
+        before = torch.get_rng_state()
+        assert waits(lambda: store.load(folder, 'cpu')) and torch.equal(torch.get_rng_state(), before)
+    finally: del recipes['mine']
+
+def linear_learner(images):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
+    return Learner(dataloaders(images, 64, 'cpu'), model, loss_func=cross_entropy)
+
+def test_the_export_of_a_learner_and_both_ways_to_fit_wait(threes_sevens, tmp_path):
+    learn = linear_learner(threes_sevens)
+    assert waits(lambda: export_onnx(learn, tmp_path/'m.onnx'))
+    assert waits(lambda: fit_learner(linear_learner(threes_sevens), 1, .1))
+    assert waits(lambda: fit_by_hand(learn.model, learn.dls, cross_entropy, epochs=1, lr=.1))

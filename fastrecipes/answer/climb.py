@@ -29,7 +29,7 @@ from ..data.loaders import pick_device
 from ..data.sources import load
 from ..errors import explained, InputError
 from ..ladder.fitted import Fitted
-from ..ladder.recipe import check_test, fit, get_recipe, ImagesChanged
+from ..ladder.recipe import check_intact, check_test, fit, get_recipe
 from ..ladder.settings import global_settings, Sections
 from ..reporter import Reporter, Task
 from ..training.checkpoint import Checkpoint
@@ -213,7 +213,6 @@ def _fit(self:Climb, name:str, seed:int) -> Fitted|None:
     except KeyboardInterrupt:
         if checkpoint is not None: _write_or_warn(checkpoint)
         raise
-    except ImagesChanged: raise
     except Exception as e:
         reason, cure = _explained(e)
         trace = ''.join(traceback.format_exception(e))
@@ -273,7 +272,9 @@ def _draw(self:Climb):
         result = self.fits[name].result
         run.add(name, result.valid, result.cost.train_seconds)
     first = self.count - len(self.fractions) * len(self.curve_of)
-    try: run.run(self.reporter, first, self.count)
+    try:
+        check_intact(self.images)
+        run.run(self.reporter, first, self.count)
     except Exception as e:
         reason, cure = _explained(e)
         warnings.warn(f"the learning curve was not finished: {reason}; {cure}", stacklevel=2)

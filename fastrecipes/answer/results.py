@@ -148,7 +148,7 @@ def _result_from(state:dict, images:ImageSet, run:dict, threads:int|None) -> Res
 class _KeptResult(Checkpoint):
     "A `Result` in a file, like a checkpoint"
     file_name = 'result.safetensors'
-    format = 'fastrecipes result 2'
+    format = 'fastrecipes result 3' # 2: two classes had one column of scores
 
 class _KeptPoints(dict):
     "Points of a learning curve, each written to a file when it is added; an unusable file counts as empty"

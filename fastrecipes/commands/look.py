@@ -14,7 +14,7 @@ import json, os, sys
 from textwrap import wrap
 import click
 from ..answer.tables import check_text, show
-from .session import label_options, quiet_option, session, source_argument
+from .session import label_options, quiet_option, session, source_argument, valid_option
 from ..data.sources import find_source, sources
 from ..errors import no_such
 from ..ladder.settings import global_settings, read_settings, recipes, settings_text
@@ -95,11 +95,12 @@ def list_(name, ini):
 @label_options
 @click.option('--background', metavar='white|black|R,G,B', help='Behind transparent pixels. [default: white]')
 @click.option('--max-pixels', metavar='N', help='Refuse larger images. [default: 300000000]')
-@click.option('--valid', metavar='SHARE|test', help='Validation images, as in `fastrecipes compare`.')
+@valid_option
+@click.option('--skip-bad', is_flag=True, help='Images that cannot be read are a remark, not a problem.')
 @click.option('--seed', metavar='N', help='Random seed, as in `fastrecipes compare`. [default: 42]')
 @quiet_option
 @click.option('--json', 'as_json', is_flag=True, help='Print one JSON object with the full lists.')
-def check(source, valid, seed, quiet, as_json, **options):
+def check(source, valid, skip_bad, seed, quiet, as_json, **options):
     """Find problems in an image set that hurt training.
 
     Examples are unreadable images, empty classes, the same image in training and validation, and the same image with
@@ -111,7 +112,7 @@ def check(source, valid, seed, quiet, as_json, **options):
     with session(quiet) as progress:
         from fastrecipes.data.check import check
         progress.begin(f"checking {shared['source']}")
-        found = check(shared['source'], valid, shared['seed'], reporter=progress, **options)
+        found = check(shared['source'], valid, shared['seed'], reporter=progress, skip_bad=skip_bad, **options)
     if as_json: click.echo(json.dumps(found.to_dict(), ensure_ascii=False, allow_nan=False))
     else: show(check_text(str(found)))
     return 0 if found.healthy else 1

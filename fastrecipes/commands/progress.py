@@ -48,7 +48,7 @@ def time_left(
 class Progress(Reporter):
     "A moving line on a terminal, and lines that stay, both on standard error"
     def __init__(self,
-        quiet:bool=False, # Show nothing
+        quiet:bool=False, # Show only what is always shown
     ):
         self.quiet = quiet
         self.console = console(sys.stderr)
@@ -60,9 +60,10 @@ class Progress(Reporter):
 
     def say(self,
         line:str,
+        always:bool=False, # Even if quiet
     ):
         "Print a line that stays; a terminal wraps it between words"
-        if not self.quiet: self.console.print(line, soft_wrap=not self.console.is_terminal)
+        if always or not self.quiet: self.console.print(line, soft_wrap=not self.console.is_terminal)
 
     @contextmanager
     def aside(self):

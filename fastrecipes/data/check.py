@@ -38,6 +38,7 @@ class Look(NamedTuple):
     seed: int = 42
     reading: Reading = USUAL
     reporter: Reporter = Reporter()
+    skip_bad: bool = False # Whether unreadable images are a remark, not a problem
 
 def _look_at_file(path:str, reading:Reading) -> Traits:
     "The traits of an image file"
@@ -92,7 +93,8 @@ def _empty_classes(folder:ClassFolders, visit:Visit):
 def _check_files(listed:LabelledFiles, splits:Iterable, name:str, look:Look) -> Visit:
     "Look at labelled files, in the split that `load` would make"
     share = share_aside(look.valid, listed.own_split)
-    visit = Visit(name, splits=tuple(splits), classes=listed.classes, drawn=share is not None, notes=list(listed.notes))
+    visit = Visit(name, splits=tuple(splits), classes=listed.classes, drawn=share is not None,
+                  notes=list(listed.notes), skip_bad=look.skip_bad)
     if visit.drawn: visit.splits = 'train', 'valid', *(split for split in splits if split == 'test')
     look.reporter.started(Task('check', name, images=len(listed.files)))
     _look_at_all(listed, visit, look)
@@ -148,6 +150,7 @@ def check(
     reporter:Reporter|None=None, # Receives the number of images that have been checked
     background:str|tuple|None=None, # As for `load`
     max_pixels:int|str|None=None, # As for `load`
+    skip_bad:bool=False, # As for `load`: unreadable images are a remark, not a problem
     **options # `image_column`, `label_column`, `label_from`, `groups`, as for `load`
 ) -> Checkup:
     """Look at every image before training.
@@ -160,8 +163,8 @@ def check(
     if not is_path or is_builtin(source):
         options |= dict(background=background, max_pixels=max_pixels)
         more = {} if isinstance(source, ImageSet) else dict(seed=seed, reporter=reporter)
-        return _check_set(load(source, valid=valid, **more, **options), reporter)
-    look = Look(valid, seed, image_reading(None, background, max_pixels), reporter)
+        return _check_set(load(source, valid=valid, skip_bad=skip_bad, **more, **options), reporter)
+    look = Look(valid, seed, image_reading(None, background, max_pixels), reporter, skip_bad)
     return _check_path(Path(os.path.expanduser(str(source))), str(source), options, look)
 
 def _check_path(path:Path, name:str, options:dict, look:Look) -> Checkup:

@@ -67,6 +67,7 @@ class Visit:
     empty: list = field(default_factory=list) # Class folders without a readable image
     drawn: bool = False # Whether the validation images are drawn at random
     groups: list|None = None # Of each image in `seen`; None: every image is independent
+    skip_bad: bool = False # Whether unreadable images are to be left out
 
 # %% ../../nbs/data/11_checkup.ipynb #2babe351
 @dataclass(frozen=True, eq=False)
@@ -136,6 +137,10 @@ def _one_class(c:Checkup) -> list:
     if len(c.classes) != 1: return []
     return [f"one class only ({printable(c.classes[0])}); a classifier needs two or more class folders"]
 
+def _left_out(c:Checkup) -> list:
+    n = len(c.unreadable)
+    return [f"{plural(n, 'unreadable image')} {_verb(n)} left out"] if n else []
+
 def _unreadable_files(c:Checkup) -> list:
     n = len(c.unreadable)
     if not n: return []
@@ -170,10 +175,11 @@ def _leaks(c:Checkup, drawn:bool) -> list:
                      f"so {_split_names[held]} accuracy is overestimated; {cure}")
     return found
 
-def _problems(c:Checkup, drawn:bool) -> list:
+def _problems(c:Checkup, drawn:bool, skip_bad:bool=False) -> list:
     "What spoils training or evaluation, apart from faults of the folders themselves"
     times, balance = _balance(c)
-    return [*_one_class(c), *_unreadable_files(c), *_small_classes(c), *_two_labels(c), *_leaks(c, drawn),
+    unreadable = [] if skip_bad else _unreadable_files(c)
+    return [*_one_class(c), *unreadable, *_small_classes(c), *_two_labels(c), *_leaks(c, drawn),
             *([shared_note(c.shared_groups)] if c.shared_groups else []), *([balance] if times >= 10 else [])]
 
 # %% ../../nbs/data/11_checkup.ipynb #c4ec070c
@@ -283,8 +289,9 @@ def conclude(
         size=size,
         channels=channels,
     )
-    problems = (*visit.faults, *_problems(c, visit.drawn))
-    return replace(c, problems=problems, remarks=(*visit.notes, *_remarks(c), *advice))
+    skipped = _left_out(c) if visit.skip_bad else []
+    problems = (*visit.faults, *_problems(c, visit.drawn, visit.skip_bad))
+    return replace(c, problems=problems, remarks=(*skipped, *visit.notes, *_remarks(c), *advice))
 
 # %% ../../nbs/data/11_checkup.ipynb #e28a876f
 def _table(c:Checkup, most:int=20) -> list:

@@ -140,8 +140,11 @@ def _groups_aside(labels:list, fraction:float, groups:Sequence, generator:'torch
 
 # %% ../../nbs/data/06_labelled.ipynb #1abe1d10
 def _pattern(text:str, option:str) -> re.Pattern:
-    try: return re.compile(text)
-    except (re.error, TypeError) as e:
+    try:
+        pattern = re.compile(text)
+        if isinstance(pattern.pattern, str): return pattern
+        raise TypeError('bytes')
+    except (re.error, TypeError, OverflowError, RecursionError) as e:
         raise InputError(f"{option}={text!r} is not a regular expression ({e}); correct it") from e
 
 def matched_text(

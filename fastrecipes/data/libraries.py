@@ -124,6 +124,7 @@ class Part:
     classes: tuple = () # All class names in their order, if they are known
     groups: tuple|None = None # Of each image
     notes: tuple = ()
+    is_whole: bool = False # Whether the pixels were whole numbers, which may have another range than 0 to 255
 
     def __len__(self): return len(self.labels)
 
@@ -147,9 +148,8 @@ def read_arrays(
                          f"give one label per image, ({len(array)},)")
     if rows is not None: array, labels = array[np.asarray(rows)], labels[np.asarray(rows)]
     pixels = with_channels_last(array, first, place, many=True)
-    if pixels.dtype.kind in 'iu' and pixels.size and pixels.max() == 1: pixels = pixels.astype(bool)
     texts = [one_label(label, f'{place}, label {i}', classes) for i, label in enumerate(labels.tolist())]
-    return Part(as_bytes(pixels, place), texts, classes)
+    return Part(as_bytes(pixels, place), texts, classes, is_whole=pixels.dtype.kind in 'iu')
 
 # %% ../../nbs/data/09_libraries.ipynb #11bd1d17
 def _bunch_pixels(bunch:Mapping) -> 'numpy.ndarray':
@@ -208,6 +208,20 @@ def _origin(data) -> tuple: # A data set, and the positions of the items; None: 
     rows = [int(i) for i in rows]
     return origin, rows if known is None else [known[i] for i in rows]
 
+def _is_joined(data) -> bool:
+    "Whether this is PyTorch's `ConcatDataset`"
+    return _named_type(data) == 'ConcatDataset' and type(data).__module__.startswith('torch.')
+
+def _located(data) -> list: # Of each image, its data set and its position there
+    "Where the images of a data set are, behind subsets and joined data sets"
+    origin, rows = _origin(data)
+    if _is_joined(origin): found = [item for part in origin.datasets for item in _located(part)]
+    else:
+        whole = origin[0] if _is_arrays(origin) else origin
+        found = [(whole, i) for i in range(len(whole))] if hasattr(whole, '__len__') else []
+        if rows is not None and not found: return [(whole, i) for i in rows]
+    return found if rows is None else [found[i] for i in rows]
+
 def _as_is(data) -> tuple: # The data set without its transforms, and notes
     "A data set of torchvision without its transform, which may be an augmentation"
     if not _is_torchvision(data) or getattr(data, 'transform', None) is None: return data, ()
@@ -259,18 +273,24 @@ class Reader:
         place:str, # For errors
         classes:Sequence=(), # Names by number, if they are known
         floats:bool=True, # Whether a float such as 2.0 may be the number of a class
-    ) -> tuple: # Images and labels
+    ) -> Part:
         "The images and labels of `n` items"
         self.reporter.started(Task('decode', place, images=n))
         images, labels = [], []
+        is_whole = True
         for i, item in enumerate(items):
             where = f'{place}[{i}]'
             x, y = _pair(item, where)
             labels.append(one_label(y, where, classes, floats))
             images.append(self.fit(one_image(x, where, self.reading)))
+            is_whole = is_whole and _is_whole(x)
             if (i + 1) % 256 == 0 or i + 1 == n: self.reporter.progress(i + 1, n)
         self.reporter.finished()
-        return images, labels
+        return Part(images, labels, is_whole=is_whole)
+
+def _is_whole(x) -> bool:
+    "Whether the pixels of a tensor or array are whole numbers"
+    return str(getattr(x, 'dtype', '')).removeprefix('torch.').startswith(('int', 'uint'))
 
 def read_dataset(
     data, # Has `__len__` and `__getitem__`
@@ -278,6 +298,7 @@ def read_dataset(
 ) -> Part:
     "Images and labels of a data set of PyTorch or fastai, of a `Subset` or of a `DataLoader`"
     data, rows = _origin(data)
+    if _is_joined(data): return _read_joined(data, rows, reader)
     place = _named_type(data)
     if not (hasattr(data, '__getitem__') and hasattr(data, '__len__')):
         cure = 'give a data set with __len__ and __getitem__, arrays, a table or a folder'
@@ -286,8 +307,29 @@ def read_dataset(
     classes = _class_names(data)
     if _has_arrays(data): return replace(read_arrays(data.data, data.targets, place, rows, classes), notes=notes)
     rows = range(len(data)) if rows is None else rows
-    images, labels = reader.read((plain[int(i)] for i in rows), len(rows), place, classes, floats=bool(classes))
-    return Part(images, labels, classes, notes=notes)
+    part = reader.read((plain[int(i)] for i in rows), len(rows), place, classes, floats=bool(classes))
+    return replace(part, classes=classes, notes=notes)
+
+def _read_joined(data, rows:Sequence|None, reader:Reader) -> Part:
+    "Images and labels of a `ConcatDataset`, with the classes matched by name where its data sets know names"
+    items = _located(data)
+    if rows is not None: items = [items[i] for i in rows]
+    sets = {id(one): one for one, _ in items}
+    names = {key: _class_names(one) for key, one in sets.items()}
+    classes = tuple(dict.fromkeys(c for some in names.values() for c in some))
+    if classes and not all(names.values()):
+        raise InputError("ConcatDataset: some of its data sets have class names and others only numbers, so it is not "
+                         "clear which classes are the same; give all of them names (an attribute `classes`)")
+    plain = {key: _as_is(one) for key, one in sets.items()}
+    def pairs():
+        for k, (one, i) in enumerate(items):
+            where = f'ConcatDataset[{k}]'
+            x, y = _pair(plain[id(one)][0][i], where)
+            yield x, one_label(y, where, names[id(one)], floats=bool(classes))
+    part = reader.read(pairs(), len(items), 'ConcatDataset')
+    notes = dict.fromkeys(note for _, found in plain.values() for note in found)
+    if len(set(names.values())) > 1: notes['the classes of the joined data sets are matched by name'] = None
+    return replace(part, classes=classes, notes=tuple(notes))
 
 # %% ../../nbs/data/09_libraries.ipynb #11bd1d1f
 def _group_name(group, place:str) -> str:
@@ -331,11 +373,11 @@ def read_hugging_face(
             if groups is not None: found.append(_group_name(row[groups], f'Dataset[{i}]'))
             yield row[image], row[label]
     classes = tuple(getattr(data.features[label], 'names', None) or ())
-    images, labels = reader.read(pairs(), len(data), 'Dataset', classes, floats=bool(classes))
+    part = reader.read(pairs(), len(data), 'Dataset', classes, floats=bool(classes))
     unused = [c for c in data.column_names if c not in (image, label, groups)]
     rest = f"; not used: {some_of(map(repr, unused), 5)}" if unused else ''
     note = f"columns: image from {image!r}, label from {label!r}{rest}"
-    return Part(images, labels, classes, tuple(found) if groups else None, (note,))
+    return replace(part, classes=classes, groups=tuple(found) if groups else None, notes=(note,))
 
 # %% ../../nbs/data/09_libraries.ipynb #11bd1d22
 def _is_labels(y) -> bool:
@@ -392,26 +434,19 @@ def _read_lists(images:Sequence, labels:Sequence, reader:Reader) -> Part:
     if len(images) != len(labels):
         found = f'{len(images):,} images and {len(labels):,} labels'
         raise InputError(f"arrays: there are {found}; give one label per image")
-    return Part(*reader.read(zip(images, labels), len(images), 'arrays'))
-
-def _positions(data) -> tuple: # The identity of the data set, and which items
-    "Where the images of a split are"
-    origin, rows = _origin(data)
-    whole = origin[0] if _is_arrays(origin) else origin
-    n = len(whole) if hasattr(whole, '__len__') else 0
-    return id(whole), range(n) if rows is None else [i + n if i < 0 else i for i in rows]
+    return reader.read(zip(images, labels), len(images), 'arrays')
 
 def _check_apart(parts:dict, name:str):
     "Raise `InputError` if an image is in two splits, or several times in images from which some will be set aside"
     seen = {}
     for split, data in parts.items():
-        origin, rows = _positions(data)
-        for i in rows:
-            other = seen.setdefault((origin, i), split)
+        places = [(id(whole), i) for whole, i in _located(data)]
+        for place in places:
+            other = seen.setdefault(place, split)
             if other != split:
-                raise InputError(f"{name}: image {i} is in {other} and in {split}; keep each image in one split")
-        if 'valid' in parts or len(set(rows)) == len(rows): continue
-        twice, _ = Counter(rows).most_common(1)[0]
+                raise InputError(f"{name}: image {place[1]} is in {other} and in {split}; keep each image in one split")
+        if 'valid' in parts or len(set(places)) == len(places): continue
+        (_, twice), _ = Counter(places).most_common(1)[0]
         raise InputError(f"{name}: image {twice} is in {split} more than once; "
                          "give each image once, or a validation split")
 
@@ -485,6 +520,16 @@ def _without_unlabelled(parts:dict) -> tuple: # Splits, and notes
     rest = {split: part for split, part in parts.items() if split != 'test'}
     return rest, [f"the {plural(len(test), 'test image')} have no labels (-1) and are left out"]
 
+def _check_labelled(parts:dict, classes:Iterable|None, name:str):
+    "Raise `InputError` for images with the label -1, unless `classes` selects others or the two classes are -1 and 1"
+    unknown = str(_unknown)
+    labels = set().union(*(part.labels for part in parts.values()))
+    if labels == {unknown, '1'} or classes is not None and (labels - {unknown}).issuperset(classes): return
+    for split, part in parts.items():
+        n = part.labels.count(unknown)
+        if n: raise InputError(f"{name}: {plural(n, 'image')} of {split} with the label -1, which stands for unknown; "
+                               "leave them out, or number the classes from 0")
+
 # %% ../../nbs/data/09_libraries.ipynb #11bd1d28
 def _shape_of(images, size:tuple|None, channels:int|None) -> tuple: # Channels, height and width
     "The size of an array, or one that suits the images; colour if most images have it"
@@ -500,6 +545,19 @@ def _stacked(images, shape:tuple, reading:Reading) -> 'numpy.ndarray': # uint8 (
     out = np.empty((len(images), *shape), np.uint8)
     for i, im in enumerate(images): out[i] = fit_image(np.ascontiguousarray(im), shape, reading)
     return out
+
+_levels = 16 # Pixels of 0 to 16, as the digits of scikit-learn have, would look black
+
+def _full_scale(parts:dict) -> tuple: # Splits, and notes
+    "Whole numbers of 0 to 1 or 0 to 16 as bytes of 0 to 255; the range is that of all splits"
+    tops = [int(part.images.max()) if hasattr(part.images, 'max') else max(int(im.max()) for im in part.images)
+            for part in parts.values() if len(part) and part.is_whole]
+    if len(tops) < len(parts) or not 0 < max(tops) <= _levels: return parts, []
+    top = 1 if max(tops) == 1 else _levels
+    def scaled(x): return (x * (255 / top)).round().astype('uint8')
+    def full(images): return scaled(images) if hasattr(images, 'max') else [scaled(im) for im in images]
+    found = {split: replace(part, images=full(part.images)) for split, part in parts.items()}
+    return found, [f'pixels from 0 to {top} were scaled to 0 to 255']
 
 def _as_split(part:Part, classes:tuple, shape:tuple, reading:Reading) -> Split:
     import torch
@@ -523,21 +581,25 @@ def _check_parts(parts:dict, classes:tuple, name:str, share:float|None):
 
 # %% ../../nbs/data/09_libraries.ipynb #11bd1d2b
 def _file_samples(data) -> list|None:
-    "The path and the class name of each file of an `ImageFolder`, or of a subset of it; None for other data sets"
-    data, rows = _origin(data)
-    samples = getattr(data, 'samples', None)
-    if not _is_torchvision(data) or not isinstance(samples, list) or data.target_transform is not None: return None
-    chosen = samples if rows is None else [samples[i] for i in rows]
-    return [(str(path), str(data.classes[label])) for path, label in chosen]
+    "The path and the class name of each file of an `ImageFolder`, a subset or several; None for other data sets"
+    found = []
+    for one, i in _located(data):
+        samples = getattr(one, 'samples', None)
+        if not _is_torchvision(one) or not isinstance(samples, list) or one.target_transform is not None: return None
+        path, label = samples[i]
+        found.append((str(path), str(one.classes[label])))
+    return found
 
 def _listed_samples(parts:dict) -> LabelledFiles|None:
     "The files of all splits, if all of them are files"
     samples = {split: _file_samples(data) for split, data in parts.items()}
     if not all(samples.values()): return None
     rows = [Row(os.path.abspath(path), label, split) for split, found in samples.items() for path, label in found]
-    data, _ = _origin(parts['train'])
-    notes = (f'the transforms of {_named_type(data)} are not applied',) if data.transform is not None else ()
-    return list_rows(rows, place=str(data.root), folder=os.path.abspath(data.root), notes=notes)
+    sets = {id(one): one for data in parts.values() for one, _ in _located(data)}.values()
+    notes = dict.fromkeys(note for one in sets for note in _as_is(one)[1])
+    roots = dict.fromkeys(str(one.root) for one in sets)
+    place = _named_type(_origin(parts['train'])[0]) if _is_joined(_origin(parts['train'])[0]) else next(iter(roots))
+    return list_rows(rows, place=place, folder=os.path.abspath(next(iter(roots))), notes=tuple(notes))
 
 # %% ../../nbs/data/09_libraries.ipynb #11bd1d2d
 def _resize_of(data) -> tuple|None: # Height and width
@@ -587,7 +649,9 @@ def from_data(
     options = columns | dict(groups=group_column)
     read = {split: _read_part(part, reader, options) for split, part in parts.items()}
     read, notes = _without_unlabelled(_with_groups(read, groups))
-    notes += _unused_parts(data)
+    _check_labelled(read, classes, name)
+    read, scaled = _full_scale(read)
+    notes += [*_unused_parts(data), *scaled]
     if own_size: notes.append(f'images are resized to {own_size[0]}x{own_size[1]}, as the transforms of {name} do')
     wanted = Wanted(size or own_size, channels, share, seed, reading)
     return _from_parts(_renamed(read, classes), name, wanted, notes)

@@ -115,6 +115,9 @@ def find_columns(
         left = _left(names, found)
         if found[what] is None and len(left) == 1: found[what] = left[0]
         if found[what] is None: raise _unclear(what, names, place)
+    for name in filter(None, found.values()):
+        if list(map(str, names)).count(str(name)) == 1: continue
+        raise InputError(f"{place}: several columns are called {str(name)!r}; rename or drop all but one")
     return Columns(**found, unused=_left(names, found))
 
 def _left(names:list, found:dict) -> list: return [n for n in names if n not in found.values()]
@@ -205,6 +208,15 @@ def _check_labels(rows:list, place:str):
             raise InputError(f"{place}: label {printable(label)!r} of {printable(first[label])} is several labels; "
                              f"{_several}")
 
+def _two_values(what:str, first:Row, second:Row, more:int, place:str) -> str:
+    "The error for an image with two labels, splits or groups, of which there are `more`"
+    image = f"{place}: image {printable('/'.join(Path(first.path).parts[-2:]))!r}"
+    values = [printable(getattr(row, what)) for row in (first, second)]
+    others = f" ({plural(more, 'more such row')})" if more else ''
+    if what == 'split': return f"{image} is in both {values[0]} and {values[1]}{others}; keep each image in one split"
+    cure = _several if what == 'label' else f'give each image one {what}'
+    return f"{image} has two {what}s, {values[0]!r} and {values[1]!r}{others}; {cure}"
+
 def _without_copies(rows:list, place:str) -> tuple: # `Row`s, and notes
     "Each path once; raises `InputError` if it has two labels, splits or groups"
     first, faults = {}, []
@@ -214,10 +226,7 @@ def _without_copies(rows:list, place:str) -> tuple: # `Row`s, and notes
     if faults:
         known, row = faults[0]
         what = next(f for f in Row._fields if getattr(known, f) != getattr(row, f))
-        both = f"{what}s {printable(getattr(known, what))!r} and {printable(getattr(row, what))!r}"
-        more = f", as {plural(len(faults) - 1, 'other row')}" if len(faults) > 1 else ''
-        cure = _several if what == 'label' else f'give each image one {what}'
-        raise InputError(f"{place}: image {printable(row.path)!r} has two {both}{more}; {cure}")
+        raise InputError(_two_values(what, known, row, len(faults) - 1, place))
     n = len(rows) - len(first)
     return list(first.values()), [f"{plural(n, 'row')} that repeat{'s' * (n == 1)} another left out"] if n else []
 
@@ -252,6 +261,20 @@ def locate(
     return paths, reasons
 
 # %% ../../nbs/data/08_tables.ipynb #7ab1ed1f
+_looked_at = 50 # Cells of a column
+
+def _column_of_files(frame:'pandas.DataFrame', folder:str, others:tuple) -> str|None:
+    "The only column with names of files, if the one with the most usual name has none; None: find it by its name"
+    def has_files(i):
+        texts = [cell_text(v) for v in frame.iloc[:_looked_at, i]]
+        paths, reasons = locate([t for t in texts if t], folder)
+        return any(p not in reasons and os.path.isfile(p) for p in paths)
+    names = list(frame.columns)
+    usual = _usual_column('image', [n for n in names if str(n) not in others])
+    if usual is not None and has_files(names.index(usual)): return None
+    found = [str(n) for i, n in enumerate(names) if n is not usual and str(n) not in others and has_files(i)]
+    return found[0] if len(found) == 1 else None
+
 def table_files(
     table, # Path of a table, or a DataFrame, whose paths are relative to the current folder
     image_column:str|None=None, # Column of paths
@@ -267,6 +290,7 @@ def table_files(
     folder = os.path.abspath(os.path.dirname(table) if is_file else '')
     frame = read_table(Path(table)) if is_file else table
     if not len(frame): raise InputError(f"{place}: the table has no rows; add one for each image")
+    if image_column is None: image_column = _column_of_files(frame, folder, (label_column, groups))
     columns = find_columns(list(frame.columns), place, image_column, label_column, groups)
     rows, notes = _read_rows(frame, columns, place)
     _check_labels(rows, place)
@@ -307,6 +331,7 @@ def name_labels(
 
 def _inside_word(match:re.Match, label:str) -> bool:
     "Whether the label is where the match begins, and that is not the beginning of a word"
+    if re.search(r'\(\?<[=!]', match.re.pattern): return False # It says what is in front of it
     before, rest = match.string[:match.start()], match.string[match.start():]
     return rest.startswith(label) and (before[-1:].isalnum() or before[-1:] == '_')
 

@@ -20,11 +20,12 @@ from ..data.images import ImageSet
 from ..data.loaders import to_floats
 from ..data.labelled import stratified_split
 from ..errors import InputError, no_such
-from ..ladder.recipe import get_recipe, one_at_a_time
+from ..ladder.recipe import get_recipe
 from ..lessons.nets import n_outputs, simple_net
 from ..lessons.sgd import calc_grad, cross_entropy, TunedOptim, validate_epoch
 from ..training.cost import on_threads
 from ..training.hooks import Patience
+from ..training.processes import one_at_a_time
 
 # %% ../../nbs/explore/04_live.ipynb #d3f16002
 class OwnRandom:

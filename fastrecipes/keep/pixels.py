@@ -30,6 +30,7 @@ from ..errors import InputError
 from .store import Kept, load
 from ..ladder.fitted import Classifier, predict_scores
 from ..lessons.sgd import class_probs, cross_entropy, evaluating, mnist_loss
+from ..training.processes import one_at_a_time
 
 # %% ../../nbs/keep/04_pixels.ipynb #p1xe1006
 class _Divide(torch.nn.Module):
@@ -199,20 +200,34 @@ def _class_names(learn:Learner) -> tuple:
 # %% ../../nbs/keep/04_pixels.ipynb #p1xe1026
 _SOFTMAX = F.cross_entropy, F.nll_loss, cross_entropy, mnist_loss
 
-def _is_softmax(loss, scores:torch.Tensor) -> bool:
-    "Whether `class_probs` gives the probabilities that the loss is about"
+def _loss_name(loss) -> str:
+    func = loss.func if isinstance(loss, partial) else loss
+    text = getattr(func, '__name__', None) or repr(func)
+    return type(func).__name__ if ' at 0x' in text else text
+
+def _is_listed(loss) -> bool:
+    "Whether a loss without an `activation` is known to be about softmax"
+    func = loss.func if isinstance(loss, partial) else loss
+    return isinstance(loss, (torch.nn.CrossEntropyLoss, torch.nn.NLLLoss)) or any(func is f for f in _SOFTMAX)
+
+def _check_loss(loss, scores:torch.Tensor):
+    "Raise `InputError` unless `class_probs` is known to give the probabilities that the loss is about"
+    if _is_listed(loss): return
+    name = _loss_name(loss)
     if not hasattr(loss, 'activation'):
-        func = loss.func if isinstance(loss, partial) else loss
-        return isinstance(loss, (torch.nn.CrossEntropyLoss, torch.nn.NLLLoss)) or any(func is f for f in _SOFTMAX)
+        raise InputError(f"the loss {name} does not say how scores become probabilities; if that is softmax, "
+                         "set learn.loss_func = CrossEntropyLossFlat() before the export")
     own = loss.activation(scores)
     if own.shape[-1] == 1: own = torch.cat([1 - own, own], -1)
-    return torch.allclose(own, class_probs(scores), atol=1e-5)
+    if own.shape == class_probs(scores).shape and torch.allclose(own, class_probs(scores), atol=1e-5): return
+    if not torch.allclose(own.sum(-1), torch.ones(len(own)), atol=1e-4):
+        raise _other_kind(f"the activation of the loss {name} does not make probabilities that add up to 1")
+    raise InputError(f"the activation of the loss {name} is not softmax, which the file would have; "
+                     "make what it does a layer of the model, and use CrossEntropyLossFlat()")
 
 def _check_classes(learn:Learner, scores:torch.Tensor, classes:tuple):
     "Raise `InputError` unless the scores give one probability per class"
-    if not _is_softmax(learn.loss_func, scores):
-        name = getattr(learn.loss_func, '__name__', None) or repr(learn.loss_func)
-        raise _other_kind(f"the loss {name} does not make probabilities that add up to 1")
+    _check_loss(learn.loss_func, scores)
     columns = scores.shape[1]
     if len(classes) == (columns if columns > 1 else 2): return
     raise InputError(f"the model gives {columns} scores per image, but there are {len(classes)} class names; "
@@ -240,7 +255,7 @@ def _from_learner(learn:Learner) -> PixelModel:
     classes = _class_names(learn)
     inputs = getattr(learn.dls, 'n_inp', 1)
     if inputs > 1: raise _other_kind(f"the model has {inputs} inputs")
-    with no_random():
+    with one_at_a_time(), no_random():
         dl = _sample(learn)
         images = _pixels(dl)
         layers = _preprocessing(dl, images)

@@ -36,6 +36,7 @@ from ..lessons.nets import n_parameters
 from ..text import printable
 from ..training.cost import weights_file
 from ..training.fitting import plot_history
+from ..training.processes import one_at_a_time
 
 # %% ../../nbs/keep/02_store.ipynb #8a02925f
 WEIGHTS = 'model.safetensors'
@@ -253,8 +254,10 @@ def _checked_setting(setting, value, where:str):
 # %% ../../nbs/keep/02_store.ipynb #5b0e0020
 def _parts(recipe:str, shape:tuple, n_classes:int, settings:dict):
     "The `Parts` of a recipe, their model on the `meta` device; the random state is not changed"
-    with torch.random.fork_rng(devices=[]), torch.device('meta'):
-        return recipes[recipe].parts(shape, n_classes, **settings)
+    r = recipes[recipe]
+    with torch.device('meta'):
+        if r.is_shipped: return r.parts(shape, n_classes, **settings) # Draws nothing there, so it need not wait
+        with one_at_a_time(), torch.random.fork_rng(devices=[]): return r.parts(shape, n_classes, **settings)
 
 def _empty_model(card:Card, settings:dict, path:Path, columns:int):
     "The model that the card describes, on the `meta` device"

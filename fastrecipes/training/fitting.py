@@ -39,7 +39,7 @@ from ..reporter import Reporter
 from .checkpoint import Checkpoint, Checkpoints, restore_training, training_state
 from .cost import choose_threads
 from .hooks import Best, climbing_epochs, History, EpochHook, Patience, PEAK, Report
-from .processes import one_process_only, together
+from .processes import one_at_a_time, one_process_only, together
 
 # %% ../../nbs/training/06_fitting.ipynb #0c0150a2
 class Accuracy(AvgMetric):
@@ -242,6 +242,7 @@ def _quiet(learn:Learner, cbs:list):
         except InputError as e: raise type(e)(str(e).rsplit('\n\t', 1)[-1]) from e
 
 # %% ../../nbs/training/06_fitting.ipynb #a3c31643
+@one_at_a_time()
 def fit_learner(
     learn:Learner,
     epochs:int,
@@ -314,6 +315,7 @@ class _Reported:
             self.reporter.progress(self.done, self.total)
 
 # %% ../../nbs/training/06_fitting.ipynb #820d6563
+@one_at_a_time()
 def fit_by_hand(
     model:nn.Module,
     dls, # `DataLoaders` for training and validation; the model is moved to their device

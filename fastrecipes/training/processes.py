@@ -9,10 +9,10 @@ validation image once."""
 
 # %% auto #0
 __all__ = ['n_processes', 'rank', 'one_process_only', 'launched_alone', 'start', 'share_of', 'add_up', 'join_shares',
-           'own_randomness', 'Shares', 'Together', 'together', 'all_see']
+           'own_randomness', 'Shares', 'Together', 'together', 'all_see', 'one_at_a_time']
 
 # %% ../../nbs/training/05_processes.ipynb #696706f4
-import atexit, os, warnings
+import atexit, os, sys, threading, warnings
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 import torch, torch.distributed as dist
@@ -25,7 +25,7 @@ from fastcore.basics import GetAttr
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from ..data.loaders import pick_device
-from ..errors import InputError
+from ..errors import _is_users, InputError
 
 # %% ../../nbs/training/05_processes.ipynb #fcb36600
 def n_processes() -> int:
@@ -276,3 +276,49 @@ def all_see(
     if 0 < seen < n_processes():
         raise InputError(
             f"{path}: {seen} of {n_processes()} processes see it; put it on a disk that all machines share")
+
+# %% ../../nbs/training/05_processes.ipynb #6f1d0a03
+_turn = threading.RLock()
+_turn_of = {} # While a thread trains: 'thread', and the threads 'alive' when it began
+_seconds = 1. # Between two looks at the thread that trains
+
+def _users_wait(thread:threading.Thread) -> tuple|None: # The frame that waits, and where
+    "Where the user's code waits in `thread`; None if it does not wait"
+    frame = sys._current_frames().get(thread.ident)
+    if frame is None or frame.f_globals.get('__name__') not in ('threading', 'selectors'): return None
+    place = id(frame), frame.f_lasti
+    while frame is not None and frame.f_globals.get('__name__', '').partition('.')[0] in sys.stdlib_module_names:
+        frame = frame.f_back
+    return place if frame is not None and _is_users(frame) else None
+
+def _waits_for_newer() -> tuple|None: # See `_users_wait`
+    "Where the thread that trains waits, if this thread is newer than the training"
+    turn = _turn_of.copy()
+    if not turn or threading.current_thread() in turn['alive']: return None
+    return _users_wait(turn['thread'])
+
+def _wait_for_turn():
+    "Wait until no other thread trains; raises `InputError` if that one seems to wait for this one"
+    before = None
+    while not _turn.acquire(timeout=_seconds):
+        place = _waits_for_newer()
+        if place is not None and place == before:
+            raise InputError("a thread cannot train while the recipe or callback that trains waits for it; "
+                             "fit in the thread of the recipe, or after it")
+        before = place
+
+# %% ../../nbs/training/05_processes.ipynb #484c4398
+@contextmanager
+def one_at_a_time():
+    """During a `with` block, no other thread of this process can enter one; it waits, with a warning.
+
+    Raises `InputError` instead of waiting forever for a thread that waits for this one."""
+    if not _turn.acquire(blocking=False):
+        warnings.warn('another thread is training, and both need the random state of the process: this one waits')
+        _wait_for_turn()
+    outermost = not _turn_of
+    if outermost: _turn_of.update(thread=threading.current_thread(), alive=set(threading.enumerate()))
+    try: yield
+    finally:
+        if outermost: _turn_of.clear()
+        _turn.release()
