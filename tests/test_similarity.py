@@ -1,8 +1,10 @@
 """The baseline without learning: distances by hand, against scikit-learn, and the published numbers on MNIST"""
+import copy
 import numpy as np, pytest, torch
 from numpy.testing import assert_allclose
 from sklearn.neighbors import NearestCentroid
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 from conftest import refused
 from fastrecipes.data.images import Split
 from fastrecipes.data.sources import load
@@ -76,6 +78,67 @@ def test_distances_equal_a_double_loop_whatever_the_memory(name, oracle, memory)
     assert_allclose(d, wanted, rtol=1e-5)
     assert_close(d, distances(x, means, name))
 
+def broadcast(x, means, name):
+    return (l1_distance if name == 'l1' else l2_distance)(x[:, None], means)
+
+# Brightness and contrast of the images; the means of classes differ by `apart` of the contrast, one by the whole
+CASES = {'photos': (.5, .4, 1), 'fog': (.95, 1e-4, 1), 'twins': (.5, .02, .01), 'twins and a stranger': (.3, .01, .05)}
+
+def _images_and_means(brightness, contrast, apart, stranger, shape=(3, 96, 80)):
+    "Images near their class's mean, float32, with means that differ by little"
+    gen = torch.Generator().manual_seed(0)
+    common = torch.rand(shape, generator=gen) * .1
+    means = brightness + common + contrast * apart * torch.rand(6, *shape, generator=gen)
+    if stranger: means[5] = 1 - means[5]
+    noise = contrast * torch.randn(60, *shape, generator=gen)
+    return means[torch.arange(60) % 6] + noise, means
+
+@pytest.mark.parametrize('distance', ['l1', 'l2'])
+@pytest.mark.parametrize('case', CASES)
+def test_in_float32_images_that_differ_by_little_get_the_nearest_mean(case, distance):
+    x, means = _images_and_means(*CASES[case], stranger='stranger' in case)
+    exact = broadcast(x.double(), means.double(), distance)
+    found = distances(x, means, distance)
+    assert torch.equal(found.argmin(1), exact.argmin(1))
+    assert torch.equal(found.argmin(1), broadcast(x, means, distance).argmin(1))
+    assert_close(found.double(), exact, rtol=2e-6, atol=0)
+
+def test_without_centring_the_images_in_fog_get_another_mean():
+    x, means = (t.flatten(1) for t in _images_and_means(*CASES['fog'], stranger=False))
+    squares = x.square().sum(1, keepdim=True) - 2 * x @ means.T + means.square().sum(1)
+    assert (squares.argmin(1) != distances(x[..., None, None], means[..., None, None]).argmin(1)).any()
+
+@pytest.mark.parametrize('distance', ['l1', 'l2'])
+def test_a_mean_has_no_distance_from_itself(distance):
+    means = torch.rand(16, 3, 60, 60)
+    assert distances(means, means, distance, 2**14).diagonal().tolist() == [0] * 16
+
+@pytest.mark.parametrize('distance', ['l1', 'l2'])
+@pytest.mark.parametrize('n', [0, 1, 513])
+def test_any_number_of_images(distance, n):
+    x, means = torch.rand(n, 1, 3, 5), torch.rand(4, 1, 3, 5)
+    assert_close(distances(x, means, distance), broadcast(x, means, distance))
+
+class Largest(TorchDispatchMode):
+    "The most numbers in one result of an operation that does not share the memory of its arguments"
+    numbers = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **kwargs or {})
+        known = {a.untyped_storage().data_ptr() for a in args if isinstance(a, torch.Tensor)}
+        is_new = isinstance(out, torch.Tensor) and out.untyped_storage().data_ptr() not in known
+        if is_new: self.numbers = max(self.numbers, out.numel())
+        return out
+
+@pytest.mark.parametrize('distance', ['l1', 'l2'])
+@pytest.mark.parametrize('n, k, side', [(2000, 16, 40), (3, 16, 200), (700, 300, 20)])
+def test_memory_is_that_of_a_block_whatever_is_compared(distance, n, k, side):
+    x, means = torch.rand(n, 1, side, side), torch.rand(k, 1, side, side)
+    with Largest() as largest: distances(x, means, distance, 2**16)
+    assert largest.numbers <= max(2**16 // 4, means.numel(), n * k)
+    with Largest() as largest: broadcast(x[:9], means, distance)
+    assert largest.numbers == len(x[:9]) * means.numel()
+
 def test_unknown_distance_is_refused_with_those_that_there_are():
     x = torch.rand(1, 1, 2, 2)
     with refused("'cosine'", "'l1'", "'l2'"): distances(x, x, 'cosine')
@@ -87,6 +150,32 @@ def test_nearest_mean_scores_are_minus_the_distances_and_nothing_is_trainable(di
     model = NearestMean(means, distance)
     assert torch.equal(model(x), -distances(x, means, distance))
     assert not list(model.parameters()) and list(model.state_dict()) == ['means']
+
+def _replaced(model, means): model.means = means
+def _copied(model, means): model.means.copy_(means)
+def _loaded(model, means): model.load_state_dict(dict(means=means))
+def _assigned(model, means): model.load_state_dict(dict(means=means), assign=True)
+
+@pytest.mark.parametrize('change', [_replaced, _copied, _loaded, _assigned])
+def test_nearest_mean_notices_that_its_means_have_changed(change):
+    x, before, after = torch.rand(5, 1, 4, 4), torch.rand(3, 1, 4, 4), torch.rand(3, 1, 4, 4)
+    model = NearestMean(before.clone())
+    assert_close(model(x), -broadcast(x, before, 'l2'))
+    change(model, after)
+    assert_close(model(x), -broadcast(x, after, 'l2'))
+    assert_close(copy.deepcopy(model).double()(x.double()), -broadcast(x.double(), after.double(), 'l2'))
+
+def test_nearest_mean_can_be_used_in_inference_mode_and_then_with_gradients():
+    x = torch.rand(5, 1, 4, 4)
+    with torch.inference_mode():
+        made_there = NearestMean(torch.rand(3, 1, 4, 4))
+        assert_close(made_there(x), -broadcast(x, made_there.means, 'l2'))
+    model = NearestMean(torch.rand(3, 1, 4, 4))
+    with torch.inference_mode(): scores = model(x)
+    x.requires_grad_()
+    model(x).sum().backward()
+    assert_close(scores.clone(), model(x))
+    assert x.grad.isfinite().all() and x.grad.any()
 
 def test_nearest_mean_l2_is_sklearns_nearest_centroid(digits):
     def flat(split): return to_floats(split.images).flatten(1).numpy()
