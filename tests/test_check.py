@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np, pytest, torch
 from PIL import Image
 from conftest import refused
+from fastrecipes.data import folders
 from fastrecipes.data.check import check, Sighting
 from fastrecipes.data.images import ImageSet, Split
 from fastrecipes.data.sources import load
@@ -234,7 +235,8 @@ def test_images_outside_the_class_folders_are_a_remark(folder):
     (at/'._x.png').touch()
     assert one(check(at).remarks, 'outside', '(2)')
 
-def test_files_that_are_no_images_we_read_are_a_remark(folder):
+def test_files_that_are_no_images_we_read_are_a_remark(folder, monkeypatch):
+    monkeypatch.setattr(folders, '_readable', lambda: folders.image_suffixes) # As without pillow-heif
     at = folder(GOOD)
     for i in range(3): (at/'train/a'/f'{i}.heic').touch()
     (at/'valid/b/notes').touch()

@@ -75,7 +75,7 @@ def test_the_file_says_what_it_is(tmp_path):
     found = {p.key: p.value for p in model.metadata_props}
     assert json.loads(found['classes']) == list(f.classes)
     assert found['recipe'] == 'mlp' and found['fastrecipes'] == __version__
-    assert json.loads(found['shape']) == list(f.shape) and found['resize'] == 'squish'
+    assert json.loads(found['shape']) == list(f.shape) and found['resize'] == 'crop'
     assert json.loads(found['versions']).keys() >= {'fastrecipes', 'torch', 'fastai'} and 'card' not in found
 
 def test_the_card_of_a_saved_model_is_in_its_file(tmp_path):

@@ -7,7 +7,7 @@ import numpy as np, pytest
 from PIL import Image, PngImagePlugin
 from sklearn.datasets import load_sample_image
 from conftest import refused
-from fastrecipes.data import imagefile
+from fastrecipes.data import folders, imagefile
 from fastrecipes.data.check import check
 from fastrecipes.data.folders import heif_suffixes, image_suffixes, list_images
 from fastrecipes.data.imagefile import (
@@ -68,7 +68,8 @@ def test_loose_images_beside_the_classes_are_not_taken_for_theirs():
     (lambda: Path('a/x.heic').touch(), '.heic (1)'),
     (lambda: Path('a/notes').touch(), 'no suffix (1)'),
 ], ids=['circle', 'other class', 'file of another class', 'thumbnails', 'heic', 'other'])
-def test_what_is_not_read_is_told_by_load_and_check(build, left):
+def test_what_is_not_read_is_told_by_load_and_check(build, left, monkeypatch):
+    monkeypatch.setattr(folders, '_readable', lambda: image_suffixes) # As without pillow-heif
     plain('.', 'ab')
     build()
     images = load('.')
@@ -418,6 +419,17 @@ def test_other_formats_are_read(suffix):
     for p in Path('set').rglob('*.png'): p.unlink()
     images = load('set')
     assert len(images.train) + len(images.valid) == 12 and fit('linear', images, device='cpu').accuracy == 1
+
+def test_the_photos_of_iphones_are_read_with_one_more_package():
+    pillow_heif = pytest.importorskip('pillow_heif')
+    for k, c in enumerate('ab'):
+        (Path('set')/c).mkdir(parents=True)
+        for i in range(4):
+            im = Image.new('RGB', (64, 48), (200 * k, 60 + i, 90))
+            pillow_heif.from_pillow(im).save(f'set/{c}/IMG_{i}.HEIC', quality=95)
+    images = load('set')
+    assert images.shape == (3, 48, 64) and len(images.train) + len(images.valid) == 8 and images.notes == ()
+    assert fit('similarity', images, device='cpu').accuracy == 1
 
 def test_a_suffix_that_lies_does_no_harm():
     plain('set')

@@ -86,9 +86,9 @@ class Checkup:
     duplicates: tuple # Groups in one split and class
     shared_groups: tuple # Names of groups of images, such as patients, that are in more than one split
     blank: tuple # `Sighting`s
-    invisible: tuple # `Sighting`s of those among them whose visible pixels have the colour of the background
     size: str # The one that `load` chooses: see `suitable_size`; '' without training images
     channels: int # Suggested: 3 if most training images are in colour, else 1
+    invisible: tuple = () # `Sighting`s of blank images whose visible pixels have the colour of the background
     problems: tuple = () # Sentences
     remarks: tuple = () # Sentences
 
