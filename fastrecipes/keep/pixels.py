@@ -220,7 +220,7 @@ def _check_loss(loss, scores:torch.Tensor):
     own = loss.activation(scores)
     if own.shape[-1] == 1: own = torch.cat([1 - own, own], -1)
     if own.shape == class_probs(scores).shape and torch.allclose(own, class_probs(scores), atol=1e-5): return
-    if not torch.allclose(own.sum(-1), torch.ones(len(own)), atol=1e-4):
+    if own.min() < 0 or not torch.allclose(own.sum(-1), torch.ones(len(own)), atol=1e-4):
         raise _other_kind(f"the activation of the loss {name} does not make probabilities that add up to 1")
     raise InputError(f"the activation of the loss {name} is not softmax, which the file would have; "
                      "make what it does a layer of the model, and use CrossEntropyLossFlat()")
