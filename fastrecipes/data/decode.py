@@ -17,10 +17,10 @@ from io import BytesIO
 from typing import NamedTuple, TYPE_CHECKING
 from .folders import image_file, ImageFile, Listing
 from fastrecipes.data.imagefile import (
-    Header, probe, read_fitted, read_image, Reading, size_remarks, suitable_size, USUAL, value_range
+    Header, probe, Ranges, read_fitted, read_image, Reading, size_remarks, suitable_size, USUAL
 )
 from ..errors import InputError, lazy_module
-from ..text import plural, printable, some_of
+from ..text import printable, some_of
 if TYPE_CHECKING: import numpy
 else: numpy = lazy_module('numpy')
 
@@ -106,8 +106,7 @@ class _Seen:
         self.sizes = Counter()
         self.deciding = Counter() # Sizes of the images that decide
         self.coloured = 0 # How many of these are in colour
-        self.with_nan = 0 # How many have values that are not numbers
-        self.ranges = {} # 'integers' or 'floats' -> the lowest and the highest value of these
+        self.ranges = Ranges() # Of these
 
     def add(self, i:int, header:Header):
         "Count image `i`"
@@ -115,29 +114,20 @@ class _Seen:
         if i >= self.first: return
         self.deciding[header.size] += 1
         self.coloured += header.coloured
-        if header.extremes is None: return
-        kind, low, high, has_nan = header.extremes
-        self.with_nan += has_nan
-        least, most = self.ranges.get(kind, (low, high))
-        self.ranges[kind] = min(low, least), max(high, most)
+        self.ranges.add(header.extremes)
 
     def plan(self, reading:Reading) -> Plan|None:
         "The plan that follows; None if no image was counted"
         n = self.deciding.total()
         if not n: return None
         channels = self.channels or (3 if 2 * self.coloured > n else 1)
-        ranges = {kind: value_range(*values, kind) for kind, values in self.ranges.items()}
-        return Plan((channels, *(self.size or suitable_size(self.deciding))), reading._replace(**ranges))
+        return Plan((channels, *(self.size or suitable_size(self.deciding))), self.ranges.reading(reading))
 
     def remarks(self, plan:Plan) -> list: # Sentences
         "What people should know about the plan"
         usual, = self.deciding.most_common(1)
         found = size_remarks(self.sizes, plan.shape[1:], self.size is not None, plan.reading.resize, usual[0])
-        for kind in self.ranges:
-            low, high = getattr(plan.reading, kind)
-            found.append(f"values from {low:g} to {high:g} become 0 to 255, in all images of more than 8 bits")
-        if self.with_nan: found.append(f"NaN counts as 0, in {plural(self.with_nan, 'image')}")
-        return found
+        return [*found, *self.ranges.remarks(plan.reading)]
 
 # %% ../../nbs/data/03_decode.ipynb #c0de0307
 def _read_headers(files:Listing, which:range, seen:_Seen, reading:Reading) -> _Seen:

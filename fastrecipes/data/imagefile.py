@@ -8,15 +8,16 @@ a photograph of a phone has a thousand times as many pixels as a thumbnail."""
 
 # %% auto #0
 __all__ = ['USUAL', 'Resize', 'Reading', 'reading_of', 'image_background', 'image_reading', 'orientation', 'upright',
-           'value_range', 'Extremes', 'extremes', 'is_transparent', 'plain_image', 'image_bytes', 'open_image',
-           'Header', 'probe', 'Budget', 'decoded_image', 'read_image', 'image_size', 'image_channels', 'size_text',
-           'suitable_size', 'cut_share', 'size_remarks', 'fit_image', 'read_fitted']
+           'value_range', 'Extremes', 'extremes', 'Ranges', 'is_transparent', 'plain_image', 'image_bytes',
+           'open_image', 'Header', 'probe', 'Budget', 'decoded_image', 'read_image', 'image_size', 'image_channels',
+           'size_text', 'suitable_size', 'cut_share', 'size_remarks', 'fit_image', 'read_fitted']
 
 # %% ../../nbs/data/01_imagefile.ipynb #c4702573
 import re
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from io import BytesIO
 from threading import Condition
@@ -60,7 +61,7 @@ def image_background(
 
 def _image_pixels(max_pixels) -> int:
     with suppress(TypeError, ValueError):
-        if int(str(max_pixels)) > 0: return int(str(max_pixels))
+        if 0 < int(str(max_pixels)) < 10**15: return int(str(max_pixels))
     raise InputError(f"max_pixels={max_pixels!r} is not a number of pixels; give one such as 300000000")
 
 def image_reading(
@@ -80,12 +81,14 @@ def image_reading(
 
 # %% ../../nbs/data/01_imagefile.ipynb #1f1e0008
 _orientation = 0x112 # EXIF's tag
+_metadata = {'exif', 'Raw profile type exif', 'Raw profile type APP1', 'XML:com.adobe.xmp', 'xmp'} # Pillow's keys
 
 def orientation(
     im:'PIL.Image.Image',
 ) -> int: # 1 (upright) to 8
     "How an image is stored, from whatever type its EXIF data has; 1 if there is nothing that makes sense"
     from PIL import Image
+    if im.format not in (None, 'TIFF') and not _metadata & im.info.keys(): return 1 # Saves time: most PNGs
     try:
         value = Image.Image.getexif(im).get(_orientation, 1) # The `getexif` of a PNG would decode it
         if isinstance(value, tuple): value, = value
@@ -94,13 +97,17 @@ def orientation(
     except Exception: return 1 # Odd metadata must not cost an image
     return value if 1 <= value <= 8 else 1
 
+def _turn_after(im:'PIL.Image.Image') -> int:
+    "The orientation of an image with its pixels; Pillow turns TIFFs when it decodes them"
+    return 1 if im.format == 'TIFF' else orientation(im)
+
 def upright(
-    im:'PIL.Image.Image',
+    im:'PIL.Image.Image', # With its pixels
 ) -> 'PIL.Image.Image':
     "An image as it should be seen"
     from PIL.Image import Transpose
     how = ('FLIP_LEFT_RIGHT', 'ROTATE_180', 'FLIP_TOP_BOTTOM', 'TRANSPOSE', 'ROTATE_270', 'TRANSVERSE', 'ROTATE_90')
-    turn = orientation(im)
+    turn = _turn_after(im)
     return im if turn == 1 else im.transpose(Transpose[how[turn - 2]])
 
 # %% ../../nbs/data/01_imagefile.ipynb #1f1e000b
@@ -113,10 +120,10 @@ def value_range(
     high:float, # The highest
     kind:Literal['integers', 'floats']='integers',
 ) -> tuple: # The values that become 0 and 255
-    "One scale for a set: that of its bit depth, for floats 0 to 1 or 0 to 255, else all values"
+    "One scale for a set: that of its bit depth, for floats 0 to 1 or 0 to 255 if that fits, else all values"
     if low >= 0 and kind == 'integers': return 0, next((most for most in _bits if high <= most), high)
-    if low >= 0: return 0., next((most for most in (1., 255.) if high <= 1.1 * most), float(high))
-    return low, max(high, low + 1)
+    if low >= 0: return 0., next((most for most in (1., 255.) if most / 4 < high <= 1.1 * most), float(high) or 1.)
+    return low, high if high > low else low + 1
 
 class Extremes(NamedTuple):
     "The values of an image with more than 8 bits"
@@ -128,14 +135,46 @@ class Extremes(NamedTuple):
 def extremes(
     im:'PIL.Image.Image',
 ) -> Extremes|None:
-    "The values of an image with more than 8 bits; None for others, and if no value is finite"
+    "The values of an image with more than 8 bits; None for others"
     import numpy as np
     if im.mode not in _deep and im.mode != 'F': return None
     x = np.asarray(im)
     finite = x[np.isfinite(x)]
-    if not finite.size: return None
+    if not finite.size: finite = np.zeros(1)
     kind = 'floats' if im.mode == 'F' else 'integers'
     return Extremes(kind, finite.min().item(), finite.max().item(), bool(np.isnan(x).any()))
+
+class Ranges:
+    "Finds one scale for the images of a set; the tenth with the lowest and highest values does not decide"
+    def __init__(self):
+        self.low, self.high = {}, {} # 'integers' or 'floats' -> the lowest, or highest, value of each image
+        self.with_nan = 0
+
+    def add(self, found:Extremes|None):
+        "Count an image"
+        if found is None: return
+        self.with_nan += found.has_nan
+        self.low.setdefault(found.kind, array('d')).append(found.low)
+        self.high.setdefault(found.kind, array('d')).append(found.high)
+
+    def _range(self, kind:str) -> tuple:
+        odd = len(self.low[kind]) // 10
+        return value_range(sorted(self.low[kind])[odd], sorted(self.high[kind])[-1 - odd], kind)
+
+    def reading(self, reading:Reading) -> Reading:
+        "`reading` with the scale of these images"
+        return reading._replace(**{kind: self._range(kind) for kind in self.low})
+
+    def remarks(self, reading:Reading) -> list: # Sentences
+        "What people should know about the scale"
+        found = []
+        for kind in self.low:
+            low, high = getattr(reading, kind)
+            found.append(f"values from {low:g} to {high:g} become 0 to 255, in all images of more than 8 bits")
+            beyond = sum(a < low or b > high for a, b in zip(self.low[kind], self.high[kind]))
+            if beyond: found[-1] += f"; {plural(beyond, 'image')} {'has' if beyond == 1 else 'have'} values beyond that"
+        if self.with_nan: found.append(f"NaN counts as 0, in {plural(self.with_nan, 'image')}")
+        return found
 
 def _scaled(x:'numpy.ndarray', low:float, high:float) -> 'numpy.ndarray':
     "Numbers as bytes; NaN counts as 0"
@@ -144,6 +183,8 @@ def _scaled(x:'numpy.ndarray', low:float, high:float) -> 'numpy.ndarray':
     return ((x - low) * (255 / (high - low))).clip(0, 255).round().astype(np.uint8)
 
 # %% ../../nbs/data/01_imagefile.ipynb #7c0089c7
+_with_alpha = {'LA', 'La', 'PA', 'RGBA', 'RGBa'}
+
 def _on_background(im:'PIL.Image.Image', background:tuple) -> 'PIL.Image.Image':
     "An image on a colour, where it is transparent"
     from PIL import Image
@@ -154,7 +195,7 @@ def is_transparent(
     im:'PIL.Image.Image',
 ) -> bool:
     "Whether an image may have transparent pixels"
-    return bool({'A', 'a'} & set(im.getbands())) or 'transparency' in im.info
+    return im.mode in _with_alpha or 'transparency' in im.info
 
 def plain_image(
     im:'PIL.Image.Image', # Of any mode
@@ -163,6 +204,7 @@ def plain_image(
     "An image as it should be seen, in 8 bits and without transparency"
     import numpy as np
     from PIL import Image
+    im.load() # Some formats have their orientation after the pixels
     im = upright(im)
     if im.mode in _deep: return Image.fromarray(_scaled(np.asarray(im), *reading.integers))
     if im.mode == 'F': return Image.fromarray(_scaled(np.asarray(im), *reading.floats))
@@ -171,7 +213,7 @@ def plain_image(
     return im if im.mode == mode else im.convert(mode)
 
 def image_bytes(
-    im:'PIL.Image.Image', # Of any mode
+    im:'PIL.Image.Image', # Of any mode; raises `OSError` or another exception of Pillow if its file is damaged
     reading:Reading=USUAL,
 ) -> 'numpy.ndarray': # uint8, (h, w) for a grey image and (h, w, 3) for one in colour
     "One Pillow image as bytes, as `plain_image` shows it"
@@ -181,33 +223,31 @@ def image_bytes(
 # %% ../../nbs/data/01_imagefile.ipynb #1f1e000f
 _png = b'\x89PNG\r\n\x1a\n'
 
-def _without_text(file) -> BytesIO:
-    "A PNG without its text; for another file, the exception that is being handled is raised again"
-    if hasattr(file, 'seek'):
-        file.seek(0)
-        data = file.read()
-    else:
-        with open(file, 'rb') as f: data = f.read()
-    if not data.startswith(_png): raise
+def _is_text(kind:bytes, data:bytes) -> bool:
+    "Whether a chunk of a PNG is text that no reader needs; XMP may have the orientation"
+    return kind in (b'tEXt', b'zTXt', b'iTXt') and not data.startswith(b'XML:com.adobe.xmp')
+
+def _without_text(file) -> BytesIO|None: # None for another format
+    "A PNG without its text"
+    file.seek(0)
+    data = file.read()
+    if not data.startswith(_png): return None
     kept = [_png]
     at = len(_png)
     while at < len(data):
         end = at + 12 + int.from_bytes(data[at:at + 4])
-        if data[at + 4:at + 8] not in (b'tEXt', b'zTXt', b'iTXt'): kept.append(data[at:end])
+        if not _is_text(data[at + 4:at + 8], data[at + 8:at + 26]): kept.append(data[at:end])
         at = end
     return BytesIO(b''.join(kept))
 
-def _open_large(file) -> 'PIL.Image.Image':
+def _open_large(file) -> 'PIL.Image.Image|None': # None if no format accepts it
     "Open an image that `Image.open` refuses for the number of its pixels"
     from PIL import Image
-    stream = file if hasattr(file, 'seek') else open(file, 'rb')
-    stream.seek(0)
-    start = stream.read(16)
-    for make, accept in Image.OPEN.values():
-        if accept is None or accept(start) is not True: continue
-        stream.seek(0)
-        return make(stream, '')
-    raise
+    file.seek(0)
+    start = file.read(16)
+    file.seek(0)
+    makers = [make for make, accept in Image.OPEN.values() if accept and accept(start) is True]
+    return makers[0](file, '') if makers else None
 
 @cache
 def _register_heif():
@@ -217,17 +257,20 @@ def _register_heif():
         register_heif_opener()
 
 def open_image(
-    file, # Path or open binary file, of any format that Pillow reads
+    file, # An open binary file, of any format that Pillow reads
     max_pixels:int=USUAL.max_pixels,
 ) -> 'PIL.Image.Image': # Not decoded yet
     "Open an image file; raises `InputError` for more than `max_pixels`, and `OSError` for what is no image"
     from PIL import Image
     _register_heif()
     try: im = Image.open(file)
-    except Image.DecompressionBombError: im = _open_large(file)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        im = _open_large(file)
+        if im is None: raise
     w, h = im.size
     if w * h <= max_pixels: return im
-    raise InputError(f"{w * h:,} pixels, more than {max_pixels:,}; to read it, set max_pixels (--max-pixels)")
+    cure = 'reduce it, or load with more max_pixels (--max-pixels)'
+    raise InputError(f"{w * h:,} pixels, more than {max_pixels:,}; {cure}")
 
 # %% ../../nbs/data/01_imagefile.ipynb #0661a675
 class Header(NamedTuple):
@@ -237,24 +280,32 @@ class Header(NamedTuple):
     coloured: bool # Whether `read_image` returns three channels
     extremes: Extremes|None = None # None if the pixels were not decoded
 
+def _stream(file):
+    "An open file, to be closed if it was a path; Pillow 13 scrambles rotated TIFFs that it opens by their path"
+    return nullcontext(file) if hasattr(file, 'seek') else open(file, 'rb')
+
 def _opened(file, reading:Reading) -> 'PIL.Image.Image':
     "An opened image file; a PNG that Pillow refuses for its text is opened without the text"
     try: return open_image(file, reading.max_pixels)
     except InputError: raise
-    except ValueError: return open_image(_without_text(file), reading.max_pixels)
+    except ValueError:
+        plain = _without_text(file)
+        if plain is None: raise
+        return open_image(plain, reading.max_pixels)
 
-def _header(im:'PIL.Image.Image') -> Header:
-    turned = orientation(im) >= 5
-    w, h = im.size
-    if im.format == 'TIFF': w, h = im.tag_v2[256], im.tag_v2[257] # Newer Pillow rotates the `size` of a TIFF
-    return Header((w, h) if turned else (h, w), im.mode, im.mode not in _grey)
+def _header(im:'PIL.Image.Image', size:tuple, turn:int) -> Header: # From the width and height before a turn
+    w, h = size
+    return Header((w, h) if turn >= 5 else (h, w), im.mode, im.mode not in _grey)
 
 def probe(
     file, # Path or open binary file
     reading:Reading=USUAL,
 ) -> Header:
     "Read the header of an image file, without decoding the pixels"
-    with _opened(file, reading) as im: return _header(im)
+    with _stream(file) as f, _opened(f, reading) as im:
+        stored = im.size
+        if im.format == 'TIFF': stored = im.tag_v2[256], im.tag_v2[257] # Newer Pillow rotates the `size` of a TIFF
+        return _header(im, stored, orientation(im))
 
 # %% ../../nbs/data/01_imagefile.ipynb #1f1e0011
 class Budget:
@@ -276,24 +327,30 @@ class Budget:
                 self.free += n
                 self.changed.notify_all()
 
-_in_flight = Budget(2**26) # Pixels that this process decodes at the same time
+_in_flight = Budget(2**29) # Bytes of pixels that this process decodes at the same time
 
 # %% ../../nbs/data/01_imagefile.ipynb #b1c0de05
 def _reduce(im:'PIL.Image.Image', size:tuple):
     "Let a JPEG be decoded at a scale near `size`"
+    if im.format not in ('JPEG', 'MPO'): return
     h, w = size if orientation(im) < 5 else size[::-1]
-    im.draft(None, (2 * w, 2 * h)) # Pillow ignores it for other formats
+    im.draft(None, (_gap * w, _gap * h))
 
-def _pixels_to_decode(im:'PIL.Image.Image', size:tuple) -> int:
-    "How many pixels must be in memory at the same time; `size` is that before it was reduced"
-    h, w = size if im.info.get('progressive') else im.size # Coefficients of the whole image come first in these
-    return h * w
+_gap = 4 # How many times the wanted size is left, at least
+_bytes_per_pixel = dict(L=3, P=6, RGB=6) # In Pillow and in NumPy; '1' counts as the others, which may be converted
+
+def _bytes_to_decode(im:'PIL.Image.Image', size:tuple) -> int:
+    "About how many bytes must be in memory at the same time; `size` is that before it was reduced"
+    w, h = size if im.info.get('progressive') else im.size # Coefficients of the whole image come first in these
+    return w * h * _bytes_per_pixel.get(im.mode, 18)
 
 def _decoded(im:'PIL.Image.Image', file, reading:Reading) -> 'PIL.Image.Image':
     "An opened image with its pixels; a PNG may have its text after them"
     try: im.load()
     except ValueError:
-        im = open_image(_without_text(file), reading.max_pixels)
+        plain = _without_text(file)
+        if plain is None: raise
+        im = open_image(plain, reading.max_pixels)
         im.load()
     return im
 
@@ -304,11 +361,14 @@ def decoded_image(
     size:tuple|None=None, # Height and width that are enough
 ) -> Iterator[tuple]: # Of one pair: a Pillow image, and its `Header`
     "An image file with its pixels"
-    with _opened(file, reading) as im:
-        header = _header(im)
+    with _stream(file) as f, _opened(f, reading) as im:
+        stored = im.size
         if size is not None: _reduce(im, size)
-        with _in_flight.hold(_pixels_to_decode(im, header.size)):
-            yield _decoded(im, file, reading), header
+        was_reduced = im.size != stored
+        n = _bytes_to_decode(im, stored)
+        with _in_flight.hold(n) if n > 2**20 else nullcontext(): # Thumbnails need not wait
+            im = _decoded(im, f, reading)
+            yield im, _header(im, stored if was_reduced else im.size, _turn_after(im))
 
 def read_image(
     file, # Path or open binary file, of any format that Pillow reads
@@ -355,6 +415,7 @@ def size_text(
 
 # %% ../../nbs/data/01_imagefile.ipynb #1f1e0015
 _longest, _shorter = 160, 128 # Pixels: of a size that is kept, and of the shorter side of one that is not
+_largest = 2 * _shorter**2 # Pixels in all, so that long images become smaller
 
 def _most_common(sizes:Counter) -> tuple: return sizes.most_common(1)[0][0]
 
@@ -378,7 +439,8 @@ def suitable_size(
     lying = sum(k for (h, w), k in sizes.items() if w > h)
     standing = sum(k for (h, w), k in sizes.items() if h > w)
     if 10 * max(lying, standing) < 9 * n: return short, short
-    ratio = min(2, max(1, _median((max(s) / min(s) for s in sizes), sizes.values())))
+    ratio = _median((max(s) / min(s) for s in sizes), sizes.values())
+    short = min(short, round((_largest / ratio)**.5))
     return (short, round(short * ratio)) if lying > standing else (round(short * ratio), short)
 
 # %% ../../nbs/data/01_imagefile.ipynb #1f1e0018
@@ -416,7 +478,8 @@ def _size_reason(sizes:Counter, size:tuple, common:tuple) -> list:
         return [f"{odd:,} of {plural(n, 'image')} {'is' if odd == 1 else 'are'} not {text}, the size of most, "
                 f"and {'is' if odd == 1 else 'are'} resized to it"]
     if len(sizes) == 1: return [f"the images are {size_text(common)} and are reduced to {text}; {other}"]
-    square = ', a square because some are upright and some are not' if size[0] == size[1] else ''
+    mixed = any(h > w for h, w in sizes) and any(w > h for h, w in sizes) and size[0] == size[1]
+    square = ', a square because some are upright and some are not' if mixed else ''
     often = f', most often {size_text(common)},' if sizes[common] > 1 else ''
     return [f"the images have {len(sizes):,} sizes{often} and are resized to {text}{square}; {other}"]
 
@@ -475,4 +538,5 @@ def read_fitted(
     with decoded_image(file, reading, shape[1:]) as (im, header):
         plain, (h, w) = plain_image(im, reading), header.size
         scale = round(w / plain.width) or 1 # Of a JPEG that was reduced
-        return _fitted(plain, shape, reading, (w / scale, h / scale)), header._replace(extremes=extremes(im))
+        if im.mode in _deep or im.mode == 'F': header = header._replace(extremes=extremes(im))
+        return _fitted(plain, shape, reading, (w / scale, h / scale)), header

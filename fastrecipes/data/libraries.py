@@ -20,7 +20,7 @@ from numbers import Real
 from typing import Any, NamedTuple, TYPE_CHECKING
 from .folders import natural, split_names
 from fastrecipes.data.imagefile import (
-    fit_image, image_bytes, image_channels, image_size, Reading, size_remarks, suitable_size, USUAL
+    extremes, fit_image, image_bytes, image_channels, image_size, Ranges, Reading, size_remarks, suitable_size, USUAL
 )
 from .images import ImageSet, Split
 from fastrecipes.data.labelled import (
@@ -80,7 +80,9 @@ def one_image(
     reading:Reading=USUAL,
 ) -> 'numpy.ndarray': # uint8 (h, w) or (h, w, 3)
     "One image as bytes"
-    if hasattr(x, 'getbands'): return image_bytes(x, reading)
+    if hasattr(x, 'getbands'):
+        try: return image_bytes(x, reading)
+        except Exception as e: raise InputError(f"{place}: cannot be read ({e}); repair or remove it") from e
     if not hasattr(x, 'shape'):
         raise InputError(f"{place}: {type(x).__name__} is not an image; give Pillow images, tensors or arrays, "
                          "or a DataFrame of paths and labels")
@@ -255,6 +257,7 @@ class Reader:
     "Reads images one by one, reduces them if a size is given, and reports the progress"
     def __init__(self, size:tuple|None, reporter:Reporter, reading:Reading=USUAL):
         self.size, self.reporter, self.reading, self.bytes = size, reporter, reading, 0
+        self.ranges = Ranges() # Of Pillow images with more than 8 bits
 
     def fit(self, im:'numpy.ndarray') -> 'numpy.ndarray':
         "An image in the given size"
@@ -283,6 +286,7 @@ class Reader:
             x, y = _pair(item, where)
             labels.append(one_label(y, where, classes, floats))
             images.append(self.fit(one_image(x, where, self.reading)))
+            if hasattr(x, 'getbands'): self.ranges.add(extremes(x))
             is_whole = is_whole and _is_whole(x)
             if (i + 1) % 256 == 0 or i + 1 == n: self.reporter.progress(i + 1, n)
         self.reporter.finished()
@@ -647,14 +651,22 @@ def from_data(
     own_size = None if size else _resize_of(data)
     reader = Reader(size or own_size, reporter, reading)
     options = columns | dict(groups=group_column)
-    read = {split: _read_part(part, reader, options) for split, part in parts.items()}
+    read, reading = _read_parts(parts, reader, options)
     read, notes = _without_unlabelled(_with_groups(read, groups))
     _check_labelled(read, classes, name)
     read, scaled = _full_scale(read)
-    notes += [*_unused_parts(data), *scaled]
+    notes += [*_unused_parts(data), *scaled, *reader.ranges.remarks(reading)]
     if own_size: notes.append(f'images are resized to {own_size[0]}x{own_size[1]}, as the transforms of {name} do')
     wanted = Wanted(size or own_size, channels, share, seed, reading)
     return _from_parts(_renamed(read, classes), name, wanted, notes)
+
+def _read_parts(parts:dict, reader:Reader, options:dict) -> tuple: # Splits, and the `Reading`
+    "Read all splits; twice if images of more than 8 bits turn out to have another scale"
+    def read_with(reader): return {split: _read_part(part, reader, options) for split, part in parts.items()}
+    found = read_with(reader)
+    reading = reader.ranges.reading(reader.reading)
+    if reading != reader.reading: found = read_with(Reader(reader.size, reader.reporter, reading))
+    return found, reading
 
 class Wanted(NamedTuple):
     "What an image set should be like"

@@ -24,7 +24,7 @@ from PIL import Image
 from fastai.data.core import DataLoaders, TfmdDL
 from fastai.data.transforms import Category, CategoryMap
 from fastai.torch_core import TensorBase, TensorCategory, TensorImage, TensorImageBW
-from .decode import read_many, Unreadable
+from .decode import read_many, Unreadable, whole_file
 from .imagefile import fit_image, image_bytes, read_fitted, Reading, USUAL
 from .images import empty_batch, ImageSet, Split
 from ..errors import InputError
@@ -139,11 +139,20 @@ class ImageDataset:
         return (o[0], *(Category(self.vocab[int(y)]) for y in o[1:]))
 
 # %% ../../nbs/data/07_loaders.ipynb #b31cf37b
-def _read_file(path:str|Path, shape:tuple, reading:Reading) -> np.ndarray:
-    "One image file as bytes; raises `InputError` if it cannot be read"
-    found, = read_many([path], lambda path, _: read_fitted(path, shape, reading)[0])
-    if not isinstance(found, Unreadable): return found
-    raise InputError(f"{printable(path)}: cannot be read as an image ({found}); check the file")
+def _cannot_be_read(what, why:str) -> InputError:
+    return InputError(f"{printable(what)}: cannot be read as an image ({why}); check the file")
+
+def _read_files(items:Iterable, shape:tuple, reading:Reading) -> list:
+    "`items`, with pixels in place of the paths; raises `InputError` if a file cannot be read"
+    items = list(items)
+    paths = [o for o in items if isinstance(o, (str, Path))]
+    read = iter(read_many(paths, lambda path, _: torch.tensor(read_fitted(whole_file(path), shape, reading)[0])))
+    out = []
+    for o in items:
+        found = next(read) if isinstance(o, (str, Path)) else o
+        if isinstance(found, Unreadable): raise _cannot_be_read(o, found)
+        out.append(found)
+    return out
 
 def _check_shape(found, shape:tuple, what:str):
     "Raise `InputError` unless `found` is `shape`"
@@ -151,9 +160,10 @@ def _check_shape(found, shape:tuple, what:str):
     raise InputError(f"{what} {tuple(found)}, but the training images are {shape} (channels, height, width); resize it")
 
 def _one_image(o, shape:tuple, reading:Reading) -> torch.Tensor:
-    "One image of any form as uint8 `shape`"
-    if isinstance(o, (str, Path)): return torch.tensor(_read_file(o, shape, reading))
-    if isinstance(o, Image.Image): o = image_bytes(o, reading)
+    "One image of any form but a file as uint8 `shape`"
+    if isinstance(o, Image.Image):
+        try: o = image_bytes(o, reading)
+        except Exception as e: raise _cannot_be_read(type(o).__name__, e) from e
     if isinstance(o, np.ndarray):
         as_in_a_file = o.dtype == np.uint8 and (o.ndim == 2 or o.shape[-1] == 3)
         o = torch.tensor(fit_image(o, shape, reading) if as_in_a_file else o)
@@ -211,7 +221,7 @@ def as_split(
         return items
     if _is_stack(items, shape): return Split(items, None)
     pairs = _as_pairs([items] if _is_one(items, shape) else items)
-    images = torch.stack([_one_image(p[0], shape, reading) for p in pairs])
+    images = torch.stack([_one_image(o, shape, reading) for o in _read_files((p[0] for p in pairs), shape, reading)])
     if len(pairs[0]) == 1: return Split(images, None)
     return Split(images, torch.tensor([_label(p[1], classes) for p in pairs]))
 

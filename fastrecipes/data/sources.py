@@ -10,6 +10,7 @@ __all__ = ['sources', 'source', 'digits', 'from_folder', 'folder_files', 'from_t
 
 # %% ../../nbs/data/10_sources.ipynb #09d4a26b
 import os, sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Set
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
@@ -19,7 +20,9 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 from .folders import ClassFolders, list_images, subfolders
-from .imagefile import fit_image, image_channels, image_reading, image_size, Reading, USUAL
+from fastrecipes.data.imagefile import (
+    fit_image, image_channels, image_reading, image_size, Reading, size_remarks, USUAL
+)
 from .images import ImageSet, Split
 from .labelled import check_options, class_files, LabelledFiles, load_files
 from .libraries import from_data
@@ -241,7 +244,9 @@ def resized(
     if shape == images.shape: return images
     reading = reading or images.reading
     splits = {name: _fit_split(split, shape, reading) for name, split in images.splits.items()}
-    return replace(images, **splits, reading=reading)
+    sizes = Counter({images.shape[1:]: sum(map(len, splits.values()))})
+    remarks = size_remarks(sizes, shape[1:], given=True, resize=reading.resize)
+    return replace(images, **splits, reading=reading, notes=(*images.notes, *remarks))
 
 def _fit_split(split:Split, shape:tuple, reading:Reading) -> Split:
     "A split with its images in another shape"
@@ -267,17 +272,13 @@ def _load_source(source:str|Path, valid, seed:int, shape:dict, options:dict, rep
     "Load a source by its name, a folder or a table"
     make = find_source(source)
     if is_builtin(source):
-        check_options(source, options | _changes(shape.pop('reading')))
+        check_options(source, options)
         return make(valid=valid, seed=seed, **_accepted(make, dict(reporter=reporter)))
     check_options(source, options, signature(make).parameters)
     images = make(valid=valid, seed=seed, reporter=reporter, **shape, **_accepted(make, options))
     if str(source) not in sources: return images
     note = f"{source!r} is read as the folder of this name, not as the source; for that, work in another folder"
     return replace(images, notes=(note, *images.notes))
-
-def _changes(reading:Reading) -> dict:
-    "The choices that have an effect on files alone"
-    return {k: v for k, v in reading._asdict().items() if k != 'resize' and v != getattr(USUAL, k)}
 
 def _numbering(classes, names:list|None):
     "What says which number has which name: a dict or a set as it is, else the list of the names"
@@ -289,6 +290,11 @@ def _load_data(data, classes, how:dict, options:dict) -> ImageSet:
     else: make, how = from_data, how | dict(classes=classes)
     check_options(type(data).__name__, options, signature(make).parameters)
     return make(data, **how, **_accepted(make, options))
+
+def _check_choices(source, size:tuple|None, choices:dict):
+    "Raise `InputError` for choices that have no effect on images in memory"
+    accepted = [] if size is None else ['resize', 'background'] if choices['resize'] == 'pad' else ['resize']
+    check_options(source.source if isinstance(source, ImageSet) else source, choices, accepted)
 
 def load(
     source:Any='digits', # A name in `sources`, a folder, a table, an image set, or data as `from_data` accepts it
@@ -312,7 +318,10 @@ def load(
     names = None if classes is None else _names(classes)
     given = skip_bad, image_column, label_column, label_from, groups
     options = dict(zip(_of_own_images, given))
-    reading = image_reading(resize, background, max_pixels)
+    choices = dict(resize=resize, background=background, max_pixels=max_pixels)
+    reading = image_reading(**choices)
+    in_memory = isinstance(source, ImageSet) or isinstance(source, (str, Path)) and is_builtin(source)
+    if in_memory: _check_choices(source, size, choices)
     shape = dict(size=size, channels=channels, reading=reading)
     if isinstance(source, ImageSet):
         if valid is not None:
@@ -324,4 +333,5 @@ def load(
         how = dict(valid=valid, seed=seed, reporter=reporter, **shape)
         images = _load_data(source, _numbering(classes, names), how, options)
     if names is not None: images = keep_classes(images, names)
-    return resized(images, size, channels, None if resize is None else images.reading._replace(resize=resize))
+    chosen = {name: getattr(reading, name) for name, value in choices.items() if value is not None}
+    return resized(images, size, channels, images.reading._replace(**chosen))
