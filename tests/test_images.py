@@ -336,7 +336,7 @@ def test_a_hidden_folder_inside_a_class_folder_does_not_count(image_folder):
     ({'a': 3, 'b': 0}, None, (os.sep + 'b', 'no images', '.jpg', 'remove it')),
     ({'train/a': 2, 'train/b': 2, 'valid/a': 1, 'valid/c': 1}, None,
      (os.path.join('valid', 'c'), "class 'c'", 'training classes')),
-    ({'train/a': 2, 'train/b': 2, 'test/z': 1}, None, (os.path.join('test', 'z'), "class 'z'")),
+    ({'train/a': 2, 'train/b': 2, 'test/a': 1, 'test/z': 1}, None, (os.path.join('test', 'z'), "class 'z'")),
     ({'train/a': 2, 'train/b': 2, 'valid': 0}, None, (os.sep + 'valid', 'no class folders')),
     ({'train/a': 2, 'train/b': 2, 'valid/a': 1}, .2, ('a valid folder', 'valid=0.2', 'leave it out')),
     ({'valid/a': 2, 'valid/b': 2}, None, ('a valid folder', 'no train folder', 'add one')),

@@ -44,6 +44,17 @@ def test_a_table_is_the_same_set_as_the_folder_with_these_classes(photos, tmp_pa
     note, = images.notes
     assert "'path'" in note and "'label'" in note
 
+@pytest.mark.parametrize('how', ['table', 'names'])
+def test_class_names_that_look_alike_are_told_once(photos, how):
+    for n in NAMES[:3]: (photos/'photos'/f'{n}.png').rename(photos/'photos'/f'{n.upper()}.png')
+    names = [n.upper() for n in NAMES[:3]] + NAMES[3:]
+    source = table(photos, [f'photos/{n}.png,{n[0]}' for n in names]) if how == 'table' else photos/'photos'
+    options = {} if how == 'table' else dict(label_from='^([a-zA-Z])')
+    images = load(source, **options)
+    assert images.classes == ('A', 'a', 'b')
+    for notes in (images.notes, check(source, **options).remarks):
+        assert len([n for n in notes if "'A', 'a'" in n]) == 1
+
 @pytest.mark.parametrize('name, how', [
     ('x.csv', dict(sep=';')), ('x.csv', dict(sep='\t')), ('x.tsv', dict(sep='\t')), ('x.CSV', {}),
     ('x.csv', dict(encoding='utf-8-sig')),

@@ -76,6 +76,57 @@ def test_what_is_not_read_is_told_by_load_and_check(build, left, monkeypatch):
     assert len(images.train) + len(images.valid) == 12 and left in note(images, 'not read')
     assert any(left in remark for remark in check('.').remarks)
 
+@pytest.mark.parametrize('link, target', [('up', '..'), ('me', '.'), ('c', 'a'), ('d', 'a/deep'), ('test', '.')])
+def test_a_link_that_leads_back_into_the_set_is_not_a_class(link, target):
+    plain('set', 'ab')
+    Path('set/a/deep').mkdir()
+    (Path('set')/link).symlink_to(target)
+    images = load('set')
+    assert images.classes == ('a', 'b') and set(images.splits) == {'train', 'valid'}
+    assert len(images.train) + len(images.valid) == 12 and 'a link to a folder (1)' in note(images, 'not read')
+
+def test_a_set_of_nothing_but_a_link_to_itself_is_refused():
+    Path('set').mkdir()
+    Path('set/loop').symlink_to('.')
+    with refused('no class folders'): load('set')
+
+@pytest.mark.parametrize('link', ['set/x', 'set/a/x', 'set/x.png'])
+@pytest.mark.parametrize('target', ['itself', 'nowhere'])
+def test_a_link_in_a_loop_is_a_broken_link(link, target):
+    plain('set', 'ab')
+    Path(link).symlink_to(Path(link).name if target == 'itself' else target)
+    images = load('set')
+    assert len(images.train) + len(images.valid) == 12 and 'a broken link (1)' in note(images, 'not read')
+
+def test_a_link_in_a_loop_with_the_name_of_an_image_is_unreadable():
+    plain('set', 'ab')
+    Path('set/a/x.png').symlink_to('x.png')
+    with refused('x.png (a broken link)'): load('set')
+    images = load('set', skip_bad=True)
+    assert len(images.train) + len(images.valid) == 12
+
+@pytest.mark.parametrize('options', [{}, dict(label_from='^(.)')], ids=['folders', 'names'])
+def test_links_into_a_pool_of_files_are_followed(options):
+    for c, step in zip('ab', (10, 100)):
+        plain('set/pool', c, first=step)
+        for split, numbers in (('train', range(4)), ('valid', range(4, 6))):
+            folder = Path('set')/split/c
+            folder.mkdir(parents=True)
+            for i in numbers: (folder/f'{c}{i}.png').symlink_to(f'../../pool/{c}/{i}.png')
+    images = load('set', **options)
+    assert {split: len(part) for split, part in images.splits.items()} == dict(train=8, valid=4)
+    assert "'pool'" in note(images, 'not used')
+
+@pytest.mark.parametrize('options', [{}, dict(label_from='^(.)')], ids=['folders', 'names'])
+def test_a_link_to_an_image_of_another_split_is_not_followed(options):
+    for split in ('train', 'valid'):
+        for k, c in enumerate('ab'):
+            (Path('set')/split/c).mkdir(parents=True)
+            for i in range(3): Image.new('L', (8, 8), 9 * i + 100 * k).save(f'set/{split}/{c}/{c}{i}.png')
+    Path('set/valid/a/a9.png').symlink_to('../../train/a/a0.png')
+    images = load('set', **options)
+    assert len(images.valid) == 6 and 'a link to another class (1)' in note(images, 'not read')
+
 def test_a_class_folder_and_a_file_may_be_links_to_other_places(tmp_path):
     plain(tmp_path/'far', 'c')
     plain('.', 'ab')
@@ -93,6 +144,27 @@ def test_a_folder_of_the_name_of_a_source_is_the_folder():
 def test_a_folder_without_class_folders_does_not_hide_a_source():
     Path('digits/models').mkdir(parents=True) # As `--out digits` leaves one
     assert len(load('digits').classes) == 10
+
+@pytest.mark.parametrize('inner', ['digits/train', 'digits/archive', 'digits/archive/train'])
+def test_class_folders_further_inside_hide_a_source_too(inner):
+    plain(inner)
+    assert load('digits').classes == ('left', 'right')
+
+@pytest.mark.parametrize('inner', ['digits/train/left', 'digits/valid/left', 'digits/.left'])
+def test_a_folder_that_is_not_a_set_does_not_hide_a_source(inner):
+    plain(inner, ['x'])
+    assert len(load('digits').classes) == 10
+
+@pytest.mark.parametrize('folder', ['set', 'set/train', 'set/train/a'])
+def test_a_folder_that_may_not_be_read_is_refused_in_one_line(folder, monkeypatch):
+    plain('set/train', 'ab')
+    scan = os.scandir
+    def refuse(path='.'):
+        if Path(path) == Path(folder): raise PermissionError(13, 'Permission denied', str(path))
+        return scan(path)
+    monkeypatch.setattr(os, 'scandir', refuse)
+    with refused(Path(folder), 'Permission denied'): load('set')
+    assert len(check('set').problems) >= 1
 
 
 # Layouts
@@ -118,6 +190,83 @@ def test_splits_are_found_wherever_they_are(names, form):
     assert images.classes == ('a', 'b') and counts == dict(train=10, valid=2, test=4)
     assert set(check('set').counts) == {'train', 'valid', 'test'} and check('set').healthy
 
+def inner_splits():
+    for k, c in enumerate('ab'):
+        for split, n in dict(train=6, test=3).items():
+            folder = Path('set')/c/split
+            folder.mkdir(parents=True)
+            for i in range(n): Image.new('L', (8, 8), 100 * k + 10 * n + i).save(folder/f'{i}.png')
+
+def test_splits_inside_the_classes_stay_whatever_is_next_to_them():
+    inner_splits()
+    Image.new('L', (8, 8), 7).save('set/a/cover.png')
+    Path('set/b/notes').mkdir()
+    Path('set/b/README.txt').touch()
+    images = load('set')
+    assert {split: len(part) for split, part in images.splits.items()} == dict(train=10, valid=2, test=6)
+    left = note(images, 'not read')
+    assert 'images outside the class folders (1)' in left and '.txt (1)' in left
+    Image.new('L', (8, 8), 9).save('set/b/notes/x.png')
+    assert 'images outside the class folders (2)' in note(load('set'), 'not read')
+
+def test_a_class_without_the_inner_train_folder_of_the_others_is_refused_by_name():
+    inner_splits()
+    plain('set', 'c')
+    with refused("class 'c'", 'train'): load('set')
+    assert any("class 'c'" in problem for problem in check('set').problems)
+
+def test_a_folder_that_is_called_train_among_others_is_a_part_of_its_class():
+    plain('set/vehicles', ['train', 'bus'])
+    plain('set/animals', ['cat'])
+    images = load('set')
+    assert images.classes == ('animals', 'vehicles') and len(images.train) + len(images.valid) == 18
+
+@pytest.mark.parametrize('used, unused, split', [
+    ('val', 'dev', 'valid'), ('test', 'test_set', 'test'), ('train', 'Train', 'train'),
+    ('training', 'seg_train', 'train'),
+])
+@pytest.mark.parametrize('options', [{}, dict(label_from='^(.)')], ids=['folders', 'names'])
+def test_a_second_folder_for_a_split_is_told_and_not_used(used, unused, split, options):
+    for n, name in enumerate(dict.fromkeys(['train', used, unused]) if split != 'train' else [used, unused]):
+        for k, c in enumerate('ab'):
+            (Path('set')/name/c).mkdir(parents=True)
+            for i in range(6): Image.new('L', (8, 8), 100 * k + 10 * n + i).save(f'set/{name}/{c}/{c}{i}.png')
+    images = load('set', **options)
+    assert sum(map(len, images.splits.values())) == (12 if split == 'train' else 24)
+    assert note(images, repr(used), repr(unused), split, 'not used')
+
+@pytest.mark.parametrize('place', ['set', 'set/train'])
+@pytest.mark.parametrize('options', [{}, dict(label_from='^(.)')], ids=['folders', 'names'])
+def test_what_is_not_read_at_the_root_and_in_the_splits_is_told(place, options, monkeypatch):
+    monkeypatch.setattr(folders, '_readable', lambda: image_suffixes) # As without pillow-heif
+    plain('set/train', 'ab')
+    for p in list(Path('set').rglob('*.png')): p.rename(p.with_name(f'{p.parent.name}{p.name}'))
+    for name in ('README.txt', 'x.heic', 'y.heic', '.hidden.txt'): (Path(place)/name).touch()
+    plain(f'{place}/@eaDir', 'x')
+    images = load('set', **options)
+    left = note(images, 'not read')
+    assert '.heic (2)' in left and '.txt (1)' in left and 'a folder @eaDir (1)' in left and '[heif]' in left
+    assert images.classes == ('a', 'b') and any(left == remark for remark in check('set', **options).remarks)
+
+def test_a_loose_image_next_to_a_wrapper_is_counted_and_not_in_the_way():
+    plain('set/archive', 'ab')
+    Image.new('L', (8, 8)).save('set/x.png')
+    images = load('set')
+    assert images.classes == ('a', 'b') and note(images, "'archive'")
+    assert 'images outside the class folders (1)' in note(images, 'not read')
+    Image.new('L', (8, 8)).save('set/archive/cover.png')
+    assert 'images outside the class folders (2)' in note(load('set'), 'not read')
+
+def test_loose_images_next_to_a_folder_are_read_where_their_names_have_the_class():
+    plain('set/more', 'ab')
+    for i in range(6): Image.new('L', (8, 8), i).save(f'set/{i}.png')
+    images = load('set', label_from='([0-5])')
+    assert len(images.train) + len(images.valid) == 18
+
+def test_folders_with_the_suffix_of_an_image_are_folders():
+    plain('set/archive.ras', ['a.im', 'b'])
+    assert load('set').classes == ('a.im', 'b')
+
 def test_classes_in_a_folder_around_them_are_found_and_told():
     plain('set/inner')
     images = load('set')
@@ -131,10 +280,47 @@ def test_a_test_split_without_labels_is_told_and_not_in_the_way():
     assert set(images.splits) == {'train', 'valid'} and '5 test images' in note(images, 'no labels')
     assert any('5 test images' in remark for remark in check('set').remarks)
 
+@pytest.mark.parametrize('folder', ['unknown', 'test', 'images/all'])
+def test_test_images_in_a_folder_that_is_not_a_class_have_no_labels(folder):
+    plain('set/train')
+    Path('set/test', folder).mkdir(parents=True)
+    for i in range(5): Image.new('L', (8, 8), i).save(f'set/test/{folder}/{i}.png')
+    images = load('set')
+    assert set(images.splits) == {'train', 'valid'} and '5 test images' in note(images, 'no labels')
+    assert check('set').problems == () and any('5 test images' in remark for remark in check('set').remarks)
+
+def test_a_test_class_that_only_differs_in_case_has_labels():
+    plain('set/train')
+    plain('set/test', ['Left'])
+    with refused("'Left'", "'left'", 'case'): load('set')
+
+def test_a_class_of_a_test_split_with_subfolders_is_not_a_wrapper():
+    plain('set/train', 'ab')
+    plain('set/test/a', ['day1', 'day2'], first=90, step=20)
+    images = load('set')
+    assert len(images.test) == 12 and set(images.test.labels.tolist()) == {0}
+
+def test_test_images_whose_names_have_no_label_are_told_and_not_used():
+    for split, names in dict(train=['cat', 'dog'], test=['dog', '']).items():
+        (Path('set')/split).mkdir(parents=True)
+        for k, c in enumerate(names):
+            for i in range(6): Image.new('L', (8, 8), 100 * k + i).save(f'set/{split}/{c}{i}.png')
+    images = load('set', label_from='^(cat|dog)')
+    assert images.classes == ('cat', 'dog') and len(images.test) == 6 and '6 test images' in note(images, 'no labels')
+    assert any('6 test images' in remark for remark in check('set', label_from='^(cat|dog)').remarks)
+    Image.new('L', (8, 8)).save('set/train/7.png')
+    with refused('1 file of 19', '7.png'): load('set', label_from='^(cat|dog)')
+
 def test_class_names_that_look_alike_are_told():
     plain('set', ['Cat', 'cat', 'e\u0301', '\u00e9', 'dog'])
     notes = [n for n in load('set').notes if 'differ only' in n]
     assert len(notes) == 2 and any("'Cat', 'cat'" in n for n in notes)
+    assert [r for r in check('set').remarks if 'differ only' in r] == notes
+
+def test_a_class_of_validation_in_another_unicode_form_is_told_so():
+    plain('set/train', ['\u00e9', 'b'])
+    plain('set/valid', ['e\u0301', 'b'], first=60)
+    with refused(r"'e\u0301'", r"'\xe9'", 'Unicode'): load('set')
 
 
 # A size that suits
@@ -424,7 +610,13 @@ def test_every_suffix_that_pillow_reads_is_one_of_an_image():
     Image.init()
     readable = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     no_pixels = {'.bufr', '.emf', '.eps', '.gbr', '.grib', '.h5', '.hdf', '.iim', '.mpeg', '.mpg', '.ps', '.wmf'}
+    no_pixels |= {'.fit', '.fits'} # Most .fit files are tracks of a sports watch
     assert readable - image_suffixes - heif_suffixes == no_pixels and image_suffixes - readable <= {'.mpo'}
+
+def test_a_track_of_a_sports_watch_stops_nothing():
+    plain('set')
+    Path('set/left/run.fit').write_bytes(b'\x0e\x10garmin')
+    assert '.fit (1)' in note(load('set'), 'not read')
 
 @pytest.mark.parametrize('suffix', ['jfif', 'ppm', 'pgm', 'jp2', 'avif', 'tga', 'bmp', 'webp', 'mpo'])
 def test_other_formats_are_read(suffix):

@@ -8,7 +8,7 @@ A folder can contain anything. What is read and what is not must be reported: a 
 # %% auto #0
 __all__ = ['image_suffixes', 'heif_suffixes', 'machine_folders', 'split_names', 'natural', 'is_image', 'ImageFile', 'image_file',
            'Listing', 'list_images', 'image_files', 'left_out_note', 'subfolders', 'unwrapped', 'split_folders',
-           'misplaced_classes', 'ClassFolders']
+           'unused_notes', 'left_outside', 'misplaced_classes', 'plain_name', 'ClassFolders']
 
 # %% ../../nbs/data/02_folders.ipynb #e3493280
 import os, re, stat, zlib
@@ -33,7 +33,7 @@ def natural(
 
 # %% ../../nbs/data/02_folders.ipynb #f01de5a1
 image_suffixes = frozenset('''
-    .apng .avif .avifs .blp .bmp .bw .cur .dcx .dds .dib .fit .fits .flc .fli .ftc .ftu .gif .icb .icns .ico .im .j2c
+    .apng .avif .avifs .blp .bmp .bw .cur .dcx .dds .dib .flc .fli .ftc .ftu .gif .icb .icns .ico .im .j2c
     .j2k .jfif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx .mpo .msp .pbm .pcd .pcx .pfm .pgm .png .pnm .ppm .psd .pxr .qoi .ras
     .rgb .rgba .sgi .tga .tif .tiff .vda .vst .webp .xbm .xpm'''.split())
 heif_suffixes = frozenset(('.heic', '.heics', '.heif', '.heifs', '.hif'))
@@ -132,35 +132,56 @@ class Listing:
 # %% ../../nbs/data/02_folders.ipynb #ee027a8e
 machine_folders = frozenset(('@eadir', '__macosx', '#recycle', '@recycle', '$recycle.bin', 'lost+found')) # In any case
 
-def _is_within(path:str, folder:str) -> bool:
-    "Whether a resolved path is that of a folder, or below it"
-    return path == folder or path.startswith(os.path.join(folder, ''))
+def _scan(folder, hidden:bool=False) -> list: # Of `os.DirEntry`
+    "What is in a folder, by name; raises `InputError` if it cannot be read"
+    try:
+        with os.scandir(folder) as found: entries = sorted(found, key=lambda e: e.name)
+    except OSError as e:
+        cure = 'check the path and its permissions'
+        raise InputError(f"{printable(folder)}: the folder cannot be read ({e.strerror}); {cure}") from e
+    return [e for e in entries if hidden or not e.name.startswith('.')]
+
+def _is_folder(entry:os.DirEntry) -> bool:
+    "Whether an entry is a folder or a link to one"
+    try: return entry.is_dir()
+    except OSError: return False # A link to itself
+
+def _is_broken(entry:os.DirEntry) -> bool:
+    return entry.is_symlink() and not os.path.exists(entry.path)
+
+def _other_kind(entry:os.DirEntry) -> str:
+    "What a file that is not an image is counted as"
+    if _is_broken(entry): return 'a broken link'
+    return printable(os.path.splitext(entry.name)[1].lower()) or 'no suffix'
+
+def _is_inside(path:str, folders:frozenset) -> bool:
+    "Whether a path is in one of the folders, at any depth"
+    while path not in folders:
+        parent = os.path.dirname(path)
+        if parent == path: return False
+        path = parent
+    return True
 
 class _Walk:
     "Adds the image files in a folder and its subfolders to a listing, by name"
-    def __init__(self, out:Listing, home:str, around:str):
+    def __init__(self, out:Listing, home:str, read:frozenset):
         self.out = out
-        self.home = os.path.realpath(home)
-        self.around = os.path.realpath(around) # Links to files in other parts of it are not followed
+        self.others = frozenset(read) - {os.path.realpath(home)} # Links to files in these are not followed
 
     def add(self, folder:str, rel:str):
         "Add the files in one folder"
-        try:
-            with os.scandir(folder) as found: entries = sorted(found, key=lambda e: e.name)
-        except OSError as e:
-            reason = f'an unreadable folder: {e.strerror}'
+        try: entries = _scan(folder)
+        except InputError as e:
+            reason = f'an unreadable folder: {e.__cause__.strerror}'
             return self.out.add(rel.rstrip(os.sep), ImageFile(folder, reason=reason))
         for entry in entries:
-            if entry.name.startswith('.'): continue
             if is_image(entry.name): self._file(entry, rel)
-            elif entry.is_dir(): self._folder(entry, rel)
-            else: self.out.left_out[os.path.splitext(entry.name)[1].lower() or 'no suffix'] += 1
+            elif _is_folder(entry): self._folder(entry, rel)
+            else: self.out.left_out[_other_kind(entry)] += 1
 
     def _file(self, entry:os.DirEntry, rel:str):
-        if entry.is_symlink():
-            target = os.path.realpath(entry.path)
-            elsewhere = _is_within(target, self.around) and not _is_within(target, self.home)
-            if elsewhere and os.path.exists(target):
+        if self.others and entry.is_symlink() and not _is_broken(entry):
+            if _is_inside(os.path.realpath(entry.path), self.others):
                 self.out.left_out['a link to another class'] += 1
                 return
         self.out.add(rel + entry.name, image_file(entry.path))
@@ -173,13 +194,14 @@ class _Walk:
 def list_images(
     folder, # Subfolders are included; hidden files and folders are not
     root:str|None=None, # A parent folder that names are relative to; None: `folder`
+    read:Iterable[str]=(), # The real paths of all folders that are listed: links to files in others are not followed
 ) -> Listing:
-    "The image files in `folder`, sorted by name; links to folders, and to other parts of `root`, are not followed"
+    "The image files in `folder`, sorted by name; links to folders are not followed"
     folder = str(folder)
     around = folder if root is None else str(root)
     out = Listing(os.path.join(around, ''))
     rel = '' if root is None else os.path.join(os.path.relpath(folder, around), '')
-    _Walk(out, folder, around).add(folder, '' if rel == os.path.join('.', '') else rel)
+    _Walk(out, folder, read).add(folder, '' if rel == os.path.join('.', '') else rel)
     return out
 
 def image_files(
@@ -205,13 +227,8 @@ def subfolders(
     folder:Path,
 ) -> list: # Paths
     "The visible folders in `folder`, in natural order; raises `InputError` if it cannot be read"
-    try:
-        with os.scandir(folder) as found: names = [e.name for e in found if e.is_dir()]
-    except OSError as e:
-        cure = 'check the path and its permissions'
-        raise InputError(f"{printable(folder)}: the folder cannot be read ({e.strerror}); {cure}") from e
-    shown = [n for n in names if not n.startswith('.') and n.lower() not in machine_folders]
-    return [Path(folder)/n for n in sorted(shown, key=natural)]
+    names = [e.name for e in _scan(folder) if _is_folder(e) and e.name.lower() not in machine_folders]
+    return [Path(folder)/n for n in sorted(names, key=natural)]
 
 # %% ../../nbs/data/02_folders.ipynb #f01de50f
 split_names = dict(
@@ -221,59 +238,150 @@ split_names = dict(
 ) # In upper or lower case
 _reserved = frozenset(name for names in split_names.values() for name in names)
 
-def _has_images(folder:Path) -> bool:
-    with os.scandir(folder) as found: return any(is_image(e.name) and not e.name.startswith('.') for e in found)
-
-def unwrapped(
-    folder:Path,
-    splits_too:bool=False, # Whether the inner folder may have the name of a split
-) -> Path:
-    "The folder inside of folders that contain nothing but one other folder of folders"
-    while not _has_images(folder):
-        inner = subfolders(folder)
-        if len(inner) != 1 or _has_images(inner[0]) or not subfolders(inner[0]): break
-        if inner[0].name.lower() in _reserved and not splits_too: break
-        folder = inner[0]
-    return folder
-
-def split_folders(
-    path:Path,
-) -> dict: # Split -> folder
-    "The folder of each split; if there are only class folders, the folder that contains them is `train`"
-    if not path.is_dir(): raise InputError(f"{path}: no such folder; check the path")
-    inner = unwrapped(path)
-    folders = {p.name.lower(): p for p in subfolders(inner)}
-    if not folders and not any(inner.iterdir()):
-        raise InputError(f"{path}: the folder is empty; add one subfolder of images per class")
-    found = {}
-    for split, names in split_names.items():
-        present = [folders[n] for n in names if n in folders]
-        if present: found[split] = unwrapped(present[0], splits_too=True)
-    if 'train' in found: return found
-    if 'valid' in found:
-        name = next(n for n in split_names['valid'] if n in folders)
-        raise InputError(f"{path}: there is a {name} folder but no train folder; add one, or use only class folders")
-    return dict(train=inner)
-
-# %% ../../nbs/data/02_folders.ipynb #f01de5a8
 def _split_of(name:str) -> str|None:
     "The split that a folder's name stands for"
     return next((split for split, names in split_names.items() if name.lower() in names), None)
 
-def _inner_splits(classes:list) -> dict: # Split -> class name -> folder; empty if the classes do not have such folders
-    "The folders of splits in the folders of classes"
-    found = {}
-    for folder in classes:
-        inner = {_split_of(p.name): p for p in subfolders(folder)}
-        if 'train' not in inner or None in inner or _has_images(folder): return {}
-        for split, p in inner.items(): found.setdefault(split, {})[folder.name] = p
-    return {split: found[split] for split in split_names if split in found}
+# %% ../../nbs/data/02_folders.ipynb #570ae68a
+def _is_within(path:str, folder:str) -> bool:
+    "Whether a resolved path is that of a folder, or below it"
+    return path == folder or path.startswith(os.path.join(folder, ''))
 
-def _class_places(parts:dict) -> dict: # Split -> class name -> folder
+def _leads_around(folder, home:str) -> bool:
+    "Whether a folder is a link to the set, or to a folder that contains it"
+    return os.path.islink(folder) and _is_within(home, os.path.realpath(folder))
+
+def _leads_back(folder, home:str) -> bool:
+    "Whether a folder is a link to the set, to a folder that contains it, or into it"
+    return _leads_around(folder, home) or os.path.islink(folder) and _is_within(os.path.realpath(folder), home)
+
+def _class_folders(folder:Path, home:str) -> list:
+    "The folders in a folder, without links that lead back"
+    return [p for p in subfolders(folder) if not _leads_back(p, home)]
+
+# %% ../../nbs/data/02_folders.ipynb #38491323
+def _has_images(folder:Path) -> bool:
+    return any(is_image(e.name) and not _is_folder(e) for e in _scan(folder))
+
+def _wrapped(folder:Path, home:str) -> Path|None:
+    "The only folder in a folder, if it contains folders and is not a class with a subfolder"
+    inner = _class_folders(folder, home)
+    if len(inner) != 1: return None
+    n = len(_class_folders(inner[0], home))
+    return inner[0] if n > 1 or n and not _has_images(inner[0]) else None
+
+def unwrapped(
+    folder:Path,
+    home:str='', # Resolved path of the set; if empty, that of `folder`
+    no_wrappers:Iterable[str]=_reserved, # Names in lower case of folders that wrap nothing
+    past_images:bool=True, # Whether loose images in `folder` may be left behind
+) -> Path:
+    "The folder inside of folders that contain only one other folder of folders"
+    home = home or os.path.realpath(folder)
+    while past_images or not _has_images(folder):
+        inner = _wrapped(folder, home)
+        if inner is None or inner.name.lower() in no_wrappers: break
+        folder = inner
+    return folder
+
+# %% ../../nbs/data/02_folders.ipynb #c0a15007
+def _splits_in(folder:Path, home:str) -> dict: # Split -> folders, of which the first is used
+    "The folders with the name of a split"
+    order = [name for names in split_names.values() for name in names]
+    folders = [p for p in subfolders(folder) if p.name.lower() in _reserved and not _leads_around(p, home)]
+    found = {}
+    for p in sorted(folders, key=lambda p: (order.index(p.name.lower()), p.name != p.name.lower())):
+        found.setdefault(_split_of(p.name), []).append(p)
+    return found
+
+def split_folders(
+    path:Path,
+    past_images:bool=True, # See `unwrapped`
+) -> dict: # Split -> folder
+    "The folder of each split; if there are only class folders, the folder that contains them is `train`"
+    if not os.path.isdir(path): raise InputError(f"{path}: no such folder; check the path")
+    home = os.path.realpath(path)
+    inner = unwrapped(path, past_images=past_images)
+    if not _scan(inner, hidden=True):
+        raise InputError(f"{path}: the folder is empty; add one subfolder of images per class")
+    found = {split: folders[0] for split, folders in _splits_in(inner, home).items()}
+    if 'train' in found: return _unwrapped_splits(found, home, past_images)
+    if 'valid' in found:
+        name = found['valid'].name.lower()
+        raise InputError(f"{path}: there is a {name} folder but no train folder; add one, or use only class folders")
+    return dict(train=inner)
+
+def _unwrapped_splits(found:dict, home:str, past_images:bool) -> dict:
+    "The folder of class folders in each split's folder; a class of training is never taken for a wrapper"
+    train = unwrapped(found['train'], home, (), past_images)
+    classes = [p.name.lower() for p in subfolders(train)]
+    rest = {split: unwrapped(found[split], home, classes, past_images) for split in ('valid', 'test') if split in found}
+    return dict(train=train) | rest
+
+def unused_notes(
+    path:Path,
+    past_images:bool=True, # See `unwrapped`
+) -> list: # Sentences
+    "A note for each folder next to `train` that is not used"
+    home = os.path.realpath(path)
+    inner = unwrapped(path, past_images=past_images)
+    found = _splits_in(inner, home)
+    if 'train' not in found: return []
+    others = [p.name for p in _class_folders(inner, home) if _split_of(p.name) is None]
+    cure = 'splits must be called train, valid and test'
+    notes = [f"the folder {n!r} next to the training images is not used; {cure}" for n in others]
+    for split, (used, *rest) in found.items():
+        notes += [f"the folder {p.name!r} is not used, since {used.name!r} is the {split} split" for p in rest]
+    return notes
+
+# %% ../../nbs/data/02_folders.ipynb #f01de5a8
+def _has_split(folder:Path, splits:dict) -> bool:
+    "Whether a class folder is split into inner folders"
+    if 'train' not in splits: return False
+    others = [p for p in subfolders(folder) if _split_of(p.name) is None]
+    return len(splits) > 1 or not any(len(list_images(p)) for p in others)
+
+def _inner_splits(classes:list, home:str) -> dict: # Split -> class name -> folder; empty if there are no such folders
+    "The folders of splits in the folders of classes"
+    inner = {folder: _splits_in(folder, home) for folder in classes}
+    split = [folder.name for folder, splits in inner.items() if _has_split(folder, splits)]
+    if not split: return {}
+    for folder, splits in inner.items():
+        if 'train' not in splits:
+            raise InputError(f"{printable(folder)}: class {folder.name!r} has no train folder, but class {split[0]!r} "
+                             "has one; add one, or put the images of each class directly into its folder")
+    found = {split: {folder.name: splits[split][0] for folder, splits in inner.items() if split in splits}
+             for split in split_names}
+    return {split: places for split, places in found.items() if places}
+
+def _class_places(parts:dict, home:str) -> dict: # Split -> class name -> folder
     "The folder of each class in each split"
-    found = {split: {p.name: p for p in subfolders(folder)} for split, folder in parts.items()}
-    inner = _inner_splits(list(found['train'].values())) if list(parts) == ['train'] else {}
+    found = {split: {p.name: p for p in _class_folders(folder, home)} for split, folder in parts.items()}
+    inner = _inner_splits(list(found['train'].values()), home) if list(parts) == ['train'] else {}
     return inner or found
+
+# %% ../../nbs/data/02_folders.ipynb #806002fb
+def _kind_beside(entry:os.DirEntry, home:str) -> str:
+    "What an entry next to the folders that are read is counted as; empty if other notes report it"
+    if _is_folder(entry):
+        if entry.name.lower() in machine_folders: return f'a folder {entry.name}'
+        return 'a link to a folder' if _leads_back(entry.path, home) else ''
+    if is_image(entry.name) and not _is_broken(entry): return 'image'
+    return _other_kind(entry)
+
+def left_outside(
+    path:Path, # The set
+    folders:Iterable[Path], # In it, that are read
+    images:str, # What to call images that are not in these folders
+) -> Counter:
+    "What is next to the folders that are read, and next to the folders around them, and is not read"
+    home = os.path.realpath(path)
+    around = {p for folder in folders for p in folder.parents if p.is_relative_to(path)}
+    used = around | set(folders)
+    entries = [e for folder in around - set(folders) for e in _scan(folder) if Path(e.path) not in used]
+    found = Counter(_kind_beside(e, home) for e in entries)
+    del found['']
+    return found + Counter({images: found.pop('image', 0)})
 
 # %% ../../nbs/data/02_folders.ipynb #f01de514
 def misplaced_classes(
@@ -283,23 +391,36 @@ def misplaced_classes(
     cure = 'to use your own split, put the class folders into train, valid and (if you have one) test'
     return [f"the folder {c!r} is read as a class; {cure}" for c in classes if c.lower() in _reserved]
 
+# %% ../../nbs/data/02_folders.ipynb #04cd61aa
+def plain_name(
+    name:str,
+) -> str:
+    "A name without its case and Unicode form"
+    return normalize('NFC', name).casefold()
+
 # %% ../../nbs/data/02_folders.ipynb #f01de512
 class ClassFolders:
     "A folder with one subfolder of images per class, possibly inside `train`, `valid` and `test`, or around them"
     def __init__(self, path:Path):
         self.path = path
         self.parts = split_folders(path) # Split -> folder
-        self.places = _class_places(self.parts) # Split -> class name -> folder
+        self.places = _class_places(self.parts, os.path.realpath(path)) # Split -> class name -> folder
         self.unlabelled = self._without_labels()
-        self.listed = {split: {name: list_images(p, path) for name, p in names.items()}
+        read = frozenset(os.path.realpath(p) for p in self._folders())
+        self.listed = {split: {name: list_images(p, path, read) for name, p in names.items()}
                        for split, names in self.places.items()} # Split -> class name -> `Listing`
         self.classes = tuple(self.listed['train'])
 
-    def _without_labels(self) -> int:
-        "Put aside a test split without class folders; the number of its images"
-        if self.places.get('test', True): return 0
+    def _without_labels(self) -> Listing:
+        "Put aside a test split in which no folder has the name of a training class; its images"
+        known = set(map(plain_name, self.places['train']))
+        if 'test' not in self.places or known & set(map(plain_name, self.places['test'])): return Listing()
         del self.places['test']
-        return len(list_images(self.parts.pop('test')))
+        return list_images(self.parts.pop('test'))
+
+    def _folders(self) -> list:
+        "All class folders that are read"
+        return [p for names in self.places.values() for p in names.values()]
 
     @property
     def runs(self) -> list:
@@ -324,12 +445,17 @@ class ClassFolders:
         for split, listed in self.listed.items():
             if not listed: found.append((self.place(split), self._no_classes(split)))
             for name in sorted(set(listed) - set(self.classes)):
-                found.append((printable(self.place(split, name)),
-                              f"class {name!r} is not among the training classes; add it there or remove it here"))
+                found.append((printable(self.place(split, name)), self._not_in_training(name)))
             for name in [n for n, files in listed.items() if not files]:
                 found.append((printable(self.place(split, name)),
                               "no images in this class folder; add some, such as .jpg or .png, or remove it"))
         return found
+
+    def _not_in_training(self, name:str) -> str:
+        near = [ascii(c) for c in self.classes if plain_name(c) == plain_name(name)]
+        if not near: return f"class {name!r} is not among the training classes; add it there or remove it here"
+        return (f"class {ascii(name)} is not among the training classes; it differs from {near[0]} only in upper and "
+                "lower case or in Unicode form; rename the folder")
 
     def _no_classes(self, split:str) -> str:
         folder = self.place(split).name
@@ -339,38 +465,26 @@ class ClassFolders:
 
     def notes(self) -> list: # Sentences
         "What is read in another way than one may think, and what is not read"
-        return [*misplaced_classes(self.classes), *self._wrapper(), *self._unused(), *_alike(self.classes),
-                *self._test_note(), *left_out_note(self._left_out())]
+        return [*misplaced_classes(self.classes), *self._wrapper(), *unused_notes(self.path), *self._test_note(),
+                *left_out_note(self._left_out())]
 
     def _wrapper(self) -> list:
         inner = unwrapped(self.path)
         return [] if inner == self.path else [f"the images are in {printable(os.path.relpath(inner, self.path))!r}"]
 
-    def _unused(self) -> list:
-        "The folders next to `train` that are not splits"
-        around = unwrapped(self.path)
-        if self.parts['train'] == around: return []
-        others = [p.name for p in subfolders(around) if _split_of(p.name) is None]
-        cure = 'splits must be called train, valid and test'
-        return [f"the folder {n!r} next to the training images is not used; {cure}" for n in others]
-
     def _test_note(self) -> list:
-        if not self.unlabelled: return []
-        return [f"{plural(self.unlabelled, 'test image')} without class folders: not used, since they have no labels"]
+        n = len(self.unlabelled)
+        if not n: return []
+        return [f"{plural(n, 'test image')} outside folders of training classes: not used, since they have no labels"]
 
     def _left_out(self) -> Counter:
-        found = Counter()
-        for *_, files in self.runs: found += files.left_out
-        loose = sum(_loose_images(folder) for folder in {unwrapped(self.path), *self.parts.values()})
-        return found + Counter({'images outside the class folders': loose})
+        found = sum((files.left_out for *_, files in self.runs), Counter()) + self.unlabelled.left_out
+        outside = 'images outside the class folders'
+        found += left_outside(self.path, self._folders(), outside)
+        return found + Counter({outside: self._beside_splits()})
 
-def _loose_images(folder:Path) -> int:
-    with os.scandir(folder) as found:
-        return sum(is_image(e.name) and not e.name.startswith('.') and e.is_file() for e in found)
-
-def _alike(classes:Iterable) -> list: # Sentences
-    "Class names that a person would take for the same"
-    names = {}
-    for name in classes: names.setdefault(normalize('NFC', name).casefold(), []).append(name)
-    return [f"the classes {', '.join(map(ascii, alike))} differ only in upper and lower case or in Unicode form; "
-            "if they are the same, put their images into one folder" for alike in names.values() if len(alike) > 1]
+    def _beside_splits(self) -> int:
+        "The number of images in the folders next to the splits in a class"
+        used = set(self._folders())
+        classes = {p.parent for p in used} - set(self.parts.values())
+        return sum(len(list_images(p)) for folder in classes for p in subfolders(folder) if p not in used)

@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import NamedTuple, TYPE_CHECKING
 from .cache import decode_files
 from .decode import Decoded
-from .folders import ClassFolders, image_file, Listing, natural, split_names
+from .folders import ClassFolders, image_file, Listing, natural, plain_name, split_names
 from .imagefile import image_channels, image_size, Reading, USUAL
 from .images import ImageSet, Split
 from ..errors import InputError, lazy_module
@@ -195,6 +195,14 @@ def share_aside(
     raise InputError(f"valid={valid!r} is not a fraction; give the fraction to set aside for validation, "
                      "above 0 and below 1, such as 0.2")
 
+# %% ../../nbs/data/06_labelled.ipynb #b1d07fdd
+def _alike(classes:Iterable) -> list: # Sentences
+    "A note for class names that a person would take for the same"
+    names = {}
+    for name in classes: names.setdefault(plain_name(name), []).append(name)
+    return [f"the classes {', '.join(map(ascii, alike))} differ only in upper and lower case or in Unicode form; "
+            "if they are the same, give them one name" for alike in names.values() if len(alike) > 1]
+
 # %% ../../nbs/data/06_labelled.ipynb #1abe1d17
 @dataclass(frozen=True, eq=False)
 class LabelledFiles:
@@ -207,6 +215,10 @@ class LabelledFiles:
     groups: tuple|None = None # Of each file
     notes: tuple = () # For the user
     own_split: str = '' # What says that there is a validation split, if there is one
+
+    def __post_init__(self):
+        new = [note for note in _alike(self.classes) if note not in self.notes]
+        object.__setattr__(self, 'notes', (*self.notes, *new))
 
     @property
     def names(self) -> list:

@@ -19,7 +19,7 @@ from inspect import signature
 from io import StringIO
 from pathlib import Path
 from typing import Any
-from .folders import ClassFolders, list_images, subfolders
+from .folders import ClassFolders
 from fastrecipes.data.imagefile import (
     fit_image, image_channels, image_reading, image_size, Reading, size_remarks, USUAL
 )
@@ -190,7 +190,9 @@ def is_builtin(
     "Whether a name is that of one of `sources`"
     name = str(source)
     if name not in sources or not os.path.isdir(name): return name in sources
-    return sum(len(list_images(folder)) > 0 for folder in subfolders(Path(name))) < 2
+    try: classes = ClassFolders(Path(name)).listed['train']
+    except InputError: return True
+    return sum(len(files) > 0 for files in classes.values()) < 2
 
 def find_source(
     source:str|Path, # A name in `sources`, or the path of a folder or table

@@ -17,7 +17,8 @@ from numbers import Real
 from pathlib import Path
 from typing import NamedTuple, TYPE_CHECKING
 from fastrecipes.data.folders import (
-    is_image, left_out_note, list_images, Listing, natural, split_folders, split_names, subfolders
+    is_image, left_out_note, left_outside, list_images, Listing, natural, split_folders, split_names, subfolders,
+    unused_notes
 )
 from fastrecipes.data.labelled import (
     _pattern, LabelledFiles, list_rows, matched_text, path_groups, Row, unmatched_error
@@ -336,6 +337,18 @@ def _inside_word(match:re.Match, label:str) -> bool:
     return rest.startswith(label) and (before[-1:].isalnum() or before[-1:] == '_')
 
 # %% ../../nbs/data/08_tables.ipynb #7ab1ed27
+def _with_labels(listed:Listing, label_from:str, notes:list) -> tuple: # A `Listing`, and notes
+    "The test images with a label in their names, and a note about the others"
+    pattern = _pattern(label_from, 'label_from')
+    kept = Listing(listed.root)
+    kept.left_out = listed.left_out
+    for name, file in zip(listed.names, listed):
+        match = pattern.search(os.path.basename(name))
+        if match and matched_text(match, 'label'): kept.add(name, file)
+    n = len(listed) - len(kept)
+    note = f"{plural(n, 'test image')} with names that do not match label_from: not used, since they have no labels"
+    return kept, [*notes, note] if n else notes
+
 def named_files(
     folder:Path, # Subfolders are included; `train`, `valid` and `test` are splits
     label_from:str, # Regular expression that finds the class in a file name: `(?P<label>...)`, or its first group
@@ -343,14 +356,18 @@ def named_files(
 ) -> LabelledFiles:
     "The files of a folder, with labels from their names"
     import numpy as np
-    parts = split_folders(folder)
+    parts = split_folders(folder, past_images=False)
+    read = frozenset(map(os.path.realpath, parts.values()))
     files = Listing(os.path.join(folder, ''))
     splits = []
+    notes = unused_notes(folder, past_images=False)
     for split, part in parts.items():
-        listed = list_images(part, folder)
+        listed = list_images(part, folder, read)
+        if split == 'test': listed, notes = _with_labels(listed, label_from, notes)
         files.extend(listed)
         splits += [split] * len(listed)
     if not files.names: raise InputError(f"{folder}: no images; add some, such as .jpg or .png")
+    left_out = files.left_out + left_outside(folder, parts.values(), 'images outside the splits')
     labels = name_labels(files.names, label_from)
     classes = tuple(sorted(set(labels), key=natural))
     number = {name: i for i, name in enumerate(classes)}
@@ -362,5 +379,5 @@ def named_files(
         labels=np.array([number[label] for label in labels], dtype=np.int64),
         splits=np.array(splits),
         groups=None if groups is None else tuple(path_groups(files.names, groups)),
-        notes=tuple(left_out_note(files.left_out)),
+        notes=(*notes, *left_out_note(left_out)),
         own_split=f"{folder}: there is a {own.name} folder already" if own else '')
