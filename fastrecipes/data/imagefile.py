@@ -10,7 +10,7 @@ a photograph of a phone has a thousand times as many pixels as a thumbnail."""
 __all__ = ['USUAL', 'Resize', 'Reading', 'reading_of', 'image_background', 'image_reading', 'orientation', 'upright',
            'value_range', 'Extremes', 'extremes', 'is_transparent', 'plain_image', 'image_bytes', 'open_image',
            'Header', 'probe', 'Budget', 'decoded_image', 'read_image', 'image_size', 'image_channels', 'size_text',
-           'suitable_size', 'cut_share', 'size_remarks', 'fit_image', 'read_fitted']
+           'suitable_size', 'cut_share', 'size_remarks', 'fit_image', 'read_fitted', 'Ranges']
 
 # %% ../../nbs/data/01_imagefile.ipynb #c4702573
 import re
@@ -476,3 +476,29 @@ def read_fitted(
         plain, (h, w) = plain_image(im, reading), header.size
         scale = round(w / plain.width) or 1 # Of a JPEG that was reduced
         return _fitted(plain, shape, reading, (w / scale, h / scale)), header._replace(extremes=extremes(im))
+
+# %% ../../nbs/data/01_imagefile.ipynb #687c03a5
+class Ranges:
+    "The scale of a set, from the images that decide"
+    def __init__(self):
+        self.found = {} # 'integers' or 'floats' -> the lowest and the highest value
+        self.with_nan = 0 # Number of images with values that are not numbers
+
+    def add(self, extremes:Extremes|None):
+        "Count one image"
+        if extremes is None: return
+        kind, low, high, has_nan = extremes
+        self.with_nan += has_nan
+        least, most = self.found.get(kind, (low, high))
+        self.found[kind] = min(low, least), max(high, most)
+
+    def reading(self, reading:Reading) -> Reading:
+        "`reading` with the scale that was found"
+        return reading._replace(**{kind: value_range(*values, kind) for kind, values in self.found.items()})
+
+    def remarks(self, reading:Reading) -> list: # Sentences
+        "What people should know about the scale"
+        scales = (getattr(self.reading(reading), kind) for kind in self.found)
+        found = [f"values from {low:g} to {high:g} become 0 to 255, in all images of more than 8 bits"
+                 for low, high in scales]
+        return found + [f"NaN counts as 0, in {plural(self.with_nan, 'image')}"] * bool(self.with_nan)
