@@ -2708,6 +2708,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'fastrecipes.keep.store._has_card': ('keep/store.html#_has_card', 'fastrecipes/keep/store.py'),
                                         'fastrecipes.keep.store._is_ours': ('keep/store.html#_is_ours', 'fastrecipes/keep/store.py'),
                                         'fastrecipes.keep.store._load': ('keep/store.html#_load', 'fastrecipes/keep/store.py'),
+                                        'fastrecipes.keep.store._load_alike': ('keep/store.html#_load_alike', 'fastrecipes/keep/store.py'),
                                         'fastrecipes.keep.store._move_in': ('keep/store.html#_move_in', 'fastrecipes/keep/store.py'),
                                         'fastrecipes.keep.store._others': ('keep/store.html#_others', 'fastrecipes/keep/store.py'),
                                         'fastrecipes.keep.store._parts': ('keep/store.html#_parts', 'fastrecipes/keep/store.py'),
