@@ -7,6 +7,7 @@ from PIL import Image
 from conftest import refused
 from fastrecipes.data import folders
 from fastrecipes.data.check import check, Sighting
+from fastrecipes.data.checkup import traits_of
 from fastrecipes.data.images import ImageSet, Split
 from fastrecipes.data.sources import load
 from fastrecipes.errors import InputError
@@ -205,6 +206,82 @@ def test_blank_images_are_a_remark(folder):
     c = check(at)
     assert names(c.blank) == [path('train', 'a', '0.png'), path('valid', 'a', '0.png'), path('valid', 'b', '0.png')]
     assert one(c.remarks, '3 images are nearly blank')
+
+DEEP = {
+    'CT': lambda rng, k: (rng.integers(-1000, -500, (16, 16)) + 200 * k).astype(np.int16),
+    'floats to 255': lambda rng, k: (rng.random((16, 16)) * 100 + 100 * k + 2).astype(np.float32),
+    '12 bits in 16': lambda rng, k: np.uint16(80 * k) + rng.integers(0, 60, (16, 16)).astype(np.uint16),
+}
+
+@pytest.mark.parametrize('make', DEEP.values(), ids=DEEP)
+@pytest.mark.parametrize('own_split', [True, False])
+def test_images_of_more_than_8_bits_are_looked_at_with_the_scale_of_load(tmp_path, make, own_split):
+    rng = np.random.default_rng(0)
+    for split in (('train', 'valid') if own_split else ('.',)):
+        for k, c in enumerate('ab'):
+            at = tmp_path/'set'/split/c
+            at.mkdir(parents=True)
+            for i in range(8): Image.fromarray(make(rng, k)).save(at/f'{i}.tif')
+    peak = make(rng, 1)
+    peak[0, 0] = 3000
+    Image.fromarray(peak).save(tmp_path/'set'/('valid' if own_split else '')/'b'/'0.tif')
+    c, images = check(tmp_path/'set'), load(tmp_path/'set')
+    assert c.healthy and c.leaks == c.two_labels == c.duplicates == ()
+    pixels = torch.cat([part.images for part in images.splits.values()]).flatten(1)
+    spread = pixels.amax(1).int() - pixels.amin(1).int()
+    assert len(c.blank) == int((spread <= 8).sum()) < len(pixels)
+    assert c.remarks[:1] == images.notes[:1], 'the scale'
+
+def test_large_photos_are_checked_at_a_smaller_scale_and_their_copies_found(tmp_path, monkeypatch):
+    from fastrecipes.data import check as room
+    shapes = []
+    def seen(x, *args):
+        shapes.append(x.shape[:2])
+        return traits_of(x, *args)
+    monkeypatch.setattr(room, 'traits_of', seen)
+    for c, seeds in dict(a=(0, 1, 2), b=(3, 4, 0)).items():
+        for i, seed in enumerate(seeds): noise(tmp_path/'set'/c/f'{i}.jpg', seed, (1500, 2000), quality=60)
+    at = tmp_path/'set'/'b'/'2.jpg'
+    at.write_bytes(at.read_bytes() + b'more') # Another file with the same pixels
+    c = check(tmp_path/'set')
+    assert c.sizes == {'1500x2000': 6} and len(shapes) == 6 and max(map(max, shapes)) <= 1000
+    assert [sorted(names(g)) for g in c.two_labels] == [[path('a', '0.jpg'), path('b', '2.jpg')]] and c.blank == ()
+
+@pytest.mark.parametrize('colour, background, hidden', [
+    ((250, 250, 250, 255), 'white', False), # Opaque
+    ((250, 250, 250, 254), 'white', True), ((0, 0, 0, 0), 'white', True), ((0, 0, 0, 0), '10,200,30', True),
+    ((0, 0, 0, 128), 'white', False), ((0, 0, 0, 128), 'black', True),
+], ids=str)
+def test_only_what_is_transparent_and_shows_the_background_is_invisible(folder, colour, background, hidden):
+    at = folder(GOOD)
+    files = 'train/a', 'train/b', 'valid/a'
+    for name in files: Image.new('RGBA', (10, 8), colour).save(at/name/'0.png')
+    c = check(at, background=background)
+    assert len(c.blank) == 3 and len(c.invisible) == 3 * hidden
+    assert bool(c.leaks) is bool(c.two_labels) is (not hidden) and c.duplicates == ()
+
+@pytest.mark.parametrize('mode', ['L', 'RGB', 'P'])
+@pytest.mark.parametrize('occurs', [True, False])
+def test_a_transparent_colour_counts_where_it_occurs(folder, mode, occurs):
+    at = folder(GOOD)
+    im = Image.new('L', (10, 8), 255).convert(mode)
+    value = im.getpixel((0, 0))
+    other = tuple(v - 1 for v in value) if mode == 'RGB' else value - 1
+    im.save(at/'train/a/0.png', transparency=value if occurs else other)
+    c = check(at)
+    assert names(c.blank) == [path('train', 'a', '0.png')] and len(c.invisible) == occurs
+
+@pytest.mark.parametrize('seed', range(4))
+def test_the_size_and_the_channels_are_those_of_load_for_each_split(tmp_path, seed):
+    for k, c in enumerate('ab'):
+        for i in range(10):
+            size = (32, 32) if i < 5 else (20 + i, 20 + i)
+            noise(tmp_path/'set'/c/f'{i}.png', 100 * k + i, (*size, 3) if (i + k) % 2 else size)
+    noise(tmp_path/'set'/'a'/'10.png', 1000, (32, 32, 3))
+    images, c = load(tmp_path/'set', seed=seed), check(tmp_path/'set', seed=seed)
+    assert (c.size, c.channels) == ('x'.join(map(str, images.shape[1:])), images.shape[0])
+    assert [r for r in c.remarks if '--size' in r or '--resize' in r] == [
+        n for n in images.notes if '--size' in n or '--resize' in n]
 
 def test_sizes_modes_and_what_to_ask_for(folder):
     at = folder(GOOD)

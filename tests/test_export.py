@@ -11,6 +11,7 @@ from fastai.vision.all import (
 from PIL import Image, ImageOps
 from torch import nn
 from fastrecipes import __version__
+from fastrecipes.data.imagefile import Reading, reading_of
 from fastrecipes.data.loaders import dataloaders
 from fastrecipes.errors import InputError
 from fastrecipes.ladder.recipe import fit
@@ -77,6 +78,20 @@ def test_the_file_says_what_it_is(tmp_path):
     assert found['recipe'] == 'mlp' and found['fastrecipes'] == __version__
     assert json.loads(found['shape']) == list(f.shape) and found['resize'] == 'crop'
     assert json.loads(found['versions']).keys() >= {'fastrecipes', 'torch', 'fastai'} and 'card' not in found
+
+READINGS = {'pad': Reading('pad', (10, 20, 30), integers=(-1000, 3000)), 'squish': Reading('squish'), 'crop': Reading()}
+
+@pytest.mark.parametrize('reading', READINGS.values(), ids=READINGS)
+@pytest.mark.parametrize('kind', ['fitted', 'kept', 'learner'])
+def test_the_file_says_how_image_files_become_pixels(tmp_path, kind, reading):
+    f = fit('linear', image_set(2, (1, 7, 9), reading=reading), device='cpu', epochs=1)
+    export_onnx(f if kind == 'fitted' else save(f, 'm') if kind == 'kept' else f.learner, 'm.onnx')
+    found = about('m.onnx')
+    assert reading_of(json.loads(found['reading'])) == reading and found['resize'] == reading.resize
+
+def test_nothing_is_said_of_what_only_fastai_knows(tmp_path, pictures):
+    export_onnx(learner(loaders(pictures)), 'm.onnx')
+    assert 'reading' not in about('m.onnx')
 
 def test_the_card_of_a_saved_model_is_in_its_file(tmp_path):
     folder = save(fitted('mlp', 2), 'm')

@@ -3,7 +3,7 @@ import csv, io, json, os, re, subprocess, sys
 from pathlib import Path
 import numpy as np, pytest, torch
 from PIL import Image
-from fastrecipes.data.imagefile import read_fitted, read_image
+from fastrecipes.data.imagefile import read_fitted, read_image, Reading
 from fastrecipes.data.images import ImageSet
 from fastrecipes.data.sources import load as load_images
 from fastrecipes.ladder.recipe import fit
@@ -372,6 +372,14 @@ def test_the_picture_of_names_that_look_like_mathematics_and_without_probabiliti
         assert Path(f'{n}.png').stat().st_size > 1000
     titles = [a.get_title() for a in show_predictions(load('q', 'cpu'), photos).axes if a.images]
     assert titles[0] in map(shortened, names)
+
+def test_the_picture_shows_images_as_the_model_reads_them(tmp_path):
+    reading = Reading(background=(10, 20, 30), integers=(-1000, 3000))
+    model = fit('linear', image_set(2, (1, 8, 8), reading=reading), device='cpu', epochs=1)
+    Image.fromarray(np.full((8, 8), 1000, np.int16)).save('deep.tif')
+    Image.new('RGBA', (8, 8)).save('clear.png')
+    deep, clear = (a.images[0].get_array() for a in show_predictions(model, ['deep.tif', 'clear.png']).axes if a.images)
+    assert abs(int(deep.max()) - 127.5) < 1 and (clear == (10, 20, 30)).all()
 
 def test_nothing_to_draw_is_refused(models):
     with refused('no image to draw'): show_predictions(load(models['ten'], 'cpu'), [])

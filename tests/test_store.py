@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from fastrecipes.ladder import fitted as fitted_room
 from fastrecipes.ladder import settings as settings_room
+from fastrecipes.data.imagefile import Reading
 from fastrecipes.data.images import ImageSet, Split
 from fastrecipes.data.sources import load as load_images
 from fastrecipes.errors import InputError
@@ -27,6 +28,7 @@ from fastrecipes.keep.store import check_model_folder, FILES, load, read_card, s
 from conftest import refused
 from limits import as_nobody, little_room
 from processes import exit_of, process
+from test_cli import called
 
 ALL = ['similarity', 'sgd', 'logistic', 'linear', 'simple_net', 'mlp', 'convnet', 'resnet18']
 SHAPES = {'grey': (1, 7, 9), 'RGB': (3, 11, 5)}
@@ -206,6 +208,63 @@ def test_a_learner_accepts_the_name_of_images_as_fit_does(tmp_path):
     kept = load(save(fit('mlp', 'digits', device='cpu', epochs=1, hidden=(8,)), 'm'), 'cpu')
     learn, images = kept.learner('digits'), load_images('digits')
     assert kept.classes == images.classes and learn.dls.train.n == len(images.train)
+
+def of_files(where, make, n=8):
+    "A folder with `n` images of each of two classes: make(class, number)"
+    for k, c in enumerate('ab'):
+        (where/c).mkdir(parents=True)
+        for i in range(n): make(k, i).save(where/c/f'{i}.png')
+    return where
+
+@pytest.mark.parametrize('options', [
+    dict(size=12, channels=1, resize='pad', background='10,20,30'), dict(size='6x9', resize='squish'),
+    dict(max_pixels=500),
+], ids=str)
+def test_a_learner_reads_a_folder_as_the_training_images_were_read(tmp_path, options):
+    def make(k, i):
+        im = Image.new('RGBA', (20, 14), (100 * k, 9 * i, 50, 255))
+        im.paste((0, 0, 0, 0), (0, 0, 9, 5))
+        return im
+    folder = of_files(tmp_path/'set', make)
+    images = load_images(folder, **options)
+    kept = load(save(fit('linear', images, device='cpu', epochs=1), 'm'), 'cpu')
+    again = kept.learner(folder).dls.valid_ds
+    assert torch.equal(again.split.images, images.valid.images) and again.reading == images.reading == kept.reading
+
+def test_a_learner_reads_a_built_in_source_at_the_size_of_the_model(tmp_path):
+    images = load_images('digits', size=6, channels=3, resize='pad')
+    kept = load(save(fit('linear', images, device='cpu', epochs=1), 'm'), 'cpu')
+    again = kept.learner('digits').dls.valid_ds
+    assert torch.equal(again.split.images, images.valid.images) and again.reading == kept.reading
+
+FINGERPRINT = '0f624e10bcd1645de9da87c6976b73a6' # From before readings counted
+UNUSUAL = ['--resize', 'pad', '--background', 'black']
+
+def of_noise(k, i): return Image.effect_noise((20, 14), 40 + 5 * i + 60 * k)
+
+def test_a_finished_model_of_another_reading_is_not_the_one_to_resume(tmp_path):
+    command = ['fit', 'sgd', str(of_files(tmp_path/'set', of_noise)), '--epochs', '2', '-o', 'kept', '--resume']
+    assert called(*command, *UNUSUAL).returncode == 0 and called(*command, *UNUSUAL).returncode == 0
+    before = Path('kept/card.json').read_bytes()
+    assert called(*command).returncode == 2 and Path('kept/card.json').read_bytes() == before
+    assert load('kept', 'cpu').reading == Reading('pad', (0, 0, 0))
+
+def test_a_comparison_does_not_mix_readings_when_it_is_resumed(tmp_path):
+    command = ['compare', str(of_files(tmp_path/'set', of_noise)), '-o', 'kept', '--resume']
+    assert called(*command, *UNUSUAL, '-r', 'similarity').returncode == 0
+    before = Path('kept/comparison.json').read_bytes()
+    assert called(*command, '-r', 'similarity,sgd').returncode == 2
+    assert Path('kept/comparison.json').read_bytes() == before
+    assert called(*command, *UNUSUAL, '-r', 'similarity,sgd').returncode == 0
+
+def test_the_usual_reading_leaves_the_fingerprint_as_it_was(tmp_path):
+    images = image_set(2, (1, 4, 4))
+    assert images.reading == Reading() and images.fingerprint == FINGERPRINT
+    prints = {replace(images, reading=r).fingerprint for r in (Reading(), Reading('pad'), Reading('pad', (0, 0, 0)))}
+    assert len(prints) == 3
+    folder = of_files(tmp_path/'set', lambda k, i: Image.fromarray(np.full((4, 4), 900 * k + 9 * i, np.uint16)))
+    cold, warm = load_images(folder), load_images(folder)
+    assert cold.reading.integers == (0, 1023) and cold.fingerprint == warm.fingerprint
 
 def test_a_model_without_weights_to_train_has_no_learner(tmp_path):
     f = fitted('similarity')

@@ -20,7 +20,9 @@ from typing import Any, NamedTuple, TYPE_CHECKING
 from .checkup import _place, Checkup, conclude, Sighting, Traits, traits_of, Visit
 from .decode import read_many, Unreadable, whole_file
 from .folders import ClassFolders
-from .imagefile import decoded_image, image_bytes, image_reading, is_transparent, Reading, USUAL
+from fastrecipes.data.imagefile import (
+    decoded_image, extremes, image_bytes, image_reading, is_transparent, Ranges, Reading, USUAL
+)
 from .images import ImageSet
 from .labelled import class_files, LabelledFiles, share_aside, stratified_split
 from .sources import check_options, find_source, from_folder, from_table, is_builtin, load
@@ -28,8 +30,8 @@ from .tables import named_files, table_files
 from ..errors import InputError, lazy_module
 from ..reporter import Reporter, Task
 from ..text import printable
-if TYPE_CHECKING: import torch
-else: torch = lazy_module('torch')
+if TYPE_CHECKING: import numpy, PIL.Image, torch
+else: numpy, PIL, torch = map(lazy_module, ('numpy', 'PIL', 'torch'))
 
 # %% ../../nbs/data/12_check.ipynb #af62a97a
 class Look(NamedTuple):
@@ -40,16 +42,47 @@ class Look(NamedTuple):
     reporter: Reporter = Reporter()
     skip_bad: bool = False # Whether unreadable images are a remark, not a problem
 
+_enough = 256, 256 # Height and width: a JPEG is decoded at a scale near it
+
+def _shows_only(x:'numpy.ndarray', background:tuple) -> bool:
+    "Whether all pixels have nearly the colour of the background"
+    from PIL import Image
+    colour = background
+    if x.ndim == 2: colour = Image.new('RGB', (1, 1), background).convert('L').getpixel((0, 0))
+    return bool((abs(x.astype(int) - colour) <= 8).all())
+
+def _sees_through(im:'PIL.Image.Image') -> bool:
+    "Whether any pixel is transparent, at least in part"
+    return is_transparent(im) and im.convert('RGBA').getextrema()[3][0] < 255
+
 def _look_at_file(path:str, reading:Reading) -> Traits:
     "The traits of an image file"
-    with decoded_image(whole_file(path), reading) as (im, header):
-        return traits_of(image_bytes(im, reading), header.mode, is_transparent(im))
+    with decoded_image(whole_file(path), reading, _enough) as (im, header):
+        x, values = image_bytes(im, reading), extremes(im)
+        traits = traits_of(x, header.mode, header.size, values)
+        hidden = traits.blank and values is None and _shows_only(x, reading.background) and _sees_through(im)
+        return traits._replace(invisible=hidden)
+
+# %% ../../nbs/data/12_check.ipynb #ab5972ce
+def _look_with_scale(listed:LabelledFiles, found:list, reading:Reading) -> list: # Sentences
+    "Look again at the images with more than 8 bits, with the scale of the set; what to know about it"
+    readable = [i for i, traits in enumerate(found) if not isinstance(traits, Unreadable)]
+    ranges = Ranges()
+    for i in readable:
+        if listed.splits[i] == 'train': ranges.add(found[i].extremes)
+    scaled = ranges.reading(reading)
+    if scaled != reading:
+        deep = [i for i in readable if found[i].extremes is not None]
+        again = read_many((listed.files[i] for i in deep), lambda path, _: _look_at_file(path, scaled))
+        for i, traits in zip(deep, again): found[i] = traits
+    return ranges.remarks(scaled)
 
 def _look_at_all(listed:LabelledFiles, visit:Visit, look:Look):
     "Look at every file"
     files = listed.files
     each = (files[i] for i in range(len(files)))
     found = read_many(each, lambda path, _: _look_at_file(path, look.reading), look.reporter.progress)
+    visit.notes += _look_with_scale(listed, found, look.reading)
     groups = []
     for i, (file, (split, label), traits) in enumerate(zip(files.names, listed.runs, found)):
         if isinstance(traits, Unreadable): visit.unreadable.append((file, str(traits)))

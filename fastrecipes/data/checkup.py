@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from typing import NamedTuple, TYPE_CHECKING
 from .folders import natural
-from .imagefile import size_remarks, size_text, suitable_size
+from .imagefile import Extremes, size_remarks, size_text, suitable_size
 from .labelled import shared_groups, shared_note
 from ..errors import lazy_module
 from ..text import plural, printable, some_of
@@ -31,18 +31,20 @@ class Sighting(NamedTuple):
 
 class Traits(NamedTuple):
     "What is recorded about an image"
-    size: tuple
+    size: tuple # Height and width of the file
     mode: str
     file_coloured: bool
     coloured: bool # Whether any pixel is not grey
     blank: bool
     digest: bytes # Of the pixels
-    transparent: bool = False # Whether the file has transparent pixels, which show the background
+    invisible: bool = False # Whether it is transparent, and all that it shows is the colour of the background
+    extremes: Extremes|None = None # Its values, if it has more than 8 bits
 
 def traits_of(
     x:'numpy.ndarray', # Bytes (h, w) or (h, w, 3)
     mode:str, # Pillow's mode, such as 'L' or 'RGB'
-    transparent:bool=False, # Whether the file may have transparent pixels
+    size:tuple|None=None, # Height and width of the file; None: of `x`
+    extremes:Extremes|None=None, # Its values, if it has more than 8 bits
 ) -> Traits:
     "The traits of an image"
     from hashlib import blake2b
@@ -50,8 +52,9 @@ def traits_of(
     coloured = file_coloured and not bool((x == x[..., :1]).all())
     if file_coloured and not coloured: x = x[..., 0]
     blank = bool((x.max((0, 1)) - x.min((0, 1)) <= 8).all())
-    digest = blake2b(x.tobytes(), digest_size=16, key=repr(x.shape).encode()).digest()
-    return Traits(x.shape[:2], mode, file_coloured, coloured, blank, digest, transparent)
+    size = size or x.shape[:2]
+    digest = blake2b(x.tobytes(), digest_size=16, key=repr((size, x.shape)).encode()).digest()
+    return Traits(size, mode, file_coloured, coloured, blank, digest, extremes=extremes)
 
 # %% ../../nbs/data/11_checkup.ipynb #c4ec0704
 @dataclass
@@ -87,7 +90,7 @@ class Checkup:
     shared_groups: tuple # Names of groups of images, such as patients, that are in more than one split
     blank: tuple # `Sighting`s
     size: str # The one that `load` chooses: see `suitable_size`; '' without training images
-    channels: int # Suggested: 3 if most training images are in colour, else 1
+    channels: int # Suggested: 3 if most of the images that decide for `load` are in colour, else 1
     invisible: tuple = () # `Sighting`s of blank images whose visible pixels have the colour of the background
     problems: tuple = () # Sentences
     remarks: tuple = () # Sentences
@@ -225,7 +228,7 @@ def _grouped(items:Iterable, key) -> list:
 
 def _same_images(seen:list) -> list:
     "Groups of `Sighting`s with the same pixels"
-    groups = _grouped(seen, lambda pair: pair[1].digest)
+    groups = _grouped((pair for pair in seen if not pair[1].invisible), lambda pair: pair[1].digest)
     return [tuple(sighting for sighting, _ in g) for g in groups]
 
 def _place(sighting:Sighting) -> tuple: return sighting.split, sighting.label
@@ -233,10 +236,13 @@ def _place(sighting:Sighting) -> tuple: return sighting.split, sighting.label
 # %% ../../nbs/data/11_checkup.ipynb #c4ec0710
 def _suggestion(visit:Visit) -> tuple: # Size as text, channels, and remarks
     "The size and the channels that `load` chooses, or that would be better"
-    traits = [t for s, t in visit.seen if s.split == 'train']
+    deciding = ('train', 'valid') if visit.drawn else ('train',) # As for `load`
+    traits = [t for s, t in visit.seen if s.split in deciding]
     if not traits: return '', 1, []
-    size = suitable_size(Counter(t.size for t in traits))
-    remarks = size_remarks(Counter(t.size for _, t in visit.seen), size, given=False)
+    sizes = Counter(t.size for t in traits)
+    size = suitable_size(sizes)
+    usual, = sizes.most_common(1)
+    remarks = size_remarks(Counter(t.size for _, t in visit.seen), size, given=False, usual=usual[0])
     coloured = 2 * sum(t.coloured for t in traits) > len(traits)
     coloured_files = 2 * sum(t.file_coloured for t in traits) > len(traits)
     if coloured_files and not coloured:
@@ -285,7 +291,7 @@ def conclude(
         **_groups(visit.seen),
         shared_groups=tuple(shared_groups(visit.groups or (), (s.split for s, _ in visit.seen))),
         blank=tuple(s for s, t in visit.seen if t.blank),
-        invisible=tuple(s for s, t in visit.seen if t.blank and t.transparent),
+        invisible=tuple(s for s, t in visit.seen if t.invisible),
         size=size,
         channels=channels,
     )

@@ -197,9 +197,11 @@ class ImageSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        "A digest (32 hexadecimal digits) of the class names and of the labels and pixels of every split"
+        "A digest (32 hexadecimal digits) of the class names, the reading, and the labels and pixels of every split"
         from hashlib import blake2b
         digest = blake2b(repr(self.classes).encode(errors='backslashreplace'), digest_size=16)
+        unusual = {k: v for k, v in self.reading._asdict().items() if v != getattr(USUAL, k)}
+        if unusual: digest.update(repr(unusual).encode())
         for name, split in self.splits.items():
             digest.update(f'{name} {split.shape}'.encode())
             digest.update(split.labels.cpu().contiguous().numpy())

@@ -109,6 +109,7 @@ def _about(model:PixelModel) -> dict: # Name to text
     "The metadata of the file"
     about = dict(classes=json.dumps(model.classes), shape=json.dumps(list(model.images.shape[1:])))
     about |= dict(resize=model.resize, fastrecipes=__version__, versions=json.dumps(versions()))
+    if model.reading is not None: about['reading'] = json.dumps(model.reading._asdict())
     if model.recipe: about['recipe'] = model.recipe
     if model.card: about['card'] = json.dumps(model.card)
     return about

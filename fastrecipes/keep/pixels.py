@@ -25,6 +25,7 @@ from fastai.learner import Learner
 from fastai.torch_core import no_random, TensorImage, TensorImageBW
 from fastcore.basics import noop
 from PIL import Image
+from ..data.imagefile import Reading
 from ..data.loaders import ImageDL
 from ..errors import InputError
 from .store import Kept, load
@@ -85,6 +86,7 @@ class PixelModel(NamedTuple):
     classes: tuple
     has_probs: bool # Whether the scores are logits, which give probabilities
     resize: str # How larger images come to this size: squish, crop, pad, ...; empty if that is not known
+    reading: Reading|None = None # How files become pixels; None if that is not known, as for fastai's loaders
     recipe: str = ''
     card: dict|None = None # Of a saved model
 
@@ -108,6 +110,7 @@ def _from_classifier(model:Classifier) -> PixelModel:
         classes=tuple(model.classes),
         has_probs=model.has_probs,
         resize=model.reading.resize,
+        reading=model.reading,
         recipe=model.recipe,
         card=model.card.model_dump() if isinstance(model, Kept) else None)
 
@@ -237,7 +240,7 @@ def _check_classes(learn:Learner, scores:torch.Tensor, classes:tuple):
 def _resize_text(dl:TfmdDL) -> str:
     "How the item transforms resize validation images"
     from fastai.vision.augment import RandomResizedCrop, Resize
-    if isinstance(dl, ImageDL): return 'squish'
+    if isinstance(dl, ImageDL): return dl.dataset.reading.resize
     for tfm in dl.after_item.fs:
         if isinstance(tfm, Resize): return str(tfm.method)
         if isinstance(tfm, RandomResizedCrop): return _scaled_crop_text(tfm)
@@ -261,6 +264,7 @@ def _from_learner(learn:Learner) -> PixelModel:
         layers = _preprocessing(dl, images)
         scores = _own_scores(learn, dl)
         resize = _resize_text(dl)
+        reading = dl.dataset.reading if isinstance(dl, ImageDL) else None
     _check_classes(learn, scores, classes)
     on_cpu = learn.dls.device is None or learn.dls.device.type == 'cpu'
     return PixelModel(
@@ -270,7 +274,8 @@ def _from_learner(learn:Learner) -> PixelModel:
         allowed=ALLOWED['learner' if on_cpu else 'gpu'],
         classes=classes,
         has_probs=True,
-        resize=resize)
+        resize=resize,
+        reading=reading)
 
 # %% ../../nbs/keep/04_pixels.ipynb #p1xe1031
 def pixel_model(

@@ -16,7 +16,7 @@ import torch
 from matplotlib.figure import Figure
 from ..data.decode import read_many, Unreadable
 from ..data.folders import image_file, ImageFile
-from ..data.imagefile import read_fitted, read_image
+from ..data.imagefile import read_fitted, read_image, Reading
 from ..errors import InputError
 from ..ladder.fitted import Classifier
 from ..lessons.sgd import class_probs
@@ -65,10 +65,10 @@ def ranked(
     return [(model.classes[i], None if probs is None else probs[i].item()) for i in order]
 
 # %% ../../nbs/keep/03_predict.ipynb #d35e8a91
-def _draw(ax, file, name:str, probability:float|None):
-    "One image with its prediction above and the name of the file below"
+def _draw(ax, file, reading:Reading, name:str, probability:float|None):
+    "One image, as the model reads it, with its prediction above and the name of the file below"
     if hasattr(file, 'seek'): file.seek(0)
-    ax.imshow(read_image(file, size=(128, 128)), cmap='gray', vmin=0, vmax=255)
+    ax.imshow(read_image(file, reading, size=(128, 128)), cmap='gray', vmin=0, vmax=255)
     title = shortened(name) if probability is None else f'{shortened(name)}\n{probability:.3f}'
     ax.set_title(title, fontsize=9, parse_math=False)
     if hasattr(file, 'seek'): return
@@ -90,5 +90,5 @@ def show_predictions(
     fig = new_figure(1.35 * max(cols, 2), 1.65 * rows)
     axes = fig.subplots(rows, cols, squeeze=False)
     for ax in axes.flat: ax.set_axis_off()
-    for ax, answer in zip(axes.flat, found): _draw(ax, *answer)
+    for ax, (file, name, probability) in zip(axes.flat, found): _draw(ax, file, model.reading, name, probability)
     return fig

@@ -26,6 +26,7 @@ from safetensors.torch import load as from_safetensors
 from ..data.imagefile import Reading, reading_of
 from ..data.images import ImageSet
 from ..data.loaders import dataloaders, pick_device
+from ..data.sources import is_builtin
 from ..data.sources import load as load_images
 from ..errors import alive, check_out, InputError, write_atomic
 from .card import Card, card_of, FORMAT, read_card_file
@@ -359,16 +360,24 @@ class Kept(Classifier):
         return f"Kept {self.recipe}: {', '.join(parts)}"
 
 # %% ../../nbs/keep/02_store.ipynb #f2a31a94
+def _load_alike(kept:Kept, source:str|Path) -> ImageSet:
+    "A source with the size, the channels and the reading of a model"
+    channels, *size = kept.shape
+    reading = kept.reading
+    how = dict(size=tuple(size), channels=channels, resize=reading.resize)
+    if not is_builtin(source): how |= dict(background=reading.background, max_pixels=reading.max_pixels)
+    return load_images(source, **how)
+
 @patch
 def learner(self:Kept,
-    data:DataLoaders|ImageSet|str|Path, # Or a source for `load`; `DataLoaders` must normalise with `stats`
+    data:DataLoaders|ImageSet|str|Path, # Or a source, read as the model's; `DataLoaders` must normalise with `stats`
     bs:int|None=None, # Batch size, if `data` is an image set
     **kwargs # For `Learner`
 ) -> Learner:
     "A `Learner` that continues the training; raises `InputError` if `data` does not fit, or nothing can be trained"
     parts = _parts(self.recipe, self.shape, self.columns, self.settings)
     if parts.loss is None: raise InputError(f"{self.recipe} has no weights to train; fit it again")
-    if isinstance(data, (str, Path)): data = load_images(data)
+    if isinstance(data, (str, Path)): data = _load_alike(self, data)
     if isinstance(data, ImageSet): data = dataloaders(data, bs, self.device, self.stats)
     if not isinstance(data, DataLoaders):
         raise InputError(f"an image set or DataLoaders is needed, not {data!r}; load(...) gives one")
