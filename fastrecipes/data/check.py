@@ -42,7 +42,7 @@ class Look(NamedTuple):
     reporter: Reporter = Reporter()
     skip_bad: bool = False # Whether unreadable images are a remark, not a problem
 
-_enough = 256, 256 # Height and width: a JPEG is decoded at a scale near it
+_enough = 64, 64 # Height and width: a JPEG is decoded at four times that or more
 
 def _shows_only(x:'numpy.ndarray', background:tuple) -> bool:
     "Whether all pixels have nearly the colour of the background"

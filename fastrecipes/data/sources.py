@@ -155,7 +155,7 @@ def mnist_sample(
     path = _fetch('mnist_sample', URLs.MNIST_SAMPLE, where, lambda: untar_data(URLs.MNIST_SAMPLE))
     images = from_folder(path, name='mnist_sample', reporter=reporter)
     _check_whole(images, {'train': 12_396, 'valid': 2_038}, where)
-    return images
+    return replace(images, notes=()) # Its folder also has a table
 
 # %% ../../nbs/data/10_sources.ipynb #bdae3d4f
 @source
