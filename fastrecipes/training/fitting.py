@@ -283,7 +283,7 @@ def fit_learner(
     wd:float|None=None, # Weight decay; None: the optimiser's default
     clip:float=0., # Clip the gradient norm to this; 0 = off
     checkpoint:Checkpoint|None=None, # Written during training, and read to resume
-    frozen:int=0, # Epochs at the start that train the last group of parameters only; above 0 as in `fine_tune`
+    frozen:int|None=None, # As fastai's `fine_tune`, with this many epochs at the start for the last group alone
 ) -> Outcome:
     "Fit without a progress bar or log; raises `Diverged` if the loss becomes infinite or NaN"
     reporter = reporter or Reporter()
@@ -300,8 +300,8 @@ def fit_learner(
     choose_threads(learn.model, bs or 1) # After the checkpoint is read, which may store the number
     with together(learn), _quiet(learn, cbs):
         how = dict(wd=wd, start_epoch=start)
-        if frozen: _fine_tune(learn, schedule, epochs, frozen, lr, cbs, **how)
-        else: _fit_schedule(learn, schedule, epochs, lr, cbs, **how)
+        if frozen is None: _fit_schedule(learn, schedule, epochs, lr, cbs, **how)
+        else: _fine_tune(learn, schedule, epochs, frozen, lr, cbs, **how)
     if best: hooks['best'].restore(learn.model)
     return Outcome(
         model=learn.model,
