@@ -1,4 +1,4 @@
-"""Stand on what a net has already learned from 1.3 million photos: first with its features as they are, then by training on
+"""Stand on what a net has learned from a million photos: use its features as they are, then train them further
 
 With a hundred images, a net that starts from random numbers learns little more than the average image knows. But
 edges, textures, eyes and leaves look the same in most photos, and somebody has already paid for learning them. The
@@ -200,8 +200,8 @@ def linear_path(
         with torch.no_grad(): found = losses(), w.clone(), b.clone()
         yield found[0], found[1].view(m, n_classes, -1), found[2].view(m, n_classes)
 
-# %% ../../nbs/ladder/06_pretrained.ipynb #82cbaaf3
-DECAYS = tuple(10 ** (-i / 2) for i in range(8)) # From 1 to 0.0003
+# %% ../../nbs/ladder/06_pretrained.ipynb #13bae5f4
+DECAYS = (1., .3, .1, .03, .01, .003, .001, .0003)
 
 def fit_linear(
     x:'torch.Tensor', # float32 (n, d)
@@ -258,15 +258,15 @@ def frozen(images, run, *,
     resolved = dict(side=side, wd=wd, precision=precision, layout=layout)
     return fitting.Outcome(model, learner=learn, resolved=resolved)
 
-# %% ../../nbs/ladder/06_pretrained.ipynb #4c8e0e85
+# %% ../../nbs/ladder/06_pretrained.ipynb #d1940c23
 @recipe(after='frozen', parts=_finetune_parts, rung=False, missing=missing_weights,
-        epochs=None, lr=.008, schedule='one-cycle', dropout=.2, wd=.01)
+        epochs=None, lr=.02, schedule='one-cycle', dropout=.2, wd=.01)
 def finetune(images, run, *,
     side:Side=None, # Shorter side of the images in the net, from 64 to 224; auto: 128, or 64 for images below 64
     precision:Precision=None, # Number format for training; auto: the fastest on the device
     layout:Layout=None, # Memory layout; auto: the fastest on the device
     epochs, # Passes over the training images, the first for the head alone; auto: 4, up to 8 for fewer than 1,500
-    bs, # Batch size; auto: 32, fewer for a small set (about 48 steps per epoch)
+    bs, # Batch size; auto: 32, or 16 for a small set
     lr, # Learning rate of the head; the first layers get a 200th of it
     dropout, # Dropout: fraction of features set to zero per step
     **training
@@ -275,7 +275,7 @@ def finetune(images, run, *,
     n = len(images.train)
     side = side or (64 if _is_small(images) else 128)
     epochs = epochs or min(max(4, round(6000 / n)), 8)
-    bs = bs or loaders.default_bs(n, 32)
+    bs = bs or max(16, loaders.default_bs(n, 32))
     dls = loaders.dataloaders(images, bs, run.device)
     parts = _finetune_parts(images.shape, len(images.classes), side=side, dropout=dropout)
     _load_body(parts.model)

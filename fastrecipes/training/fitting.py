@@ -24,7 +24,7 @@ import pandas as pd
 import torch
 from fastai.callback.core import Callback
 from fastai.callback.progress import ProgressCallback, ShowGraphCallback
-from fastai.callback.schedule import combine_scheds, combined_cos, ParamScheduler, SchedNo
+from fastai.callback.schedule import combined_cos, ParamScheduler, SchedNo
 from fastai.callback.training import GradientClip
 from fastai.learner import AvgLoss, AvgMetric, AvgSmoothLoss, CancelFitException, get_model, Learner, Metric
 from fastai.metrics import AccumMetric
@@ -200,12 +200,18 @@ def _fit_schedule(learn:Learner, schedule:str, epochs:int, lr:float, cbs:list, *
 # %% ../../nbs/training/06_fitting.ipynb #7f743338
 class FreezeAtFirst(Callback):
     "Freeze all groups of parameters but the last in the first epochs"
+    order = 72 # After SkipToEpoch (70), so that epochs that are skipped do nothing
     def __init__(self, epochs:int): self.epochs = epochs
-    def before_epoch(self): self.learn.freeze_to(-1 if self.epoch < self.epochs else 0)
+
+    def before_epoch(self):
+        starts_phase = self.epoch in (0, self.epochs)
+        freezer = self.learn if starts_phase else self.opt # The Learner's freeze_to clears the optimiser's state too
+        freezer.freeze_to(-1 if self.epoch < self.epochs else 0)
 
 def _two_phases(share:float, first, second) -> Callable: # From the fraction of training done
     "A schedule for this share of the training, then another"
-    return combine_scheds([share, 1 - share], [first, second])
+    def at(done): return first(done / share) if done < share else second((done - share) / (1 - share))
+    return at
 
 def _fine_tune(learn:Learner, schedule:str, epochs:int, frozen:int, lr:float, cbs:list, **kwargs):
     "fastai's `fine_tune(epochs - frozen, lr, frozen)` as one `fit`; 'constant': at the same rates without cycles"
