@@ -9,9 +9,9 @@ NAMES = {'mnist_sample': 'mnist_sample', 'mnist': 'mnist', 'bitmoji': 'bitmoji_b
 NOT_RUN = {'export', 'exports', 'exporti', 'notest', 'slow',
            'default_exp'} # Cells that define something or are left out
 SLOW = { # More than 20 seconds of a processor
-    'backprop', 'deep', 'training', 'faces', 'processes', 'rungs', 'chance', 'curves', 'failures', 'pictures', 'rules',
-    'verdict', 'comparison', 'climb', 'store', 'report_figures', 'report_page', 'report', 'live', 'live_explorer',
-    'strokes', 'kept_ladder', 'drawing', 'index',
+    'backprop', 'deep', 'training', 'faces', 'processes', 'rungs', 'pretrained', 'chance', 'curves', 'failures',
+    'pictures', 'rules', 'verdict', 'comparison', 'climb', 'store', 'report_figures', 'report_page', 'report', 'live',
+    'live_explorer', 'strokes', 'kept_ladder', 'drawing', 'index',
 }
 
 

@@ -31,8 +31,8 @@ def test_the_readme_begins_with_the_two_commands():
 PROJECT = tomllib.loads((REPO/'pyproject.toml').read_text())['project']
 
 def names(requirements):
-    "The distributions of a list of requirements, each of which has a lower bound"
-    return [re.fullmatch(r'([\w-]+)>=[\d.]+(?:,<[\d.]+)?', r)[1] for r in requirements]
+    "The distributions of a list of requirements, each of which has a lower bound, or a version if it is data"
+    return [re.fullmatch(r'([\w-]+)[>=]=[\d.]+(?:,<[\d.]+)?', r)[1] for r in requirements]
 
 def test_every_dependency_has_a_lower_bound_and_a_tested_version():
     tested = re.findall(r'^([\w-]+)==', (REPO/'constraints.txt').read_text(), re.M)

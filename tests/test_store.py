@@ -64,7 +64,8 @@ def unpickled(monkeypatch):
 
 # The same model
 
-def test_every_recipe_is_tried_here(): assert sorted(ALL) == sorted(n for n, r in recipes.items() if r.parts)
+def test_every_recipe_is_tried_here_or_in_test_pretrained():
+    assert sorted([*ALL, 'frozen', 'finetune']) == sorted(n for n, r in recipes.items() if r.parts)
 
 VARIANTS = {'similarity': [dict(distance='l1')], 'sgd': [dict(dropout=.3, std=.1)],
             'logistic': [dict(dropout=.3, lr=.01)], 'linear': [dict(dropout=.3, wd=.1, best=False)],

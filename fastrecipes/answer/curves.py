@@ -12,7 +12,7 @@ __all__ = ['FRACTIONS', 'LEAST_POINTS', 'COLOURS', 'MARKERS', 'DASHES', 'nested_
            'more_data', 'point_key', 'CurveRun', 'chosen_recipes', 'learning_curve', 'plot_curve']
 
 # %% ../../nbs/answer/04_curves.ipynb #2a485d60
-import math
+import math, warnings
 from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import replace
 from hashlib import blake2b
@@ -29,7 +29,7 @@ from ..data.images import ImageSet
 from ..data.sources import load
 from ..errors import explained, InputError, is_fault
 from ..ladder.fitted import Fitted, Judged
-from ..ladder.recipe import fit, get_recipe, ladder
+from ..ladder.recipe import fit, get_recipe, ladder, left_out
 from ..ladder.settings import global_settings, recipes, Sections
 from ..plots import BLUE, GREEN, GREY, new_figure, ORANGE, quiet_axes
 from ..reporter import Reporter, Task
@@ -300,7 +300,9 @@ def chosen_recipes(
     names:str|Iterable[str]|None=None, # A list or 'a,b'; None: the rungs of the ladder
 ) -> list:
     "Names of recipes in the order of the ladder, each once"
-    if names is None: return ladder()
+    if names is None:
+        for sentence in left_out(): warnings.warn(sentence, stacklevel=3)
+        return ladder()
     listed = names.split(',') if isinstance(names, str) else names
     wanted = [get_recipe(n.strip() if isinstance(n, str) else n).name for n in listed if n]
     chosen = [n for n in recipes if n in wanted]

@@ -135,9 +135,10 @@ def export_onnx(
     The input `images` is uint8 (n, c, h, w). The outputs are `scores`, float32 (n, k) or (n, 1), and `probs`, float32
     (n, k), which `similarity` does not have. Before the file is written, ONNX Runtime's results are compared: for our
     models on random images, and for a `Learner` with its `get_preds` on up to 64 validation images. The difference may
-    be up to 1e-5 for our models, 1e-4 for a `Learner` on the CPU and 1e-2 on a GPU, relative to the largest score if
-    that is above 1. Raises `InputError` if the difference is larger, if ONNX is not installed or cannot hold the model,
-    if the model does not assign one class to each image, and if `file` cannot be written."""
+    be up to 1e-5 for our models (1e-4 for `frozen` and `finetune`), 1e-4 for a `Learner` on the CPU and 1e-2 on a GPU,
+    relative to the largest score if that is above 1. Raises `InputError` if the difference is larger, if ONNX is not
+    installed or cannot hold the model, if the model does not assign one class to each image, and if `file` cannot be
+    written."""
     onnxruntime = _onnx_packages()
     file = _checked_file(file)
     model = pixel_model(model)

@@ -91,7 +91,11 @@ class PixelModel(NamedTuple):
     card: dict|None = None # Of a saved model
 
 # %% ../../nbs/keep/04_pixels.ipynb #p1xe1013
-ALLOWED = dict(ours=1e-5, learner=1e-4, gpu=1e-2) # For `PixelModel.allowed`; a GPU rounds more
+ALLOWED = dict(ours=1e-5, deep=1e-4, learner=1e-4, gpu=1e-2) # For `PixelModel.allowed`; a GPU rounds more
+
+def _is_deep(model:torch.nn.Module) -> bool:
+    "Whether it has so many layers that roundings add up"
+    return sum(isinstance(layer, torch.nn.Conv2d) for layer in model.modules()) > 30
 
 def _random_images(shape:tuple) -> torch.Tensor: # uint8 (3, c, h, w)
     return torch.randint(0, 256, (3, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -106,7 +110,7 @@ def _from_classifier(model:Classifier) -> PixelModel:
         net=torch.nn.Sequential(*layers, inner).eval(),
         images=images,
         scores=predict_scores(inner, images, model.stats),
-        allowed=ALLOWED['ours'],
+        allowed=ALLOWED['deep' if _is_deep(inner) else 'ours'],
         classes=tuple(model.classes),
         has_probs=model.has_probs,
         resize=model.reading.resize,

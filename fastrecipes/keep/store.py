@@ -390,8 +390,7 @@ def _load(folder:Path, device:torch.device) -> Kept:
     settings = _checked_settings(card, folder/CARD)
     columns, model = _columns_and_model(card, settings, folder/CARD)
     tensors = _read_weights(folder/WEIGHTS, model.state_dict(), card.weights)
-    model.load_state_dict(tensors, assign=True)
-    for p in model.parameters(): p.requires_grad_()
+    model.load_state_dict(tensors, assign=True) # What is trained remains as the recipe has it
     return Kept(
         recipe=card.recipe,
         settings=settings,

@@ -80,9 +80,10 @@ def predict_scores(
 ) -> 'torch.Tensor': # float32 (n, k), or (n, 1) for two classes, on the CPU
     "The model's scores for `images`, in evaluation mode, which is undone afterwards; a split is read batch by batch"
     split = images if isinstance(images, Split) else Split(images, None)
+    bs = getattr(model, 'predict_bs', None) or predict_bs(split.shape[1:]) # A model may know better
     scores = []
     with torch.no_grad(), sgd.evaluating(model):
-        for batch in split.batches(predict_bs(split.shape[1:])):
+        for batch in split.batches(bs):
             batch = batch.to(device or 'cpu')
             x = loaders.to_floats(batch, stats, split.is_large and batch.device.type == 'cpu')
             scores.append(model(x).float().cpu())

@@ -8,7 +8,7 @@ done outside of the function, so that recipes can be compared fairly."""
 
 # %% auto #0
 __all__ = ['Job', 'ImagesChanged', 'check_intact', 'check_test', 'as_outcome', 'Trained', 'Recipe', 'recipe', 'ladder',
-           'get_recipe', 'fit']
+           'left_out', 'get_recipe', 'fit']
 
 # %% ../../nbs/ladder/03_recipe.ipynb #5aed6e85
 import inspect, time
@@ -317,12 +317,14 @@ class Recipe:
         parts:Callable|None=None, # Called with (shape, number of classes, settings...); the `Parts` of a kept model
         rung:bool=True, # Whether it is a rung of the ladder
         defaults:dict|None=None, # Different defaults for `training_settings`
+        missing:Callable|None=None, # Called without arguments: what it needs and does not find; empty if nothing
     ):
         self.func = func
         self.name = func.__name__
         self.parts = parts
         self.rung = rung
         self.defaults = defaults or {}
+        self._missing = missing
         self.about = (func.__doc__ or '').strip().partition('\n')[0]
         self.__doc__ = func.__doc__
         self.__name__ = func.__name__
@@ -333,6 +335,11 @@ class Recipe:
     def is_shipped(self) -> bool:
         "Whether it is a recipe of fastrecipes"
         return self.func.__module__.partition('.')[0] == 'fastrecipes'
+
+    @property
+    def missing(self) -> str:
+        "What the recipe needs and does not find here, with the cure; empty if nothing is missing"
+        return self._missing() if self._missing else ''
 
     @property
     def settings(self) -> dict[str, Setting]:
@@ -436,11 +443,12 @@ def recipe(
     after:str|None=None, # The rung below; None: on top
     parts:Callable|None=None, # See `Recipe`; without it a fitted model cannot be kept
     rung:bool=True, # False: the recipe is fitted by name, but is not a rung of the ladder
+    missing:Callable|None=None, # See `Recipe`; a rung that misses something is left out of the ladder
     **defaults # Different defaults for `training_settings`
 ) -> Recipe:
     "Decorator: make a function a recipe and put it on the ladder"
     def deco(f):
-        new = Recipe(f, parts, rung, defaults)
+        new = Recipe(f, parts, rung, defaults, missing)
         _check_name(new)
         order = [n for n in recipes if n != new.name]
         if after is not None and after not in order: raise no_such('recipe', after, order)
@@ -451,8 +459,15 @@ def recipe(
     return deco if func is None else deco(func)
 
 def ladder() -> list: # Names
-    "The rungs, simplest first"
-    return [n for n, r in recipes.items() if r.rung]
+    "The rungs that can be fitted here, simplest first"
+    return [n for n, r in recipes.items() if r.rung and not r.missing]
+
+def left_out() -> list: # Sentences
+    "Which rungs are left out of the ladder, why, and the cure"
+    reasons = {}
+    for n, r in recipes.items():
+        if r.rung and r.missing: reasons.setdefault(r.missing, []).append(n)
+    return [f"{' and '.join(names)} left out: {why}" for why, names in reasons.items()]
 
 # %% ../../nbs/ladder/03_recipe.ipynb #776cc48a
 def get_recipe(

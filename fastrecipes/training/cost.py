@@ -101,8 +101,11 @@ def predict_ms(
 ) -> float: # Milliseconds for `n`
     "Median time of predicting `n` images, after a few to warm up; of large images fewer are timed, and the time scaled"
     timed = min(n, max(2**23 // images[0].numel(), 50)) # 8 million numbers, at least 50 images
+    start = time.perf_counter()
+    predict(images[:64])
+    per_image = (time.perf_counter() - start) / min(len(images), 64)
+    timed = min(timed, max(round(2 / per_image), 50)) # A slow model: about two seconds
     some = images[torch.arange(timed) % len(images)]
-    predict(some[:64])
     times = []
     while len(times) < min(repeats, 3) or (len(times) < repeats and sum(times) < .5):
         start = time.perf_counter()
