@@ -454,7 +454,7 @@ def always(images, run, *,
 
 def test_a_recipe_of_ones_own_stands_in_its_place_and_is_fitted(ladder, digits):
     mine = recipe(after='sgd')(always)
-    assert list(recipes) == ['similarity', 'sgd', 'always', *ALL[2:]]
+    assert list(recipes) == ['similarity', 'sgd', 'always', *ALL[2:], *PRETRAINED]
     assert rungs() == ['similarity', 'sgd', 'always', *LADDER[2:]]
     assert get_recipe('always') is get_recipe(mine) is mine and mine.about == always.__doc__
     f = fit('always', digits, label='7', device='cpu')
@@ -463,15 +463,15 @@ def test_a_recipe_of_ones_own_stands_in_its_place_and_is_fitted(ladder, digits):
 
 def test_a_recipe_goes_on_top_unless_told_otherwise_and_moves_when_made_again(ladder):
     recipe(always)
-    assert list(recipes) == [*ALL, 'always'] and rungs() == [*LADDER, 'always']
+    assert list(recipes) == [*ALL, *PRETRAINED, 'always'] and rungs() == [*LADDER, 'always']
     recipe(always, after='similarity')
-    assert list(recipes) == ['similarity', 'always', *ALL[1:]]
+    assert list(recipes) == ['similarity', 'always', *ALL[1:], *PRETRAINED]
     recipe(always, rung=False)
-    assert list(recipes) == [*ALL, 'always'] and rungs() == LADDER
+    assert list(recipes) == [*ALL, *PRETRAINED, 'always'] and rungs() == LADDER
 
 def test_a_recipe_after_an_unknown_one_is_refused_and_not_added(ladder):
     with pytest.raises(InputError, match="'sdg'.*'sgd'"): recipe(after='sdg')(always)
-    assert list(recipes) == ALL
+    assert list(recipes) == [*ALL, *PRETRAINED]
 
 def test_a_recipe_gets_the_device_the_callback_and_its_settings_by_name(ladder):
     got = {}
