@@ -3172,7 +3172,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                               'fastrecipes/lessons/similarity.py'),
                                                 'fastrecipes.lessons.similarity._block_bytes': ( 'lessons/similarity.html#_block_bytes',
                                                                                                  'fastrecipes/lessons/similarity.py'),
-                                                'fastrecipes.lessons.similarity._compute_small': ( 'lessons/similarity.html#_compute_small',
+                                                'fastrecipes.lessons.similarity._compute_close': ( 'lessons/similarity.html#_compute_close',
                                                                                                    'fastrecipes/lessons/similarity.py'),
                                                 'fastrecipes.lessons.similarity._l1_of_rows': ( 'lessons/similarity.html#_l1_of_rows',
                                                                                                 'fastrecipes/lessons/similarity.py'),

@@ -111,7 +111,7 @@ def l2_by_product(
 
 def _l2_of_rows(x:torch.Tensor, to:Centred, memory:int) -> torch.Tensor:
     lengths, squares = _squares(x, to, memory)
-    _compute_small(squares, lengths, x, to, memory)
+    _compute_close(squares, lengths, x, to, memory)
     return (squares / x.shape[1]).sqrt()
 
 def _squares(x:torch.Tensor, to:Centred, memory:int) -> tuple: # (n, 1) and (n, k)
@@ -126,9 +126,12 @@ def _squares(x:torch.Tensor, to:Centred, memory:int) -> tuple: # (n, 1) and (n, 
         products = torch.addmm(products, xb, means.T)
     return lengths, lengths - 2 * products + to.squares
 
-def _compute_small(squares:torch.Tensor, lengths:torch.Tensor, x:torch.Tensor, to:Centred, memory:int):
-    "Replace `squares` below a tenth of `lengths`, which have lost correct digits"
-    pairs = (squares < .1 * lengths).nonzero()
+def _compute_close(squares:torch.Tensor, lengths:torch.Tensor, x:torch.Tensor, to:Centred, memory:int):
+    "Replace those `squares` that rounding has made useless: very small ones, and several that may be the smallest"
+    is_smallest = squares < squares.amin(1, keepdim=True) + 1e-5 * lengths
+    is_tie = is_smallest & (is_smallest.sum(1, keepdim=True) > 1)
+    is_small = squares < .01 * lengths
+    pairs = (is_tie | is_small).nonzero()
     for some in pairs.split(max(1, memory // (4 * x.shape[1]))):
         row, column = some.T
         differences = x[row] - to.centre - to.means[column]
