@@ -9,6 +9,8 @@ from fastrecipes.answer.rules import decide
 from fastrecipes.answer.verdict import verdict
 from fastrecipes.data.images import ImageSet, Split
 
+UNTRAINED = 'majority', 'similarity', 'knn' # The recipes without epochs
+
 def noise_images(n, classes='ab', shape=(1, 8, 8), valid=6, test=0, seed=0):
     "`n` images to train, more to validate and to test; there is nothing to learn"
     generator = torch.Generator().manual_seed(seed)

@@ -207,8 +207,8 @@ print('heavy:', [m for m in heavy if m in sys.modules])"""
 def test_list_has_a_line_for_each_recipe_and_source(run):
     out = run('list').stdout
     names = re.findall(r'^  (\w+) +\S', out, re.M)
-    assert names == ['similarity', 'sgd', 'linear', 'simple_net', 'mlp', 'convnet', 'resnet18', 'logistic', 'digits',
-                     'mnist_sample', 'mnist', 'FOLDER', 'TABLE']
+    assert names == ['similarity', 'sgd', 'linear', 'simple_net', 'mlp', 'convnet', 'resnet18', 'majority', 'knn',
+                     'logistic', 'digits', 'mnist_sample', 'mnist', 'FOLDER', 'TABLE']
     titles = re.findall(r'^(\w.*):$', out, re.M)
     assert len(titles) == 3 and out.index('resnet18') < out.index(titles[1]) < out.index('  logistic ')
     assert max(map(len, out.splitlines())) <= 80
@@ -218,7 +218,8 @@ def test_list_of_a_recipe_has_a_line_for_each_setting_with_its_default():
     from fastrecipes.ladder.settings import recipes
     for name, r in recipes.items():
         out = called('list', name).stdout
-        shown = re.findall(r'^(\w+) +(\S+) +\S', out.split('meaning\n')[1].split('\n\n')[0], re.M)
+        table = out.partition('meaning\n')[2].split('\n\n')[0]
+        shown = re.findall(r'^(\w+) +(\S+) +\S', table, re.M)
         assert shown == [(s.name, s.default_text) for s in r.settings.values()]
         assert max(map(len, out.splitlines())) <= 80
     assert called('list', 'digits').stdout.startswith('digits: 1,797 ')
@@ -401,7 +402,8 @@ DATA_OPTIONS = '--classes --valid --size --channels --skip-bad --seed --device -
     ('report', 'DIR --out'),
     ('fit mlp',
      f'{DATA_OPTIONS} --epochs --lr --batch-size --hidden --out --test --checkpoint-every --resume'),
-    ('fit', ' '.join(['similarity', 'sgd', 'logistic', 'linear', 'simple_net', 'mlp', 'convnet', 'resnet18'])),
+    ('fit', ' '.join(['majority', 'similarity', 'knn', 'sgd', 'logistic', 'linear', 'simple_net', 'mlp', 'convnet',
+                      'resnet18'])),
     ('', ' '.join(VERBS)), ('list', '--ini NAME'), ('cache', '--clear'),
     ('check', '--valid --seed --skip-bad --quiet --json'),
     ('predict', ' '.join(['IMAGE', 'DIR', '--top', '--json', '--csv', '--show', '--device'])),

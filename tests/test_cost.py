@@ -12,7 +12,7 @@ from fastrecipes.ladder.recipe import fit
 from fastrecipes.ladder.settings import recipes
 from fastrecipes.lessons.similarity import NearestMean
 from fastrecipes.keep.store import save
-from made import noise_images
+from made import noise_images, UNTRAINED
 
 MB = 2**20
 
@@ -31,7 +31,7 @@ def tiny(k=10, shape=(1, 8, 8), n=40): return noise_images(n, 'abcdefghij'[:k], 
 @pytest.mark.parametrize('k, shape', [(2, (3, 9, 7)), (10, (1, 8, 8))])
 def test_the_weights_weigh_what_the_file_does(name, k, shape, tmp_path, monkeypatch):
     monkeypatch.setattr(fitted_room, 'predict_ms_per_1000', lambda *a: 1.) # Not waited for
-    f = fit(name, tiny(k, shape), device='cpu', **({} if name == 'similarity' else dict(epochs=1)))
+    f = fit(name, tiny(k, shape), device='cpu', **({} if name in UNTRAINED else dict(epochs=1)))
     file = save(f, tmp_path/'kept')/'model.safetensors'
     assert f.cost.weights_bytes == weights_bytes(f.model) == file.stat().st_size
 
@@ -222,11 +222,13 @@ def test_a_gpu_is_measured_too():
 # What a fit says of itself
 
 @pytest.fixture(scope='module')
-def fitted(): return {n: fit(n, tiny(), device='cpu', **({} if n == 'similarity' else dict(epochs=1))) for n in recipes}
+def fitted():
+    return {n: fit(n, tiny(), device='cpu', **({} if n in UNTRAINED else dict(epochs=1))) for n in recipes}
 
 CONVNET = 12**2 * 25 * 16 + 6**2 * 9 * 16 * 32 + 3**2 * 9 * 32 * 64 + 3**2 * 64 * 10 # 8x8 is enlarged to 24x24
 BY_HAND = dict(
-    similarity=10 * 64, sgd=640, logistic=640, linear=640, simple_net=64 * 30 + 30 * 10, mlp=64 * 64 * 3 + 640,
+    majority=0, similarity=10 * 64, knn=40 * 64, sgd=640, logistic=640, linear=640,
+    simple_net=64 * 30 + 30 * 10, mlp=64 * 64 * 3 + 640,
     convnet=CONVNET,
 )
 

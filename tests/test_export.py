@@ -23,7 +23,8 @@ from limits import little_room
 from test_cli import called, refused as ended
 from test_store import fitted, image_set
 
-CASES = [('similarity', 2, (1, 7, 9), {}), ('similarity', 10, (3, 60, 50), dict(distance='l1')),
+CASES = [('majority', 10, (1, 7, 9), {}), ('knn', 2, (3, 6, 5), dict(k=3)),
+         ('similarity', 2, (1, 7, 9), {}), ('similarity', 10, (3, 60, 50), dict(distance='l1')),
          ('sgd', 2, (1, 7, 9), {}), ('logistic', 10, (3, 6, 5), dict(dropout=.3)), ('linear', 10, (1, 7, 9), {}),
          ('simple_net', 2, (3, 6, 5), dict(dropout=.5, hidden=7)),
          ('mlp', 10, (3, 6, 5), dict(activation='leaky_relu', dropout=.2, hidden=(9, 4))), ('mlp', 2, (1, 7, 9), {}),

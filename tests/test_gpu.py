@@ -4,6 +4,7 @@ from fastai.callback.core import Callback
 from fastrecipes.training.checkpoint import Checkpoint
 from fastrecipes.ladder.recipe import fit, ladder
 from fastrecipes.keep.store import load, save
+from made import UNTRAINED
 from reporters import Each
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')]
@@ -16,7 +17,7 @@ def images(digits): return digits
 @pytest.fixture(scope='module')
 def fitted(images):
     "Each rung of the ladder, fitted once on the GPU"
-    return {name: fit(name, images, seed=1, device='cuda', **({} if name == 'similarity' else dict(epochs=2)))
+    return {name: fit(name, images, seed=1, device='cuda', **({} if name in UNTRAINED else dict(epochs=2)))
             for name in ladder()}
 
 
@@ -49,7 +50,7 @@ class Over(Callback):
     def after_train(self): torch.cuda.set_sync_debug_mode('default')
     after_validate = after_cancel_fit = after_train
 
-@pytest.mark.parametrize('name', [n for n in ladder() if n not in ('similarity', 'sgd')])
+@pytest.mark.parametrize('name', [n for n in ladder() if n not in (*UNTRAINED, 'sgd')])
 def test_nothing_waits_for_the_gpu_within_an_epoch(images, name):
     try: f = fit(name, images, device='cuda', epochs=2, cbs=[NoWaiting(), Over()])
     finally: torch.cuda.set_sync_debug_mode('default')

@@ -21,11 +21,11 @@ from fastrecipes.ladder.settings import (
 from fastrecipes.training.precision import pick_precision
 from fastrecipes.ladder.recipe import ladder as rungs
 from fastrecipes.training.fitting import Outcome
-from made import noise_images
+from made import noise_images, UNTRAINED
 from reporters import Seen, Untrained
 
 LADDER = ['similarity', 'sgd', 'linear', 'simple_net', 'mlp', 'convnet', 'resnet18']
-ALL = ['similarity', 'sgd', 'logistic', 'linear', 'simple_net', 'mlp', 'convnet', 'resnet18']
+ALL = ['majority', 'similarity', 'knn', 'sgd', 'logistic', 'linear', 'simple_net', 'mlp', 'convnet', 'resnet18']
 PRETRAINED = ['frozen', 'finetune'] # Tried in test_pretrained
 QUICK = {n: dict(epochs=3) for n in ('sgd', 'linear', 'simple_net', 'mlp', 'convnet')}
 QUICK |= {'logistic': dict(epochs=3, lr=.3, bs=16), 'resnet18': dict(epochs=1, bs=8)}
@@ -45,9 +45,9 @@ def tiny(n, n_classes=2, size=8):
     return noise_images(n, 'abcdefghij'[:n_classes], (1, size, size))
 
 
-def test_the_ladder_goes_from_similarity_to_resnet18_and_logistic_stands_beside_it():
+def test_the_ladder_goes_from_similarity_to_resnet18_and_other_recipes_stand_beside_it():
     assert rungs() == LADDER and list(recipes) == ALL + PRETRAINED
-    assert [n for n in recipes if not recipes[n].rung] == ['logistic', *PRETRAINED]
+    assert [n for n in recipes if not recipes[n].rung] == ['majority', 'knn', 'logistic', *PRETRAINED]
 
 def test_every_recipe_and_setting_says_what_it_is():
     assert all(r.about for r in recipes.values())
@@ -221,7 +221,7 @@ def test_a_bad_value_in_the_ini_is_refused_with_its_section(ini, where):
 
 @pytest.mark.parametrize('name, kwargs, wanted', [
     ('simplenet', {}, "unknown recipe 'simplenet': did you mean 'simple_net'?"),
-    ('qqq', {}, "unknown recipe 'qqq': choose from similarity, sgd"),
+    ('qqq', {}, "unknown recipe 'qqq': choose from majority, similarity, knn, sgd"),
     ('mlp', {'epoch': 3}, "mlp: unknown setting 'epoch': did you mean 'epochs'?"),
     ('similarity', {'lr': 3}, "similarity: unknown setting 'lr': choose from distance"),
     ('mlp', {'epochs': 0}, 'mlp: epochs=0 is not a whole number'),
@@ -265,7 +265,7 @@ def test_the_seed_alone_decides_to_the_last_bit(name, kwargs, threes_sevens):
 
 # What is fitted
 
-CASES = [(n, s) for n in ALL[:6] for s in ('threes_sevens', 'digits')] + [('resnet18', 'tiny')]
+CASES = [(n, s) for n in ALL[:8] for s in ('threes_sevens', 'digits')] + [('resnet18', 'tiny')]
 
 @pytest.fixture(scope='module', params=CASES, ids='-'.join)
 def fitted(request):
@@ -302,7 +302,8 @@ def test_predictions_accuracy_probabilities_and_loss_follow_from_the_scores(fitt
     else: guess, probs, loss = s.argmax(1), s.softmax(1), F.cross_entropy(s, y)
     assert torch.equal(f.predictions, guess)
     assert f.accuracy == sum(a == b for a, b in zip(guess.tolist(), y.tolist())) / len(y)
-    if images.source != 'tiny':
+    if f.recipe == 'majority': assert len(guess.unique()) == 1
+    elif images.source != 'tiny':
         assert f.accuracy > (.9 if len(images.classes) == 2 else .6) # there is nothing to learn in noise
     if f.recipe == 'similarity': assert f.probs is None and f.loss is None
     else:
@@ -335,7 +336,7 @@ def test_predict_refuses_what_cannot_be_predicted(nearest, given, wanted):
 
 def test_the_learner_gives_the_same_probabilities(fitted):
     f, _ = fitted
-    assert (f.learner is None) == (f.recipe in ('similarity', 'sgd', 'logistic'))
+    assert (f.learner is None) == (f.recipe in (*UNTRAINED, 'sgd', 'logistic'))
     if f.learner is None: return
     with f.learner.no_bar(): probs, targets = f.learner.get_preds()
     assert_close(probs, f.probs, rtol=1e-4, atol=1e-6)
@@ -343,7 +344,7 @@ def test_the_learner_gives_the_same_probabilities(fitted):
 
 def test_the_history_has_what_was_fitted_at_the_best_epoch(fitted):
     f, images = fitted
-    if f.recipe == 'similarity':
+    if f.recipe in UNTRAINED:
         assert f.history is None and f.best_epoch is None
         return
     assert f.best_epoch == f.history.valid_loss.argmin()
@@ -358,14 +359,14 @@ def test_the_history_has_what_was_fitted_at_the_best_epoch(fitted):
 def test_settings_are_all_there_with_what_auto_came_to(fitted):
     f, images = fitted
     assert list(f.settings) == list(recipes[f.recipe].settings) and None not in f.settings.values()
-    if f.recipe == 'similarity': return
+    if f.recipe in UNTRAINED: return
     usual_bs = {('digits', 2): 8, ('digits', 10): 32, ('tiny', 2): 8}[images.source, len(images.classes)]
     bs = 16 if f.recipe == 'logistic' else usual_bs
     assert (f.settings['epochs'], f.settings['bs']) == (QUICK[f.recipe]['epochs'], bs)
     assert (f.seed, f.device) == (42, torch.device('cpu'))
 
 CONVNET = 5*5*16 + 16 + 9*16*32 + 2*32 + 9*32*64 + 2*64 # The maps of 8x8, enlarged to 24x24, end as 3x3
-PARAMETERS = dict(similarity=(0, 0), sgd=(65, 650), logistic=(65, 650), linear=(65, 650),
+PARAMETERS = dict(majority=(0, 0), similarity=(0, 0), knn=(0, 0), sgd=(65, 650), logistic=(65, 650), linear=(65, 650),
                   simple_net=(65*30 + 31, 65*30 + 310),
                   mlp=(65*64*3 + 130, 65*64*3 + 650), convnet=(CONVNET + 1154, CONVNET + 5770)) # 2, 10
 
@@ -452,10 +453,13 @@ def always(images, run, *,
     "Say the same of every image"
     return Outcome(Always(label, len(images.classes)).to(run.device), has_probs=False)
 
+def with_always(names, after):
+    i = names.index(after) + 1
+    return [*names[:i], 'always', *names[i:]]
+
 def test_a_recipe_of_ones_own_stands_in_its_place_and_is_fitted(ladder, digits):
     mine = recipe(after='sgd')(always)
-    assert list(recipes) == ['similarity', 'sgd', 'always', *ALL[2:], *PRETRAINED]
-    assert rungs() == ['similarity', 'sgd', 'always', *LADDER[2:]]
+    assert list(recipes) == with_always(ALL, 'sgd') + PRETRAINED and rungs() == with_always(LADDER, 'sgd')
     assert get_recipe('always') is get_recipe(mine) is mine and mine.about == always.__doc__
     f = fit('always', digits, label='7', device='cpu')
     assert f.predictions.unique().tolist() == [7] and f.accuracy == (digits.valid.labels == 7).double().mean().item()
@@ -465,7 +469,7 @@ def test_a_recipe_goes_on_top_unless_told_otherwise_and_moves_when_made_again(la
     recipe(always)
     assert list(recipes) == [*ALL, *PRETRAINED, 'always'] and rungs() == [*LADDER, 'always']
     recipe(always, after='similarity')
-    assert list(recipes) == ['similarity', 'always', *ALL[1:], *PRETRAINED]
+    assert list(recipes) == with_always(ALL, 'similarity') + PRETRAINED
     recipe(always, rung=False)
     assert list(recipes) == [*ALL, *PRETRAINED, 'always'] and rungs() == LADDER
 
@@ -526,7 +530,7 @@ def test_predicting_leaves_a_frozen_layer_in_evaluation_mode():
 
 # Training settings, which every trained recipe has
 
-TRAINED = ALL[1:]
+TRAINED = [n for n in ALL if n not in UNTRAINED]
 LIVELY = dict( # Rates at which, in noise, the validation loss goes up and down
     sgd=.3, logistic=.3, linear=.3, simple_net=.3, mlp=.01, convnet=.01, resnet18=.001)
 FAST = dict(epochs=2, bs=16, schedule='constant', best=False)
@@ -564,7 +568,7 @@ def test_every_training_setting_is_looked_at_here(): assert set(EFFECTS) | HARD 
 @pytest.mark.parametrize('name', TRAINED)
 def test_every_trained_recipe_has_every_training_setting(name):
     assert [s for s in recipes[name].settings][:10] == list(settings_of(training_settings))
-    assert 'epochs' not in recipes['similarity'].settings
+    assert not any('epochs' in recipes[n].settings for n in UNTRAINED)
 
 @pytest.mark.parametrize('setting', EFFECTS)
 @pytest.mark.parametrize('name', TRAINED)
@@ -653,9 +657,9 @@ def with_test(images, shift=0, labels=None):
     return ImageSet(images.source, images.classes, images.train, images.valid,
                     Split(x, images.valid.labels[:50] if labels is None else torch.full((50,), labels)))
 
-@pytest.mark.parametrize('name', ALL[:6])
+@pytest.mark.parametrize('name', ALL[1:8])
 def test_test_images_influence_nothing_but_their_own_results(name, threes_sevens):
-    quick = {} if name == 'similarity' else dict(epochs=2, patience=1)
+    quick = {} if name in UNTRAINED else dict(epochs=2, patience=1)
     how = dict(device='cpu') | quick
     one = fit(name, with_test(threes_sevens), test=True, **how)
     other = fit(name, with_test(threes_sevens, 77, 1), test=True, **how)
@@ -702,13 +706,13 @@ def test_asking_for_test_images_that_are_not_there_is_refused_before_training(na
 @pytest.mark.parametrize('n_classes', [2, 4])
 def test_the_parts_are_the_model_that_is_trained(name, n_classes):
     images = tiny(8, n_classes)
-    outcome = bare(name, images, **({} if name == 'similarity' else dict(epochs=1, bs=4)))
+    outcome = bare(name, images, **({} if name in UNTRAINED else dict(epochs=1, bs=4)))
     settings = recipes[name].resolve({}, {}) | outcome.resolved
     parts = recipes[name].parts(images.shape, n_classes, **settings)
     assert repr(parts.model) == repr(outcome.model)
     assert [(k, v.shape, v.dtype) for k, v in parts.model.state_dict().items()] == [(k, v.shape, v.dtype)
         for k, v in outcome.model.state_dict().items()]
-    assert (parts.loss is None) == (parts.opt_func is None) == (name == 'similarity')
+    assert (parts.loss is None) == (parts.opt_func is None) == (name in UNTRAINED)
     if parts.loss is not None:
         assert parts.loss(outcome.model(torch.rand(6, *images.shape)), images.valid.labels).ndim == 0
 

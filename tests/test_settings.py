@@ -198,7 +198,7 @@ def test_beside_a_section_of_ours_more_is_taken_for_a_mistake(ini, section, near
 def test_sections_of_other_programs_are_ignored(ini):
     nbdev = ['[DEFAULT]', 'lib_name = mine', 'seed = 3', 'version = 0.0.1', 'epochs = 9']
     f = ini('seed = 4', '[mlp]', 'epochs = 2', '[flake8]', 'max-line-length = 160', '[mypy]', '[metadata]',
-            'name = mine', '[nn]', 'x = 1', *nbdev)
+            'name = mine', '[isort]', 'x = 1', *nbdev)
     assert read_settings(f) == {'fastrecipes': {'seed': 4}, 'mlp': {'epochs': 2}}
 
 def test_a_file_without_any_section_of_ours_has_no_settings(ini):

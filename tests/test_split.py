@@ -9,6 +9,7 @@ from fastrecipes.data.loaders import channel_stats, dataloaders
 from fastrecipes.data.sources import load
 from fastrecipes.ladder.recipe import fit
 from fastrecipes.lessons.similarity import mean_images
+from made import UNTRAINED
 
 
 @pytest.fixture(scope='module')
@@ -114,9 +115,9 @@ def test_an_indexed_set_is_the_same_set(folder, monkeypatch, valid):
         assert len(got) == len(want) > 0
         assert all(torch.equal(p, q) for g, w in zip(got, want) for p, q in zip(g, w, strict=True))
 
-@pytest.mark.parametrize('recipe', ['similarity', 'sgd', 'linear', 'mlp'])
+@pytest.mark.parametrize('recipe', ['majority', 'similarity', 'sgd', 'linear', 'mlp'])
 def test_a_rung_learns_the_same_from_an_indexed_set_to_the_last_bit_without_copying_it(folder, monkeypatch, recipe):
-    settings = {} if recipe == 'similarity' else dict(epochs=2, bs=16)
+    settings = {} if recipe in UNTRAINED else dict(epochs=2, bs=16)
     copied = fit(recipe, load(folder), device='cpu', **settings)
     monkeypatch.setattr(images_room, '_small', 0)
     monkeypatch.setattr(Split, 'images', property(lambda self: pytest.fail('all images were copied')))

@@ -26,11 +26,12 @@ from fastrecipes.keep.predict import predict_files, ranked
 from fastrecipes.keep.card import card_of, digest_of, FORMAT
 from fastrecipes.keep.store import check_model_folder, FILES, load, read_card, save
 from conftest import refused
+from made import UNTRAINED
 from limits import as_nobody, little_room
 from processes import exit_of, process
 from test_cli import called
 
-ALL = ['similarity', 'sgd', 'logistic', 'linear', 'simple_net', 'mlp', 'convnet', 'resnet18']
+ALL = ['majority', 'similarity', 'knn', 'sgd', 'logistic', 'linear', 'simple_net', 'mlp', 'convnet', 'resnet18']
 SHAPES = {'grey': (1, 7, 9), 'RGB': (3, 11, 5)}
 FULL = sorted(FILES)
 
@@ -44,9 +45,9 @@ def image_set(k, shape, n=40, source='made up', **kwargs):
     return ImageSet(source, tuple('abcdefghij'[:k]), part(n), part(12), **kwargs)
 
 @lru_cache(None)
-def fitted(name, k=10, shape=(1, 7, 9), **settings):
+def fitted(name, k=10, shape=(1, 7, 9), /, **settings):
     "A recipe fitted quickly, resnet18 without timing its predictions"
-    quick = {} if name == 'similarity' else dict(epochs=2)
+    quick = {} if name in UNTRAINED else dict(epochs=2)
     with pytest.MonkeyPatch.context() as m:
         if name == 'resnet18': m.setattr(fitted_room, 'predict_ms_per_1000', lambda *a, **kw: 1.5)
         return fit(name, image_set(k, shape), device='cpu', **quick | settings)
@@ -67,7 +68,8 @@ def unpickled(monkeypatch):
 def test_every_recipe_is_tried_here_or_in_test_pretrained():
     assert sorted([*ALL, 'frozen', 'finetune']) == sorted(n for n, r in recipes.items() if r.parts)
 
-VARIANTS = {'similarity': [dict(distance='l1')], 'sgd': [dict(dropout=.3, std=.1)],
+VARIANTS = {'majority': [], 'similarity': [dict(distance='l1')], 'knn': [dict(k=2, references=7)],
+            'sgd': [dict(dropout=.3, std=.1)],
             'logistic': [dict(dropout=.3, lr=.01)], 'linear': [dict(dropout=.3, wd=.1, best=False)],
             'simple_net': [dict(hidden=1), dict(hidden=17, dropout=.5, clip=.1)],
             'mlp': [dict(hidden=(5,), activation='leaky_relu'),
@@ -107,7 +109,7 @@ def test_a_loaded_model_is_the_one_that_was_saved(tmp_path, name, k, colour, set
 
 FIXTURES = Path(__file__).parent/'fixtures'/'models'
 
-@pytest.mark.parametrize('name', ALL)
+@pytest.mark.parametrize('name', [n for n in ALL if n not in ('majority', 'knn')]) # These are new
 def test_a_model_kept_by_an_earlier_version_is_still_the_same_model(tmp_path, name):
     folder = Path(shutil.copytree(FIXTURES/name, tmp_path/name))
     for packed in folder.glob('*.xz'): packed.with_suffix('').write_bytes(lzma.decompress(packed.read_bytes()))
@@ -177,7 +179,7 @@ def test_the_order_of_several_classes_is_that_of_their_scores(scores, wanted):
 
 # Training it further
 
-@pytest.mark.parametrize('name', ALL[1:])
+@pytest.mark.parametrize('name', [n for n in ALL if n not in UNTRAINED])
 @pytest.mark.parametrize('k', [2, 10])
 def test_a_learner_trains_on_as_the_original_would(tmp_path, name, k):
     f = fitted(name, k)
@@ -267,9 +269,10 @@ def test_the_usual_reading_leaves_the_fingerprint_as_it_was(tmp_path):
     cold, warm = load_images(folder), load_images(folder)
     assert cold.reading.integers == (0, 1023) and cold.fingerprint == warm.fingerprint
 
-def test_a_model_without_weights_to_train_has_no_learner(tmp_path):
-    f = fitted('similarity')
-    with refused('similarity'): load(save(f, 'm')).learner(f.images)
+@pytest.mark.parametrize('name', UNTRAINED)
+def test_a_model_without_weights_to_train_has_no_learner(tmp_path, name):
+    f = fitted(name)
+    with refused(name): load(save(f, 'm')).learner(f.images)
 
 def test_images_that_do_not_fit_the_model_are_refused(tmp_path):
     f, plain = fitted('mlp'), fitted('linear')
