@@ -12,7 +12,7 @@ from fastrecipes.ladder.recipe import fit
 from fastrecipes.ladder.settings import recipes
 from fastrecipes.lessons.similarity import NearestMean
 from fastrecipes.keep.store import save
-from made import noise_images, UNTRAINED
+from made import noise_images
 
 MB = 2**20
 
@@ -27,11 +27,13 @@ def tiny(k=10, shape=(1, 8, 8), n=40): return noise_images(n, 'abcdefghij'[:k], 
 
 # Bytes
 
+def once(name): return dict(epochs=1) if 'epochs' in recipes[name].settings else {}
+
 @pytest.mark.parametrize('name', list(recipes))
 @pytest.mark.parametrize('k, shape', [(2, (3, 9, 7)), (10, (1, 8, 8))])
 def test_the_weights_weigh_what_the_file_does(name, k, shape, tmp_path, monkeypatch):
     monkeypatch.setattr(fitted_room, 'predict_ms_per_1000', lambda *a: 1.) # Not waited for
-    f = fit(name, tiny(k, shape), device='cpu', **({} if name in UNTRAINED else dict(epochs=1)))
+    f = fit(name, tiny(k, shape), device='cpu', **once(name))
     file = save(f, tmp_path/'kept')/'model.safetensors'
     assert f.cost.weights_bytes == weights_bytes(f.model) == file.stat().st_size
 
@@ -135,10 +137,14 @@ def test_the_median_is_taken_after_one_run_to_warm_up(monkeypatch):
 ]) # 2**23 numbers, at least 50 images
 def test_few_images_are_taken_again_and_of_large_ones_fewer_are_timed_and_the_time_scaled(monkeypatch, shape, timed):
     images = torch.arange(3, dtype=torch.uint8).view(3, 1, 1, 1).expand(3, *shape)
-    found, seen = ms(monkeypatch, [1.] * 6, images, 1000)
+    found, seen = ms(monkeypatch, [.001] + [1.] * 5, images, 1000)
     assert seen[0].equal(seen[1][:64]) and len(seen) == 4
     assert all(x.shape == (timed, *shape) and x[:, 0, 0, 0].tolist() == [i % 3 for i in range(timed)] for x in seen[1:])
     assert found == pytest.approx(1000 * 1000 / timed)
+
+def test_a_slow_model_is_timed_for_about_two_seconds_and_the_time_scaled(monkeypatch):
+    found, seen = ms(monkeypatch, [.64, 2., 2., 2.], torch.zeros(1000, 1, 8, 8, dtype=torch.uint8))
+    assert [len(x) for x in seen] == [64, 200, 200, 200] and found == pytest.approx(10_000)
 
 def test_a_thousand_and_one_are_predicted_by_the_model_itself(monkeypatch):
     sizes, images = [], tiny().valid.images
@@ -223,7 +229,7 @@ def test_a_gpu_is_measured_too():
 
 @pytest.fixture(scope='module')
 def fitted():
-    return {n: fit(n, tiny(), device='cpu', **({} if n in UNTRAINED else dict(epochs=1))) for n in recipes}
+    return {n: fit(n, tiny(), device='cpu', **once(n)) for n in recipes}
 
 CONVNET = 12**2 * 25 * 16 + 6**2 * 9 * 16 * 32 + 3**2 * 9 * 32 * 64 + 3**2 * 64 * 10 # 8x8 is enlarged to 24x24
 BY_HAND = dict(

@@ -340,7 +340,6 @@ def test_accuracy_of_frozen_on_a_hundred_faces(bitmoji):
 
 @needs_weights
 @pytest.mark.slow
-@pytest.mark.parametrize('name, least, seconds', [('frozen', .84, 20), ('finetune', .96, 180)])
-def test_accuracy_and_time_on_all_faces(bitmoji, name, least, seconds):
-    f = fit(name, load_images(bitmoji), device='cpu')
-    assert f.accuracy >= least and f.seconds < seconds, (f.accuracy, f.seconds)
+@pytest.mark.parametrize('name, least', [('frozen', .84), ('finetune', .96)])
+def test_accuracy_on_all_faces(bitmoji, name, least):
+    assert fit(name, load_images(bitmoji), device='cpu').accuracy >= least

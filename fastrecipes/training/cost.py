@@ -101,18 +101,18 @@ def predict_ms(
 ) -> float: # Milliseconds for `n`
     "Median time of predicting `n` images, after a few to warm up; of large images fewer are timed, and the time scaled"
     timed = min(n, max(2**23 // images[0].numel(), 50)) # 8 million numbers, at least 50 images
-    start = time.perf_counter()
-    predict(images[:64])
-    per_image = (time.perf_counter() - start) / min(len(images), 64)
-    timed = min(timed, max(round(2 / per_image), 50)) # A slow model: about two seconds
     some = images[torch.arange(timed) % len(images)]
+    start = time.perf_counter()
+    predict(some[:64])
+    per_image = (time.perf_counter() - start) / len(some[:64])
+    some = some[:max(round(2 / max(per_image, 1e-9)), 50)] # A slow model: about two seconds
     times = []
     while len(times) < min(repeats, 3) or (len(times) < repeats and sum(times) < .5):
         start = time.perf_counter()
         predict(some)
         times.append(time.perf_counter() - start)
     median = sorted(times)[len(times) // 2]
-    return median * 1000 * n / timed
+    return median * 1000 * n / len(some)
 
 # %% ../../nbs/training/02_cost.ipynb #7c6c8a79
 class peak_memory:
