@@ -1505,6 +1505,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                           'fastrecipes.data.folders.misplaced_classes': ( 'data/folders.html#misplaced_classes',
                                                                                           'fastrecipes/data/folders.py'),
                                           'fastrecipes.data.folders.natural': ('data/folders.html#natural', 'fastrecipes/data/folders.py'),
+                                          'fastrecipes.data.folders.needs_heif': ( 'data/folders.html#needs_heif',
+                                                                                   'fastrecipes/data/folders.py'),
                                           'fastrecipes.data.folders.plain_name': ( 'data/folders.html#plain_name',
                                                                                    'fastrecipes/data/folders.py'),
                                           'fastrecipes.data.folders.split_folders': ( 'data/folders.html#split_folders',

@@ -732,3 +732,8 @@ def test_choices_without_effect_are_refused_and_others_hold():
     padded = load(digits, size='8x16', resize='pad', background='10,10,10')
     assert (padded.valid.images[..., :4] == 10).all() and padded.reading[:2] == ('pad', (10, 10, 10))
     assert note(load('digits', size='8x4'), '50%')
+
+def test_a_photo_of_an_iphone_that_is_named_is_told_what_it_needs(monkeypatch):
+    monkeypatch.setattr(folders, '_readable', lambda: image_suffixes) # As without pillow-heif
+    Path('photo.HEIC').write_bytes(bytes(4) + b'ftypheic' + bytes(90))
+    with refused('fastrecipes[heif]'): fit('similarity', 'digits', device='cpu').predict(['photo.HEIC'])

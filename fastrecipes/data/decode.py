@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from io import BytesIO
 from typing import NamedTuple, TYPE_CHECKING
-from .folders import image_file, ImageFile, Listing
+from .folders import image_file, ImageFile, Listing, needs_heif
 from fastrecipes.data.imagefile import (
     Header, probe, Ranges, read_fitted, read_image, Reading, size_remarks, suitable_size, USUAL
 )
@@ -43,7 +43,9 @@ def _attempt(read:Callable, file:ImageFile, i:int):
     if file.reason: return Unreadable(file.reason)
     try: return read(file.path, i)
     except MemoryError: raise
-    except Exception as e: return _why(e)
+    except Exception as e:
+        if needs_heif(file.path): return Unreadable("a photo of an iPhone; pip install 'fastrecipes[heif]' to read it")
+        return _why(e)
 
 def whole_file(
     path:str,
