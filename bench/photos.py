@@ -184,6 +184,128 @@ def similarity(setup:Setup) -> dict:
     return summary(plain, ours) | dict(images=len(split), threads=torch.get_num_threads())
 
 
+MEMORY = """
+import resource, subprocess, sys
+status = subprocess.call(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(status)
+""" # A process starts with the peak of the one that started it, so a small one starts the command
+
+def command(args:list, cwd:Path, cache:str) -> tuple: # Seconds, and the most resident memory in GB
+    "Run a command of fastrecipes in a fresh process"
+    start = time.perf_counter()
+    r = subprocess.run(
+        [sys.executable, '-c', MEMORY, sys.executable, '-m', 'fastrecipes', *args], cwd=cwd,
+        env=os.environ | {'FASTRECIPES_CACHE': cache}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    spent = time.perf_counter() - start
+    if r.returncode: sys.exit(f"fastrecipes {' '.join(args)}: status {r.returncode}\n{r.stdout}")
+    in_bytes = int(r.stdout.split()[-1]) * (1 if sys.platform == 'darwin' else 1024)
+    return spent, in_bytes / 1024**3
+
+def phone(self) -> Path:
+        make_phone(self.place/'phone', self.width)
+        return self.place/'phone'
+
+
+FASTAI_EPOCH = """import sys, time, warnings
+warnings.simplefilter('ignore')
+from fastai.vision.all import ImageDataLoaders, Resize
+start = time.perf_counter()
+dls = ImageDataLoaders.from_folder(sys.argv[1], valid_pct=.2, item_tfms=Resize(128), drop_last=False)
+seen = sum(len(y) for dl in dls for x, y in dl)
+print(time.perf_counter() - start, seen)"""
+
+OUR_IMAGE_SET = """import sys, time, warnings
+warnings.simplefilter('ignore')
+import fastrecipes.data.loaders # So that no import counts
+from fastrecipes.data.sources import load
+start = time.perf_counter()
+images = load(sys.argv[1])
+print(time.perf_counter() - start, len(images.train) + len(images.valid))"""
+
+OUR_FIRST_BATCH = """import sys, time, warnings
+warnings.simplefilter('ignore')
+from fastrecipes.data.sources import load
+from fastrecipes.data.loaders import dataloaders
+start = time.perf_counter()
+x, y = dataloaders(load(sys.argv[1]), device='cpu').train.one_batch()
+print(time.perf_counter() - start, len(y))"""
+
+def seconds(code:str, folder:Path, cache:Path) -> float:
+    "What a fresh process measures"
+    env = os.environ | {'FASTRECIPES_CACHE': str(cache)}
+    done = subprocess.run([sys.executable, '-c', code, folder], capture_output=True, text=True, check=True, env=env)
+    spent, images = done.stdout.split()[-2:]
+    if code != OUR_FIRST_BATCH and int(images) != sum(1 for _ in folder.rglob('*.jpg')):
+        sys.exit(f'{images} images were read, not all')
+    return float(spent)
+
+def summary(against:list, ours:list) -> dict:
+    "Medians, and the ratio turn by turn"
+    found = dict(ours_s=statistics.median(ours), ours_range=[min(ours), max(ours)], turns=len(ours))
+    if not against: return found
+    each = [a / b for a, b in zip(against, ours)]
+    return found | dict(
+        against_s=statistics.median(against), ratio=statistics.median(each), ratio_range=[min(each), max(each)])
+
+
+def cold(setup:Setup) -> dict:
+    theirs, ours = [], []
+    for _ in range(setup.turns):
+        with tempfile.TemporaryDirectory(dir=setup.place) as cache:
+            theirs.append(seconds(FASTAI_EPOCH, setup.folder, cache))
+            ours.append(seconds(OUR_IMAGE_SET, setup.folder, cache))
+    return summary(theirs, ours)
+
+def again(setup:Setup) -> dict:
+    with tempfile.TemporaryDirectory(dir=setup.place) as cache:
+        seconds(OUR_IMAGE_SET, setup.folder, cache)
+        return summary([], [seconds(OUR_FIRST_BATCH, setup.folder, cache) for _ in range(setup.turns)])
+
+
+def pictures(n:int, classes:int, side:int):
+    "Noisy copies of one random picture per class: a `Split`"
+    import torch
+    from fastrecipes.data.images import Split
+    gen = torch.Generator().manual_seed(0)
+    coarse = torch.rand(classes, 3, 8, 8, generator=gen)
+    bases = torch.nn.functional.interpolate(coarse, size=side, mode='bilinear') * 200
+    labels = torch.arange(n) % classes
+    images = torch.empty(n, 3, side, side, dtype=torch.uint8)
+    for i, label in enumerate(labels):
+        images[i] = bases[label] + torch.randint(0, 56, (3, side, side), generator=gen)
+    return Split(images, labels)
+
+def broadcast_model(means):
+    "The nearest mean by a broadcast in chunks of 64 MB, as in version 0.1"
+    import torch
+    from fastrecipes.lessons.similarity import l2_distance
+    class Broadcast(torch.nn.Module):
+        def forward(self, x):
+            chunk = max(1, 2**26 // (means.numel() * means.element_size()))
+            return -torch.cat([l2_distance(some[:, None], means) for some in x.split(chunk)])
+    return Broadcast()
+
+def similarity(setup:Setup) -> dict:
+    import fastrecipes # noqa: F401 - before torch and fastai: without their warnings
+    import torch
+    from fastrecipes.ladder.fitted import predict_scores
+    from fastrecipes.lessons.similarity import mean_images, NearestMean
+    split = pictures(max(16, 5 * setup.photos), 16, 320)
+    means = mean_images(split, 16)
+    plain, ours = [], []
+    models = (broadcast_model(means), plain), (NearestMean(means), ours)
+    for _ in range(setup.turns):
+        scores = []
+        for model, spent in models:
+            predict_scores(model, split.images[:13]) # To warm up
+            start = time.perf_counter()
+            scores.append(predict_scores(model, split))
+            spent.append(time.perf_counter() - start)
+        if not torch.equal(scores[0].argmax(1), scores[1].argmax(1)): sys.exit('the predictions differ')
+    return summary(plain, ours) | dict(images=len(split), threads=torch.get_num_threads())
+
+
 def command(args:list, cwd:Path, cache:str) -> tuple: # Seconds, and the most resident memory in GB
     "Run a command of fastrecipes in a fresh process"
     start = time.perf_counter()

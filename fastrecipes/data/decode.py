@@ -51,8 +51,8 @@ def whole_file(
     path:str,
 ): # A path, or an open binary file
     "A small file, read in one go, since each read may pass the GIL to another thread; the path of a large one"
-    if os.path.getsize(path) > 2**20: return path
-    with open(path, 'rb', buffering=0) as f: return BytesIO(f.read())
+    with open(path, 'rb', buffering=0) as f:
+        return path if os.fstat(f.fileno()).st_size > 2**20 else BytesIO(f.read())
 
 def _read_path(path:str, i:int) -> 'numpy.ndarray':
     "An image file as bytes"

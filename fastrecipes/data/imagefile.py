@@ -87,8 +87,8 @@ def orientation(
     im:'PIL.Image.Image',
 ) -> int: # 1 (upright) to 8
     "How an image is stored, from whatever type its EXIF data has; 1 if there is nothing that makes sense"
-    from PIL import Image
     if im.format not in (None, 'TIFF') and not _metadata & im.info.keys(): return 1 # Saves time: most PNGs
+    from PIL import Image
     try:
         value = Image.Image.getexif(im).get(_orientation, 1) # The `getexif` of a PNG would decode it
         if isinstance(value, tuple): value, = value
@@ -105,10 +105,11 @@ def upright(
     im:'PIL.Image.Image', # With its pixels
 ) -> 'PIL.Image.Image':
     "An image as it should be seen"
+    turn = _turn_after(im)
+    if turn == 1: return im
     from PIL.Image import Transpose
     how = ('FLIP_LEFT_RIGHT', 'ROTATE_180', 'FLIP_TOP_BOTTOM', 'TRANSPOSE', 'ROTATE_270', 'TRANSVERSE', 'ROTATE_90')
-    turn = _turn_after(im)
-    return im if turn == 1 else im.transpose(Transpose[how[turn - 2]])
+    return im.transpose(Transpose[how[turn - 2]])
 
 # %% ../../nbs/data/01_imagefile.ipynb #1f1e000b
 _deep = {'I', 'I;16', 'I;16B', 'I;16L', 'I;16N'} # Pillow's modes for integers above 255
@@ -176,11 +177,12 @@ class Ranges:
         if self.with_nan: found.append(f"NaN counts as 0, in {plural(self.with_nan, 'image')}")
         return found
 
-def _scaled(x:'numpy.ndarray', low:float, high:float) -> 'numpy.ndarray':
-    "Numbers as bytes; NaN counts as 0"
+def _scaled(im:'PIL.Image.Image', low:float, high:float) -> 'PIL.Image.Image':
+    "An image of numbers in 8 bits; NaN counts as 0"
     import numpy as np
-    x = np.nan_to_num(x.astype(np.float32), nan=0., posinf=high, neginf=low)
-    return ((x - low) * (255 / (high - low))).clip(0, 255).round().astype(np.uint8)
+    from PIL import Image
+    x = np.nan_to_num(np.asarray(im).astype(np.float32), nan=0., posinf=high, neginf=low)
+    return Image.fromarray(((x - low) * (255 / (high - low))).clip(0, 255).round().astype(np.uint8))
 
 # %% ../../nbs/data/01_imagefile.ipynb #7c0089c7
 _with_alpha = {'LA', 'La', 'PA', 'RGBA', 'RGBa'}
@@ -202,12 +204,10 @@ def plain_image(
     reading:Reading=USUAL,
 ) -> 'PIL.Image.Image': # Of mode L or RGB, upright
     "An image as it should be seen, in 8 bits and without transparency"
-    import numpy as np
-    from PIL import Image
     im.load() # Some formats have their orientation after the pixels
     im = upright(im)
-    if im.mode in _deep: return Image.fromarray(_scaled(np.asarray(im), *reading.integers))
-    if im.mode == 'F': return Image.fromarray(_scaled(np.asarray(im), *reading.floats))
+    if im.mode in _deep: return _scaled(im, *reading.integers)
+    if im.mode == 'F': return _scaled(im, *reading.floats)
     mode = 'L' if im.mode in _grey else 'RGB'
     if is_transparent(im): im = _on_background(im, reading.background)
     return im if im.mode == mode else im.convert(mode)
