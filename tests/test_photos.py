@@ -11,8 +11,9 @@ from fastrecipes.data import folders, imagefile
 from fastrecipes.data.check import check
 from fastrecipes.data.folders import heif_suffixes, image_suffixes, list_images
 from fastrecipes.data.imagefile import (
-    Budget, cut_share, fit_image, image_background, probe, read_fitted, read_image, Reading, suitable_size, value_range,
+    Budget, fit_image, image_background, probe, read_fitted, read_image, Reading, value_range,
 )
+from fastrecipes.data.sizes import cut_share, suitable_size
 from fastrecipes.data.sources import load
 from fastrecipes.keep.store import load as load_model, save
 from fastrecipes.ladder.recipe import fit

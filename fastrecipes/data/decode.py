@@ -16,9 +16,8 @@ from collections.abc import Callable, Iterable
 from io import BytesIO
 from typing import NamedTuple, TYPE_CHECKING
 from .folders import image_file, ImageFile, Listing, needs_heif
-from fastrecipes.data.imagefile import (
-    Header, probe, Ranges, read_fitted, read_image, Reading, size_remarks, suitable_size, USUAL
-)
+from .imagefile import Header, probe, Ranges, read_fitted, read_image, Reading, USUAL
+from .sizes import size_remarks, suitable_size
 from ..errors import InputError, lazy_module
 from ..text import printable, some_of
 if TYPE_CHECKING: import numpy
