@@ -331,7 +331,7 @@ def test_the_names_of_splits_count_in_any_case(folder, names):
 
 def test_a_folder_beside_train_that_is_no_split_is_said(folder):
     at = folder(GOOD | {'holdout/a': 2})
-    assert one(check(at).remarks, "'holdout'", 'train, valid and test', 'not used')
+    assert one(check(at).remarks, "'holdout'", 'train, valid', 'test_set', 'not used')
     assert one(load(at).notes, "'holdout'", 'not used')
 
 def test_a_test_folder_is_looked_at_where_validation_is_set_aside(folder):
@@ -353,7 +353,10 @@ def test_what_the_system_of_a_mac_leaves_in_an_archive_is_no_class(folder):
 
 def test_several_faulty_folders_are_counted(folder):
     at = folder({'a': 4, 'b': 4, 'c': 0, 'd': 0})
-    with refused('c: no images', '1 more', '`fastrecipes check` lists all'): load(at)
+    (at/'e').mkdir()
+    (at/'e'/'x.txt').touch()
+    with refused(f"{at/'c'}, {at/'d'}: no images", '1 other fault', '`fastrecipes check`'): load(at)
+    assert sum('no images' in p for p in check(at).problems) == 3
 
 def test_a_class_called_like_a_split_is_told_so(folder):
     with refused('no class folders', "'train'", 'rename it'):

@@ -102,7 +102,7 @@ def test_pairs_of_arrays_are_training_validation_and_test():
     ((GREY, LABELS[:39]), ('(39,)', '40 images')), ((GREY, np.eye(4)[LABELS]), ('(40, 4)', 'one label per image')),
     ((GREY, LABELS / 8), ('is not a class',)), ((GREY, [None] * 40), ('is not a class',)),
     ((GREY, np.where(LABELS, LABELS, np.nan)), ("'nan'", 'is not a class')),
-    ((GREY, LABELS * 0), ('one class only (0)',)), ((GREY[:5], LABELS[:5]), ("class '1'", 'only one image')),
+    ((GREY, LABELS * 0), ('one class only (0)',)), ((GREY[:5], LABELS[:5]), ("'1'", 'only one image')),
     ((GREY[:0], LABELS[:0]), ('no images',)), (((GREY, LABELS), (GREY.copy(), LABELS + 1)), ("class '4'", 'valid')),
 ], ids=range(14))
 def test_arrays_that_cannot_serve_are_refused(data, parts):

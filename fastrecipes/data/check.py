@@ -25,7 +25,9 @@ from fastrecipes.data.imagefile import (
 )
 from .images import ImageSet
 from .labelled import class_files, LabelledFiles, share_aside, stratified_split
-from .sources import check_options, find_source, from_folder, from_table, is_builtin, load
+from fastrecipes.data.sources import (
+    check_options, find_source, folder_faults, from_folder, from_table, is_builtin, load
+)
 from .tables import named_files, table_files
 from ..errors import InputError, lazy_module
 from ..reporter import Reporter, Task
@@ -152,7 +154,7 @@ def _check_folder(path:Path, name:str, look:Look, groups:str|None=None) -> Check
         listed = class_files(folder, groups)
     except InputError as e: return conclude(Visit(name, faults=[str(e)]))
     visit = _check_files(listed, folder.places, name, look)
-    faults = [text if str(place) == '.' else f'{place}: {text}' for place, text in folder.faults()]
+    faults = [text if str(place) in ('', '.') else f'{place}: {text}' for place, text in folder_faults(folder)]
     visit.faults = [*faults, *visit.faults]
     _empty_classes(folder, visit)
     return conclude(visit)

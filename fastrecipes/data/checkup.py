@@ -18,7 +18,7 @@ from .folders import natural
 from .imagefile import Extremes, size_remarks, size_text, suitable_size
 from .labelled import shared_groups, shared_note
 from ..errors import lazy_module
-from ..text import plural, printable, some_of
+from ..text import first_few, percent_text, place_name, plural, printable, some_of
 if TYPE_CHECKING: import numpy
 else: numpy = lazy_module('numpy')
 
@@ -102,7 +102,7 @@ class Checkup:
 
     def __repr__(self):
         found = f"{plural(len(self.problems), 'problem')}, {plural(len(self.remarks), 'remark')}"
-        return f"Checkup of {printable(self.source)}: {found}"
+        return f"Checkup of {printable(place_name(self.source))}: {found}"
 
     def __str__(self): return _text(self)
 
@@ -132,8 +132,11 @@ def _balance(c:Checkup) -> tuple: # Their ratio, and a sentence about it
     counts = Counter({name: n for name, n in c.counts.get('train', {}).items() if n}).most_common()
     if len(counts) < 2: return 1, ''
     (most, n), (least, m) = counts[0], counts[-1]
+    share = n / sum(k for _, k in counts)
+    so = f"{least!r} counts little in the accuracy"
+    if share >= .5: so = f"always predicting {most!r} is right for {percent_text(share)} of them"
     return n / m, (f"class {most!r} has {n / m:.3g} times as many training images as {least!r} ({n:,} to {m:,}), "
-                   f"so always predicting {most!r} would look good; add images of the rarer class")
+                   f"so {so}; add images of the rarer class")
 
 # %% ../../nbs/data/11_checkup.ipynb #c4ec0709
 def _one_class(c:Checkup) -> list:
@@ -163,7 +166,7 @@ def _small_classes(c:Checkup) -> list:
 def _two_labels(c:Checkup) -> list:
     n = len(c.two_labels)
     if not n: return []
-    return [f"{plural(n, 'image')} with two labels: the same pixels are in different classes; "
+    return [f"{plural(n, 'image')} with two labels: identical pixels are in different classes; "
             "find out which label is right, and remove the other images"]
 
 def _leaks(c:Checkup, drawn:bool) -> list:
@@ -175,7 +178,7 @@ def _leaks(c:Checkup, drawn:bool) -> list:
         if drawn and held == 'valid': cure = 'remove the copies, since the split is random'
         else: cure = 'keep each in only one of them'
         found.append(f"{plural(n, f'{_split_names[held]} image')} {_verb(n)} also in the {_split_names[other]} split, "
-                     f"so {_split_names[held]} accuracy is overestimated; {cure}")
+                     f"with identical pixels, so {_split_names[held]} accuracy is overestimated; {cure}")
     return found
 
 def _problems(c:Checkup, drawn:bool, skip_bad:bool=False) -> list:
@@ -200,7 +203,8 @@ def _copied(c:Checkup) -> list:
     n = sum(len(g) - 1 for g in c.duplicates)
     if not n: return []
     copies = 'is a copy' if n == 1 else 'are copies'
-    return [f"{plural(n, 'image')} {copies} of another in the same split and class; remove {_them(n)} unless intended"]
+    return [f"{plural(n, 'image')} {copies}, pixel for pixel, of another in the same split and class; "
+            f"remove {_them(n)} unless intended"]
 
 def _blank(c:Checkup) -> list:
     n = len(c.blank) - len(c.invisible)
@@ -304,8 +308,9 @@ def _table(c:Checkup, most:int=20) -> list:
     "Lines with the number of images of each class and split"
     from rich.cells import cell_len # Some characters are two columns wide
     rows = [['class', *c.counts]]
-    for name in c.classes[:most]: rows.append([printable(name), *(f'{n[name]:,}' for n in c.counts.values())])
-    if len(c.classes) > most: rows.append([f'... and {len(c.classes) - most:,} more', *('' for _ in c.counts)])
+    shown, more = first_few(c.classes, most)
+    for name in shown: rows.append([printable(name), *(f'{n[name]:,}' for n in c.counts.values())])
+    if more: rows.append([f'... and {more:,} more', *('' for _ in c.counts)])
     rows.append(['total', *(f'{sum(n.values()):,}' for n in c.counts.values())])
     width = max(cell_len(name) for name, *_ in rows)
     lines = []
@@ -327,11 +332,11 @@ def _sentences(title:str, lines:Iterable) -> list:
 
 def _names(title:str, lines:Iterable, most:int=10) -> list:
     "A list of names under its title, after an empty line; nothing if there are none"
-    lines = list(lines)
-    if not lines: return []
-    shown = [part for line in lines[:most] for part in _wrapped(line, '  ', '    ')]
-    more = [f'  ... and {len(lines) - most:,} more'] if len(lines) > most else []
-    return ['', f'{title}:', *shown, *more]
+    first, more = first_few(lines, most)
+    if not first: return []
+    shown = [part for line in first for part in _wrapped(line, '  ', '    ')]
+    rest = [f'  ... and {more:,} more'] if more else []
+    return ['', f'{title}:', *shown, *rest]
 
 # %% ../../nbs/data/11_checkup.ipynb #c4ec071a
 def _facts(c:Checkup) -> list:
@@ -358,7 +363,8 @@ def _lists(c:Checkup) -> list:
 def _text(c:Checkup) -> str:
     "A checkup for people"
     total = sum(sum(n.values()) for n in c.counts.values())
-    lines = [f"{printable(c.source)}: {plural(len(c.classes), 'class', 'classes')}, {plural(total, 'readable image')}"]
+    found = f"{plural(len(c.classes), 'class', 'classes')}, {plural(total, 'readable image')}"
+    lines = [f'{printable(place_name(c.source))}: {found}']
     if total: lines += _facts(c)
     lines += ['', *_sentences('problems', c.problems)]
     if c.problems or c.remarks: lines.append('')

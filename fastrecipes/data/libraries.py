@@ -24,7 +24,7 @@ from fastrecipes.data.imagefile import (
 )
 from .images import ImageSet, Split
 from fastrecipes.data.labelled import (
-    _group_notes, check_options, LabelledFiles, list_rows, load_files, Row, set_aside, share_aside
+    _group_notes, check_options, LabelledFiles, list_rows, load_files, one_image_error, Row, set_aside, share_aside
 )
 from .tables import _known_splits, cell_text
 from ..errors import InputError, lazy_module, no_such
@@ -580,8 +580,7 @@ def _check_parts(parts:dict, classes:tuple, name:str, share:float|None):
         raise InputError(f"{name}: one class only ({printable(', '.join(classes))}); a classifier needs two or more")
     counts = Counter(parts['train'].labels)
     single = [c for c in classes if counts[c] == 1]
-    if share and single: raise InputError(f"{name}: class {single[0]!r} has only one image; add at least one, "
-                                          "so that one can be set aside for validation")
+    if share and single: raise one_image_error(name, list(map(repr, single)))
 
 # %% ../../nbs/data/09_libraries.ipynb #11bd1d2b
 def _file_samples(data) -> list|None:
