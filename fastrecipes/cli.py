@@ -21,7 +21,7 @@ from .commands.models import export, predict
 from .commands.session import launched, session, Stopped, Verbs
 from .errors import explained, InputError, is_fault
 from .ladder.settings import read_settings
-from .text import printable
+from .text import printable, shell_text
 
 # %% ../nbs/10_cli.ipynb #0a7ec0fd
 def version_of(
@@ -140,7 +140,7 @@ def run(
     "Run `cli` and turn exceptions into a status and one line"
     try: return _call(arguments), ''
     except BrokenPipeError: return 1, ''
-    except InputError as e: return 2, _one_line(str(e))
+    except InputError as e: return 2, _one_line(shell_text(str(e)))
     except click.UsageError as e: return 2, _one_line(_usage_text(e))
     except click.ClickException as e: return 2, _one_line(e.format_message())
     except (KeyboardInterrupt, Stopped, click.Abort) as e: return 130, str(e) or 'stopped'

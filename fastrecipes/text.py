@@ -10,7 +10,7 @@ all three. So each kind of value has one formatter, and every other module uses 
 __all__ = ['percent_text', 'confidence_text', 'interval_text', 'points_text', 'gain_cell', 'range_text', 'p_cell', 'p_text',
            'short_number', 'bytes_text', 'plural', 'about_text', 'seconds_text', 'seconds_cell', 'times_text',
            'loss_text', 'printable', 'shortened', 'first_few', 'some_of', 'listed', 'folder_name', 'place_name',
-           'without_paths', 'command_without_paths']
+           'without_paths', 'command_without_paths', 'shell_text']
 
 # %% ../nbs/00_text.ipynb #74d57c1a
 import math, os, re
@@ -252,3 +252,26 @@ def command_without_paths(
     except ValueError: return without_paths(command)
     pairs = map(_option_and_value, arguments)
     return join(option + (folder_name(value) if os.path.isabs(value) else value) for option, value in pairs)
+
+# %% ../nbs/00_text.ipynb #88a5eda6
+_options = ('size', 'resize', 'background', 'max_pixels', 'channels', 'classes', 'valid', 'skip_bad', 'label_from',
+            'groups', 'image_column', 'label_column', 'seed', 'device', 'threads', 'repeats', 'worth')
+_value = r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s,;:()'"]*)"""
+_argument = re.compile(rf"(?<![\w/.-])({'|'.join(_options)})(?:={_value}(?: \(--[a-z-]+\))?| \(--[a-z-]+\))")
+
+def _typed_option(match:re.Match) -> str:
+    "The option for an argument, with its value"
+    from ast import literal_eval
+    from shlex import quote
+    name, value = match.groups()
+    option = '--' + name.replace('_', '-')
+    if value in (None, '', 'True'): return option
+    return f'{option} {quote(literal_eval(value)) if value[0] in _quotes else value}'
+
+_quotes = '\'"'
+
+def shell_text(
+    message:str,
+) -> str:
+    "A message with options as they are typed in a shell: `size='50x40' (--size)` becomes `--size 50x40`"
+    return _argument.sub(_typed_option, message)

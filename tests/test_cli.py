@@ -450,11 +450,11 @@ def test_unreadable_images_are_left_out_and_named_when_that_is_asked_for(image_f
     assert re.search(r'7 train, 2 valid', r.stderr)
 
 @pytest.mark.parametrize('args, words', [
-    (['--size', 'big'], ['size=', 'big', '50x40']),
-    (['--size', '0'], ['size=']),
-    (['--channels', '2'], ['channels=', '1 (grey)']),
+    (['--size', 'big'], ['--size big', '50x40']),
+    (['--size', '0'], ['--size 0']),
+    (['--channels', '2'], ['--channels 2', '1 (grey)']),
     (['--classes', 'a,z'], ['unknown class', "'z'"]),
-    (['--valid', '1'], ['valid=', 'fraction'])], ids=' '.join)
+    (['--valid', '1'], ['--valid 1', 'fraction'])], ids=' '.join)
 @pytest.mark.parametrize('verb', ['compare', 'fit similarity'])
 def test_an_invalid_option_for_the_images_gets_one_line(image_folder, verb, args, words):
     refused(called(*verb.split(), image_folder({'a': 3, 'b': 3}), *args), *words)

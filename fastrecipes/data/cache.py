@@ -29,7 +29,7 @@ if TYPE_CHECKING: import filelock, numpy
 else: filelock, numpy = map(lazy_module, ('filelock', 'numpy'))
 
 # %% ../../nbs/data/04_cache.ipynb #30100ac5
-_format = 4 # Version of an entry; increase it when its contents, or the way images are decoded, change
+_format = 5 # Version of an entry; increase it when its contents, or the way images are decoded, change
 
 def cache_dir() -> Path: # May not exist yet
     "The folder for decoded images: `FASTRECIPES_CACHE`, or the user's cache folder"

@@ -15,8 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from typing import NamedTuple, TYPE_CHECKING
 from .folders import natural
-from .imagefile import Extremes
-from .sizes import size_remarks, size_text, suitable_size
+from .imagefile import Extremes, more_note
+from .sizes import colour_note, size_remarks, size_text, suitable_size
 from .labelled import shared_groups, shared_note
 from ..errors import lazy_module
 from ..text import first_few, percent_text, place_name, plural, printable, some_of
@@ -40,6 +40,7 @@ class Traits(NamedTuple):
     digest: bytes # Of the pixels
     invisible: bool = False # Whether it is transparent, and all that it shows is the colour of the background
     extremes: Extremes|None = None # Its values, if it has more than 8 bits
+    has_more: bool = False # Whether its file has more pages or frames
 
 def traits_of(
     x:'numpy.ndarray', # Bytes (h, w) or (h, w, 3)
@@ -72,6 +73,9 @@ class Visit:
     drawn: bool = False # Whether the validation images are drawn at random
     groups: list|None = None # Of each image in `seen`; None: every image is independent
     skip_bad: bool = False # Whether unreadable images are to be left out
+    size: tuple|None = None # Height and width that the user set
+    channels: int|None = None # That the user set
+    resize: str = 'crop'
 
 # %% ../../nbs/data/11_checkup.ipynb #2babe351
 @dataclass(frozen=True, eq=False)
@@ -217,7 +221,7 @@ def _invisible(c:Checkup) -> list:
     n = len(c.invisible)
     if not n: return []
     return [f"{plural(n, 'transparent image')} {'has' if n == 1 else 'have'} nothing but the colour of the background; "
-            "choose another background (--background)"]
+            "choose another with background= (--background)"]
 
 def _remarks(c:Checkup) -> list:
     "What is worth knowing"
@@ -245,15 +249,22 @@ def _suggestion(visit:Visit) -> tuple: # Size as text, channels, and remarks
     traits = [t for s, t in visit.seen if s.split in deciding]
     if not traits: return '', 1, []
     sizes = Counter(t.size for t in traits)
-    size = suitable_size(sizes)
+    size = visit.size or suitable_size(sizes)
     usual, = sizes.most_common(1)
-    remarks = size_remarks(Counter(t.size for _, t in visit.seen), size, given=False, usual=usual[0])
+    every = Counter(t.size for _, t in visit.seen)
+    remarks = size_remarks(every, size, given=visit.size is not None, resize=visit.resize, usual=usual[0])
+    channels, advice = _colours(visit, traits)
+    return size_text(size), channels, [*remarks, *advice]
+
+def _colours(visit:Visit, traits:list) -> tuple: # Channels, and remarks
+    "The channels that the user set or that would be best; `traits` are those that decide"
+    if visit.channels: return visit.channels, []
     coloured = 2 * sum(t.coloured for t in traits) > len(traits)
     coloured_files = 2 * sum(t.file_coloured for t in traits) > len(traits)
-    if coloured_files and not coloured:
-        remarks.append("most images are colour files that contain only grey; "
-                       "channels=1 (--channels 1) saves two thirds of the work")
-    return size_text(size), 3 if coloured else 1, remarks
+    if not coloured_files: return 1, colour_note(sum(t.coloured for _, t in visit.seen), len(visit.seen))
+    if coloured: return 3, []
+    return 1, ["most images are colour files that contain only grey; "
+               "channels=1 (--channels) saves two thirds of the work"]
 
 # %% ../../nbs/data/11_checkup.ipynb #c4ec071d
 def _tally(values:Iterable) -> dict: return dict(Counter(values).most_common())
@@ -302,7 +313,8 @@ def conclude(
     )
     skipped = _left_out(c) if visit.skip_bad else []
     problems = (*visit.faults, *_problems(c, visit.drawn, visit.skip_bad))
-    return replace(c, problems=problems, remarks=(*skipped, *visit.notes, *_remarks(c), *advice))
+    pages = more_note(sum(t.has_more for _, t in visit.seen))
+    return replace(c, problems=problems, remarks=(*skipped, *visit.notes, *_remarks(c), *advice, *pages))
 
 # %% ../../nbs/data/11_checkup.ipynb #e28a876f
 def _table(c:Checkup, most:int=20) -> list:
@@ -344,7 +356,7 @@ def _facts(c:Checkup) -> list:
     "The table, and the most common properties of the images"
     sizes = some_of((f'{size} ({n:,})' for size, n in c.sizes.items()), 4)
     modes = some_of((f'{mode} ({n:,})' for mode, n in c.modes.items()), 4)
-    suggested = f'size={c.size!r}, channels={c.channels}'
+    suggested = f"{c.size}, {'grey' if c.channels == 1 else 'RGB'}"
     return ['', *_table(c), '', f'  sizes     {sizes}', f'  pixels    {modes}', f'  suggested {suggested}']
 
 def _group(group:tuple, detail:str='') -> str:

@@ -310,6 +310,8 @@ def _holds_images(folder) -> bool: # True if it cannot be read
     visible = (e for e in inner if not e.name.startswith('.') and e.name.lower() not in machine_folders)
     return any(_holds_images(e.path) for e in visible)
 
+_boxes = dict(labels={'.txt'}, annotations={'.xml', '.json'}) # Folders for object detection -> suffixes of their files
+
 def _only_folder(folder:Path, home:str) -> Path|None:
     "The folder in a folder that contains images, if it is the only one and the others are not classes without images"
     inner = _class_folders(folder, home)
@@ -317,6 +319,7 @@ def _only_folder(folder:Path, home:str) -> Path|None:
     full = list(islice(filter(_holds_images, inner), 2))
     if len(full) != 1: return None
     others = [p for p in inner if p != full[0]]
+    if any(p.name.lower() in _boxes for p in others): return None
     return full[0] if 'train' in _splits_in(full[0], home) or all(map(_scan, others)) else None
 
 def _wrapped(folder:Path, home:str) -> Path|None:
@@ -466,8 +469,6 @@ def no_images(
     others = f', only {listed(files.left_out)}' if files.left_out else ''
     return f"no images{where}{others}; add some, such as .jpg or .png, or remove it"
 
-_boxes = dict(labels={'.txt'}, annotations={'.xml', '.json'}) # Folder -> suffixes
-
 def _detection_labels(
     names:dict, # Class name -> `Listing`
 ) -> str: # Empty if there are none
@@ -488,6 +489,7 @@ class ClassFolders:
         self.parts = split_folders(path) # Split -> folder
         self.places = _class_places(self.parts, os.path.realpath(path)) # Split -> class name -> folder
         self.unlabelled = self._without_labels()
+        self.part = () if classes is None else tuple(sorted(set(classes))) # The classes that were requested
         if classes is not None: self.places = self._only(classes)
         read = frozenset(os.path.realpath(p) for p in self._folders())
         self.listed = {split: {name: list_images(p, path, read) for name, p in names.items()}

@@ -9,7 +9,8 @@ a photograph of a phone has a thousand times as many pixels as a thumbnail."""
 # %% auto #0
 __all__ = ['USUAL', 'Resize', 'Reading', 'reading_of', 'image_background', 'image_reading', 'orientation', 'upright',
            'value_range', 'Extremes', 'extremes', 'Ranges', 'is_transparent', 'plain_image', 'image_bytes',
-           'open_image', 'Header', 'probe', 'Budget', 'decoded_image', 'read_image', 'fit_image', 'read_fitted']
+           'open_image', 'Header', 'more_note', 'probe', 'Budget', 'decoded_image', 'read_image', 'fit_image',
+           'read_fitted']
 
 # %% ../../nbs/data/01_imagefile.ipynb #c4702573
 from array import array
@@ -142,15 +143,19 @@ def extremes(
     kind = 'floats' if im.mode == 'F' else 'integers'
     return Extremes(kind, finite.min().item(), finite.max().item(), bool(np.isnan(x).any()))
 
+def _have(n:int) -> str: return 'has' if n == 1 else 'have'
+
 class Ranges:
     "Finds one scale for the images of a set; the tenth with the lowest and highest values does not decide"
     def __init__(self):
         self.low, self.high = {}, {} # 'integers' or 'floats' -> the lowest, or highest, value of each image
-        self.with_nan = 0
+        self.with_nan = self.plain = 0 # How many images have NaN, and how many have 8 bits
 
     def add(self, found:Extremes|None):
         "Count an image"
-        if found is None: return
+        if found is None:
+            self.plain += 1
+            return
         self.with_nan += found.has_nan
         self.low.setdefault(found.kind, array('d')).append(found.low)
         self.high.setdefault(found.kind, array('d')).append(found.high)
@@ -163,14 +168,28 @@ class Ranges:
         "`reading` with the scale of these images"
         return reading._replace(**{kind: self._range(kind) for kind in self.low})
 
+    def _which(self, kind:str) -> str:
+        "The images with values of a kind"
+        if len(self.low) == 1 and not self.plain: return 'all images of more than 8 bits'
+        n = len(self.low[kind])
+        if kind == 'floats': return f"{plural(n, 'image')} of floats"
+        return f"{plural(n, 'image')} of integers of more than 8 bits"
+
     def remarks(self, reading:Reading) -> list: # Sentences
         "What people should know about the scale"
         found = []
         for kind in self.low:
             low, high = getattr(reading, kind)
-            found.append(f"values from {low:g} to {high:g} become 0 to 255, in all images of more than 8 bits")
-            beyond = sum(a < low or b > high for a, b in zip(self.low[kind], self.high[kind]))
-            if beyond: found[-1] += f"; {plural(beyond, 'image')} {'has' if beyond == 1 else 'have'} values beyond that"
+            pairs = list(zip(self.low[kind], self.high[kind]))
+            beyond = sum(a < low or b > high for a, b in pairs)
+            dim = sum(b < low + (high - low) / 8 for _, b in pairs)
+            text = f"values from {low:g} to {high:g} become 0 to 255, in {self._which(kind)}"
+            if beyond: text += f"; {plural(beyond, 'image')} {_have(beyond)} values beyond that"
+            if dim: text += f"; {plural(dim, 'image')} {_have(dim)} only values in the lowest eighth of that"
+            found.append(text)
+        if self.plain and found:
+            keep = 'keeps its values' if self.plain == 1 else 'keep their values'
+            found.append(f"{plural(self.plain, 'image')} of 8 bits {keep}")
         if self.with_nan: found.append(f"NaN counts as 0, in {plural(self.with_nan, 'image')}")
         return found
 
@@ -266,7 +285,7 @@ def open_image(
         if im is None: raise
     w, h = im.size
     if w * h <= max_pixels: return im
-    cure = 'reduce it, or load with more max_pixels (--max-pixels)'
+    cure = 'reduce it, or use a larger max_pixels (--max-pixels)'
     raise InputError(f"{w * h:,} pixels, more than {max_pixels:,}; {cure}")
 
 # %% ../../nbs/data/01_imagefile.ipynb #0661a675
@@ -276,6 +295,22 @@ class Header(NamedTuple):
     mode: str # Pillow's mode, such as 'L' or 'RGB'
     coloured: bool # Whether `read_image` returns three channels
     extremes: Extremes|None = None # None if the pixels were not decoded
+    has_more: bool = False # Whether the file has more pages or frames, which are not read
+
+_with_frames = {'TIFF', 'GIF', 'WEBP', 'PNG', 'AVIF', 'DCX', 'FLI'} # Others have layers, sizes or previews
+
+def _has_more(im:'PIL.Image.Image') -> bool:
+    "Whether a file that was just opened has more pages or frames than the first"
+    if im.format not in _with_frames: return False
+    with suppress(Exception): return im.is_animated # A damaged second frame must not cost the first
+    return False
+
+def more_note(
+    n:int, # Files
+) -> list: # At most one sentence
+    "A note about files of which only the first page or frame is read"
+    if not n: return []
+    return [f"{plural(n, 'file')} {_have(n)} more pages or frames, of which only the first is read"]
 
 def _stream(file):
     "An open file, to be closed if it was a path; Pillow 13 scrambles rotated TIFFs that it opens by their path"
@@ -359,13 +394,14 @@ def decoded_image(
 ) -> Iterator[tuple]: # Of one pair: a Pillow image, and its `Header`
     "An image file with its pixels"
     with _stream(file) as f, _opened(f, reading) as im:
-        stored = im.size
+        stored, has_more = im.size, _has_more(im)
         if size is not None: _reduce(im, size)
         was_reduced = im.size != stored
         n = _bytes_to_decode(im, stored)
         with _in_flight.hold(n) if n > 2**20 else nullcontext(): # Thumbnails need not wait
             im = _decoded(im, f, reading)
-            yield im, _header(im, stored if was_reduced else im.size, _turn_after(im))
+            header = _header(im, stored if was_reduced else im.size, _turn_after(im))
+            yield im, header._replace(has_more=True) if has_more else header
 
 def read_image(
     file, # Path or open binary file, of any format that Pillow reads

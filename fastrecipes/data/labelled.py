@@ -315,7 +315,8 @@ def class_files(
         splits=np.repeat(np.array([split for split, *_ in runs], dtype='<U5'), n),
         groups=None if groups is None else tuple(path_groups(files.names, groups)),
         notes=tuple(folder.notes()),
-        own_split=f"{folder.path}: there is a {own.name} folder already" if own else '')
+        own_split=f"{folder.path}: there is a {own.name} folder already" if own else '',
+        part=folder.part)
 
 # %% ../../nbs/data/06_labelled.ipynb #1abe1d1c
 def _check_counts(listed:LabelledFiles, left:'numpy.ndarray', share:float|None):

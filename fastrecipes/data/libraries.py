@@ -20,7 +20,7 @@ from numbers import Real
 from typing import Any, NamedTuple, TYPE_CHECKING
 from .folders import natural, split_names
 from .imagefile import extremes, fit_image, image_bytes, Ranges, Reading, USUAL
-from .sizes import image_channels, image_size, size_remarks, suitable_size
+from .sizes import colour_note, image_channels, image_size, size_remarks, suitable_size
 from .images import ImageSet, Split
 from fastrecipes.data.labelled import (
     _group_notes, check_options, LabelledFiles, list_rows, load_files, one_image_error, Row, set_aside, share_aside
@@ -266,7 +266,7 @@ class Reader:
         self.bytes += im.nbytes
         if self.bytes <= _most_bytes: return im
         raise InputError(f"the images take more than {_most_bytes / 2**30:.0f} GB in their own sizes; "
-                         "set a smaller size, such as size=224 (--size 224)")
+                         "set a smaller size, such as size=224 (--size)")
 
     def read(
         self,
@@ -681,6 +681,8 @@ def _from_parts(parts:dict, name:str, wanted:Wanted, notes:list) -> ImageSet:
     shape = _shape_of(parts['train'].images, wanted.size, wanted.channels)
     sizes = _sizes(im for part in parts.values() for im in part.images)
     remarks = size_remarks(sizes, shape[1:], wanted.size is not None, wanted.reading.resize)
+    if wanted.channels is None and shape[0] == 1:
+        remarks += colour_note(sum(im.ndim == 3 for part in parts.values() for im in part.images), sizes.total())
     splits = {split: _as_split(part, order, shape, wanted.reading) for split, part in parts.items()}
     splits = set_aside(splits, wanted.share, wanted.seed)
     images = ImageSet(name, order, **splits, reading=wanted.reading)

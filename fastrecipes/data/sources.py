@@ -114,7 +114,7 @@ def folder_files(
     if label_from is not None: return named_files(path, label_from, groups).only(classes)
     folder = ClassFolders(path, classes)
     _check_faults(folder)
-    return class_files(folder, groups).only(classes)
+    return class_files(folder, groups)
 
 # %% ../../nbs/data/10_sources.ipynb #5ab1e001
 def from_table(

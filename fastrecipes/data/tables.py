@@ -318,7 +318,7 @@ def label_tables(
     def is_likely(path): return 'label' in path.name.lower() or 'train' in path.name.lower()
     found = []
     for path in sorted(folder.iterdir(), key=lambda p: (not is_likely(p), p.name)):
-        if path.suffix.lower() not in table_suffixes: continue
+        if path.suffix.lower() not in table_suffixes or 'submission' in path.name.lower(): continue # As on Kaggle
         with suppress(InputError):
             table_files(path)
             found.append(path)
