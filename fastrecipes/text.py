@@ -257,7 +257,10 @@ def command_without_paths(
 _options = ('size', 'resize', 'background', 'max_pixels', 'channels', 'classes', 'valid', 'skip_bad', 'label_from',
             'groups', 'image_column', 'label_column', 'seed', 'device', 'threads', 'repeats', 'worth')
 _value = r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s,;:()'"]*)"""
-_argument = re.compile(rf"(?<![\w/.-])({'|'.join(_options)})(?:={_value}(?: \(--[a-z-]+\))?| \(--[a-z-]+\))")
+
+def _argument(names:Iterable[str]) -> re.Pattern:
+    "What an argument looks like in a message"
+    return re.compile(rf"(?<![\w/.-])({'|'.join(names)})(?:={_value}(?: \(--[a-z-]+\))?| \(--[a-z-]+\))")
 
 def _typed_option(match:re.Match) -> str:
     "The option for an argument, with its value"
@@ -272,6 +275,7 @@ _quotes = '\'"'
 
 def shell_text(
     message:str,
+    more:Iterable[str]=(), # Further options of the command
 ) -> str:
     "A message with options as they are typed in a shell: `size='50x40' (--size)` becomes `--size 50x40`"
-    return _argument.sub(_typed_option, message)
+    return _argument([*_options, *more]).sub(_typed_option, message)

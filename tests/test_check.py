@@ -497,4 +497,5 @@ def test_the_current_folder_is_called_by_its_name(folder, monkeypatch):
 
 def test_twenty_one_classes_have_a_row_each(folder):
     lines = str(check(folder({f'c{i}': 2 for i in range(21)}, size=(4, 4)))).splitlines()
-    assert sum(line.startswith('  c') for line in lines) == 22 and not any('more' in line for line in lines) # A head too
+    assert sum(line.startswith('  c') for line in lines) == 22 # With the head
+    assert not any('more' in line for line in lines)

@@ -16,10 +16,10 @@ from textwrap import wrap
 import click
 from ..answer.tables import check_text, show
 from fastrecipes.commands.session import (
-    channels_option, check_shape, label_options, quiet_option, reading_options, session, size_option, source_argument,
+    channels_option, check_data, label_options, quiet_option, reading_options, session, size_option, source_argument,
     valid_option
 )
-from ..data.sources import find_source, sources
+from ..data.sources import sources
 from ..errors import no_such
 from ..ladder.settings import global_settings, read_settings, recipes, settings_text
 from ..text import bytes_text, plural, printable, shell_text
@@ -119,8 +119,7 @@ def check(source, valid, skip_bad, seed, quiet, as_json, **options):
     otherwise.
     """
     shared = global_settings(read_settings(), source=source, seed=seed)
-    find_source(shared['source'])
-    check_shape(options)
+    check_data(shared, dict(valid=valid, **options))
     with session(quiet) as progress:
         from fastrecipes.data.check import check
         progress.begin(f"checking {shared['source']}")

@@ -9,11 +9,11 @@ them need. PyTorch takes two seconds to import, so these modules import it only 
 # %% auto #0
 __all__ = ['source_argument', 'quiet_option', 'device_option', 'test_option', 'label_options', 'reading_options', 'size_option',
            'channels_option', 'valid_option', 'data_options', 'run_options', 'own_process', 'label_names',
-           'reading_names', 'options', 'prepare_training', 'session', 'split_options', 'check_shape', 'load_images',
-           'json_text', 'Stopped', 'interruptible', 'launched', 'Verbs']
+           'reading_names', 'options', 'prepare_training', 'session', 'split_options', 'check_data', 'check_device',
+           'check_shape', 'load_images', 'json_text', 'Stopped', 'interruptible', 'launched', 'Verbs']
 
 # %% ../../nbs/commands/02_session.ipynb #adc5ff77
-import json, os, signal, threading, warnings
+import json, os, re, signal, threading, warnings
 from contextlib import contextmanager
 import click
 from ..answer.tables import set_line
@@ -115,8 +115,27 @@ def split_options(
     others = {n: v for n, v in given.items() if n not in names}
     return data, others
 
+def check_data(
+    shared:dict, # From `global_settings`
+    data:dict, # Other arguments of `load`
+):
+    "Raise `InputError` for a mistake that shows without the images, before anything slow is imported"
+    from fastrecipes.data.sources import check_source
+    check_source(shared['source'], data['valid'], **{name: data[name] for name in label_names})
+    check_device(shared['device'])
+    check_shape(data)
+
+def check_device(
+    device:str|None, # None: the best
+):
+    "Raise `InputError` for an unknown device; whether this machine has it is checked later"
+    if device is None or re.fullmatch(f"({'|'.join(_devices)})(:[0-9]+)?", device): return
+    raise no_such('device', device, _devices)
+
+_devices = 'auto', 'cuda', 'mps', 'cpu'
+
 def check_shape(data:dict):
-    "Raise `InputError` for an invalid size, number of channels or way of reading, before anything slow is imported"
+    "Raise `InputError` for an invalid size, number of channels or way of reading"
     from fastrecipes.data.imagefile import image_reading
     from fastrecipes.data.sizes import image_channels, image_size
     image_size(data['size'])

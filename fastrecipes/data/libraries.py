@@ -453,19 +453,24 @@ def _check_apart(parts:dict, name:str):
         raise InputError(f"{name}: image {twice} is in {split} more than once; "
                          "give each image once, or a validation split")
 
-def _with_groups(parts:dict, groups) -> dict:
-    "The splits with the groups that the user gave: one per image, in a list for each split"
-    if groups is None or isinstance(groups, str): return parts
-    lists = [groups] if len(parts) == 1 and not isinstance(groups, Mapping) else groups
-    by_split = lists if isinstance(lists, Mapping) else dict(zip(parts, lists))
+def _groups_of(groups, sizes:Mapping) -> dict: # Split -> groups, as many as its size; empty if there are none
+    "The groups that the user gave: one per image, in a list for each split"
+    if groups is None or isinstance(groups, str): return {}
+    lists = [groups] if len(sizes) == 1 and not isinstance(groups, Mapping) else groups
+    by_split = lists if isinstance(lists, Mapping) else dict(zip(sizes, lists))
     found = {}
-    for split, part in parts.items():
+    for split, n in sizes.items():
         labels = [_group_name(g, f'groups: image {i} of {split}') for i, g in enumerate(by_split.get(split, ()))]
-        if len(labels) != len(part):
-            raise InputError(f"groups: {len(labels):,} for the {len(part):,} images of {split}; "
+        if len(labels) != n:
+            raise InputError(f"groups: {len(labels):,} for the {n:,} images of {split}; "
                              "give one per image, and with several splits a dict with a list for each")
-        found[split] = replace(part, groups=tuple(labels))
+        found[split] = tuple(labels)
     return found
+
+def _with_groups(parts:dict, groups) -> dict:
+    "The splits with the groups that the user gave"
+    found = _groups_of(groups, {split: len(part) for split, part in parts.items()})
+    return {split: replace(part, groups=found[split]) if found else part for split, part in parts.items()}
 
 # %% ../../nbs/data/09_libraries.ipynb #11bd1d25
 def _class_order(parts:dict) -> tuple:
@@ -592,11 +597,15 @@ def _file_samples(data) -> list|None:
         found.append((str(path), str(one.classes[label])))
     return found
 
-def _listed_samples(parts:dict) -> LabelledFiles|None:
+def _listed_samples(parts:dict, groups) -> LabelledFiles|None:
     "The files of all splits, if all of them are files"
     samples = {split: _file_samples(data) for split, data in parts.items()}
     if not all(samples.values()): return None
-    rows = [Row(os.path.abspath(path), label, split) for split, found in samples.items() for path, label in found]
+    by_split = _groups_of(groups, {split: len(found) for split, found in samples.items()})
+    rows = []
+    for split, found in samples.items():
+        for i, (path, label) in enumerate(found):
+            rows.append(Row(os.path.abspath(path), label, split, by_split[split][i] if by_split else None))
     sets = {id(one): one for data in parts.values() for one, _ in _located(data)}.values()
     notes = dict.fromkeys(note for one in sets for note in _as_is(one)[1])
     roots = dict.fromkeys(str(one.root) for one in sets)
@@ -641,7 +650,7 @@ def from_data(
     group_column = groups if isinstance(groups, str) else None
     _check_apart(parts, name)
     if not _is_hugging_face(parts['train']): check_options(name, columns | dict(groups=group_column))
-    listed = _listed_samples(parts) if groups is None else None
+    listed = _listed_samples(parts, groups)
     if listed is not None:
         how = dict(size=size, channels=channels, skip_bad=skip_bad, reading=reading, reporter=reporter)
         return load_files(listed, folder_name(listed.place), valid, seed, **how)

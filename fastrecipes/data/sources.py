@@ -6,7 +6,7 @@ A recipe reads an image set, and a source creates one. `load` is the way to all 
 
 # %% auto #0
 __all__ = ['sources', 'source', 'digits', 'folder_faults', 'from_folder', 'folder_files', 'from_table', 'mnist_sample', 'mnist',
-           'is_builtin', 'find_source', 'keep_classes', 'resized', 'load']
+           'is_builtin', 'find_source', 'check_source', 'keep_classes', 'resized', 'load']
 
 # %% ../../nbs/data/10_sources.ipynb #09d4a26b
 import os, sys
@@ -23,7 +23,9 @@ from .folders import ClassFolders
 from .imagefile import fit_image, image_reading, Reading, USUAL
 from .sizes import image_channels, image_size, size_remarks
 from .images import ImageSet, Split
-from .labelled import check_options, class_files, LabelledFiles, load_files
+from fastrecipes.data.labelled import (
+    _pattern, check_options, class_files, LabelledFiles, load_files, share_aside
+)
 from .libraries import from_data
 from .tables import label_tables, named_files, table_files, table_suffixes
 from ..errors import InputError, no_such
@@ -41,10 +43,15 @@ def source(
     return f
 
 # %% ../../nbs/data/10_sources.ipynb #8a4bcfdc
-def _fixed_split(name:str, valid):
-    "Raise `InputError` if `valid` is given for a source with a fixed split"
-    if valid is None: return
-    raise InputError(f"{name} has a fixed split, so valid={valid!r} has no effect; leave it out")
+_splits = dict(digits=(), mnist_sample=(), mnist=('test',)) # What `valid` can be; other sources decide themselves
+
+def _check_split(name:str, valid):
+    "Raise `InputError` for a `valid` that a source with a fixed split does not have"
+    if valid is None or name not in _splits or valid in _splits[name]: return
+    if not _splits[name]:
+        raise InputError(f"{name} has a fixed split, so valid={valid!r} has no effect; leave it out")
+    raise InputError(f"{name}: valid={valid!r} is unknown; leave it out, "
+                     "or give 'test' to train on all 60,000 and validate on the official test images")
 
 @source
 def digits(
@@ -56,7 +63,7 @@ def digits(
     import torch
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
-    _fixed_split('digits', valid)
+    _check_split('digits', valid)
     raw = load_digits()
     pixels = torch.tensor(raw.images * 255 / 16).round().byte()[:, None]
     whole = Split(pixels, torch.tensor(raw.target, dtype=torch.int64))
@@ -165,7 +172,7 @@ def mnist_sample(
     """14,434 images of 3 and 7 from MNIST, 28x28, a 3 MB download.
     This is fastai's MNIST_SAMPLE: 12,396 to train and 2,038 to validate."""
     from fastai.data.external import URLs, fastai_cfg, untar_data
-    _fixed_split('mnist_sample', valid)
+    _check_split('mnist_sample', valid)
     where = fastai_cfg().path('data')/'mnist_sample'
     path = _fetch('mnist_sample', URLs.MNIST_SAMPLE, where, lambda: untar_data(URLs.MNIST_SAMPLE))
     images = from_folder(path, name='mnist_sample', reporter=reporter)
@@ -183,9 +190,7 @@ def mnist(
     import torch
     from fastai.data.external import fastai_cfg
     from torchvision.datasets import MNIST
-    if valid not in (None, 'test'):
-        raise InputError(f"mnist: valid={valid!r} is unknown; leave it out, "
-                         "or give 'test' to train on all 60,000 and validate on the official test images")
+    _check_split('mnist', valid)
     root = fastai_cfg().path('data')
     def read(train):
         data = _fetch('mnist', MNIST.mirrors[0], root/'MNIST/raw', lambda: MNIST(root, train=train, download=True))
@@ -226,6 +231,23 @@ def find_source(
     if len(path.parts) > 1 or name.startswith(('.', '~')):
         raise InputError(f"{name}: no such folder; check the path, or use one of {', '.join(sources)}")
     raise no_such('source', name, sources, ', or the path of a folder of images or of a table')
+
+def check_source(
+    source:str|Path, # A name in `sources`, or the path of a folder or table
+    valid=None, # As for `load`
+    **options # `image_column`, `label_column`, `label_from`, `groups`, as for `load`
+):
+    "Raise `InputError` for an unknown source, or an option that cannot be right; nothing is read or imported"
+    make = find_source(source)
+    if is_builtin(source):
+        check_options(source, options)
+        return _check_split(str(source), valid)
+    accepted = signature(make).parameters
+    check_options(source, options, accepted)
+    if valid is not None: share_aside(valid)
+    if 'label_from' not in accepted: return # A table, whose groups are a column
+    for name in ('label_from', 'groups'):
+        if options.get(name) is not None: _pattern(options[name], name)
 
 # %% ../../nbs/data/10_sources.ipynb #5d9cd432
 def _names(classes:str|Iterable) -> list:
