@@ -15,11 +15,10 @@ from typing import get_args
 import click
 from .progress import Progress
 from fastrecipes.commands.session import (
-    check_shape, data_options, interruptible, json_text, load_images, options, prepare_training, run_options,
+    check_data, data_options, interruptible, json_text, load_images, options, prepare_training, run_options,
     session, split_options, Stopped, test_option
 )
 from ..answer.tables import console, rung_columns, rung_head, rung_row, show, unfinished
-from ..data.sources import find_source
 from ..errors import InputError
 from ..ladder.recipe import get_recipe
 from ..ladder.settings import Count, global_settings, Kind, read_settings, Setting
@@ -120,8 +119,7 @@ def checked_request(
         if name.strip(): get_recipe(name.strip())
     for name in (given['curve'] or '').split(','):
         if name.strip() not in ('', 'all'): get_recipe(name.strip())
-    find_source(shared['source'])
-    check_shape(given)
+    check_data(shared, given)
     for option in ('resume', 'track'):
         if given[option] and given['out'] is None:
             raise InputError(f'--{option} needs a folder; name one with --out DIR')
