@@ -10,9 +10,8 @@ from fastrecipes.data import decode
 from fastrecipes.data.cache import decode_files
 from fastrecipes.data.decode import read_many, Unreadable
 from fastrecipes.data.folders import image_file, image_files, list_images, Listing, natural, subfolders
-from fastrecipes.data.imagefile import (
-    fit_image, Header, image_channels, image_size, probe, read_image, Reading, size_text, USUAL
-)
+from fastrecipes.data.imagefile import fit_image, Header, probe, read_image, Reading, USUAL
+from fastrecipes.data.sizes import image_channels, image_size, size_text
 from fastrecipes.text import printable, some_of
 from reporters import Seen
 

@@ -113,7 +113,8 @@ def split_options(
 
 def check_shape(data:dict):
     "Raise `InputError` for an invalid size, number of channels or way of reading, before anything slow is imported"
-    from fastrecipes.data.imagefile import image_channels, image_reading, image_size
+    from fastrecipes.data.imagefile import image_reading
+    from fastrecipes.data.sizes import image_channels, image_size
     image_size(data['size'])
     image_channels(data['channels'])
     image_reading(**{name: data[name] for name in reading_names})

@@ -15,7 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from typing import NamedTuple, TYPE_CHECKING
 from .folders import natural
-from .imagefile import Extremes, size_remarks, size_text, suitable_size
+from .imagefile import Extremes
+from .sizes import size_remarks, size_text, suitable_size
 from .labelled import shared_groups, shared_note
 from ..errors import lazy_module
 from ..text import plural, printable, some_of

@@ -16,9 +16,8 @@ from collections.abc import Callable, Iterable
 from io import BytesIO
 from typing import NamedTuple, TYPE_CHECKING
 from .folders import image_file, ImageFile, Listing, needs_heif
-from fastrecipes.data.imagefile import (
-    Header, probe, Ranges, read_fitted, read_image, Reading, size_remarks, suitable_size, USUAL
-)
+from .imagefile import Header, probe, Ranges, read_fitted, read_image, Reading, USUAL
+from .sizes import size_remarks, suitable_size
 from ..errors import InputError, lazy_module
 from ..text import printable, some_of
 if TYPE_CHECKING: import numpy
@@ -51,8 +50,8 @@ def whole_file(
     path:str,
 ): # A path, or an open binary file
     "A small file, read in one go, since each read may pass the GIL to another thread; the path of a large one"
-    if os.path.getsize(path) > 2**20: return path
-    with open(path, 'rb', buffering=0) as f: return BytesIO(f.read())
+    with open(path, 'rb', buffering=0) as f:
+        return path if os.fstat(f.fileno()).st_size > 2**20 else BytesIO(f.read())
 
 def _read_path(path:str, i:int) -> 'numpy.ndarray':
     "An image file as bytes"

@@ -47,7 +47,7 @@ def is_image(
     name:str,
 ) -> bool:
     "Whether a file has the suffix of an image that can be read here"
-    return os.path.splitext(name)[1].lower() in _readable()
+    return name[name.rfind('.'):].lower() in _readable()
 
 def needs_heif(
     path, # Or an open file
@@ -74,8 +74,8 @@ def _mark(path:str, s:os.stat_result) -> int:
         return zlib.crc32(f.read(), zlib.crc32(first))
 
 def _reason(s:os.stat_result) -> str:
-    "Why a file cannot be an image; empty if it can"
-    if stat.S_ISREG(s.st_mode): return '' if s.st_size else 'an empty file'
+    "Why something cannot be an image"
+    if stat.S_ISREG(s.st_mode): return 'an empty file'
     return 'a folder' if stat.S_ISDIR(s.st_mode) else 'not a regular file'
 
 def image_file(
@@ -85,8 +85,8 @@ def image_file(
     path = str(path)
     try:
         s = os.stat(path)
-        reason = _reason(s)
-        return ImageFile(path, s.st_size, s.st_mtime_ns, reason, 0 if reason else _mark(path, s))
+        if s.st_size and stat.S_ISREG(s.st_mode): return ImageFile(path, s.st_size, s.st_mtime_ns, '', _mark(path, s))
+        return ImageFile(path, s.st_size, s.st_mtime_ns, _reason(s))
     except OSError as e: return ImageFile(path, reason='a broken link' if os.path.islink(path) else e.strerror)
 
 # %% ../../nbs/data/02_folders.ipynb #f01de507

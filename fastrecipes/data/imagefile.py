@@ -9,14 +9,11 @@ a photograph of a phone has a thousand times as many pixels as a thumbnail."""
 # %% auto #0
 __all__ = ['USUAL', 'Resize', 'Reading', 'reading_of', 'image_background', 'image_reading', 'orientation', 'upright',
            'value_range', 'Extremes', 'extremes', 'Ranges', 'is_transparent', 'plain_image', 'image_bytes',
-           'open_image', 'Header', 'probe', 'Budget', 'decoded_image', 'read_image', 'image_size', 'image_channels',
-           'size_text', 'suitable_size', 'cut_share', 'size_remarks', 'fit_image', 'read_fitted']
+           'open_image', 'Header', 'probe', 'Budget', 'decoded_image', 'read_image', 'fit_image', 'read_fitted']
 
 # %% ../../nbs/data/01_imagefile.ipynb #c4702573
-import re
 from array import array
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from io import BytesIO
@@ -87,8 +84,8 @@ def orientation(
     im:'PIL.Image.Image',
 ) -> int: # 1 (upright) to 8
     "How an image is stored, from whatever type its EXIF data has; 1 if there is nothing that makes sense"
-    from PIL import Image
     if im.format not in (None, 'TIFF') and not _metadata & im.info.keys(): return 1 # Saves time: most PNGs
+    from PIL import Image
     try:
         value = Image.Image.getexif(im).get(_orientation, 1) # The `getexif` of a PNG would decode it
         if isinstance(value, tuple): value, = value
@@ -105,10 +102,11 @@ def upright(
     im:'PIL.Image.Image', # With its pixels
 ) -> 'PIL.Image.Image':
     "An image as it should be seen"
+    turn = _turn_after(im)
+    if turn == 1: return im
     from PIL.Image import Transpose
     how = ('FLIP_LEFT_RIGHT', 'ROTATE_180', 'FLIP_TOP_BOTTOM', 'TRANSPOSE', 'ROTATE_270', 'TRANSVERSE', 'ROTATE_90')
-    turn = _turn_after(im)
-    return im if turn == 1 else im.transpose(Transpose[how[turn - 2]])
+    return im.transpose(Transpose[how[turn - 2]])
 
 # %% ../../nbs/data/01_imagefile.ipynb #1f1e000b
 _deep = {'I', 'I;16', 'I;16B', 'I;16L', 'I;16N'} # Pillow's modes for integers above 255
@@ -176,11 +174,12 @@ class Ranges:
         if self.with_nan: found.append(f"NaN counts as 0, in {plural(self.with_nan, 'image')}")
         return found
 
-def _scaled(x:'numpy.ndarray', low:float, high:float) -> 'numpy.ndarray':
-    "Numbers as bytes; NaN counts as 0"
+def _scaled(im:'PIL.Image.Image', low:float, high:float) -> 'PIL.Image.Image':
+    "An image of numbers in 8 bits; NaN counts as 0"
     import numpy as np
-    x = np.nan_to_num(x.astype(np.float32), nan=0., posinf=high, neginf=low)
-    return ((x - low) * (255 / (high - low))).clip(0, 255).round().astype(np.uint8)
+    from PIL import Image
+    x = np.nan_to_num(np.asarray(im).astype(np.float32), nan=0., posinf=high, neginf=low)
+    return Image.fromarray(((x - low) * (255 / (high - low))).clip(0, 255).round().astype(np.uint8))
 
 # %% ../../nbs/data/01_imagefile.ipynb #7c0089c7
 _with_alpha = {'LA', 'La', 'PA', 'RGBA', 'RGBa'}
@@ -202,12 +201,10 @@ def plain_image(
     reading:Reading=USUAL,
 ) -> 'PIL.Image.Image': # Of mode L or RGB, upright
     "An image as it should be seen, in 8 bits and without transparency"
-    import numpy as np
-    from PIL import Image
     im.load() # Some formats have their orientation after the pixels
     im = upright(im)
-    if im.mode in _deep: return Image.fromarray(_scaled(np.asarray(im), *reading.integers))
-    if im.mode == 'F': return Image.fromarray(_scaled(np.asarray(im), *reading.floats))
+    if im.mode in _deep: return _scaled(im, *reading.integers)
+    if im.mode == 'F': return _scaled(im, *reading.floats)
     mode = 'L' if im.mode in _grey else 'RGB'
     if is_transparent(im): im = _on_background(im, reading.background)
     return im if im.mode == mode else im.convert(mode)
@@ -377,111 +374,6 @@ def read_image(
 ) -> 'numpy.ndarray': # uint8, (h, w) or (h, w, 3): see `image_bytes`
     "Read one image file as bytes"
     with decoded_image(file, reading, size) as (im, _): return image_bytes(im, reading)
-
-# %% ../../nbs/data/01_imagefile.ipynb #b323ea75
-def _size_parts(size) -> list:
-    "The text of each number in a size"
-    if isinstance(size, (tuple, list)): parts = size
-    else:
-        parts = re.split('[x×]', str(size).lower())
-        if len(parts) == 1: parts = parts * 2 # One number stands for both
-    return [str(part).strip() for part in parts]
-
-def image_size(
-    size, # None, a number, (height, width), or text such as '50' or '50x40'
-) -> tuple|None: # Height and width
-    "`size` as height and width, 1 to 4096 each; raises `InputError` for anything else"
-    if size is None: return None
-    numbers = [int(part) if re.fullmatch('[0-9]{1,4}', part) else 0 for part in _size_parts(size)]
-    if len(numbers) == 2 and all(1 <= n <= 4096 for n in numbers): return tuple(numbers)
-    raise InputError(f"size={size!r} is not an image size; "
-                     "give one number, or height x width, such as 50 or 50x40, each from 1 to 4096")
-
-# %% ../../nbs/data/01_imagefile.ipynb #b1c0de08
-def image_channels(
-    channels, # None, 1 or 3, or one of them as text
-) -> int|None:
-    "`channels` as a number; raises `InputError` for anything but 1 and 3"
-    if channels is None: return None
-    if str(channels).strip() in ('1', '3'): return int(channels)
-    raise InputError(f"channels={channels!r} is not possible; give 1 (grey) or 3 (RGB)")
-
-# %% ../../nbs/data/01_imagefile.ipynb #8e23c1d2
-def size_text(
-    size:tuple, # Height and width
-) -> str:
-    "'50x40': height x width"
-    return f'{size[0]}x{size[1]}'
-
-# %% ../../nbs/data/01_imagefile.ipynb #1f1e0015
-_longest, _shorter = 160, 128 # Pixels: of a size that is kept, and of the shorter side of one that is not
-_largest = 2 * _shorter**2 # Pixels in all, so that long images become smaller
-
-def _most_common(sizes:Counter) -> tuple: return sizes.most_common(1)[0][0]
-
-def _median(values:Iterable, counts:Iterable) -> float:
-    "The median of values that occur several times"
-    half = 0
-    pairs = sorted(zip(values, counts))
-    total = sum(n for _, n in pairs)
-    for value, n in pairs:
-        half += n
-        if 2 * half >= total: return value
-
-def suitable_size(
-    sizes:Counter, # Heights and widths
-) -> tuple: # Height and width
-    "The size of most images if it is small, else one that suits them: see the text above"
-    common = _most_common(sizes)
-    n = sizes.total()
-    if 2 * sizes[common] >= n and max(common) <= _longest: return common
-    short = round(min(_shorter, _median((min(s) for s in sizes), sizes.values())))
-    lying = sum(k for (h, w), k in sizes.items() if w > h)
-    standing = sum(k for (h, w), k in sizes.items() if h > w)
-    if 10 * max(lying, standing) < 9 * n: return short, short
-    ratio = _median((max(s) / min(s) for s in sizes), sizes.values())
-    short = min(short, round((_largest / ratio)**.5))
-    return (short, round(short * ratio)) if lying > standing else (round(short * ratio), short)
-
-# %% ../../nbs/data/01_imagefile.ipynb #1f1e0018
-def cut_share(
-    sizes:Counter, # Heights and widths
-    size:tuple, # That the images are cropped to
-) -> float: # From 0 to 1
-    "The share of an average image that is cut away where only the centre is kept"
-    def kept(h, w):
-        ratio = (w / h) / (size[1] / size[0])
-        return min(ratio, 1 / ratio)
-    return 1 - sum(n * kept(*s) for s, n in sizes.items()) / sizes.total()
-
-def size_remarks(
-    sizes:Counter, # Heights and widths of the images
-    size:tuple, # That they are read at
-    given:bool, # Whether the user set it
-    resize:str='crop',
-    usual:tuple|None=None, # The most common size of the images that decided; None: of all
-) -> list: # Sentences
-    "Why the images are read at this size, and how much of them is lost"
-    found = [] if given else _size_reason(sizes, size, usual or _most_common(sizes))
-    cut = cut_share(sizes, size) if resize == 'crop' else 0
-    if cut < .005: return found
-    return [*found, f"{cut:.0%} of an average image is cut away at its edges; "
-                    "to keep all of it, use resize='squish' or 'pad' (--resize)"]
-
-def _size_reason(sizes:Counter, size:tuple, common:tuple) -> list:
-    "Why the images are read at a size that the user did not set"
-    n, text = sizes.total(), f'{size_text(size)} (height x width)'
-    other = '--size sets another size'
-    if size == common:
-        odd = n - sizes[common]
-        if not odd: return []
-        return [f"{odd:,} of {plural(n, 'image')} {'is' if odd == 1 else 'are'} not {text}, the size of most, "
-                f"and {'is' if odd == 1 else 'are'} resized to it"]
-    if len(sizes) == 1: return [f"the images are {size_text(common)} and are reduced to {text}; {other}"]
-    mixed = any(h > w for h, w in sizes) and any(w > h for h, w in sizes) and size[0] == size[1]
-    square = ', a square because some are upright and some are not' if mixed else ''
-    often = f', most often {size_text(common)},' if sizes[common] > 1 else ''
-    return [f"the images have {len(sizes):,} sizes{often} and are resized to {text}{square}; {other}"]
 
 # %% ../../nbs/data/01_imagefile.ipynb #26f5aa70
 def _centre(extent:tuple, size:tuple) -> tuple: # Left, top, right, bottom

@@ -20,7 +20,8 @@ from typing import NamedTuple, TYPE_CHECKING
 from .cache import decode_files
 from .decode import Decoded
 from .folders import ClassFolders, image_file, Listing, natural, plain_name, split_names
-from .imagefile import image_channels, image_size, Reading, USUAL
+from .imagefile import Reading, USUAL
+from .sizes import image_channels, image_size
 from .images import ImageSet, Split
 from ..errors import InputError, lazy_module
 from ..reporter import Reporter

@@ -19,9 +19,8 @@ from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any, NamedTuple, TYPE_CHECKING
 from .folders import natural, split_names
-from fastrecipes.data.imagefile import (
-    extremes, fit_image, image_bytes, image_channels, image_size, Ranges, Reading, size_remarks, suitable_size, USUAL
-)
+from .imagefile import extremes, fit_image, image_bytes, Ranges, Reading, USUAL
+from .sizes import image_channels, image_size, size_remarks, suitable_size
 from .images import ImageSet, Split
 from fastrecipes.data.labelled import (
     _group_notes, check_options, LabelledFiles, list_rows, load_files, Row, set_aside, share_aside

@@ -20,9 +20,8 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 from .folders import ClassFolders
-from fastrecipes.data.imagefile import (
-    fit_image, image_channels, image_reading, image_size, Reading, size_remarks, USUAL
-)
+from .imagefile import fit_image, image_reading, Reading, USUAL
+from .sizes import image_channels, image_size, size_remarks
 from .images import ImageSet, Split
 from .labelled import check_options, class_files, LabelledFiles, load_files
 from .libraries import from_data
