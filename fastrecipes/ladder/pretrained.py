@@ -261,8 +261,10 @@ def frozen(images, run, *,
     model = learn.model.to(run.device)
     choose_threads(model, 64)
     wds = DECAYS if wd is None else (wd,)
-    head_share = _head_share(len(images.train), len(images.classes), wds, model[0][0].size)
-    def progress(done, total): run.reporter.progress(done, total + round(total * head_share))
+    n = len(images.train)
+    batches = -(-n // 64)
+    total = batches + round(batches * _head_share(n, len(images.classes), wds, model[0][0].size))
+    def progress(done, of_features): run.reporter.progress(done, total)
     with precisions.in_layout(learn, layout):
         x = features(model, images.train, run.device, precision, progress)
     labels = images.train.labels.to(run.device)
@@ -271,6 +273,7 @@ def frozen(images, run, *,
     with torch.no_grad():
         head.weight.copy_(w)
         head.bias.copy_(b)
+    progress(total, batches)
     resolved = dict(side=side, wd=wd, precision=precision, layout=layout)
     return fitting.Outcome(model, learner=learn, resolved=resolved)
 
