@@ -254,6 +254,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                           'fastrecipes.answer.costs._what_is_marked': ( 'answer/costs.html#_what_is_marked',
                                                                                         'fastrecipes/answer/costs.py'),
                                           'fastrecipes.answer.costs._where': ('answer/costs.html#_where', 'fastrecipes/answer/costs.py'),
+                                          'fastrecipes.answer.costs._without_majority': ( 'answer/costs.html#_without_majority',
+                                                                                          'fastrecipes/answer/costs.py'),
                                           'fastrecipes.answer.costs.cost_points': ( 'answer/costs.html#cost_points',
                                                                                     'fastrecipes/answer/costs.py'),
                                           'fastrecipes.answer.costs.frontier': ( 'answer/costs.html#frontier',

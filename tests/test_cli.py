@@ -262,6 +262,8 @@ def test_no_arguments_print_the_help(run):
     (['compare', '--repeats', '1.5'], ['repeats', "'1.5'"]),
     (['compare', '--worth', '0'], ['worth', "'0'", 'points', '100']),
     (['compare', '--worth', '101'], ['worth', "'101'"]),
+    (['compare', '--minutes', '0'], ['minutes', "'0'"]),
+    (['compare', '--minutes', '5', '--all'], ['--all', '--minutes']),
     (['compare', '--worth', 'nan', '-o', 'runs'], ['worth', "'nan'"]),
     (['compare', '--learning-curve', 'sgd,mpl'], ['mpl', "did you mean 'mlp'"]),
     (['compare', '-r', 'sgd', '--learning-curve', 'mlp', '-o', 'runs'],
@@ -397,7 +399,7 @@ DATA_OPTIONS = '--classes --valid --size --channels --skip-bad --seed --device -
 @pytest.mark.parametrize('width', ['200', '80'])
 @pytest.mark.parametrize('verb, options', [
     ('compare',
-     f'{DATA_OPTIONS} --recipes --repeats --worth --learning-curve --out --resume --track --test --json --costs '
+     f'{DATA_OPTIONS} --recipes --all --minutes --repeats --worth --learning-curve --out --resume --track --test --json --costs '
      '--details'),
     ('report', 'DIR --out'),
     ('fit mlp',

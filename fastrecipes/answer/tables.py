@@ -164,10 +164,13 @@ def bar_text(
     return '\u2588' * (eighths // 8) + _parts_of_a_block[eighths % 8].strip()
 
 # %% ../../nbs/answer/07_tables.ipynb #cfc451fa
-def _mistakes_column(width:int, worst:float) -> Column:
+def _mistakes_column(width:int, worst:float) -> Column: # inf: the first rung above majority fills the bar
     def cell(rung):
         from rich.text import Text
+        nonlocal worst
+        if rung.recipe == 'majority': return '' # Its bar would leave no room for the others
         wrong = 1 - rung.mean_accuracy
+        worst = wrong if worst == float('inf') else worst
         return Text(bar_text(wrong / worst if worst else 0, width), 'cyan')
     return Column('mistakes', width, cell, is_left=True)
 
@@ -192,7 +195,7 @@ def rung_columns(
     names:Iterable[str], # All recipes that the table will have
     width:int, # Columns of the terminal
     tested:bool=False, # Whether there is an accuracy on the test images too
-    worst:float|None=None, # Share of mistakes that fills a bar; None: no bars
+    worst:float|None=None, # Share of mistakes that fills a bar; inf: that of the first rung drawn; None: no bars
 ) -> list: # `Column`s, in the order in which they are shown
     "The most important columns that fit"
     names = list(names)

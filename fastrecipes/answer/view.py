@@ -215,9 +215,14 @@ def styled(table:pd.DataFrame) -> Styler:
 
 # %% ../../nbs/answer/11_view.ipynb #8f1220f5
 def _draw_accuracies(ax, rows:list):
-    low = min(r.mean_interval.low for _, r in rows)
-    high = max(r.mean_interval.high for _, r in rows)
+    learners = [(y, r) for y, r in rows if r.recipe != 'majority'] or rows
+    low = min(r.mean_interval.low for _, r in learners)
+    high = max(r.mean_interval.high for _, r in learners)
     for y, r in rows:
+        if r.mean_interval.low < low: # majority, next to which all others would look alike
+            place = dict(xycoords=('axes fraction', 'data'), va='center', fontsize=9)
+            ax.annotate(f'< {r.mean_accuracy:.4f}', (.02, y), **place)
+            continue
         interval = r.mean_interval
         ax.hlines(y, interval.low, interval.high, color=BLUE, lw=2, alpha=.45)
         ax.plot(r.mean_accuracy, y, 'o', color=BLUE)

@@ -81,7 +81,8 @@ class TableProgress(Progress):
     def _measure(self, screen, rung):
         "Choose the columns for this window; the first rung has the longest bar of mistakes"
         draws_bars = screen.is_terminal and not screen.options.ascii_only and rung.accuracy is not None
-        longest = 1 - rung.accuracy if draws_bars else None
+        longest = None
+        if draws_bars: longest = float('inf') if rung.recipe == 'majority' else 1 - rung.accuracy
         self.columns = rung_columns(self.climb.settings, screen.width, self.climb.test, longest)
         self.width = screen.width
 
@@ -269,7 +270,8 @@ def compare(context, **given):
                    with --repeats, the mean over the seeds
     95% interval   of the accuracy (Wilson); with --repeats, over images
                    and seeds
-    mistakes       share predicted wrongly; the first rung's bar is full
+    mistakes       share predicted wrongly; the bar of the first rung above
+                   majority is full
     gain           accuracy minus that of the rung below, in points
                    (of frozen: minus that of linear)
     vs rung below  better or worse if p < 0.05 after adjusting for all pairs
