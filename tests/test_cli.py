@@ -399,8 +399,8 @@ DATA_OPTIONS = '--classes --valid --size --channels --skip-bad --seed --device -
 @pytest.mark.parametrize('width', ['200', '80'])
 @pytest.mark.parametrize('verb, options', [
     ('compare',
-     f'{DATA_OPTIONS} --recipes --all --minutes --repeats --worth --learning-curve --out --resume --track --test --json --costs '
-     '--details'),
+     f'{DATA_OPTIONS} --recipes --all --minutes --repeats --worth --learning-curve --out --resume --track --test '
+     '--json --costs --details'),
     ('report', 'DIR --out'),
     ('fit mlp',
      f'{DATA_OPTIONS} --epochs --lr --batch-size --hidden --out --test --checkpoint-every --resume'),
