@@ -127,9 +127,23 @@ class CallHooks(Callback):
 # %% ../../nbs/training/06_fitting.ipynb #0c125d64
 class ReportBatches(Callback):
     "Report how many batches have been trained, and their total"
-    def __init__(self, reporter:Reporter): self.reporter = reporter
+    def __init__(self,
+        reporter:Reporter,
+        frozen:int|None=None, # Epochs at the start that train the head alone
+    ):
+        self.reporter = reporter
+        self.frozen = frozen or 0
+
     def after_batch(self):
-        if self.training: self.reporter.progress(self.epoch * self.n_iter + self.iter + 1, self.n_epoch * self.n_iter)
+        if not self.training: return
+        done = self.epoch * self.n_iter + self.iter + 1
+        self.reporter.progress(self._weighted(done), self._weighted(self.n_epoch * self.n_iter))
+
+    def _weighted(self, batches:int) -> int:
+        "A batch that trains everything counts for 1.7 of those that train the head alone, as it does in time"
+        first = self.frozen * self.n_iter
+        if not first or batches <= first: return batches
+        return round(first + 1.7 * (batches - first))
 
 def _wants_batches(reporter:Reporter) -> bool:
     "Whether its `progress` does anything"
@@ -302,7 +316,7 @@ def fit_learner(
     if checkpoint is not None:
         cbs.append(Checkpoints(checkpoint))
         start = cbs[-1].start
-    if _wants_batches(reporter): cbs.append(ReportBatches(reporter))
+    if _wants_batches(reporter): cbs.append(ReportBatches(reporter, frozen))
     if torch.device(learn.dls.device or 'cpu').type == 'cuda': cbs.append(OnDevice())
     bs = getattr(learn.dls.train, 'bs', None) or learn.dls.train.batch_size
     choose_threads(learn.model, bs or 1) # After the checkpoint is read, which may store the number
