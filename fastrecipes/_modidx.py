@@ -1937,6 +1937,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                               'fastrecipes/data/libraries.py'),
                                             'fastrecipes.data.libraries.split_parts': ( 'data/libraries.html#split_parts',
                                                                                         'fastrecipes/data/libraries.py'),
+                                            'fastrecipes.data.libraries.whole_numbers': ( 'data/libraries.html#whole_numbers',
+                                                                                          'fastrecipes/data/libraries.py'),
                                             'fastrecipes.data.libraries.with_channels_last': ( 'data/libraries.html#with_channels_last',
                                                                                                'fastrecipes/data/libraries.py')},
             'fastrecipes.data.loaders': { 'fastrecipes.data.loaders.ImageDL': ('data/loaders.html#imagedl', 'fastrecipes/data/loaders.py'),
