@@ -38,7 +38,7 @@ class Reporter:
         "Part of the current task is done"
 
     def epoch(self,
-        row:dict, # epoch, train_loss, valid_loss, accuracy, seconds
+        row:dict, # epoch, train_loss, valid_loss, accuracy, seconds, and perhaps train_accuracy
     ):
         "An epoch of the current task is over"
 

@@ -29,6 +29,7 @@ from fastrecipes.answer.records import (
     Counts, Curve, Decision, Epoch, LostSeed, Machine, Majority, Pair, Picture, readable, Repeats, Rung, RungCost,
     Seed, Shared, Step, Text, Verdict, Versions,
 )
+from .remarks import remarks_of
 from .results import Fits, Result
 from .rules import claimed_step, decide, error_rates, tested_pairs
 from .tables import plain
@@ -94,8 +95,8 @@ def _interval_of(judged:Judged|None, groups=None) -> Interval|None:
     return wilson(int(right.sum()), len(right))
 
 def _epoch(row:dict) -> Epoch:
-    losses = {name: finite(row[name]) for name in ('train_loss', 'valid_loss')}
-    return Epoch(epoch=row['epoch'], **losses, accuracy=finite(row['accuracy']), seconds=finite(row['seconds']))
+    values = {name: finite(row[name]) for name in ('train_loss', 'valid_loss', 'accuracy', 'seconds')}
+    return Epoch(epoch=row['epoch'], **values, train_accuracy=finite(row.get('train_accuracy')))
 
 # %% ../../nbs/answer/12_comparison.ipynb #55fb4813
 def _scores(r:Result, groups=None) -> dict:
@@ -115,6 +116,7 @@ def _training(r:Result) -> dict:
         cost=RungCost(**r.cost._asdict()),
         threads=r.threads,
         best_epoch=r.best_epoch,
+        familiar=r.familiar,
         history=tuple(_epoch(row) for row in r.history))
 
 # %% ../../nbs/answer/12_comparison.ipynb #a7b52c34
@@ -358,6 +360,11 @@ def __getitem__(self:Comparison, recipe:str) -> Fitted|Result|Rung:
     if recipe not in found: raise no_such('rung', recipe, found)
     in_memory = next((f.fitted or f.result for f in self._fits if f.recipe == recipe), None)
     return in_memory or found[recipe]
+
+@patch(as_prop=True)
+def remarks(self:Comparison) -> tuple:
+    "What unasked checks found in the rungs: see `remarks`"
+    return remarks_of(self)
 
 @patch
 def to_dict(self:Comparison) -> dict:

@@ -147,6 +147,7 @@ class Epoch(Record):
     valid_loss: float|None
     accuracy: Share|None
     seconds: NotNegative|None
+    train_accuracy: Share|None = None # On the batches as they were trained; None in earlier files
 
 # %% ../../nbs/answer/02_records.ipynb #e4309174
 class ClassScores(Record):
@@ -212,6 +213,7 @@ class Rung(Record):
     threads: Annotated[int, Field(ge=1)]|None = None
     best_epoch: Count|None = None # From 0
     history: tuple[Epoch, ...] = ()
+    familiar: Share|None = None # See `pretrained.familiar_share`; None in earlier files and where nothing is pretrained
     failures: Failures|None = None
 
     @property

@@ -33,9 +33,10 @@ class Result:
     valid: Judged
     test: Judged|None
     cost: Cost
-    history: list # Rows: epoch, train_loss, valid_loss, accuracy, seconds; empty for a recipe without epochs
+    history: list # Rows, as `Fitted.history` has them; empty for a recipe without epochs
     best_epoch: int|None
     threads: int|None = None # Number of threads of the fit
+    familiar: float|None = None # See `pretrained.familiar_share`
 
     @classmethod
     def of(cls, fitted:Fitted) -> 'Result':
@@ -51,7 +52,8 @@ class Result:
             cost=fitted.cost,
             history=[] if fitted.history is None else fitted.history.to_dict('records'),
             best_epoch=fitted.best_epoch,
-            threads=fitted.threads)
+            threads=fitted.threads,
+            familiar=fitted.familiar)
 
     @property
     def accuracy(self) -> float: return self.valid.accuracy
@@ -127,7 +129,8 @@ def _state_of(r:Result) -> dict:
         device=r.device,
         cost=r.cost._asdict(),
         history=r.history,
-        best_epoch=r.best_epoch)
+        best_epoch=r.best_epoch,
+        familiar=r.familiar)
 
 def _result_from(state:dict, images:ImageSet, run:dict, threads:int|None) -> Result:
     test = None if state['test'] is None else Judged(state['test'], images.test.labels, state['has_probs'])
@@ -142,7 +145,8 @@ def _result_from(state:dict, images:ImageSet, run:dict, threads:int|None) -> Res
         cost=Cost(**state['cost']),
         history=state['history'],
         best_epoch=state['best_epoch'],
-        threads=threads)
+        threads=threads,
+        familiar=state.get('familiar')) # Earlier files have none
 
 # %% ../../nbs/answer/03_results.ipynb #e1b1a33d
 class _KeptResult(Checkpoint):
