@@ -11,8 +11,8 @@ such an object can rely on it without further checks."""
 # %% auto #0
 __all__ = ['Text', 'Seed', 'Share', 'NotNegative', 'Words', 'AnyInterval', 'ShareInterval', 'SettingValue', 'MoreDataWords',
            'PNG_PREFIX', 'readable', 'Gain', 'Step', 'Pair', 'LostSeed', 'Repeats', 'RungCost', 'Epoch', 'ClassScores',
-           'Bin', 'Calibration', 'WorstImage', 'Failures', 'Rung', 'CurvePoint', 'MoreData', 'CurveRung', 'Curve',
-           'picture_size', 'Picture', 'SharedImage', 'ImageGroup', 'Shared', 'Counts', 'Majority', 'Versions',
+           'Bin', 'Calibration', 'WorstImage', 'Failures', 'Rung', 'CurvePoint', 'MoreData', 'CurveRung', 'Crossing',
+           'Curve', 'picture_size', 'Picture', 'SharedImage', 'ImageGroup', 'Shared', 'Counts', 'Majority', 'Versions',
            'Machine', 'OpenGain', 'ErrorRates', 'Decision', 'Decided', 'Verdict']
 
 # %% ../../nbs/answer/02_records.ipynb #6f509197
@@ -278,11 +278,26 @@ class CurveRung(Record):
     points: tuple[CurvePoint, ...]
     more_data: MoreData
 
+class Crossing(Record):
+    "Where one rung overtakes another as training images are added: see `crossing`"
+    few: Text # The rung that leads with fewer training images
+    many: Text # The rung that leads with more
+    images: NotNegative # Training images with which both are as accurate
+    low: NotNegative|None # The 95% interval of `images`; None: below the smallest size
+    high: NotNegative|None # None: above the largest size
+
+    @model_validator(mode='after')
+    def _consistent(self):
+        low, high = self.low or 0, math.inf if self.high is None else self.high
+        _must_hold(self.images, Interval(low, high), 'images')
+        return self
+
 class Curve(Record):
     "Accuracy against the number of training images"
     fractions: tuple[Share, ...]
     seed: Seed
     rungs: tuple[CurveRung, ...]
+    crossings: tuple[Crossing, ...] = () # Empty in earlier files
 
 # %% ../../nbs/answer/02_records.ipynb #f255d25f
 PNG_PREFIX = 'data:image/png;base64,'

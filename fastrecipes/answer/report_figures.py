@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from .comparison import Comparison
 from .costs import plot_cost
+from .crossing import crossing_text
 from .curves import plot_curve
 from .pictures import plot_calibration, plot_confusion, plot_images
 from .records import CurvePoint, CurveRung, Epoch, Rung
@@ -148,7 +149,8 @@ def _line_in_words(rung:CurveRung) -> str:
 def _curve_figures(c:Comparison) -> list: # One or none
     if not c.curve or not c.curve.rungs: return []
     lines = '; '.join(map(_line_in_words, c.curve.rungs))
-    text = f'Validation accuracy by the number of training images. {lines}.'
+    crossings = ''.join(f' {crossing_text(crossing, len(c.classes))}' for crossing in c.curve.crossings)
+    text = f'Validation accuracy by the number of training images. {lines}.{crossings}'
     return [ReportFigure('learning-curve', plot_curve, (c.curve,), 'Learning curve', text)]
 
 # %% ../../nbs/answer/16_report_figures.ipynb #74d23ae2

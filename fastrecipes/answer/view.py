@@ -17,6 +17,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 from rich.text import Text
+from .crossing import crossing_text
 from .records import Rung, RungCost
 from .remarks import remarks_of
 from .tables import paragraphs, plain, rung_table, text_tables, WIDTH
@@ -179,6 +180,8 @@ def after_table(
     if _repeated(rungs): parts += ['', *text_tables(_over_seeds(rungs), width)]
     curve = comparison.curve.rungs if comparison.curve else ()
     if curve: parts += ['', *(f"more training images, {r.recipe}: {r.more_data.words}" for r in curve)]
+    for crossing in comparison.curve.crossings if curve else ():
+        parts.append(Text(printable(crossing_text(crossing, len(comparison.classes)))))
     short = brief(comparison)
     remarks = [Text(printable(text)) for text in _remarks_text(comparison)]
     return [*parts, '', *paragraphs(short.headline, short.paragraphs), *(['', *remarks] if remarks else [])]
