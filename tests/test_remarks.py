@@ -26,7 +26,9 @@ def test_a_sound_rung_has_no_remark():
     (None, .5, 360, False), (float('nan'), .5, 360, False),
 ])
 def test_a_gap_counts_when_it_is_wide_and_sure(train, valid, n_valid, fires):
-    assert bool(overfits(replace(SOUND, history=history([train], [valid]), n_valid=n_valid))) is fires
+    for loss, risen in (([1., 1.2], True), ([1., 1.], False), ([1.2, 1.], False), ([None, None], False)):
+        seen = replace(SOUND, history=history([.1, train], [.1, valid], loss), n_valid=n_valid)
+        assert bool(overfits(seen)) is (fires and risen)
 
 def test_without_epochs_nothing_overfits():
     assert overfits(replace(SOUND, history=())) == ''

@@ -12,6 +12,7 @@ __all__ = ['SCHEMA_VERSION', 'standings', 'rung_of', 'machine', 'Comparison', 'c
 # %% ../../nbs/answer/12_comparison.ipynb #32ac59bc
 import json, os, platform
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timezone
 from io import BytesIO
 from pathlib import Path
@@ -24,6 +25,7 @@ from matplotlib.figure import Figure
 from pydantic import model_validator, PrivateAttr, ValidationError
 from .chance import grouped_interval, Interval, over_seeds, wilson
 from .failures import failures_of, shared_failures
+from .maps import with_maps, worst_maps
 from .pictures import pictures_of
 from fastrecipes.answer.records import (
     Counts, Curve, Decision, Epoch, LostSeed, Machine, Majority, Pair, Picture, readable, Repeats, Rung, RungCost,
@@ -140,7 +142,7 @@ def rung_of(
         against=step,
         repeats=_repeats(this, step, groups),
         lost=tuple(LostSeed(seed=s, reason=_for_others(why)) for s, why in this.lost),
-        failures=failures_of(this.result.valid, images.classes))
+        failures=with_maps(failures_of(this.result.valid, images.classes), this.result.maps))
 
 # %% ../../nbs/answer/12_comparison.ipynb #b819be8d
 def _majority(images:ImageSet) -> Majority:
@@ -311,6 +313,10 @@ def _on_test(fits:list, step:tuple|None) -> Pair|None:
     return tested_pairs(standings(both, 'test'))[0]
 
 # %% ../../nbs/answer/12_comparison.ipynb #d1cbd9bf
+def _fits_of(fitted:Fitted) -> Fits:
+    found = Fits.of(fitted)
+    return replace(found, results=tuple(r.with_maps(worst_maps(fitted)) for r in found.results))
+
 def comparison_of(
     images:ImageSet,
     fits:list, # `Fits` in the order of the ladder, or `Fitted`s
@@ -323,7 +329,7 @@ def comparison_of(
     groups=None, # A label for each validation image: images with the same one belong together
 ) -> Comparison:
     "Compare recipes that were fitted to one image set"
-    fits = [Fits.of(f) if isinstance(f, Fitted) else f for f in fits]
+    fits = [_fits_of(f) if isinstance(f, Fitted) else f for f in fits]
     if not fits: raise InputError("nothing to compare: give at least one fitted recipe")
     decision, pairs = _decided(fits, images, margin, groups)
     about_results = _about_results(fits, images, pairs, groups)
