@@ -47,7 +47,7 @@ def test_printable_keeps_letters_of_any_script_and_escapes_the_rest():
     assert printable('a\nb\x1b[2J\u202e\udcff') == r'a\nb\x1b[2J\u202e\udcff'
 
 @pytest.mark.parametrize('n, text', [
-    (0, ''), (1, '0'), (3, '0, 1, 2'), (4, '0, 1, 2 and 1 more'), (1003, '0, 1, 2 and 1,000 more'),
+    (0, ''), (1, '0'), (3, '0, 1, 2'), (4, '0, 1, 2, 3'), (5, '0, 1, 2 and 2 more'), (1003, '0, 1, 2 and 1,000 more'),
 ])
 def test_some_of_names_the_first_and_counts_the_rest(n, text): assert some_of(range(n), 3) == text
 

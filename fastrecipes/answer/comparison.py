@@ -11,7 +11,7 @@ __all__ = ['SCHEMA_VERSION', 'standings', 'rung_of', 'machine', 'Comparison', 'c
 
 # %% ../../nbs/answer/12_comparison.ipynb #32ac59bc
 import json, os, platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timezone
 from io import BytesIO
@@ -28,8 +28,8 @@ from .failures import failures_of, shared_failures
 from .maps import with_maps, worst_maps
 from .pictures import pictures_of
 from fastrecipes.answer.records import (
-    Counts, Curve, Decision, Epoch, LostSeed, Machine, Majority, Pair, Picture, readable, Repeats, Rung, RungCost,
-    Seed, Shared, Step, Text, Verdict, Versions,
+    Counts, Curve, Decision, Epoch, LeftOut, LostSeed, Machine, Majority, Pair, Picture, readable, Repeats, Rung,
+    RungCost, Seed, Shared, Step, Text, Verdict, Versions,
 )
 from .remarks import remarks_of
 from .results import Fits, Result
@@ -64,10 +64,11 @@ def _rights(fits:Fits, seeds:set, split:str='valid') -> np.ndarray: # bool (seed
 def _right(judged:Judged) -> torch.Tensor: return judged.predictions == judged.targets # bool (n,)
 
 def _step(pairs:tuple, recipe:str) -> Step|None:
-    "The pair with the nearest rung below"
+    "The pair with the rung that the recipe names, or with the nearest rung below"
     below = [p for p in pairs if p.recipe == recipe]
     if not below: return None
-    p = below[-1]
+    named = recipes[recipe].against if recipe in recipes else None
+    p = next((p for p in below if p.below == named), below[-1])
     return Step(recipe=p.below, gain_points=p.gain_points, interval_points=p.interval_points, p=p.p, words=p.words,
                 p_adjusted=p.p_adjusted)
 
@@ -239,6 +240,7 @@ class Comparison(Record):
     curve: Curve|None
     verdict: Verdict
     decision: Decision|None = None # Which rung to stop at, or what is undecided; None in earlier files
+    left_out: tuple[LeftOut, ...] = () # Rungs that were not tried
     _fits: tuple = PrivateAttr(default=()) # `Fits`, if it was fitted in this process
 
     @model_validator(mode='after')
@@ -246,7 +248,7 @@ class Comparison(Record):
         if len(self.classes) < 2: raise ValueError('classes should be two or more')
         if min(self.shape) < 1: raise ValueError('shape should have numbers above 0')
         if not self.rungs: raise ValueError('rungs should not be empty')
-        _unique([r.recipe for r in self.rungs], 'the names of rungs')
+        _unique([r.recipe for r in (*self.rungs, *self.left_out)], 'the names of rungs')
         if self.curve: _unique([r.recipe for r in self.curve.rungs], 'the names of curve.rungs')
         for rung in self.fitted_rungs: _check_rung(rung, self.images.valid, self.classes)
         fitted = [r.recipe for r in self.fitted_rungs]
@@ -327,6 +329,7 @@ def comparison_of(
     made:str|None=None, # When; None: now
     margin:float=.01, # A gain in accuracy that would matter: see `rules.decide`
     groups=None, # A label for each validation image: images with the same one belong together
+    left_out:Iterable[LeftOut]=(), # Rungs that were not tried
 ) -> Comparison:
     "Compare recipes that were fitted to one image set"
     fits = [_fits_of(f) if isinstance(f, Fitted) else f for f in fits]
@@ -343,7 +346,8 @@ def comparison_of(
         made=made or _now(),
         versions=Versions(**versions()),
         machine=machine(about_results['device']),
-        curve=curve)
+        curve=curve,
+        left_out=tuple(left_out))
     c = Comparison(**values, verdict=verdict(Comparison.model_construct(**values)))
     c._fits = tuple(fits)
     return c

@@ -11,9 +11,10 @@ such an object can rely on it without further checks."""
 # %% auto #0
 __all__ = ['Text', 'Seed', 'Share', 'NotNegative', 'Words', 'AnyInterval', 'ShareInterval', 'SettingValue', 'Activation',
            'MoreDataWords', 'PNG_PREFIX', 'readable', 'Gain', 'Step', 'Pair', 'LostSeed', 'Repeats', 'RungCost',
-           'Epoch', 'ClassScores', 'Bin', 'Calibration', 'WorstImage', 'Failures', 'Rung', 'CurvePoint', 'MoreData',
-           'CurveRung', 'Crossing', 'Curve', 'picture_size', 'Picture', 'SharedImage', 'ImageGroup', 'Shared', 'Counts',
-           'Majority', 'Versions', 'Machine', 'OpenGain', 'ErrorRates', 'Decision', 'Decided', 'Verdict']
+           'Epoch', 'ClassScores', 'Bin', 'Calibration', 'WorstImage', 'Failures', 'Rung', 'LeftOut', 'CurvePoint',
+           'MoreData', 'CurveRung', 'Crossing', 'Curve', 'picture_size', 'Picture', 'SharedImage', 'ImageGroup',
+           'Shared', 'Counts', 'Majority', 'Versions', 'Machine', 'OpenGain', 'ErrorRates', 'Decision', 'Decided',
+           'Verdict']
 
 # %% ../../nbs/answer/02_records.ipynb #6f509197
 import math, re, struct, unicodedata
@@ -93,7 +94,7 @@ class Gain(Record):
         return self
 
 class Step(Gain):
-    "The gain over a rung below"
+    "The gain over a rung below: the one that the recipe names (see `Recipe.against`), else the nearest that was fitted"
     recipe: Text # The rung below
 
 class Pair(Gain):
@@ -117,7 +118,7 @@ class Repeats(Record):
     mean: Share
     sd: NotNegative # Standard deviation of the runs
     interval: ShareInterval # 95%, of the mean
-    against: Step|None # Over the rung below, with the seeds that both have
+    against: Step|None # With the seeds that both have
 
     @property
     def count(self) -> int: return len(self.seeds)
@@ -215,7 +216,7 @@ class Rung(Record):
     loss: NotNegative|None = None # Cross entropy in nats; None without probabilities
     test_accuracy: Share|None = None
     test_interval: ShareInterval|None = None
-    against: Step|None = None # Over the nearest fitted rung below
+    against: Step|None = None
     repeats: Repeats|None = None # With two seeds or more
     lost: tuple[LostSeed, ...] = ()
     cost: RungCost|None = None
@@ -248,6 +249,14 @@ class Rung(Record):
             raise ValueError('test_accuracy and test_interval belong together')
         if self.test_interval: _must_hold(self.test_accuracy, self.test_interval, 'test_accuracy')
         return self
+
+# %% ../../nbs/answer/02_records.ipynb #32eb916b
+class LeftOut(Record):
+    "A rung that was not tried"
+    recipe: Text
+    seconds: NotNegative|None = None # That it would take; None where it was left out for another reason
+    reason: Text
+    cure: Text
 
 # %% ../../nbs/answer/02_records.ipynb #cb666dc8
 class CurvePoint(Record):

@@ -157,16 +157,16 @@ class RungView(NamedTuple):
     "A rung, and what the page needs in addition"
     rung: Rung
     slug: str # Part of its address
-    strip: Strip|None # Of its accuracy; None where it was not fitted
-    gain_strip: Strip|None # None for the lowest rung
+    strip: Strip|None # Of its accuracy; None where it was not fitted, and for `majority`
+    gain_strip: Strip|None # None for the lowest rung, and for a gain over `majority`
     matrix: list # See `_matrix`
     confused: list # Rows of `most_confused`, where there is no matrix
     worst: list # Of `Card`s
     looked: list # Of `Card`s: where a convolutional rung looked
 
 def _rung_views(c:Comparison, pictures:dict) -> list:
-    fitted = c.fitted_rungs
-    steps = {r.recipe: r.against for r in fitted if r.against}
+    fitted = [r for r in c.fitted_rungs if r.recipe != 'majority'] # Next to which all others look alike
+    steps = {r.recipe: r.against for r in fitted if r.against and r.against.recipe != 'majority'}
     strips = _strips({r.recipe: (r.mean_accuracy, r.mean_interval) for r in fitted})
     gains = _strips({name: (s.gain_points, s.interval_points) for name, s in steps.items()}, zero=0)
     names = slugs(r.recipe for r in c.rungs)

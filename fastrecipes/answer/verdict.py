@@ -218,7 +218,7 @@ def _halved_text(f:Findings) -> str:
     return f'{dear.recipe} makes {percent_text(abs(1 - ratio), 0)} {fewer} mistakes than {cheap.recipe}.'
 
 def _nothing_learned_text(f:Findings, majority) -> str:
-    nothing = [r for r in f.rungs if r.interval.low <= majority.share]
+    nothing = [r for r in f.rungs if r.interval.low <= majority.share and r.recipe != 'majority']
     if not nothing: return ''
     got = listed(percent_text(r.accuracy, 1) for r in nothing)
     are = 'is' if len(nothing) == 1 else 'are'
@@ -366,6 +366,12 @@ def _not_fitted_text(comparison) -> str:
     if comparison.fitted_rungs: texts.append(f"{'Its' if len(missing) == 1 else 'Their'} accuracy is not known.")
     return ' '.join(texts)
 
+def _left_out_text(comparison) -> str:
+    "The rungs that were not tried, why, and what would fit them"
+    by_cure = {}
+    for r in comparison.left_out: by_cure.setdefault(r.cure, []).append(f'{r.recipe} ({r.reason})')
+    return ' '.join(f'Left out: {listed(rungs)}; {cure}.' for cure, rungs in by_cure.items())
+
 def _failed_text(rung:Rung) -> str:
     reason, cure = ((text or '').strip(' .;') for text in (rung.reason, rung.cure))
     happened = 'was stopped' if rung.status == 'stopped' else 'failed'
@@ -380,9 +386,10 @@ def _verdict(stop_at:str|None, headline:str, *paragraphs) -> Verdict:
 # %% ../../nbs/answer/10_verdict.ipynb #d50eb9a7
 def _no_stop(comparison, is_long:bool) -> Verdict:
     "The verdict if no rung was fitted, or none is shown to have learned anything"
-    missing = [_not_fitted_text(comparison)] if is_long else []
+    missing = [_not_fitted_text(comparison) if is_long else '', _left_out_text(comparison)]
     if not comparison.fitted_rungs: return _verdict(None, 'No rung was fitted, so there is no verdict yet.', missing)
-    best = max(comparison.fitted_rungs, key=lambda r: r.accuracy)
+    learners = [r for r in comparison.fitted_rungs if r.recipe != 'majority']
+    best = max(learners or comparison.fitted_rungs, key=lambda r: r.accuracy)
     got = f'The best rung, {best.recipe}, gets {percent_text(best.accuracy, 1)}'
     headline = f'No rung is shown to have learned anything. {_majority_text(comparison.majority)}. {got}.'
     n = comparison.images.valid
@@ -408,7 +415,7 @@ def verdict(
          _crossings_text(comparison)],
         [_chosen_text(f, comparison), _test_text(f, comparison), _step_on_test_text(f), _hard_class_text(f),
          _confidence_text(f), _groups_text(f)],
-        [_not_fitted_text(comparison)])
+        [_not_fitted_text(comparison), _left_out_text(comparison)])
 
 # %% ../../nbs/answer/10_verdict.ipynb #7c41d8e0
 def brief(
@@ -424,4 +431,5 @@ def brief(
         _headline(f),
         [_halved_text(f), _nothing_learned_text(f, comparison.majority)],
         ['' if f.decision.undecided else _left_open_text(f), _adjusted_text(f), _images_needed_text(f), _seeds_text(f)],
-        list(filter(None, care))[:3])
+        list(filter(None, care))[:3],
+        [_left_out_text(comparison)])

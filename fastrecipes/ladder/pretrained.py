@@ -211,6 +211,10 @@ def linear_path(
 # %% ../../nbs/ladder/06_pretrained.ipynb #13bae5f4
 DECAYS = (1., .3, .1, .03, .01, .003, .001, .0003)
 
+def _folds(n:int, n_classes:int, wds) -> int: # Linear models that are trained to choose a weight decay
+    if len(wds) == 1: return 0
+    return 5 if n * n_classes <= 100_000 else 1 # Of many images, one held-out fifth says enough
+
 def fit_linear(
     x:'torch.Tensor', # float32 (n, d)
     labels:'torch.Tensor', # int64 (n,)
@@ -222,8 +226,7 @@ def fit_linear(
     n = len(labels)
     mean = x.mean(0)
     unit = (x - mean).square().mean().sqrt().clamp(min=1e-6)
-    folds = 5 if n * n_classes <= 100_000 else 1 # Of many images, one held-out fifth says enough
-    if len(wds) == 1: folds = 0
+    folds = _folds(n, n_classes, wds)
     parts = parts_of(labels, 5, groups)
     shares = torch.stack([*((parts != i).float() for i in range(folds)), torch.ones_like(parts).float()], 1)
     shares = shares / shares.sum(0).clamp(min=1)
@@ -236,8 +239,19 @@ def fit_linear(
     wd, w, b = best
     return w, b - w @ mean, wd, means
 
+# %% ../../nbs/ladder/06_pretrained.ipynb #71b86a91
+def _head_share(
+    n:int, # Images
+    n_classes:int,
+    wds, # Weight decays
+    size:tuple, # Height and width in the net
+) -> float: # 1: as long as the features
+    "What `fit_linear` takes, compared with the features of the same images"
+    columns = n_classes * (_folds(n, n_classes, wds) + 1)
+    return 3 * 45 * len(wds) * columns * efficientnet.N_FEATURES / (7650 * size[0] * size[1])
+
 # %% ../../nbs/ladder/06_pretrained.ipynb #78fe77e7
-@recipe(after='resnet18', parts=_frozen_parts, rung=False, missing=missing_weights)
+@recipe(after='resnet18', against='linear', parts=_frozen_parts, missing=missing_weights)
 def frozen(images, run, *,
     side:Side=None, # Shorter side of the images in the net, from 64 to 224; auto: 160, or 96 for images below 64
     wd:Rate=None, # Weight decay of the linear model; auto: chosen by cross-validation on the training images
@@ -254,20 +268,25 @@ def frozen(images, run, *,
     learn = make_learner(parts, dls)
     model = learn.model.to(run.device)
     choose_threads(model, 64)
-    with precisions.in_layout(learn, layout):
-        x = features(model, images.train, run.device, precision, run.reporter.progress)
-    labels = images.train.labels.to(run.device)
     wds = DECAYS if wd is None else (wd,)
+    n = len(images.train)
+    batches = -(-n // 64)
+    total = batches + round(batches * _head_share(n, len(images.classes), wds, model[0][0].size))
+    def progress(done, of_features): run.reporter.progress(done, total)
+    with precisions.in_layout(learn, layout):
+        x = features(model, images.train, run.device, precision, progress)
+    labels = images.train.labels.to(run.device)
     w, b, wd, _ = fit_linear(x, labels, len(images.classes), wds, images.train.groups)
     head = model[1][-1]
     with torch.no_grad():
         head.weight.copy_(w)
         head.bias.copy_(b)
+    progress(total, batches)
     resolved = dict(side=side, wd=wd, precision=precision, layout=layout)
     return fitting.Outcome(model, learner=learn, resolved=resolved, familiar=familiar_share(x))
 
 # %% ../../nbs/ladder/06_pretrained.ipynb #d1940c23
-@recipe(after='frozen', parts=_finetune_parts, rung=False, missing=missing_weights,
+@recipe(after='frozen', against='frozen', parts=_finetune_parts, missing=missing_weights,
         epochs=None, lr=.02, schedule='one-cycle', dropout=.2, wd=.01)
 def finetune(images, run, *,
     side:Side=None, # Shorter side of the images in the net, from 64 to 224; auto: 128, or 64 for images below 64

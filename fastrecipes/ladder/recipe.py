@@ -319,12 +319,14 @@ class Recipe:
         rung:bool=True, # Whether it is a rung of the ladder
         defaults:dict|None=None, # Different defaults for `training_settings`
         missing:Callable|None=None, # Called without arguments: what it needs and does not find; empty if nothing
+        against:str|None=None, # The recipe that its gain is measured against; None: the rung below
     ):
         self.func = func
         self.name = func.__name__
         self.parts = parts
         self.rung = rung
         self.defaults = defaults or {}
+        self.against = against
         self._missing = missing
         self.about = (func.__doc__ or '').strip().partition('\n')[0]
         self.__doc__ = func.__doc__
@@ -445,15 +447,18 @@ def recipe(
     parts:Callable|None=None, # See `Recipe`; without it a fitted model cannot be kept
     rung:bool=True, # False: the recipe is fitted by name, but is not a rung of the ladder
     missing:Callable|None=None, # See `Recipe`; a rung that misses something is left out of the ladder
+    against:str|None=None, # See `Recipe`; it must be below
     **defaults # Different defaults for `training_settings`
 ) -> Recipe:
     "Decorator: make a function a recipe and put it on the ladder"
     def deco(f):
-        new = Recipe(f, parts, rung, defaults, missing)
+        new = Recipe(f, parts, rung, defaults, missing, against)
         _check_name(new)
         order = [n for n in recipes if n != new.name]
         if after is not None and after not in order: raise no_such('recipe', after, order)
-        order.insert(len(order) if after is None else order.index(after) + 1, new.name)
+        place = len(order) if after is None else order.index(after) + 1
+        if against is not None and against not in order[:place]: raise no_such('recipe below', against, order[:place])
+        order.insert(place, new.name)
         recipes[new.name] = new
         for n in order: recipes[n] = recipes.pop(n)
         return new

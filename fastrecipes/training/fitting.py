@@ -63,6 +63,7 @@ def _reads_one_column(metric:Metric) -> bool:
 
 class CheckOneColumn(Callback):
     "Raise `InputError` for a metric or a loss that would misread the one column of scores of two classes"
+    run_train = run_valid = False # Has no event in the batches, and fastai need not look for one
     # Not before_fit, which fastai calls while it enters `validate`: an exception there leaves the Learner locked
     def before_train(self): self._check()
     def before_validate(self): self._check()
@@ -138,9 +139,23 @@ def _has_labels(learn:Learner) -> bool:
 # %% ../../nbs/training/06_fitting.ipynb #0c125d64
 class ReportBatches(Callback):
     "Report how many batches have been trained, and their total"
-    def __init__(self, reporter:Reporter): self.reporter = reporter
+    def __init__(self,
+        reporter:Reporter,
+        frozen:int|None=None, # Epochs at the start that train the head alone
+    ):
+        self.reporter = reporter
+        self.frozen = frozen or 0
+
     def after_batch(self):
-        if self.training: self.reporter.progress(self.epoch * self.n_iter + self.iter + 1, self.n_epoch * self.n_iter)
+        if not self.training: return
+        done = self.epoch * self.n_iter + self.iter + 1
+        self.reporter.progress(self._weighted(done), self._weighted(self.n_epoch * self.n_iter))
+
+    def _weighted(self, batches:int) -> int:
+        "A batch that trains everything counts for 1.7 of those that train the head alone, as it does in time"
+        first = self.frozen * self.n_iter
+        if not first or batches <= first: return batches
+        return round(first + 1.7 * (batches - first))
 
 def _wants_batches(reporter:Reporter) -> bool:
     "Whether its `progress` does anything"
@@ -314,7 +329,7 @@ def fit_learner(
     if checkpoint is not None:
         cbs.append(Checkpoints(checkpoint))
         start = cbs[-1].start
-    if _wants_batches(reporter): cbs.append(ReportBatches(reporter))
+    if _wants_batches(reporter): cbs.append(ReportBatches(reporter, frozen))
     if torch.device(learn.dls.device or 'cpu').type == 'cuda': cbs.append(OnDevice())
     bs = getattr(learn.dls.train, 'bs', None) or learn.dls.train.batch_size
     choose_threads(learn.model, bs or 1) # After the checkpoint is read, which may store the number
