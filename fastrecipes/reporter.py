@@ -43,7 +43,7 @@ class Reporter:
         "The first steps of a fit have shown how long it will take"
 
     def epoch(self,
-        row:dict, # epoch, train_loss, valid_loss, accuracy, seconds
+        row:dict, # epoch, train_loss, valid_loss, accuracy, seconds, and perhaps train_accuracy
     ):
         "An epoch of the current task is over"
 

@@ -283,7 +283,7 @@ def test_finetune_resumes_bit_for_bit(tmp_path, last):
     f = fit('finetune', images, checkpoint=Checkpoint(tmp_path, every=1, resume=True), reporter=rest, **how)
     assert [row['epoch'] for row in rest.rows] == list(range(last, 3))
     assert equal(weights_of(whole.model), weights_of(f.model))
-    columns = ['train_loss', 'valid_loss', 'accuracy']
+    columns = ['train_loss', 'valid_loss', 'accuracy', 'train_accuracy']
     assert f.history[columns].equals(whole.history[columns])
 
 @needs_weights

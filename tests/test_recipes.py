@@ -356,7 +356,7 @@ def test_the_history_has_what_was_fitted_at_the_best_epoch(fitted):
         assert f.history is None and f.best_epoch is None
         return
     assert f.best_epoch == f.history.valid_loss.argmin()
-    assert list(f.history) == ['epoch', 'train_loss', 'valid_loss', 'accuracy', 'seconds']
+    assert list(f.history) == ['epoch', 'train_loss', 'valid_loss', 'accuracy', 'seconds', 'train_accuracy']
     assert f.history.epoch.tolist() == list(range(QUICK[f.recipe]['epochs']))
     best, of_truth = f.history.iloc[f.best_epoch], f.probs[range(len(f.targets)), f.targets]
     by_lesson = f.recipe in LESSONS and f.recipe != 'logistic' and len(images.classes) == 2

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from .. import __version__
 from .comparison import _now, _place, Comparison, comparison_of, rung_of, standings
 from .curves import chosen_recipes, CurveRun, FRACTIONS, part_sizes
+from .maps import worst_maps
 from .records import LeftOut, Rung
 from .results import check_scores, Fits, Result, Shelf
 from .rules import tested_pairs
@@ -219,6 +220,10 @@ def _explained(e:Exception) -> tuple: # What was wrong, and what to do
     return explained(e)
 
 # %% ../../nbs/answer/13_climb.ipynb #5d2f0c02
+def _result_of(fitted:Fitted) -> Result:
+    "What is kept of a fit; measures its cost, which may fail too"
+    return Result.of(fitted).with_maps(worst_maps(fitted))
+
 def _check_rung(result:Result, images:ImageSet):
     "Raise `InputError` for a result that a rung cannot hold, such as a setting that is a tensor"
     try: rung_of(Fits(result.recipe, result.asked, (result,)), images)
@@ -255,7 +260,7 @@ def _fit_and_keep(self:Climb, name:str, seed:int, checkpoint:Checkpoint|None) ->
     how = dict(device=self.device, threads=self.threads, test=self.test, cbs=self.cbs, reporter=watch)
     fitted = fit(name, self.images, seed=seed, checkpoint=checkpoint, **how, **self.settings[name])
     check_scores(fitted)
-    result = Result.of(fitted) # Measures its cost, which may fail too
+    result = _result_of(fitted)
     _check_rung(result, self.images)
     if self.shelf is not None: self.shelf.put(result, self._stamp(name, seed))
     return fitted
@@ -295,7 +300,7 @@ def _task(self:Climb, number:int, name:str, seed:int):
     outcome = self.kept.get((name, seed)) or self._fit(name, seed)
     if outcome is None: return
     fitted = outcome if isinstance(outcome, Fitted) else None
-    result = Result.of(fitted) if fitted else outcome
+    result = _result_of(fitted) if fitted else outcome
     self.fits[name] = fits.with_result(result, fitted if self.models else None)
     self.reporter.finished(outcome)
 

@@ -12,6 +12,7 @@ __all__ = ['SCHEMA_VERSION', 'standings', 'rung_of', 'machine', 'Comparison', 'c
 # %% ../../nbs/answer/12_comparison.ipynb #32ac59bc
 import json, os, platform
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime, timezone
 from io import BytesIO
 from pathlib import Path
@@ -24,11 +25,13 @@ from matplotlib.figure import Figure
 from pydantic import model_validator, PrivateAttr, ValidationError
 from .chance import grouped_interval, Interval, over_seeds, wilson
 from .failures import failures_of, shared_failures
+from .maps import with_maps, worst_maps
 from .pictures import pictures_of
 from fastrecipes.answer.records import (
     Counts, Curve, Decision, Epoch, LeftOut, LostSeed, Machine, Majority, Pair, Picture, readable, Repeats, Rung,
     RungCost, Seed, Shared, Step, Text, Verdict, Versions,
 )
+from .remarks import remarks_of
 from .results import Fits, Result
 from .rules import claimed_step, decide, error_rates, tested_pairs
 from .tables import plain
@@ -95,8 +98,8 @@ def _interval_of(judged:Judged|None, groups=None) -> Interval|None:
     return wilson(int(right.sum()), len(right))
 
 def _epoch(row:dict) -> Epoch:
-    losses = {name: finite(row[name]) for name in ('train_loss', 'valid_loss')}
-    return Epoch(epoch=row['epoch'], **losses, accuracy=finite(row['accuracy']), seconds=finite(row['seconds']))
+    values = {name: finite(row[name]) for name in ('train_loss', 'valid_loss', 'accuracy', 'seconds')}
+    return Epoch(epoch=row['epoch'], **values, train_accuracy=finite(row.get('train_accuracy')))
 
 # %% ../../nbs/answer/12_comparison.ipynb #55fb4813
 def _scores(r:Result, groups=None) -> dict:
@@ -116,6 +119,7 @@ def _training(r:Result) -> dict:
         cost=RungCost(**r.cost._asdict()),
         threads=r.threads,
         best_epoch=r.best_epoch,
+        familiar=r.familiar,
         history=tuple(_epoch(row) for row in r.history))
 
 # %% ../../nbs/answer/12_comparison.ipynb #a7b52c34
@@ -139,7 +143,7 @@ def rung_of(
         against=step,
         repeats=_repeats(this, step, groups),
         lost=tuple(LostSeed(seed=s, reason=_for_others(why)) for s, why in this.lost),
-        failures=failures_of(this.result.valid, images.classes))
+        failures=with_maps(failures_of(this.result.valid, images.classes), this.result.maps))
 
 # %% ../../nbs/answer/12_comparison.ipynb #b819be8d
 def _majority(images:ImageSet) -> Majority:
@@ -311,6 +315,10 @@ def _on_test(fits:list, step:tuple|None) -> Pair|None:
     return tested_pairs(standings(both, 'test'))[0]
 
 # %% ../../nbs/answer/12_comparison.ipynb #d1cbd9bf
+def _fits_of(fitted:Fitted) -> Fits:
+    found = Fits.of(fitted)
+    return replace(found, results=tuple(r.with_maps(worst_maps(fitted)) for r in found.results))
+
 def comparison_of(
     images:ImageSet,
     fits:list, # `Fits` in the order of the ladder, or `Fitted`s
@@ -324,7 +332,7 @@ def comparison_of(
     left_out:Iterable[LeftOut]=(), # Rungs that were not tried
 ) -> Comparison:
     "Compare recipes that were fitted to one image set"
-    fits = [Fits.of(f) if isinstance(f, Fitted) else f for f in fits]
+    fits = [_fits_of(f) if isinstance(f, Fitted) else f for f in fits]
     if not fits: raise InputError("nothing to compare: give at least one fitted recipe")
     decision, pairs = _decided(fits, images, margin, groups)
     about_results = _about_results(fits, images, pairs, groups)
@@ -362,6 +370,11 @@ def __getitem__(self:Comparison, recipe:str) -> Fitted|Result|Rung:
     if recipe not in found: raise no_such('rung', recipe, found)
     in_memory = next((f.fitted or f.result for f in self._fits if f.recipe == recipe), None)
     return in_memory or found[recipe]
+
+@patch(as_prop=True)
+def remarks(self:Comparison) -> tuple:
+    "What unasked checks found in the rungs: see `remarks`"
+    return remarks_of(self)
 
 @patch
 def to_dict(self:Comparison) -> dict:

@@ -11,6 +11,7 @@ __all__ = ['NOTICED', 'Findings', 'GainOver', 'price_text', 'verdict', 'brief']
 
 # %% ../../nbs/answer/10_verdict.ipynb #e8e5b4ef
 from dataclasses import dataclass
+from .crossing import crossing_text
 from .records import Decision, Pair, Rung, Verdict
 from .rules import decide # noqa: F401 - found here too
 from .rules import chosen_points, dropped, far_dearer, hard_class, images_needed
@@ -296,6 +297,12 @@ def _more_data_text(f:Findings, curve) -> str:
     others = [n for n, m in more.items() if m.words == 'likely to help']
     return f'More training images are likely to help {listed(others)}.' if others else ''
 
+# %% ../../nbs/answer/10_verdict.ipynb #00303697
+def _crossings_text(comparison) -> str:
+    "Which rung leads with how many training images, where the leading one changes"
+    found = comparison.curve.crossings if comparison.curve else ()
+    return ' '.join(crossing_text(c, len(comparison.classes)) for c in found)
+
 # %% ../../nbs/answer/10_verdict.ipynb #c5d10023
 def _was_tested(f:Findings, comparison) -> bool:
     return comparison.test_asked and bool(comparison.images.test) and f.stop.test_accuracy is not None
@@ -404,7 +411,8 @@ def verdict(
          _nothing_learned_text(f, majority)],
         [_cost_text(f.stop), _cost_text(f.ahead) if f.is_open else '', _worth_text(f), _left_open_text(f),
          _adjusted_text(f)],
-        [_images_needed_text(f), _seeds_text(f), _errors_text(f), _more_data_text(f, comparison.curve)],
+        [_images_needed_text(f), _seeds_text(f), _errors_text(f), _more_data_text(f, comparison.curve),
+         _crossings_text(comparison)],
         [_chosen_text(f, comparison), _test_text(f, comparison), _step_on_test_text(f), _hard_class_text(f),
          _confidence_text(f), _groups_text(f)],
         [_not_fitted_text(comparison), _left_out_text(comparison)])

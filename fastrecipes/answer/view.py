@@ -16,12 +16,16 @@ from html import escape
 import pandas as pd
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
+from rich.text import Text
+from .crossing import crossing_text
 from .records import Rung, RungCost
+from .remarks import remarks_of
 from .tables import paragraphs, plain, rung_table, step_words, text_tables, WIDTH
 from .verdict import brief
 from ..plots import BLUE, new_figure, ORANGE, quiet_axes
 from fastrecipes.text import (
-    bytes_text, gain_cell, interval_text, loss_text, p_cell, percent_text, range_text, seconds_cell, short_number,
+    bytes_text, gain_cell, interval_text, loss_text, p_cell, percent_text, printable, range_text, seconds_cell,
+    short_number,
 )
 from ..training.hooks import stop_text
 
@@ -177,8 +181,13 @@ def after_table(
     if _repeated(rungs): parts += ['', *text_tables(_over_seeds(rungs), width)]
     curve = comparison.curve.rungs if comparison.curve else ()
     if curve: parts += ['', *(f"more training images, {r.recipe}: {r.more_data.words}" for r in curve)]
+    for crossing in comparison.curve.crossings if curve else ():
+        parts.append(Text(printable(crossing_text(crossing, len(comparison.classes)))))
     short = brief(comparison)
-    return [*parts, '', *paragraphs(short.headline, short.paragraphs)]
+    remarks = [Text(printable(text)) for text in _remarks_text(comparison)]
+    return [*parts, '', *paragraphs(short.headline, short.paragraphs), *(['', *remarks] if remarks else [])]
+
+def _remarks_text(comparison) -> list: return [remark.text for remark in remarks_of(comparison)]
 
 def detail_parts(
     comparison, # A `Comparison`
@@ -204,7 +213,7 @@ def comparison_text(
 def comparison_html(comparison) -> str:
     "What a notebook shows of a comparison"
     short = brief(comparison)
-    prose = [*trouble_text(comparison), short.headline, *short.paragraphs]
+    prose = [*trouble_text(comparison), short.headline, *short.paragraphs, *_remarks_text(comparison)]
     table = styled(pd.DataFrame(_main(comparison.rungs)))
     return table._repr_html_() + ''.join(f'<p>{escape(line)}</p>' for line in prose)
 

@@ -296,6 +296,7 @@ def _fitted(job:Job, trained:Trained, judged:dict, measured:dict) -> Fitted:
         asked=job.settings,
         processes=processes.n_processes(),
         threads=torch.get_num_threads(),
+        familiar=outcome.familiar,
         **judged,
         **measured,
     )
