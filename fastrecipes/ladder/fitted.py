@@ -106,7 +106,9 @@ def _labels(scores):
     return (scores.flatten() > 0).long() if scores.shape[1] == 1 else scores.argmax(1)
 
 # Settings that are not shown if they have these values, with which they do nothing
-_quiet = {'patience': 0, 'patience_counts': 'since-best', 'best': True, 'dropout': 0., 'wd': 0., 'clip': 0.}
+_quiet = {
+    'patience': 0, 'patience_counts': 'since-best', 'best': True, 'dropout': 0., 'wd': 0., 'clip': 0.,
+    'augment': 'none', 'class_weights': 'none'}
 
 # %% ../../nbs/ladder/02_fitted.ipynb #ddc19123
 @dataclass(frozen=True, eq=False, repr=False)

@@ -318,6 +318,7 @@ class Recipe:
         rung:bool=True, # Whether it is a rung of the ladder
         defaults:dict|None=None, # Different defaults for `training_settings`
         missing:Callable|None=None, # Called without arguments: what it needs and does not find; empty if nothing
+        cannot:Mapping|None=None, # Name of a setting that it does not have to why, and what to use instead
     ):
         self.func = func
         self.name = func.__name__
@@ -325,6 +326,7 @@ class Recipe:
         self.rung = rung
         self.defaults = defaults or {}
         self._missing = missing
+        self.cannot = cannot or {}
         self.about = (func.__doc__ or '').strip().partition('\n')[0]
         self.__doc__ = func.__doc__
         self.__name__ = func.__name__
@@ -390,6 +392,7 @@ class Recipe:
     def _check_names(self, given:dict):
         for name in given:
             if name in self.settings: continue
+            if name in self.cannot: raise InputError(f"{self.name}: {self.cannot[name]}")
             if not self.settings: raise InputError(f"{self.name}: has no settings; leave out {name!r}")
             raise InputError(f"{self.name}: {no_such('setting', name, self.settings)}")
 
@@ -444,11 +447,12 @@ def recipe(
     parts:Callable|None=None, # See `Recipe`; without it a fitted model cannot be kept
     rung:bool=True, # False: the recipe is fitted by name, but is not a rung of the ladder
     missing:Callable|None=None, # See `Recipe`; a rung that misses something is left out of the ladder
+    cannot:Mapping|None=None, # See `Recipe`
     **defaults # Different defaults for `training_settings`
 ) -> Recipe:
     "Decorator: make a function a recipe and put it on the ladder"
     def deco(f):
-        new = Recipe(f, parts, rung, defaults, missing)
+        new = Recipe(f, parts, rung, defaults, missing, cannot)
         _check_name(new)
         order = [n for n in recipes if n != new.name]
         if after is not None and after not in order: raise no_such('recipe', after, order)
