@@ -40,7 +40,7 @@ from ..data.images import ImageSet
 from ..errors import check_out, InputError, no_such, write_atomic
 from ..keep.card import finite, Record, versions
 from ..ladder.fitted import Fitted, Judged
-from ..ladder.settings import recipes
+from ..ladder.recipe import get_recipe
 from ..text import command_without_paths, printable, without_paths
 
 # %% ../../nbs/answer/12_comparison.ipynb #dd6d0fbf
@@ -118,6 +118,12 @@ def _training(r:Result) -> dict:
         history=tuple(_epoch(row) for row in r.history))
 
 # %% ../../nbs/answer/12_comparison.ipynb #a7b52c34
+def _about(this:Fits) -> str:
+    "The recipe in a sentence; empty if it is not known any more"
+    if this.about is not None: return this.about
+    try: return get_recipe(this.recipe).about
+    except InputError: return ''
+
 def rung_of(
     this:Fits,
     images:ImageSet,
@@ -125,7 +131,7 @@ def rung_of(
     groups=None, # A label for each validation image: images with the same one belong together
 ) -> Rung:
     "The scores of a rung, or why it has none"
-    about = recipes[this.recipe].about if this.recipe in recipes else ''
+    about = _about(this)
     status = dict(status=this.status, reason=_for_others(this.reason), cure=_for_others(this.cure))
     if this.result is None: return Rung(recipe=this.recipe, about=about, **status, settings=this.asked)
     step = _step(pairs, this.recipe)

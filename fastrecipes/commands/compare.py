@@ -22,7 +22,7 @@ from ..answer.tables import console, rung_columns, rung_head, rung_row, show, un
 from ..data.sources import find_source
 from ..errors import InputError
 from ..ladder.recipe import get_recipe
-from ..ladder.settings import Count, global_settings, Kind, read_settings, Setting
+from ..ladder.settings import Count, global_settings, Kind, read_settings, Setting, split_names
 from ..reporter import Reporters, Task
 from ..text import printable
 
@@ -79,8 +79,9 @@ class TableProgress(Progress):
 
 # %% ../../nbs/commands/03_compare.ipynb #437598ab
 compare_options = options(
-    click.option('-r', '--recipes', 'names', metavar='A,B', help=(
-        'Fit only these recipes, in the order of the ladder. [default: all rungs]')),
+    click.option('-r', '--recipes', 'names', metavar='A,B', multiple=True, help=(
+        "Fit only these recipes, in the order of the ladder. A variant is a recipe with other settings, such as "
+        "'convnet(augment=shifts)' or 'mlp(hidden=512,256)'. [default: all rungs]")),
     click.option('--repeats', metavar='N', help=(
         'Fit every rung with N seeds. Accuracies are their means, and gains are tested over images and seeds. '
         '[default: 1]')),
@@ -114,12 +115,12 @@ _worth = Setting('worth', Kind('a number of points above 0, up to 100', float, _
 def checked_request(
     given:dict, # The options of `compare`
     shared:dict, # From `global_settings`
+    settings=None, # From `read_settings`, which may have variants
 ) -> dict: # `repeats` and `worth`, as `Climb` accepts them
     "Raise `InputError` for a mistake in the request, before PyTorch is imported"
-    for name in (given['names'] or '').split(','):
-        if name.strip(): get_recipe(name.strip())
-    for name in (given['curve'] or '').split(','):
-        if name.strip() not in ('', 'all'): get_recipe(name.strip())
+    for name in split_names(given['names'] or ''): get_recipe(name, settings)
+    for name in split_names(given['curve'] or ''):
+        if name != 'all': get_recipe(name, settings)
     find_source(shared['source'])
     check_shape(given)
     for option in ('resume', 'track'):
@@ -241,7 +242,7 @@ def compare(context, **given):
     SOURCE is digits (the default), mnist_sample, mnist, a folder with one subfolder of images per class, or a table
     (.csv, .tsv, .parquet) with a column of paths and one of labels. The class folders may also be inside train and
     valid folders, and the table may have the columns split, group and keep. Recipes use their default settings, or
-    those in the nearest settings.ini. To change the settings of one recipe on the command line, use `fastrecipes fit`.
+    those in the nearest settings.ini. A variant changes some of them and is a rung too: `-r 'mlp,mlp(augment=shifts)'`.
 
     \b
     accuracy       share of validation images predicted correctly;
@@ -264,7 +265,8 @@ def compare(context, **given):
     """
     settings = read_settings()
     shared = global_settings(settings, **{n: given[n] for n in ('source', 'seed', 'device', 'threads')})
-    how = checked_request(given, shared)
+    given['names'] = ','.join(given['names']) or None # -r may be repeated
+    how = checked_request(given, shared, settings)
     return run_comparison(given, typed_command(context), shared, settings, how)
 
 # %% ../../nbs/commands/03_compare.ipynb #20ee9087

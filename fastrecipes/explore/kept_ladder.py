@@ -32,7 +32,7 @@ from ..data.labelled import stratified_split
 from ..errors import check_out, explained, InputError, no_such
 from .strokes import drawing_sizes
 from ..keep.store import load as load_model, save
-from ..ladder.recipe import fit, get_recipe, ladder
+from ..ladder.recipe import fit, folder_name, get_recipe, ladder
 from ..ladder.settings import global_settings, Sections
 from ..reporter import Reporter, Task
 
@@ -69,7 +69,7 @@ def model_name(
 ) -> str:
     "The folder name of a cached model"
     parts = recipe, sorted(settings.items()), images.fingerprint, seed, __version__, torch.__version__
-    return f'{recipe}-{blake2b(repr(parts).encode(), digest_size=16).hexdigest()}'
+    return f'{folder_name(recipe)}-{blake2b(repr(parts).encode(), digest_size=16).hexdigest()}'
 
 # %% ../../nbs/explore/07_kept_ladder.ipynb #f5b18007
 class JsonLines(Reporter):
@@ -112,10 +112,10 @@ def train_rungs():
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
     images = drawing_set(job['source'], job['n'])
     reporter = JsonLines(sys.stdout)
-    for name, settings, home in job['rungs']:
+    for name, base, settings, home in job['rungs']:
         reporter.started(Task('fit', name, images=len(images.train)))
         try:
-            fitted = fit(name, images, seed=job['seed'], device='cpu', reporter=reporter, **settings)
+            fitted = fit(base, images, seed=job['seed'], device='cpu', reporter=reporter, **settings)
             save(fitted, home)
             reporter.finished(fitted)
         except Exception as e: reporter.failed(*explained(e))
@@ -125,7 +125,7 @@ def start_process(
     source:str, # See `drawing_set`
     n:int, # See `drawing_set`
     seed:int,
-    rungs:Iterable, # (name, settings, folder) of each rung
+    rungs:Iterable, # (name, name of its recipe, settings, folder) of each rung
 ) -> subprocess.Popen:
     "Run `train_rungs` in another Python process that finds the same modules"
     run = 'from fastrecipes.explore.kept_ladder import train_rungs; train_rungs()'
@@ -176,7 +176,9 @@ class KeptLadder:
         if self.source not in drawing_sizes: raise no_such('source of drawings', self.source, drawing_sizes)
         self.n = n
         self.seed = global_settings(sections, source=self.source, seed=seed)['seed']
-        self.settings = {name: get_recipe(name).resolve({}, sections) for name in (names or ladder())}
+        chosen = [get_recipe(name, sections) for name in (names or ladder())]
+        self.settings = {r.name: r.resolve({}, sections) for r in chosen}
+        self.bases = {r.name: r.base.name for r in chosen} # The other process does not know variants of `settings`
         self.state = dict.fromkeys(self.settings, 'waiting')
         self.models = {}
         self.news = deque() # (name, state) from the thread
@@ -228,7 +230,7 @@ def _work(self:KeptLadder, names:list):
 
 @patch
 def _train(self:KeptLadder, names:list):
-    rungs = [(name, self.settings[name], str(self.home(name))) for name in names]
+    rungs = [(name, self.bases[name], self.settings[name], str(self.home(name))) for name in names]
     self.process = start_process(self.source, self.n, self.seed, rungs)
     for news in read_news(self.process, names): self.news.append(news)
 

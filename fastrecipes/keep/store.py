@@ -192,7 +192,7 @@ def save(
 ) -> Path: # The folder
     "Write model.safetensors, card.json and, if there is a history, history.png; raises `InputError` if that fails"
     folder = check_model_folder(folder)
-    r = recipes.get(fitted.recipe)
+    r = recipes.get(fitted.base)
     if r is None or r.parts is None:
         what = f"{fitted.recipe}: its model could not be rebuilt from a file"
         raise InputError(f"{what}; give the recipe its parts, @recipe(parts=...)")
@@ -378,7 +378,7 @@ def learner(self:Kept,
     **kwargs # For `Learner`
 ) -> Learner:
     "A `Learner` that continues the training; raises `InputError` if `data` does not fit, or nothing can be trained"
-    parts = _parts(self.recipe, self.shape, self.columns, self.settings)
+    parts = _parts(self.base, self.shape, self.columns, self.settings)
     if parts.loss is None: raise InputError(f"{self.recipe} has no weights to train; fit it again")
     if isinstance(data, (str, Path)): data = _load_alike(self, data)
     is_set = isinstance(data, ImageSet)
@@ -398,7 +398,8 @@ def _load(folder:Path, device:torch.device) -> Kept:
     tensors = _read_weights(folder/WEIGHTS, model.state_dict(), card.weights)
     model.load_state_dict(tensors, assign=True) # What is trained remains as the recipe has it
     return Kept(
-        recipe=card.recipe,
+        recipe=card.name,
+        base=card.recipe,
         settings=settings,
         model=model.to(device),
         classes=tuple(card.classes),

@@ -114,7 +114,8 @@ _quiet = {
 @dataclass(frozen=True, eq=False, repr=False)
 class Classifier:
     "A fitted model with everything that is needed to use it"
-    recipe: str # Name
+    recipe: str # Name, also of a variant
+    base: str # Name of the recipe; of a variant, of the one that it changes
     settings: dict # All settings; those that were `auto` have their resolved values
     model: 'torch.nn.Module' # On `device`
     classes: tuple

@@ -7,8 +7,9 @@ in one place, so that all three accept the same values and raise the same errors
 
 # %% auto #0
 __all__ = ['Count', 'Whole', 'Rate', 'Amount', 'Share', 'Widths', 'Switch', 'Counting', 'Change', 'Weighting', 'recipes',
-           'GLOBAL', 'Kind', 'kind_of', 'Setting', 'as_text', 'settings_of', 'training_settings', 'find_settings',
-           'Sections', 'read_settings', 'global_settings', 'settings_text']
+           'GLOBAL', 'Kind', 'kind_of', 'Setting', 'as_text', 'settings_of', 'training_settings', 'split_names',
+           'split_variant', 'variant_name', 'find_settings', 'Sections', 'read_settings', 'global_settings',
+           'settings_text']
 
 # %% ../../nbs/ladder/01_settings.ipynb #9cfef79c
 import ast, inspect, os, re, tokenize
@@ -193,6 +194,54 @@ def training_settings(*,
 ):
     "The settings that every trained recipe has"
 
+# %% ../../nbs/ladder/01_settings.ipynb #1b82b41c
+def split_names(
+    text:str, # 'linear,mlp(hidden=512,256)'
+) -> list: # Names that are not empty
+    "Split at the commas that are in no brackets and no quotes"
+    parts, depth = [''], 0
+    for token in re.findall(r'"[^"]*"|\'[^\']*\'|.', text, re.S):
+        depth += (token in '([') - (token in ')]')
+        if token == ',' and depth == 0: parts.append('')
+        else: parts[-1] += token
+    return [p.strip() for p in parts if p.strip()]
+
+def _unquoted(text:str) -> str:
+    text = text.strip()
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in '"\'' else text
+
+def split_variant(
+    name:str, # 'mlp' or 'mlp(hidden=512,256, lr=.01)'
+) -> tuple: # 'mlp' and {'hidden': '512,256', 'lr': '.01'}
+    "The name before the brackets, and the settings in them as text; raises `InputError` if it cannot be read"
+    bad = InputError(f"{name!r} is not a recipe or a variant; write a variant as mlp(hidden=512,256)")
+    base, bracket, inside = name.strip().partition('(')
+    if not bracket: return base, {}
+    if not inside.endswith(')'): raise bad
+    found, last = {}, None
+    for part in split_names(inside[:-1]):
+        setting, equals, value = part.partition('=')
+        if equals and setting.strip().isidentifier():
+            last = setting.strip()
+            if last in found: raise InputError(f"{name!r}: {last} is there twice; give it once")
+            found[last] = value.strip()
+        elif last is None: raise bad
+        else: found[last] += f',{part}'
+    return base.strip(), {setting: _unquoted(value) for setting, value in found.items()}
+
+def variant_name(
+    base:str, # Name of the recipe
+    changed:Mapping, # Setting to value
+) -> str:
+    "The name that `split_variant` reads"
+    if not changed: return base
+    return f"{base}({', '.join(f'{n}={_quoted(v)}' for n, v in changed.items())})"
+
+def _quoted(value) -> str:
+    text = as_text(value)
+    if not isinstance(value, str) or re.fullmatch(r'[^\s,()\[\]"\'=]+', text): return text
+    return f"'{text}'" if "'" not in text else f'"{text}"'
+
 # %% ../../nbs/ladder/01_settings.ipynb #522e3779
 recipes: dict = {} # All recipes by name, with the rungs in order; the decorator `recipe` fills it
 
@@ -220,12 +269,18 @@ def _is_nearly_ours(section:str) -> bool:
     if section in _sections(): return False
     return _is_ours(section) or bool(get_close_matches(section.lower(), _sections(), n=1, cutoff=.75))
 
+def _is_variant(values:Mapping) -> bool:
+    "Whether the values of a section name a recipe, maybe misspelt"
+    named = str(values.get('recipe') or '').lower()
+    return bool(get_close_matches(named, recipes, n=1, cutoff=.75))
+
 # %% ../../nbs/ladder/01_settings.ipynb #5e770020
 def _names_a_section(file:Path) -> bool:
     "Whether a file can be read and has a section of ours, or a misspelt one"
     if not (file.is_file() and os.access(file, os.R_OK)): return False
-    heads = re.findall(r'^\[(.+?)\]', file.read_text('utf-8-sig', 'replace'), re.M)
-    return any(map(_is_ours, heads))
+    text = file.read_text('utf-8-sig', 'replace')
+    named = re.findall(r'^recipe\s*[=:]\s*(\w+)\s*$', text, re.M)
+    return any(map(_is_ours, re.findall(r'^\[(.+?)\]', text, re.M))) or any(name in recipes for name in named)
 
 def find_settings(
     start:Path|str='.', # Folder to start in
@@ -256,11 +311,15 @@ class Sections(dict):
     ):
         super().__init__()
         self.file = file
+        self.variants = {} # Section to the recipe that it names
         for section, values in settings.items(): self[section] = self._checked(section, values)
 
     def _checked(self, section:str, values) -> dict:
         "Convert and check the values of a section"
         where = self.where(section)
+        if section not in _sections() and isinstance(values, Mapping) and 'recipe' in values:
+            values = dict(values)
+            self.variants[section] = self._recipe_of(section, values.pop('recipe'))
         known = self._known(section)
         if not isinstance(values, Mapping): raise InputError(f"{where}: the settings must be a dict, not {values!r}")
         for name in values:
@@ -270,9 +329,18 @@ class Sections(dict):
     def _known(self, section:str) -> dict:
         "The settings that a section may have"
         if section == 'fastrecipes': return _shared
+        if section in self.variants: return recipes[self.variants[section]].settings
         if section not in recipes:
             raise InputError(f"{self.file or 'settings'}: {no_such('section', section, _sections())}")
         return recipes[section].settings
+
+    def _recipe_of(self, section:str, name) -> str:
+        "The recipe that the section of a variant names"
+        where = self.where(section)
+        if not str(section).isidentifier():
+            raise InputError(f"{where}: cannot be the name of a variant; use letters, digits and _")
+        if name not in recipes: raise InputError(f"{where}: {no_such('recipe', name, recipes)}")
+        return name
 
     def where(self, section:str) -> str:
         "The place of a section, for an error"
@@ -290,9 +358,12 @@ def read_settings(
     "Read `file`, for `settings=`; raises `InputError` for an unknown section or name, and for a value not allowed"
     file = find_settings() if file is None else Path(file)
     if file is None: return Sections({})
-    found = {s: dict(values) for s, values in _parse_ini(file).items() if s in _sections() or _is_nearly_ours(s or '')}
+    found = {s: dict(values) for s, values in _parse_ini(file).items() if _is_read(s or '', values)}
     _find_beside(found.get('fastrecipes', {}), file.resolve().parent)
     return Sections(found, file)
+
+def _is_read(section:str, values:Mapping) -> bool:
+    return section in _sections() or _is_nearly_ours(section) or _is_variant(values)
 
 def _find_beside(section:dict, folder:Path):
     "If the source is a folder or a table next to the file, store its full path, so that it is found from anywhere"
@@ -323,6 +394,8 @@ def global_settings(
 # %% ../../nbs/ladder/01_settings.ipynb #10f1fc16
 _HEAD = '# Settings of the command fastrecipes, which looks for this file in the current folder and its parents.'
 
+_VARIANT = '# [wide_mlp]', '# recipe = mlp', '# hidden = 512,256'
+
 def settings_text() -> str:
     "A `settings.ini` with every section and every setting at its default"
     lines = [_HEAD, '', '[fastrecipes]', *(f"{n} = {v}" for n, v in GLOBAL.items())]
@@ -331,4 +404,5 @@ def settings_text() -> str:
         for s in r.settings.values():
             choices = f' ({s.kind.what})' if s.choices else ''
             lines += [f"# {s.about}{choices}", f"{s.name} = {s.default_text}"]
+    lines += ['', '# A variant is a rung too: a name of your own, its recipe, and what is different', *_VARIANT]
     return '\n'.join(lines) + '\n'
