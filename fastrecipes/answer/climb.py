@@ -19,7 +19,7 @@ from fastcore.basics import patch
 from fastcore.foundation import L
 from pydantic import ValidationError
 from .. import __version__
-from .comparison import _now, _place, Comparison, comparison_of, rung_of, standings
+from .comparison import _now, _place, Comparison, comparison_of, rung_of, standings, uneven_classes
 from .curves import chosen_recipes, CurveRun, FRACTIONS, part_sizes
 from .records import Rung
 from .results import check_scores, Fits, Result, Shelf
@@ -155,7 +155,8 @@ def rung(self:Climb, name:str) -> Rung:
     "One rung of the comparison, without the work for the others"
     fits = list(self.fits.values())
     so_far = fits[:list(self.fits).index(name) + 1]
-    pairs = tested_pairs(standings(so_far), self.groups, planned=len(fits)) if self.fits[name].results else ()
+    how = dict(planned=len(fits), classes=uneven_classes(self.images))
+    pairs = tested_pairs(standings(so_far), self.groups, **how) if self.fits[name].results else ()
     return rung_of(self.fits[name], self.images, pairs, self.groups)
 
 @patch(as_prop=True)

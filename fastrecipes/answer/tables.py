@@ -131,12 +131,14 @@ _step_styles = {'better': 'green', 'worse': 'red', 'no clear gain': 'dim'}
 
 def _words_cell(step):
     from rich.text import Text
-    return Text(step.words, _step_styles[step.words])
+    return Text(step.judged, _step_styles[step.judged])
 
 # %% ../../nbs/answer/07_tables.ipynb #e6f10004
 _columns = dict(
     accuracy = Column('accuracy', 8, _value('mean_accuracy', percent_text)),
     interval = Column('95% interval', 12, _value('mean_interval', lambda v: interval_text(*v))),
+    balanced = Column('balanced', 8, _value('balanced_accuracy', percent_text)),
+    balanced_interval = Column('95% interval', 12, _value('balanced_interval', lambda v: interval_text(*v))),
     test = Column('test', 7, _value('test_accuracy', percent_text)),
     gain = Column('gain', 6, _step(lambda s: gain_cell(s.gain_points))),
     gain_interval = Column('95% of gain', 13, _step(lambda s: range_text(*s.interval_points))),
@@ -147,7 +149,9 @@ _columns = dict(
     memory = Column('memory', 7, _cost('peak_memory_bytes', bytes_text)),
     predict = Column('ms/1,000', 8, _cost('predict_ms_1000', '{:,.1f}'.format)))
 
-_in_order = 'recipe accuracy interval test mistakes gain gain_interval p step seconds parameters memory predict'.split()
+_in_order = (
+    'recipe accuracy interval balanced balanced_interval test mistakes gain gain_interval p step seconds parameters '
+    'memory predict').split()
 
 # %% ../../nbs/answer/07_tables.ipynb #e6f10006
 _parts_of_a_block = ' \u258f\u258e\u258d\u258c\u258b\u258a\u2589' # In eighths of a column
@@ -191,6 +195,7 @@ def rung_columns(
     width:int, # Columns of the terminal
     tested:bool=False, # Whether there is an accuracy on the test images too
     worst:float|None=None, # Share of mistakes that fills a bar; None: no bars
+    uneven:bool=False, # Whether there is a balanced accuracy too
 ) -> list: # `Column`s, in the order in which they are shown
     "The most important columns that fit"
     longest = max((len(printable(n)) for n in names), default=0)
@@ -198,6 +203,7 @@ def rung_columns(
     recipe = Column('recipe', room, _name_cell(room), is_left=True)
     columns = dict(_columns, recipe=recipe, mistakes=_mistakes_column(8, worst))
     by_importance = ['recipe', 'accuracy', 'step', 'gain', 'interval', 'seconds']
+    if uneven: by_importance[2:] = ['balanced', 'step', 'interval', 'gain', 'seconds', 'balanced_interval']
     if tested: by_importance.append('test')
     if worst is not None: by_importance.append('mistakes')
     if width >= 100: by_importance += ['gain_interval', 'p', 'parameters', 'memory', 'predict']
@@ -268,7 +274,9 @@ def rung_table(
 ) -> list: # Renderables
     "The whole table without bars; rungs that were not finished are named below it"
     rungs = list(rungs)
-    columns = rung_columns([r.recipe for r in rungs], width, any(r.test_accuracy is not None for r in rungs))
+    tested = any(r.test_accuracy is not None for r in rungs)
+    uneven = any(r.balanced_accuracy is not None for r in rungs)
+    columns = rung_columns([r.recipe for r in rungs], width, tested, uneven=uneven)
     rows = [rung_row(columns, r) for r in rungs if r.status != 'stopped']
     return [rung_head(columns), *rows, *unfinished(rungs)]
 

@@ -74,7 +74,8 @@ class TableProgress(Progress):
         "Choose the columns for this window; the first rung has the longest bar of mistakes"
         draws_bars = screen.is_terminal and not screen.options.ascii_only and rung.accuracy is not None
         longest = 1 - rung.accuracy if draws_bars else None
-        self.columns = rung_columns(self.climb.settings, screen.width, self.climb.test, longest)
+        uneven = rung.balanced_accuracy is not None
+        self.columns = rung_columns(self.climb.settings, screen.width, self.climb.test, longest, uneven)
         self.width = screen.width
 
 # %% ../../nbs/commands/03_compare.ipynb #437598ab
@@ -251,6 +252,9 @@ def compare(context, **given):
                    and seeds
     mistakes       share predicted wrongly; the first rung's bar is full
     gain           accuracy minus that of the rung below, in points
+    balanced       mean over the classes of the share predicted correctly,
+                   if the largest class has 1.5 times the training images
+                   of the smallest; steps are then judged by both
     vs rung below  better or worse if p < 0.05 after adjusting for all pairs
                    of rungs (Holm), else "no clear gain"; McNemar's mid-p
                    test on the same images, with --repeats a t test over
