@@ -184,18 +184,22 @@ def similarity(setup:Setup) -> dict:
     return summary(plain, ours) | dict(images=len(split), threads=torch.get_num_threads())
 
 
+MEMORY = """
+import resource, subprocess, sys
+status = subprocess.call(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(status)
+""" # A process starts with the peak of the one that started it, so a small one starts the command
+
 def command(args:list, cwd:Path, cache:str) -> tuple: # Seconds, and the most resident memory in GB
     "Run a command of fastrecipes in a fresh process"
     start = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, '-m', 'fastrecipes', *args], cwd=cwd, env=os.environ | {'FASTRECIPES_CACHE': cache},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    text = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
+    r = subprocess.run(
+        [sys.executable, '-c', MEMORY, sys.executable, '-m', 'fastrecipes', *args], cwd=cwd,
+        env=os.environ | {'FASTRECIPES_CACHE': cache}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     spent = time.perf_counter() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode: sys.exit(f"fastrecipes {' '.join(args)}: status {process.returncode}\n{text}")
-    in_bytes = usage.ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
+    if r.returncode: sys.exit(f"fastrecipes {' '.join(args)}: status {r.returncode}\n{r.stdout}")
+    in_bytes = int(r.stdout.split()[-1]) * (1 if sys.platform == 'darwin' else 1024)
     return spent, in_bytes / 1024**3
 
 def phone(setup:Setup) -> dict:

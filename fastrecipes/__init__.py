@@ -39,6 +39,7 @@ Modules:
 - `fastrecipes.data.labelled`: Image files with their labels: set some aside, decode all
 - `fastrecipes.data.libraries`: Labelled images in the form of another library: arrays, torchvision, fastai, Hugging Face
 - `fastrecipes.data.loaders`: A fastai `DataLoader` that takes whole batches from tensors on the device, without running Python for each image
+- `fastrecipes.data.sizes`: Choose one size for all images of a set
 - `fastrecipes.data.tables`: Images listed in a table, or in one folder with the class in each file name
 - `fastrecipes.errors`: One clear line for what went wrong, and files that are never half written
 - `fastrecipes.explore.app`: The explorers in a browser, from a small server on this machine

@@ -20,8 +20,8 @@ from .commands.look import cache, check, list_
 from .commands.models import export, predict
 from .commands.session import launched, session, Stopped, Verbs
 from .errors import explained, InputError, is_fault
-from .ladder.settings import read_settings
-from .text import printable
+from .ladder.settings import read_settings, recipes
+from .text import printable, shell_text
 
 # %% ../nbs/10_cli.ipynb #0a7ec0fd
 def version_of(
@@ -134,13 +134,24 @@ def _call(arguments:list|None) -> int: # Exit status
     except click.exceptions.NoArgsIsHelpError as e: click.echo(e.ctx.get_help())
     return 0
 
+def _own_options(arguments:list|None) -> list:
+    "The options of a command that others do not have"
+    typed = sys.argv[1:] if arguments is None else arguments
+    verb = typed[0] if typed else ''
+    if verb == 'fit': return [name for recipe in recipes.values() for name in recipe.settings]
+    return ['top'] if verb == 'predict' else []
+
+def _as_typed(message:str, arguments:list|None) -> str:
+    "A message with the options as they are typed; one about `settings.ini` stays as it is"
+    return message if 'settings.ini' in message else shell_text(message, _own_options(arguments))
+
 def run(
     arguments:list|None=None, # None: those of the process
 ) -> tuple[int, str]: # Exit status, and one line that says why; empty for success
     "Run `cli` and turn exceptions into a status and one line"
     try: return _call(arguments), ''
     except BrokenPipeError: return 1, ''
-    except InputError as e: return 2, _one_line(str(e))
+    except InputError as e: return 2, _one_line(_as_typed(str(e), arguments))
     except click.UsageError as e: return 2, _one_line(_usage_text(e))
     except click.ClickException as e: return 2, _one_line(e.format_message())
     except (KeyboardInterrupt, Stopped, click.Abort) as e: return 130, str(e) or 'stopped'

@@ -9,8 +9,8 @@ all three. So each kind of value has one formatter, and every other module uses 
 # %% auto #0
 __all__ = ['percent_text', 'confidence_text', 'interval_text', 'points_text', 'gain_cell', 'range_text', 'p_cell', 'p_text',
            'short_number', 'bytes_text', 'plural', 'about_text', 'seconds_text', 'seconds_cell', 'times_text',
-           'loss_text', 'printable', 'shortened', 'some_of', 'listed', 'folder_name', 'without_paths',
-           'command_without_paths']
+           'loss_text', 'printable', 'shortened', 'first_few', 'some_of', 'listed', 'folder_name', 'place_name',
+           'without_paths', 'command_without_paths', 'shell_text']
 
 # %% ../nbs/00_text.ipynb #74d57c1a
 import math, os, re
@@ -177,14 +177,22 @@ def shortened(
     return f'{name[:most - end - 1]}…{name[-end:]}'
 
 # %% ../nbs/00_text.ipynb #a3d1001e
+def first_few(
+    items:Iterable,
+    n:int=10, # How many to show, or one more if that is all
+) -> tuple: # Those to show, and the number of the others, which is never 1
+    "The first `n` of `items`, and how many more there are"
+    items = list(items)
+    shown = items if len(items) == n + 1 else items[:n]
+    return shown, len(items) - len(shown)
+
 def some_of(
     items:Iterable,
-    n:int=10, # How many to name
+    n:int=10, # How many to name: see `first_few`
 ) -> str:
     "The first `n` of `items`, and how many more there are: 'a, b and 7 more'"
-    items = list(items)
-    more = f' and {len(items) - n:,} more' if len(items) > n else ''
-    return ', '.join(map(str, items[:n])) + more
+    shown, more = first_few(items, n)
+    return ', '.join(map(str, shown)) + (f' and {more:,} more' if more else '')
 
 def listed(
     names:Iterable, # At least one
@@ -199,6 +207,12 @@ def folder_name(
 ) -> str:
     "The last part of a path"
     return os.path.basename(os.path.abspath(path)) or str(path)
+
+def place_name(
+    path:str|Path, # As the user typed it
+) -> str:
+    "The path; for one that ends in . or .., the name of the folder"
+    return folder_name(path) if set(Path(path).name) <= {'.'} else str(path)
 
 # %% ../nbs/00_text.ipynb #c52e18a1
 _in_quotes = re.compile(r"""(['"])((?:[A-Za-z]:)?[/\\](?:(?!\1).)*)\1""")
@@ -238,3 +252,30 @@ def command_without_paths(
     except ValueError: return without_paths(command)
     pairs = map(_option_and_value, arguments)
     return join(option + (folder_name(value) if os.path.isabs(value) else value) for option, value in pairs)
+
+# %% ../nbs/00_text.ipynb #88a5eda6
+_options = ('size', 'resize', 'background', 'max_pixels', 'channels', 'classes', 'valid', 'skip_bad', 'label_from',
+            'groups', 'image_column', 'label_column', 'seed', 'device', 'threads', 'repeats', 'worth')
+_value = r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s,;:()'"]*)"""
+
+def _argument(names:Iterable[str]) -> re.Pattern:
+    "What an argument looks like in a message"
+    return re.compile(rf"(?<![\w/.-])({'|'.join(names)})(?:={_value}(?: \(--[a-z-]+\))?| \(--[a-z-]+\))")
+
+def _typed_option(match:re.Match) -> str:
+    "The option for an argument, with its value"
+    from ast import literal_eval
+    from shlex import quote
+    name, value = match.groups()
+    option = '--' + name.replace('_', '-')
+    if value in (None, '', 'True'): return option
+    return f'{option} {quote(literal_eval(value)) if value[0] in _quotes else value}'
+
+_quotes = '\'"'
+
+def shell_text(
+    message:str,
+    more:Iterable[str]=(), # Further options of the command
+) -> str:
+    "A message with options as they are typed in a shell: `size='50x40' (--size)` becomes `--size 50x40`"
+    return _argument([*_options, *more]).sub(_typed_option, message)

@@ -108,7 +108,8 @@ def show_fit():
 
 def show_check():
     "A checkup with problems, of classes with wide names"
-    from fastrecipes.answer.tables import check_text, show
+    from fastrecipes.answer.tables import show
+    from fastrecipes.commands.look import checkup_text
     from fastrecipes.data.check import Checkup
     wide = '\u72ac\u3068\u732b'
     checkup = Checkup(
@@ -122,7 +123,7 @@ def show_check():
             '2 validation images are in the training split too, so accuracy on that split is overestimated; '
             'keep each in one of the two'),
         remarks=('the images are of 2 sizes; all are resized to 192x256',))
-    show(check_text(str(checkup)))
+    show(checkup_text(checkup))
 
 
 def command(*args):

@@ -450,11 +450,11 @@ def test_unreadable_images_are_left_out_and_named_when_that_is_asked_for(image_f
     assert re.search(r'7 train, 2 valid', r.stderr)
 
 @pytest.mark.parametrize('args, words', [
-    (['--size', 'big'], ['size=', 'big', '50x40']),
-    (['--size', '0'], ['size=']),
-    (['--channels', '2'], ['channels=', '1 (grey)']),
+    (['--size', 'big'], ['--size big', '50x40']),
+    (['--size', '0'], ['--size 0']),
+    (['--channels', '2'], ['--channels 2', '1 (grey)']),
     (['--classes', 'a,z'], ['unknown class', "'z'"]),
-    (['--valid', '1'], ['valid=', 'fraction'])], ids=' '.join)
+    (['--valid', '1'], ['--valid 1', 'fraction'])], ids=' '.join)
 @pytest.mark.parametrize('verb', ['compare', 'fit similarity'])
 def test_an_invalid_option_for_the_images_gets_one_line(image_folder, verb, args, words):
     refused(called(*verb.split(), image_folder({'a': 3, 'b': 3}), *args), *words)
@@ -1001,3 +1001,21 @@ def test_no_setting_of_a_recipe_has_the_name_of_another_option():
         with click.Context(command, help_option_names=['-h', '--help']) as ctx: # As its group has
             names = [o for p in command.get_params(ctx) for o in (*p.opts, *p.secondary_opts)]
         assert len(names) > 10 and len(set(names)) == len(names), name
+
+
+# Simple mistakes are told before anything slow is imported
+
+@pytest.mark.parametrize('args', [
+    'compare --valid 5', 'compare here --valid 5', 'compare --device gpu', 'compare --size big', 'compare -r nope',
+    'compare --background pink', 'compare --label-from x', 'compare here --label-from (', 'compare here --groups (',
+    'compare --repeats 0', 'check --valid .5', 'check here --valid 5', 'check here --size 0', 'check here --resize x',
+    'fit mlp --device gpu', 'fit mlp --lr x', 'predict nowhere x.png', 'predict here x.png --top 0',
+    'predict here x.png --device gpu', 'predict here x.png --max-pixels x', 'export nowhere --onnx x.onnx',
+])
+def test_a_simple_mistake_imports_nothing_slow(tmp_path, args):
+    (tmp_path/'here').mkdir()
+    code = "import sys; from fastrecipes.cli import run; status, line = run(sys.argv[1:]); print(status, line); " \
+           "sys.exit(bool({'torch', 'pandas', 'fastai', 'matplotlib'} & sys.modules.keys()))"
+    r = subprocess.run([sys.executable, '-c', code, *args.split()], capture_output=True, text=True, cwd=tmp_path)
+    assert r.returncode == 0 and r.stdout.startswith('2 ') and r.stderr == '', r.stdout + r.stderr
+    assert not re.search(r"[a-z]=\S", r.stdout) # Python's way to write an option

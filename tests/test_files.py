@@ -10,9 +10,8 @@ from fastrecipes.data import decode
 from fastrecipes.data.cache import decode_files
 from fastrecipes.data.decode import read_many, Unreadable
 from fastrecipes.data.folders import image_file, image_files, list_images, Listing, natural, subfolders
-from fastrecipes.data.imagefile import (
-    fit_image, Header, image_channels, image_size, probe, read_image, Reading, size_text, USUAL
-)
+from fastrecipes.data.imagefile import fit_image, Header, probe, read_image, Reading, USUAL
+from fastrecipes.data.sizes import image_channels, image_size, size_text
 from fastrecipes.text import printable, some_of
 from reporters import Seen
 
@@ -48,7 +47,7 @@ def test_printable_keeps_letters_of_any_script_and_escapes_the_rest():
     assert printable('a\nb\x1b[2J\u202e\udcff') == r'a\nb\x1b[2J\u202e\udcff'
 
 @pytest.mark.parametrize('n, text', [
-    (0, ''), (1, '0'), (3, '0, 1, 2'), (4, '0, 1, 2 and 1 more'), (1003, '0, 1, 2 and 1,000 more'),
+    (0, ''), (1, '0'), (3, '0, 1, 2'), (4, '0, 1, 2, 3'), (5, '0, 1, 2 and 2 more'), (1003, '0, 1, 2 and 1,000 more'),
 ])
 def test_some_of_names_the_first_and_counts_the_rest(n, text): assert some_of(range(n), 3) == text
 

@@ -102,7 +102,7 @@ def test_pairs_of_arrays_are_training_validation_and_test():
     ((GREY, LABELS[:39]), ('(39,)', '40 images')), ((GREY, np.eye(4)[LABELS]), ('(40, 4)', 'one label per image')),
     ((GREY, LABELS / 8), ('is not a class',)), ((GREY, [None] * 40), ('is not a class',)),
     ((GREY, np.where(LABELS, LABELS, np.nan)), ("'nan'", 'is not a class')),
-    ((GREY, LABELS * 0), ('one class only (0)',)), ((GREY[:5], LABELS[:5]), ("class '1'", 'only one image')),
+    ((GREY, LABELS * 0), ('one class only (0)',)), ((GREY[:5], LABELS[:5]), ("'1'", 'only one image')),
     ((GREY[:0], LABELS[:0]), ('no images',)), (((GREY, LABELS), (GREY.copy(), LABELS + 1)), ("class '4'", 'valid')),
 ], ids=range(14))
 def test_arrays_that_cannot_serve_are_refused(data, parts):
@@ -238,7 +238,9 @@ def test_an_image_folder_is_read_through_the_cache_without_its_transforms(image_
     train, valid = Subset(data, range(0, 12, 2)), Subset(data, range(1, 12, 2))
     images = load((train, valid))
     assert images.counts().to_dict('list') == {'train': [3, 3], 'valid': [3, 3]} and len(images.valid.names) == 6
-    assert load(data, groups=[str(i // 2) for i in range(12)]).shape == (3, 8, 10)
+    images = load(data, groups=[str(i // 2) for i in range(12)])
+    assert images.shape == (3, 8, 10) and len(set(images.train.groups) | set(images.valid.groups)) == 6
+    assert not set(images.train.groups) & set(images.valid.groups) and images.train.groups.count('0') in (0, 2)
 
 def test_unreadable_files_of_an_image_folder_can_be_skipped(image_folder):
     from torchvision.datasets import ImageFolder
@@ -247,6 +249,10 @@ def test_unreadable_files_of_an_image_folder_can_be_skipped(image_folder):
     data = ImageFolder(path)
     with refused('1 unreadable'): load(data)
     assert sum(map(len, load(data, skip_bad=True).splits.values())) == 11
+    groups = [f'g{i // 2}' for i in range(12)]
+    images = load(data, skip_bad=True, groups=groups)
+    assert sum(map(len, images.splits.values())) == 11 and images.valid.groups is not None
+    with refused('groups', '11', '12'): load(data, skip_bad=True, groups=groups[1:])
     with refused('skip_bad', 'no effect'): load((GREY, LABELS), skip_bad=True)
 
 def test_mnist_of_torchvision_has_its_classes_and_ignores_transforms(mnist, found):

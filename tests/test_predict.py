@@ -103,6 +103,17 @@ def test_an_image_with_too_many_pixels_is_an_error_as_in_training(models, tmp_pa
     assert r.returncode == 1
     assert r.stdout == '' and re.fullmatch(r'fastrecipes: big\.png: .*300,010,000 .*300,000,000.*\n', r.stderr)
 
+def test_the_limit_of_pixels_can_be_set_for_a_prediction(models):
+    Image.new('L', (30, 20)).save('small.png')
+    r = called('predict', models['ten'], 'small.png', '--max-pixels', '599')
+    assert r.returncode == 1 and '600 pixels' in r.stderr and '--max-pixels' in r.stderr
+    assert called('predict', models['ten'], 'small.png', '--max-pixels', '600').returncode == 0
+    kept = load(models['ten'], 'cpu', max_pixels='599')
+    assert kept.reading.max_pixels == 599 and load(models['ten'], 'cpu').reading.max_pixels == 300_000_000
+    (_, scores, reason), = predict_files(kept, ['small.png'])
+    assert scores is None and '599' in reason
+    with refused('max_pixels'): load(models['ten'], 'cpu', max_pixels='many')
+
 
 # Where images may be
 
@@ -337,6 +348,15 @@ def test_a_model_and_an_image_are_needed(models):
     ended(called('predict', models['ten']), 'IMAGE')
     ended(called('predict'), 'DIR')
     ended(called('predict', 'nowhere', 'x.png'), 'nowhere', 'no such folder', '--out DIR')
+
+@pytest.mark.parametrize('first', ['photos/0.png', 'photos', 'nowhere.png'])
+def test_a_model_behind_the_images_gets_the_right_order(models, photos, first):
+    ended(called('predict', first, models['ten']), f"predict {models['ten']} {first}")
+
+def test_the_number_of_images_that_are_not_drawn_is_told(models, photos):
+    many = [*photos * 6]
+    r = called('predict', models['ten'], *many, '--show', 'out.png')
+    assert r.stderr.split() [:2] == ['wrote', 'out.png'] and '48' in r.stderr and '60' in r.stderr
 
 
 # The picture

@@ -234,6 +234,15 @@ def test_a_learner_reads_a_folder_as_the_training_images_were_read(tmp_path, opt
     again = kept.learner(folder).dls.valid_ds
     assert torch.equal(again.split.images, images.valid.images) and again.reading == images.reading == kept.reading
 
+def test_a_learner_reads_deep_images_on_the_scale_of_the_model(tmp_path):
+    def deep(high): return lambda k, i: Image.fromarray(np.full((8, 8), high - 100 * i - 1000 * k, np.uint16))
+    images = load_images(of_files(tmp_path/'set', deep(60000)))
+    kept = load(save(fit('linear', images, device='cpu', epochs=1), 'm'), 'cpu')
+    dark = of_files(tmp_path/'dark', deep(4000))
+    assert load_images(dark).reading.integers == (0, 4095) and load_images(dark).train.images.max() > 200
+    again = kept.learner(dark).dls.valid_ds
+    assert again.reading == kept.reading and kept.reading.integers == (0, 65535) and again.split.images.max() < 20
+
 def test_a_learner_reads_a_built_in_source_at_the_size_of_the_model(tmp_path):
     images = load_images('digits', size=6, channels=3, resize='pad')
     kept = load(save(fit('linear', images, device='cpu', epochs=1), 'm'), 'cpu')

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TYPE_CHECKING
 from ..errors import lazy_module
 from fastrecipes.text import (
-    bytes_text, gain_cell, interval_text, loss_text, p_cell, percent_text, plural, printable, range_text, seconds_cell,
-    seconds_text,
+    bytes_text, first_few, gain_cell, interval_text, loss_text, p_cell, percent_text, plural, printable, range_text,
+    seconds_cell, seconds_text,
 )
 if TYPE_CHECKING: from fastrecipes.answer import chance, records
 else: chance, records = map(lazy_module, ('fastrecipes.answer.chance', 'fastrecipes.answer.records'))
@@ -67,7 +67,8 @@ def show(
 # %% ../../nbs/answer/07_tables.ipynb #7015c3d7
 def _set_line(images, n_names:int) -> str:
     channels, height, width = images.shape
-    names = [*images.classes[:n_names], *(['...'] if len(images.classes) > n_names else [])]
+    shown, more = first_few(images.classes, n_names)
+    names = [*shown, *(['...'] if more else [])]
     classes = f"{len(images.classes)} classes ({', '.join(names)})"
     pixels = f"{height}x{width} {'grey' if channels == 1 else 'RGB'}"
     counts = ', '.join(f'{len(s):,} {name}' for name, s in images.splits.items())

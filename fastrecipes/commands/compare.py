@@ -15,11 +15,10 @@ from typing import get_args
 import click
 from .progress import Progress
 from fastrecipes.commands.session import (
-    check_shape, data_options, interruptible, json_text, load_images, options, prepare_training, run_options,
+    check_data, data_options, interruptible, json_text, load_images, options, prepare_training, run_options,
     session, split_options, Stopped, test_option
 )
 from ..answer.tables import console, rung_columns, rung_head, rung_row, show, unfinished
-from ..data.sources import find_source
 from ..errors import InputError
 from ..ladder.recipe import get_recipe
 from ..ladder.settings import Count, global_settings, Kind, read_settings, Setting, split_names
@@ -122,8 +121,7 @@ def checked_request(
     for name in split_names(given['names'] or ''): get_recipe(name, settings)
     for name in split_names(given['curve'] or ''):
         if name != 'all': get_recipe(name, settings)
-    find_source(shared['source'])
-    check_shape(given)
+    check_data(shared, given)
     for option in ('resume', 'track'):
         if given[option] and given['out'] is None:
             raise InputError(f'--{option} needs a folder; name one with --out DIR')

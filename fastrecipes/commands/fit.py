@@ -17,10 +17,9 @@ import click
 from ..answer.tables import EPOCH_HEAD, epoch_text, fitted_lines, narrow, show
 from .progress import Progress
 from fastrecipes.commands.session import (
-    check_shape, data_options, interruptible, launched, load_images, options, prepare_training, run_options,
+    check_data, data_options, interruptible, launched, load_images, options, prepare_training, run_options,
     session, split_options, Stopped, test_option
 )
-from ..data.sources import find_source
 from ..errors import InputError
 from ..ladder.recipe import get_recipe
 from ..ladder.settings import as_text, Count, global_settings, read_settings, recipes, Setting
@@ -156,8 +155,7 @@ def run_fit(recipe, given:dict):
     quiet, out, test, every, resume = (given.pop(n) for n in ('quiet', 'out', 'test', 'every', 'resume'))
     chosen = {name: value for name, value in given.items() if value is not None}
     wanted = recipe.resolve(chosen, settings)
-    find_source(shared['source'])
-    check_shape(data)
+    check_data(shared, data)
     every = checked_every(every, resume, out)
     with session(quiet, EpochProgress(quiet)) as progress:
         progress.begin('starting')

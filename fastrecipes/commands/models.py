@@ -7,18 +7,19 @@ them, predicts the others, and exits with status 1."""
 
 # %% auto #0
 __all__ = ['folder_argument', 'Found', 'find_images', 'predicted', 'as_lines', 'as_json', 'as_csv', 'picture_path', 'save_figure',
-           'print_records', 'draw_predictions', 'predict', 'export']
+           'check_model', 'print_records', 'draw_predictions', 'predict', 'export']
 
 # %% ../../nbs/commands/06_models.ipynb #db09e9d2
-import csv, os, sys
-from glob import glob
+import csv, os, shlex, sys
+from glob import escape, glob
 from io import BytesIO, StringIO
 from math import isfinite
 from pathlib import Path
 from typing import get_args, NamedTuple
 import click
-from .session import device_option, json_text, session
+from .session import check_device, device_option, json_text, session
 from ..data.folders import left_out_note, list_images
+from ..data.imagefile import image_reading
 from ..errors import check_out, InputError, write_atomic
 from ..ladder.settings import Count, Setting
 from ..text import printable
@@ -126,6 +127,26 @@ def save_figure(fig, path:Path):
 
 folder_argument = click.argument('folder', metavar='DIR')
 
+def _is_model(path:str) -> bool: return os.path.isfile(os.path.join(os.path.expanduser(path), 'card.json'))
+
+def _is_absent(path:str) -> bool:
+    "Whether there is no such folder, and no new one that was being written when the computer stopped"
+    folder, name = os.path.split(os.path.abspath(os.path.expanduser(path)))
+    beside = glob(os.path.join(escape(folder), f'.{escape(name)}.fastrecipes-*'))
+    return not beside and not os.path.lexists(os.path.join(folder, name))
+
+def check_model(
+    folder:str, # The first argument
+    others:tuple=(), # The other arguments
+):
+    "Raise `InputError` if there is no model, or it comes after the images, before anything slow is imported"
+    if _is_model(folder): return
+    for path in filter(_is_model, others):
+        order = f'fastrecipes predict {shlex.quote(path)} {shlex.quote(folder)}'
+        raise InputError(f'{folder}: is not a saved model, but {path} is; the model comes first: {order}')
+    if _is_absent(folder):
+        raise InputError(f'{folder}: no such folder; `fastrecipes fit RECIPE SOURCE --out DIR` keeps one')
+
 def print_records(records:list, form:str, top:int):
     "Print the predictions, and the unreadable images on standard error"
     for r in records:
@@ -138,7 +159,8 @@ def draw_predictions(model, files:list, path:Path):
     "Draw the images with their predictions"
     from fastrecipes.keep.predict import show_predictions
     save_figure(show_predictions(model, files), path)
-    click.echo(f'wrote {printable(str(path))}', err=True)
+    few = f' with the first 48 of {len(files):,} images' if len(files) > 48 else ''
+    click.echo(f'wrote {printable(str(path))}{few}', err=True)
 
 @click.command()
 @folder_argument
@@ -147,8 +169,9 @@ def draw_predictions(model, files:list, path:Path):
 @click.option('--json', 'json_wanted', is_flag=True, help='Print one JSON array.')
 @click.option('--csv', 'csv_wanted', is_flag=True, help='Print CSV with a header.')
 @click.option('--show', metavar='OUT.png', help='Also draw the first 48 images with their predictions.')
+@click.option('--max-pixels', metavar='N', help='Refuse larger images. [default: as in training]')
 @device_option
-def predict(folder, images, top, json_wanted, csv_wanted, show, device):
+def predict(folder, images, top, json_wanted, csv_wanted, show, max_pixels, device):
     """Classify images with a saved model.
 
     DIR is a folder that `fastrecipes fit --out DIR` wrote. IMAGE is a file, a folder (with its subfolders), a quoted
@@ -158,10 +181,13 @@ def predict(folder, images, top, json_wanted, csv_wanted, show, device):
     """
     if json_wanted and csv_wanted: raise InputError('use --json or --csv, not both')
     top = _top.read(top, 'predict')
+    picture = None if show is None else picture_path(show)
+    check_model(folder, images)
+    check_device(device)
+    if max_pixels is not None: image_reading(max_pixels=max_pixels)
     with session(quiet=True):
         from fastrecipes.keep.store import load
-        picture = None if show is None else picture_path(show)
-        model = load(folder, device)
+        model = load(folder, device, max_pixels)
         found = find_images(images)
         top = min(top, len(model.classes))
         records = predicted(model, found, top)
@@ -184,6 +210,7 @@ def export(folder, onnx):
     The exported model is run in ONNX Runtime and compared with the original. This needs: pip install onnx onnxscript
     onnxruntime
     """
+    check_model(folder)
     with session(quiet=True):
         from fastrecipes.keep.export import export_onnx
         difference = export_onnx(folder, onnx)

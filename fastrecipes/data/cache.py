@@ -29,7 +29,7 @@ if TYPE_CHECKING: import filelock, numpy
 else: filelock, numpy = map(lazy_module, ('filelock', 'numpy'))
 
 # %% ../../nbs/data/04_cache.ipynb #30100ac5
-_format = 4 # Version of an entry; increase it when its contents, or the way images are decoded, change
+_format = 5 # Version of an entry; increase it when its contents, or the way images are decoded, change
 
 def cache_dir() -> Path: # May not exist yet
     "The folder for decoded images: `FASTRECIPES_CACHE`, or the user's cache folder"
@@ -236,6 +236,7 @@ def decode_files(
     first:int|None=None, # How many files decide on size and channels; None: all
     reading:Reading=USUAL,
     reporter:Reporter|None=None, # Receives the progress of decoding
+    part:Iterable[str]=(), # What these files are of all in `root`, such as some classes
 ) -> Decoded:
     "Many image files as one array, from the cache if possible; raises `InputError` for unreadable files"
     root = str(root)
@@ -248,7 +249,7 @@ def decode_files(
         result = decode_all(files, consume, **options, progress=reporter.progress)
         reporter.finished()
         return result
-    entry = cache_dir()/_entry_name(root, files, first, size, channels, reading)
+    entry = cache_dir()/_entry_name(root, files, first, size, channels, reading, *part)
     found = _find(entry, files, skip_bad)
     if found is not None: return found
     try: return _cached(entry, os.path.abspath(root), files, skip_bad, decode)

@@ -24,8 +24,11 @@ from fastrecipes.data.imagefile import (
     decoded_image, extremes, image_bytes, image_reading, is_transparent, Ranges, Reading, USUAL
 )
 from .images import ImageSet
+from .sizes import image_channels, image_size
 from .labelled import class_files, LabelledFiles, share_aside, stratified_split
-from .sources import check_options, find_source, from_folder, from_table, is_builtin, load
+from fastrecipes.data.sources import (
+    check_options, find_source, folder_faults, from_folder, from_table, is_builtin, load
+)
 from .tables import named_files, table_files
 from ..errors import InputError, lazy_module
 from ..reporter import Reporter, Task
@@ -41,6 +44,8 @@ class Look(NamedTuple):
     reading: Reading = USUAL
     reporter: Reporter = Reporter()
     skip_bad: bool = False # Whether unreadable images are a remark, not a problem
+    size: tuple|None = None # Height and width
+    channels: int|None = None
 
 _enough = 64, 64 # Height and width: a JPEG is decoded at four times that or more
 
@@ -61,7 +66,7 @@ def _look_at_file(path:str, reading:Reading) -> Traits:
         x, values = image_bytes(im, reading), extremes(im)
         traits = traits_of(x, header.mode, header.size, values)
         hidden = traits.blank and values is None and _shows_only(x, reading.background) and _sees_through(im)
-        return traits._replace(invisible=hidden)
+        return traits._replace(invisible=hidden, has_more=header.has_more)
 
 # %% ../../nbs/data/12_check.ipynb #ab5972ce
 def _look_with_scale(listed:LabelledFiles, found:list, reading:Reading) -> list: # Sentences
@@ -127,7 +132,8 @@ def _check_files(listed:LabelledFiles, splits:Iterable, name:str, look:Look) -> 
     "Look at labelled files, in the split that `load` would make"
     share = share_aside(look.valid, listed.own_split)
     visit = Visit(name, splits=tuple(splits), classes=listed.classes, drawn=share is not None,
-                  notes=list(listed.notes), skip_bad=look.skip_bad)
+                  notes=list(listed.notes), skip_bad=look.skip_bad, size=look.size, channels=look.channels,
+                  resize=look.reading.resize)
     if visit.drawn: visit.splits = 'train', 'valid', *(split for split in splits if split == 'test')
     look.reporter.started(Task('check', name, images=len(listed.files)))
     _look_at_all(listed, visit, look)
@@ -152,7 +158,7 @@ def _check_folder(path:Path, name:str, look:Look, groups:str|None=None) -> Check
         listed = class_files(folder, groups)
     except InputError as e: return conclude(Visit(name, faults=[str(e)]))
     visit = _check_files(listed, folder.places, name, look)
-    faults = [text if str(place) == '.' else f'{place}: {text}' for place, text in folder.faults()]
+    faults = [text if str(place) in ('', '.') else f'{place}: {text}' for place, text in folder_faults(folder)]
     visit.faults = [*faults, *visit.faults]
     _empty_classes(folder, visit)
     return conclude(visit)
@@ -184,6 +190,9 @@ def check(
     background:str|tuple|None=None, # As for `load`
     max_pixels:int|str|None=None, # As for `load`
     skip_bad:bool=False, # As for `load`: unreadable images are a remark, not a problem
+    size:int|str|tuple|None=None, # As for `load`
+    channels:int|str|None=None, # As for `load`
+    resize:str|None=None, # As for `load`
     **options # `image_column`, `label_column`, `label_from`, `groups`, as for `load`
 ) -> Checkup:
     """Look at every image before training.
@@ -194,10 +203,11 @@ def check(
     is_path = isinstance(source, (str, Path))
     if is_path: find_source(source)
     if not is_path or is_builtin(source):
-        options |= dict(background=background, max_pixels=max_pixels)
+        options |= dict(background=background, max_pixels=max_pixels, size=size, channels=channels, resize=resize)
         more = {} if isinstance(source, ImageSet) else dict(seed=seed, reporter=reporter)
         return _check_set(load(source, valid=valid, skip_bad=skip_bad, **more, **options), reporter)
-    look = Look(valid, seed, image_reading(None, background, max_pixels), reporter, skip_bad)
+    reading = image_reading(resize, background, max_pixels)
+    look = Look(valid, seed, reading, reporter, skip_bad, image_size(size), image_channels(channels))
     return _check_path(Path(os.path.expanduser(str(source))), str(source), options, look)
 
 def _check_path(path:Path, name:str, options:dict, look:Look) -> Checkup:

@@ -15,10 +15,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from typing import NamedTuple, TYPE_CHECKING
 from .folders import natural
-from .imagefile import Extremes, size_remarks, size_text, suitable_size
+from .imagefile import Extremes, more_note
+from .sizes import colour_note, size_remarks, size_text, suitable_size
 from .labelled import shared_groups, shared_note
 from ..errors import lazy_module
-from ..text import plural, printable, some_of
+from ..text import first_few, percent_text, place_name, plural, printable, some_of
 if TYPE_CHECKING: import numpy
 else: numpy = lazy_module('numpy')
 
@@ -39,6 +40,7 @@ class Traits(NamedTuple):
     digest: bytes # Of the pixels
     invisible: bool = False # Whether it is transparent, and all that it shows is the colour of the background
     extremes: Extremes|None = None # Its values, if it has more than 8 bits
+    has_more: bool = False # Whether its file has more pages or frames
 
 def traits_of(
     x:'numpy.ndarray', # Bytes (h, w) or (h, w, 3)
@@ -71,6 +73,9 @@ class Visit:
     drawn: bool = False # Whether the validation images are drawn at random
     groups: list|None = None # Of each image in `seen`; None: every image is independent
     skip_bad: bool = False # Whether unreadable images are to be left out
+    size: tuple|None = None # Height and width that the user set
+    channels: int|None = None # That the user set
+    resize: str = 'crop'
 
 # %% ../../nbs/data/11_checkup.ipynb #2babe351
 @dataclass(frozen=True, eq=False)
@@ -102,7 +107,7 @@ class Checkup:
 
     def __repr__(self):
         found = f"{plural(len(self.problems), 'problem')}, {plural(len(self.remarks), 'remark')}"
-        return f"Checkup of {printable(self.source)}: {found}"
+        return f"Checkup of {printable(place_name(self.source))}: {found}"
 
     def __str__(self): return _text(self)
 
@@ -132,8 +137,11 @@ def _balance(c:Checkup) -> tuple: # Their ratio, and a sentence about it
     counts = Counter({name: n for name, n in c.counts.get('train', {}).items() if n}).most_common()
     if len(counts) < 2: return 1, ''
     (most, n), (least, m) = counts[0], counts[-1]
+    share = n / sum(k for _, k in counts)
+    so = f"{least!r} counts little in the accuracy"
+    if share >= .5: so = f"always predicting {most!r} is right for {percent_text(share)} of them"
     return n / m, (f"class {most!r} has {n / m:.3g} times as many training images as {least!r} ({n:,} to {m:,}), "
-                   f"so always predicting {most!r} would look good; add images of the rarer class")
+                   f"so {so}; add images of the rarer class")
 
 # %% ../../nbs/data/11_checkup.ipynb #c4ec0709
 def _one_class(c:Checkup) -> list:
@@ -163,7 +171,7 @@ def _small_classes(c:Checkup) -> list:
 def _two_labels(c:Checkup) -> list:
     n = len(c.two_labels)
     if not n: return []
-    return [f"{plural(n, 'image')} with two labels: the same pixels are in different classes; "
+    return [f"{plural(n, 'image')} with two labels: identical pixels are in different classes; "
             "find out which label is right, and remove the other images"]
 
 def _leaks(c:Checkup, drawn:bool) -> list:
@@ -175,7 +183,7 @@ def _leaks(c:Checkup, drawn:bool) -> list:
         if drawn and held == 'valid': cure = 'remove the copies, since the split is random'
         else: cure = 'keep each in only one of them'
         found.append(f"{plural(n, f'{_split_names[held]} image')} {_verb(n)} also in the {_split_names[other]} split, "
-                     f"so {_split_names[held]} accuracy is overestimated; {cure}")
+                     f"with identical pixels, so {_split_names[held]} accuracy is overestimated; {cure}")
     return found
 
 def _problems(c:Checkup, drawn:bool, skip_bad:bool=False) -> list:
@@ -200,7 +208,8 @@ def _copied(c:Checkup) -> list:
     n = sum(len(g) - 1 for g in c.duplicates)
     if not n: return []
     copies = 'is a copy' if n == 1 else 'are copies'
-    return [f"{plural(n, 'image')} {copies} of another in the same split and class; remove {_them(n)} unless intended"]
+    return [f"{plural(n, 'image')} {copies}, pixel for pixel, of another in the same split and class; "
+            f"remove {_them(n)} unless intended"]
 
 def _blank(c:Checkup) -> list:
     n = len(c.blank) - len(c.invisible)
@@ -212,7 +221,7 @@ def _invisible(c:Checkup) -> list:
     n = len(c.invisible)
     if not n: return []
     return [f"{plural(n, 'transparent image')} {'has' if n == 1 else 'have'} nothing but the colour of the background; "
-            "choose another background (--background)"]
+            "choose another with background= (--background)"]
 
 def _remarks(c:Checkup) -> list:
     "What is worth knowing"
@@ -240,15 +249,22 @@ def _suggestion(visit:Visit) -> tuple: # Size as text, channels, and remarks
     traits = [t for s, t in visit.seen if s.split in deciding]
     if not traits: return '', 1, []
     sizes = Counter(t.size for t in traits)
-    size = suitable_size(sizes)
+    size = visit.size or suitable_size(sizes)
     usual, = sizes.most_common(1)
-    remarks = size_remarks(Counter(t.size for _, t in visit.seen), size, given=False, usual=usual[0])
+    every = Counter(t.size for _, t in visit.seen)
+    remarks = size_remarks(every, size, given=visit.size is not None, resize=visit.resize, usual=usual[0])
+    channels, advice = _colours(visit, traits)
+    return size_text(size), channels, [*remarks, *advice]
+
+def _colours(visit:Visit, traits:list) -> tuple: # Channels, and remarks
+    "The channels that the user set or that would be best; `traits` are those that decide"
+    if visit.channels: return visit.channels, []
     coloured = 2 * sum(t.coloured for t in traits) > len(traits)
     coloured_files = 2 * sum(t.file_coloured for t in traits) > len(traits)
-    if coloured_files and not coloured:
-        remarks.append("most images are colour files that contain only grey; "
-                       "channels=1 (--channels 1) saves two thirds of the work")
-    return size_text(size), 3 if coloured else 1, remarks
+    if not coloured_files: return 1, colour_note(sum(t.coloured for _, t in visit.seen), len(visit.seen))
+    if coloured: return 3, []
+    return 1, ["most images are colour files that contain only grey; "
+               "channels=1 (--channels) saves two thirds of the work"]
 
 # %% ../../nbs/data/11_checkup.ipynb #c4ec071d
 def _tally(values:Iterable) -> dict: return dict(Counter(values).most_common())
@@ -297,15 +313,17 @@ def conclude(
     )
     skipped = _left_out(c) if visit.skip_bad else []
     problems = (*visit.faults, *_problems(c, visit.drawn, visit.skip_bad))
-    return replace(c, problems=problems, remarks=(*skipped, *visit.notes, *_remarks(c), *advice))
+    pages = more_note(sum(t.has_more for _, t in visit.seen))
+    return replace(c, problems=problems, remarks=(*skipped, *visit.notes, *_remarks(c), *advice, *pages))
 
 # %% ../../nbs/data/11_checkup.ipynb #e28a876f
 def _table(c:Checkup, most:int=20) -> list:
     "Lines with the number of images of each class and split"
     from rich.cells import cell_len # Some characters are two columns wide
     rows = [['class', *c.counts]]
-    for name in c.classes[:most]: rows.append([printable(name), *(f'{n[name]:,}' for n in c.counts.values())])
-    if len(c.classes) > most: rows.append([f'... and {len(c.classes) - most:,} more', *('' for _ in c.counts)])
+    shown, more = first_few(c.classes, most)
+    for name in shown: rows.append([printable(name), *(f'{n[name]:,}' for n in c.counts.values())])
+    if more: rows.append([f'... and {more:,} more', *('' for _ in c.counts)])
     rows.append(['total', *(f'{sum(n.values()):,}' for n in c.counts.values())])
     width = max(cell_len(name) for name, *_ in rows)
     lines = []
@@ -327,18 +345,18 @@ def _sentences(title:str, lines:Iterable) -> list:
 
 def _names(title:str, lines:Iterable, most:int=10) -> list:
     "A list of names under its title, after an empty line; nothing if there are none"
-    lines = list(lines)
-    if not lines: return []
-    shown = [part for line in lines[:most] for part in _wrapped(line, '  ', '    ')]
-    more = [f'  ... and {len(lines) - most:,} more'] if len(lines) > most else []
-    return ['', f'{title}:', *shown, *more]
+    first, more = first_few(lines, most)
+    if not first: return []
+    shown = [part for line in first for part in _wrapped(line, '  ', '    ')]
+    rest = [f'  ... and {more:,} more'] if more else []
+    return ['', f'{title}:', *shown, *rest]
 
 # %% ../../nbs/data/11_checkup.ipynb #c4ec071a
 def _facts(c:Checkup) -> list:
     "The table, and the most common properties of the images"
     sizes = some_of((f'{size} ({n:,})' for size, n in c.sizes.items()), 4)
     modes = some_of((f'{mode} ({n:,})' for mode, n in c.modes.items()), 4)
-    suggested = f'size={c.size!r}, channels={c.channels}'
+    suggested = f"{c.size}, {'grey' if c.channels == 1 else 'RGB'}"
     return ['', *_table(c), '', f'  sizes     {sizes}', f'  pixels    {modes}', f'  suggested {suggested}']
 
 def _group(group:tuple, detail:str='') -> str:
@@ -358,7 +376,8 @@ def _lists(c:Checkup) -> list:
 def _text(c:Checkup) -> str:
     "A checkup for people"
     total = sum(sum(n.values()) for n in c.counts.values())
-    lines = [f"{printable(c.source)}: {plural(len(c.classes), 'class', 'classes')}, {plural(total, 'readable image')}"]
+    found = f"{plural(len(c.classes), 'class', 'classes')}, {plural(total, 'readable image')}"
+    lines = [f'{printable(place_name(c.source))}: {found}']
     if total: lines += _facts(c)
     lines += ['', *_sentences('problems', c.problems)]
     if c.problems or c.remarks: lines.append('')

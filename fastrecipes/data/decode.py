@@ -17,8 +17,9 @@ from io import BytesIO
 from typing import NamedTuple, TYPE_CHECKING
 from .folders import image_file, ImageFile, Listing, needs_heif
 from fastrecipes.data.imagefile import (
-    Header, probe, Ranges, read_fitted, read_image, Reading, size_remarks, suitable_size, USUAL
+    Header, more_note, probe, Ranges, read_fitted, read_image, Reading, USUAL
 )
+from .sizes import colour_note, size_remarks, suitable_size
 from ..errors import InputError, lazy_module
 from ..text import printable, some_of
 if TYPE_CHECKING: import numpy
@@ -51,8 +52,8 @@ def whole_file(
     path:str,
 ): # A path, or an open binary file
     "A small file, read in one go, since each read may pass the GIL to another thread; the path of a large one"
-    if os.path.getsize(path) > 2**20: return path
-    with open(path, 'rb', buffering=0) as f: return BytesIO(f.read())
+    with open(path, 'rb', buffering=0) as f:
+        return path if os.fstat(f.fileno()).st_size > 2**20 else BytesIO(f.read())
 
 def _read_path(path:str, i:int) -> 'numpy.ndarray':
     "An image file as bytes"
@@ -108,11 +109,14 @@ class _Seen:
         self.sizes = Counter()
         self.deciding = Counter() # Sizes of the images that decide
         self.coloured = 0 # How many of these are in colour
+        self.all_coloured = self.with_more = 0 # How many of all are in colour, and have more than one page or frame
         self.ranges = Ranges() # Of these
 
     def add(self, i:int, header:Header):
         "Count image `i`"
         self.sizes[header.size] += 1
+        self.all_coloured += header.coloured
+        self.with_more += header.has_more
         if i >= self.first: return
         self.deciding[header.size] += 1
         self.coloured += header.coloured
@@ -129,7 +133,8 @@ class _Seen:
         "What people should know about the plan"
         usual, = self.deciding.most_common(1)
         found = size_remarks(self.sizes, plan.shape[1:], self.size is not None, plan.reading.resize, usual[0])
-        return [*found, *self.ranges.remarks(plan.reading)]
+        if self.channels is None and plan.shape[0] == 1: found += colour_note(self.all_coloured, self.sizes.total())
+        return [*found, *self.ranges.remarks(plan.reading), *more_note(self.with_more)]
 
 # %% ../../nbs/data/03_decode.ipynb #c0de0307
 def _read_headers(files:Listing, which:range, seen:_Seen, reading:Reading) -> _Seen:
@@ -202,7 +207,7 @@ def _check_size(n:int, shape:tuple):
     if total <= _large: return
     _, h, w = shape
     raise InputError(f"{n:,} images of {h}x{w} pixels (height x width) would take {total / 2**30:.0f} GB; "
-                     "set a smaller size, such as size=224 (--size 224)")
+                     "set a smaller size, such as size=224 (--size)")
 
 # %% ../../nbs/data/03_decode.ipynb #dec0de0a
 class Decoded(NamedTuple):

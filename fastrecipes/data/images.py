@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from .imagefile import Reading, USUAL
 from ..errors import InputError, lazy_module, no_such
 from ..plots import new_figure
-from ..text import printable
+from ..text import printable, some_of
 if TYPE_CHECKING: import matplotlib.figure, numpy, pandas, torch
 else: matplotlib, numpy, pandas, torch = map(lazy_module, ('matplotlib', 'numpy', 'pandas', 'torch'))
 
@@ -211,7 +211,7 @@ class ImageSet:
     def __repr__(self):
         c, h, w = self.shape
         counts = ', '.join(f"{len(s):,} {n}" for n, s in self.splits.items())
-        names = printable(', '.join(self.classes[:12])) + (', ...' if len(self.classes) > 12 else '')
+        names = printable(some_of(self.classes, 12))
         colour = 'grey' if c == 1 else 'RGB'
         return f"ImageSet {printable(self.source)}: {len(self.classes)} classes ({names}), {h}x{w} {colour}, {counts}"
 

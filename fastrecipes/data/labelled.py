@@ -7,8 +7,8 @@ the same: choose the validation images, decode the files, and say what was left 
 
 # %% auto #0
 __all__ = ['stratified_split', 'matched_text', 'unmatched_error', 'path_groups', 'share_aside', 'LabelledFiles', 'Row',
-           'list_rows', 'class_files', 'check_options', 'bad_note', 'shared_groups', 'shared_note', 'set_aside',
-           'load_files']
+           'list_rows', 'class_files', 'one_image_error', 'check_options', 'bad_note', 'shared_groups', 'shared_note',
+           'set_aside', 'load_files']
 
 # %% ../../nbs/data/06_labelled.ipynb #1abe1d03
 import copy, os, re
@@ -20,11 +20,12 @@ from typing import NamedTuple, TYPE_CHECKING
 from .cache import decode_files
 from .decode import Decoded
 from .folders import ClassFolders, image_file, Listing, natural, plain_name, split_names
-from .imagefile import image_channels, image_size, Reading, USUAL
+from .imagefile import Reading, USUAL
+from .sizes import image_channels, image_size
 from .images import ImageSet, Split
-from ..errors import InputError, lazy_module
+from ..errors import InputError, lazy_module, no_such
 from ..reporter import Reporter
-from ..text import plural, printable, some_of
+from ..text import place_name, plural, printable, some_of
 if TYPE_CHECKING: import numpy, torch
 else: numpy, torch = map(lazy_module, ('numpy', 'torch'))
 
@@ -215,6 +216,7 @@ class LabelledFiles:
     groups: tuple|None = None # Of each file
     notes: tuple = () # For the user
     own_split: str = '' # What says that there is a validation split, if there is one
+    part: tuple = () # The classes, if they are not all that were found
 
     def __post_init__(self):
         new = [note for note in _alike(self.classes) if note not in self.notes]
@@ -224,6 +226,26 @@ class LabelledFiles:
     def names(self) -> list:
         "The path of each file within the folder"
         return self.files.names
+
+    def only(self,
+        classes:Iterable[str]|None, # Names; None: all
+    ) -> 'LabelledFiles':
+        "The files of some classes; raises `InputError` for an unknown one"
+        import numpy as np
+        if classes is None or set(classes) == set(self.classes): return self
+        for name in classes:
+            if name not in self.classes: raise no_such('class', name, self.classes)
+        kept = tuple(name for name in self.classes if name in classes)
+        number = np.array([kept.index(name) if name in kept else -1 for name in self.classes])
+        rows = np.flatnonzero(number[self.labels] >= 0)
+        return replace(
+            self,
+            files=self.files.take(rows.tolist()),
+            classes=kept,
+            labels=number[self.labels[rows]],
+            splits=self.splits[rows],
+            groups=self.groups and tuple(self.groups[i] for i in rows),
+            part=kept)
 
     @property
     def runs(self) -> list:
@@ -293,21 +315,31 @@ def class_files(
         splits=np.repeat(np.array([split for split, *_ in runs], dtype='<U5'), n),
         groups=None if groups is None else tuple(path_groups(files.names, groups)),
         notes=tuple(folder.notes()),
-        own_split=f"{folder.path}: there is a {own.name} folder already" if own else '')
+        own_split=f"{folder.path}: there is a {own.name} folder already" if own else '',
+        part=folder.part)
 
 # %% ../../nbs/data/06_labelled.ipynb #1abe1d1c
 def _check_counts(listed:LabelledFiles, left:'numpy.ndarray', share:float|None):
     "Raise `InputError` unless there are two classes, and two images of each class if some are set aside"
     import numpy as np
-    place, classes = listed.place, listed.classes
+    place, classes = place_name(listed.place), listed.classes
     if len(classes) < 2:
         names = printable(', '.join(classes)) or 'none'
         raise InputError(f"{place}: one class only ({names}); a classifier needs two or more classes")
     if not share: return
     in_training = listed.labels[left & (listed.splits == 'train')]
-    for name, n in zip(classes, np.bincount(in_training, minlength=len(classes))):
-        if n == 1: raise InputError(f"{place}: class {name!r} has only one image; add at least one, "
-                                    "so that one can be set aside for validation")
+    counts = np.bincount(in_training, minlength=len(classes))
+    single = [repr(name) for name, n in zip(classes, counts) if n == 1]
+    if single: raise one_image_error(place, single)
+
+def one_image_error(
+    place:str,
+    names:Sequence[str], # Of the classes, as they are shown
+) -> InputError: # An exception to raise
+    "The error for classes with a single image, of which none can be set aside"
+    have = 'class {} has only one image' if len(names) == 1 else 'the classes {} have only one image each'
+    cure = 'add at least one, so that one can be set aside for validation'
+    return InputError(f"{place}: {have.format(some_of(names, 5))}; {cure}")
 
 def _check_left(listed:LabelledFiles, bad:Iterable):
     "Raise `InputError` if none of the files of a class can be read"
@@ -315,11 +347,13 @@ def _check_left(listed:LabelledFiles, bad:Iterable):
     if not bad: return
     runs = listed.runs
     has = {run for i, run in enumerate(runs) if i not in bad}
+    lost = {} # Split and class name -> the first path
     for i in sorted(bad):
-        split, name = runs[i]
-        if runs[i] in has: continue
-        raise InputError(f"{printable(listed.files[i].path)}: cannot be read, nor can any other {split} image "
-                         f"of class {name!r}; repair some or remove the class")
+        if runs[i] not in has: lost.setdefault(runs[i], listed.files[i].path)
+    if not lost: return
+    names = some_of((f'class {name!r} ({split})' for split, name in lost), 5)
+    path = printable(next(iter(lost.values())))
+    raise InputError(f"{path}: cannot be read, nor can any other image of {names}; repair some or remove the class")
 
 # %% ../../nbs/data/06_labelled.ipynb #1abe1d1f
 def check_options(
@@ -417,7 +451,7 @@ def load_files(
     _check_counts(listed, left, share)
     first = int((listed.splits == 'train').sum())
     options = dict(size=size, channels=channels, skip_bad=skip_bad, first=first, reading=reading, reporter=reporter)
-    decoded = decode_files(listed.files, listed.place, **options)
+    decoded = decode_files(listed.files, listed.place, part=listed.part, **options)
     left[list(decoded.bad)] = False
     _check_left(listed, decoded.bad)
     _check_counts(listed, left, share)

@@ -19,12 +19,11 @@ from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any, NamedTuple, TYPE_CHECKING
 from .folders import natural, split_names
-from fastrecipes.data.imagefile import (
-    extremes, fit_image, image_bytes, image_channels, image_size, Ranges, Reading, size_remarks, suitable_size, USUAL
-)
+from .imagefile import extremes, fit_image, image_bytes, Ranges, Reading, USUAL
+from .sizes import colour_note, image_channels, image_size, size_remarks, suitable_size
 from .images import ImageSet, Split
 from fastrecipes.data.labelled import (
-    _group_notes, check_options, LabelledFiles, list_rows, load_files, Row, set_aside, share_aside
+    _group_notes, check_options, LabelledFiles, list_rows, load_files, one_image_error, Row, set_aside, share_aside
 )
 from .tables import _known_splits, cell_text
 from ..errors import InputError, lazy_module, no_such
@@ -267,7 +266,7 @@ class Reader:
         self.bytes += im.nbytes
         if self.bytes <= _most_bytes: return im
         raise InputError(f"the images take more than {_most_bytes / 2**30:.0f} GB in their own sizes; "
-                         "set a smaller size, such as size=224 (--size 224)")
+                         "set a smaller size, such as size=224 (--size)")
 
     def read(
         self,
@@ -454,19 +453,24 @@ def _check_apart(parts:dict, name:str):
         raise InputError(f"{name}: image {twice} is in {split} more than once; "
                          "give each image once, or a validation split")
 
-def _with_groups(parts:dict, groups) -> dict:
-    "The splits with the groups that the user gave: one per image, in a list for each split"
-    if groups is None or isinstance(groups, str): return parts
-    lists = [groups] if len(parts) == 1 and not isinstance(groups, Mapping) else groups
-    by_split = lists if isinstance(lists, Mapping) else dict(zip(parts, lists))
+def _groups_of(groups, sizes:Mapping) -> dict: # Split -> groups, as many as its size; empty if there are none
+    "The groups that the user gave: one per image, in a list for each split"
+    if groups is None or isinstance(groups, str): return {}
+    lists = [groups] if len(sizes) == 1 and not isinstance(groups, Mapping) else groups
+    by_split = lists if isinstance(lists, Mapping) else dict(zip(sizes, lists))
     found = {}
-    for split, part in parts.items():
+    for split, n in sizes.items():
         labels = [_group_name(g, f'groups: image {i} of {split}') for i, g in enumerate(by_split.get(split, ()))]
-        if len(labels) != len(part):
-            raise InputError(f"groups: {len(labels):,} for the {len(part):,} images of {split}; "
+        if len(labels) != n:
+            raise InputError(f"groups: {len(labels):,} for the {n:,} images of {split}; "
                              "give one per image, and with several splits a dict with a list for each")
-        found[split] = replace(part, groups=tuple(labels))
+        found[split] = tuple(labels)
     return found
+
+def _with_groups(parts:dict, groups) -> dict:
+    "The splits with the groups that the user gave"
+    found = _groups_of(groups, {split: len(part) for split, part in parts.items()})
+    return {split: replace(part, groups=found[split]) if found else part for split, part in parts.items()}
 
 # %% ../../nbs/data/09_libraries.ipynb #11bd1d25
 def _class_order(parts:dict) -> tuple:
@@ -580,8 +584,7 @@ def _check_parts(parts:dict, classes:tuple, name:str, share:float|None):
         raise InputError(f"{name}: one class only ({printable(', '.join(classes))}); a classifier needs two or more")
     counts = Counter(parts['train'].labels)
     single = [c for c in classes if counts[c] == 1]
-    if share and single: raise InputError(f"{name}: class {single[0]!r} has only one image; add at least one, "
-                                          "so that one can be set aside for validation")
+    if share and single: raise one_image_error(name, list(map(repr, single)))
 
 # %% ../../nbs/data/09_libraries.ipynb #11bd1d2b
 def _file_samples(data) -> list|None:
@@ -594,11 +597,15 @@ def _file_samples(data) -> list|None:
         found.append((str(path), str(one.classes[label])))
     return found
 
-def _listed_samples(parts:dict) -> LabelledFiles|None:
+def _listed_samples(parts:dict, groups) -> LabelledFiles|None:
     "The files of all splits, if all of them are files"
     samples = {split: _file_samples(data) for split, data in parts.items()}
     if not all(samples.values()): return None
-    rows = [Row(os.path.abspath(path), label, split) for split, found in samples.items() for path, label in found]
+    by_split = _groups_of(groups, {split: len(found) for split, found in samples.items()})
+    rows = []
+    for split, found in samples.items():
+        for i, (path, label) in enumerate(found):
+            rows.append(Row(os.path.abspath(path), label, split, by_split[split][i] if by_split else None))
     sets = {id(one): one for data in parts.values() for one, _ in _located(data)}.values()
     notes = dict.fromkeys(note for one in sets for note in _as_is(one)[1])
     roots = dict.fromkeys(str(one.root) for one in sets)
@@ -643,7 +650,7 @@ def from_data(
     group_column = groups if isinstance(groups, str) else None
     _check_apart(parts, name)
     if not _is_hugging_face(parts['train']): check_options(name, columns | dict(groups=group_column))
-    listed = _listed_samples(parts) if groups is None else None
+    listed = _listed_samples(parts, groups)
     if listed is not None:
         how = dict(size=size, channels=channels, skip_bad=skip_bad, reading=reading, reporter=reporter)
         return load_files(listed, folder_name(listed.place), valid, seed, **how)
@@ -683,6 +690,8 @@ def _from_parts(parts:dict, name:str, wanted:Wanted, notes:list) -> ImageSet:
     shape = _shape_of(parts['train'].images, wanted.size, wanted.channels)
     sizes = _sizes(im for part in parts.values() for im in part.images)
     remarks = size_remarks(sizes, shape[1:], wanted.size is not None, wanted.reading.resize)
+    if wanted.channels is None and shape[0] == 1:
+        remarks += colour_note(sum(im.ndim == 3 for part in parts.values() for im in part.images), sizes.total())
     splits = {split: _as_split(part, order, shape, wanted.reading) for split, part in parts.items()}
     splits = set_aside(splits, wanted.share, wanted.seed)
     images = ImageSet(name, order, **splits, reading=wanted.reading)

@@ -23,10 +23,10 @@ from fastai.learner import Learner
 from fastcore.basics import patch
 from safetensors import safe_open, SafetensorError
 from safetensors.torch import load as from_safetensors
-from ..data.imagefile import Reading, reading_of
+from ..data.imagefile import FixedReading, image_reading, Reading, reading_of
 from ..data.images import ImageSet
 from ..data.loaders import dataloaders, pick_device
-from ..data.sources import is_builtin
+from ..data.sources import find_source, is_builtin
 from ..data.sources import load as load_images
 from ..errors import alive, check_out, InputError, write_atomic
 from .card import Card, card_of, FORMAT, read_card_file
@@ -34,7 +34,7 @@ from ..ladder.fitted import Classifier, Fitted
 from ..ladder.rungs import make_learner
 from ..ladder.settings import recipes
 from ..lessons.nets import n_parameters
-from ..text import printable
+from ..text import printable, some_of
 from ..training.cost import weights_file
 from ..training.fitting import plot_history, prepare_training
 from ..training.processes import one_at_a_time
@@ -142,7 +142,7 @@ def _check_replaceable(folder:Path):
             f"{folder}: is a mount point, which cannot be replaced; choose a folder in it, such as {folder/'model'}")
     others = _others(folder)
     if others:
-        named = ', '.join(others[:3]) + (' ...' if len(others) > 3 else '')
+        named = some_of(others, 3)
         raise InputError(f"{folder}: holds other files ({named}), which would be deleted; choose another folder")
 
 # %% ../../nbs/keep/02_store.ipynb #da762c0c
@@ -344,11 +344,13 @@ class Kept(Classifier):
     "A model read from a folder"
     card: Card
     columns: int # For which its recipe built it: see `_columns_and_model`
+    max_pixels: int|None = None # Larger images are refused; None: as in training
 
     @property
     def reading(self) -> Reading:
         "How the training images were read"
-        return BEFORE if self.card.reading is None else reading_of(self.card.reading.model_dump())
+        reading = BEFORE if self.card.reading is None else reading_of(self.card.reading.model_dump())
+        return reading if self.max_pixels is None else reading._replace(max_pixels=self.max_pixels)
 
     @property
     def history(self) -> pd.DataFrame|None:
@@ -366,10 +368,9 @@ class Kept(Classifier):
 def _load_alike(kept:Kept, source:str|Path) -> ImageSet:
     "A source with the size, the channels and the reading of a model"
     channels, *size = kept.shape
-    reading = kept.reading
-    how = dict(size=tuple(size), channels=channels, resize=reading.resize)
-    if not is_builtin(source): how |= dict(background=reading.background, max_pixels=reading.max_pixels)
-    return load_images(source, **how)
+    how = dict(size=tuple(size), channels=channels)
+    if is_builtin(source): return load_images(source, resize=kept.reading.resize, **how)
+    return find_source(source)(reading=FixedReading(*kept.reading), **how)
 
 @patch
 def learner(self:Kept,
@@ -391,7 +392,7 @@ def learner(self:Kept,
     return learn
 
 # %% ../../nbs/keep/02_store.ipynb #5b0e0026
-def _load(folder:Path, device:torch.device) -> Kept:
+def _load(folder:Path, device:torch.device, max_pixels:int|None) -> Kept:
     card = read_card(folder)
     settings = _checked_settings(card, folder/CARD)
     columns, model = _columns_and_model(card, settings, folder/CARD)
@@ -409,6 +410,7 @@ def _load(folder:Path, device:torch.device) -> Kept:
         device=device,
         card=card,
         columns=columns,
+        max_pixels=max_pixels,
     )
 
 def _stamp(folder:Path):
@@ -421,12 +423,14 @@ def _stamp(folder:Path):
 def load(
     folder:str|Path,
     device:str|torch.device|None=None, # None or 'auto': the best available
+    max_pixels:int|str|None=None, # Larger images are refused; None: as in training
 ) -> Kept:
     "The model that `save` kept in `folder`; raises `InputError` for one that is damaged, altered or of another version"
     folder = _path(folder)
     device = pick_device(device)
+    if max_pixels is not None: max_pixels = image_reading(max_pixels=max_pixels).max_pixels
     while True:
         before = _stamp(folder)
-        try: return _load(_found(folder), device)
+        try: return _load(_found(folder), device, max_pixels)
         except InputError:
             if _stamp(folder) == before: raise # Otherwise it was replaced while we read

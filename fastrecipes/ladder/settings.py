@@ -121,6 +121,7 @@ def as_text(value) -> str:
     "A setting's value as people write it"
     if value is None: return 'auto'
     if isinstance(value, bool): return 'yes' if value else 'no'
+    if isinstance(value, float) and len(str(value)) > 8: return f'{value:.4g}' # A learning rate that was found
     return ','.join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 # %% ../../nbs/ladder/01_settings.ipynb #3e933528

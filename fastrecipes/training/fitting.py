@@ -66,6 +66,7 @@ def _reads_one_column(metric:Metric) -> bool:
 
 class CheckOneColumn(Callback):
     "Raise `InputError` for a metric or a loss that would misread the one column of scores of two classes"
+    run_train = run_valid = False # Has no event in the batches, and fastai need not look for one
     # Not before_fit, which fastai calls while it enters `validate`: an exception there leaves the Learner locked
     def before_train(self): self._check()
     def before_validate(self): self._check()
