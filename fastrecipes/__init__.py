@@ -28,6 +28,7 @@ Modules:
 - `fastrecipes.commands.models`: The commands `predict` and `export`, which use a saved model
 - `fastrecipes.commands.progress`: Progress output: one moving line on a terminal, complete lines in a pipe
 - `fastrecipes.commands.session`: What the commands share: options, loading of images, warnings, Ctrl-C
+- `fastrecipes.data.augment`: More from the same images: small random changes, made on whole batches and different in every epoch
 - `fastrecipes.data.cache`: Decode each image once
 - `fastrecipes.data.check`: Are these images fit to learn from?
 - `fastrecipes.data.checkup`: What is wrong with an image set, concluded from what was seen

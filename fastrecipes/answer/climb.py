@@ -19,7 +19,7 @@ from fastcore.basics import patch
 from fastcore.foundation import L
 from pydantic import ValidationError
 from .. import __version__
-from .comparison import _now, _place, Comparison, comparison_of, rung_of, standings
+from .comparison import _now, _place, Comparison, comparison_of, rung_of, standings, uneven_classes
 from .curves import chosen_recipes, CurveRun, FRACTIONS, part_sizes
 from .maps import worst_maps
 from .records import LeftOut, Rung
@@ -31,7 +31,7 @@ from ..data.sources import load
 from ..errors import explained, InputError
 from ..ladder.estimate import estimate, LONG, TooLong, validation_share, Watch
 from ..ladder.fitted import Fitted
-from ..ladder.recipe import check_intact, check_test, fit, get_recipe
+from ..ladder.recipe import check_intact, check_test, fit
 from ..ladder.settings import global_settings, recipes, Sections
 from ..reporter import Reporter, Task
 from ..text import seconds_text
@@ -45,10 +45,10 @@ def _missing_rungs() -> list: # Of `LeftOut`s
     missing = {n: r.missing.partition('; ') for n, r in recipes.items() if r.rung and r.missing}
     return [LeftOut(recipe=n, reason=why, cure=cure) for n, (why, _, cure) in missing.items()]
 
-def _curve_names(curve:str|Iterable|None, names:list) -> list:
+def _curve_names(curve:str|Iterable|None, names:Iterable, sections:Sections) -> list:
     "The recipes of the learning curve, which must be among those that are compared"
     if curve is None: return []
-    chosen = names if curve == 'all' else chosen_recipes(curve)
+    chosen = list(names if curve == 'all' else chosen_recipes(curve, sections))
     for n in chosen:
         if n not in names:
             raise InputError(
@@ -57,15 +57,16 @@ def _curve_names(curve:str|Iterable|None, names:list) -> list:
     return chosen
 
 # %% ../../nbs/answer/13_climb.ipynb #36d28910
-def _resolved(names:list, sections:Sections) -> dict: # Recipe to its settings
+def _resolved(chosen:dict, sections:Sections) -> dict: # Name to its settings
     "The settings of each recipe, all checked"
     checked = sections if sections.file is None else () # A file has the settings of all recipes
+    used = {'fastrecipes', *chosen, *(r.base.name for r in chosen.values())}
     for name in checked:
-        if name not in (*names, 'fastrecipes'):
+        if name not in used:
             raise InputError(
-                f"there are settings for {name}, which is not among the recipes to compare ({', '.join(names)}); add "
+                f"there are settings for {name}, which is not among the recipes to compare ({', '.join(chosen)}); add "
                 "it, or leave them out")
-    return {n: get_recipe(n).resolve({}, sections) for n in names}
+    return {n: r.resolve({}, sections) for n, r in chosen.items()}
 
 def _check_precision(settings:dict, device:torch.device):
     "Raise `InputError` for a precision that the device does not have"
@@ -114,7 +115,7 @@ class Climb:
     "A comparison in the making: `run` fits what is missing, and `comparison` has the results so far"
     def __init__(self,
         images:ImageSet|str|Path|None=None, # Or a source for `load`; None: that of `settings`, else the digits
-        names:str|Iterable[str]|None=None, # Recipes, a list or 'a,b'; None: the rungs that take up to a minute each
+        names:str|Iterable|None=None, # Recipes and variants, a list or 'a,b': see `chosen_recipes`
         seed:int|None=None, # The same for every recipe; None: that of `settings`, else 42
         device:str|torch.device|None=None, # 'auto': the best available. None: that of `settings`, else 'auto'
         settings:Mapping|None=None, # Section to {name: value}, such as {'mlp': {'epochs': 3}}, or `read_settings(path)`
@@ -141,14 +142,14 @@ class Climb:
         self.budget = _budget(minutes, all_rungs)
         self.longest = _longest(names, minutes, all_rungs)
         self.left_out = _missing_rungs() if names is None else []
-        names = chosen_recipes(names)
+        names = self.recipes = chosen_recipes(names, sections) # Name to `Recipe`
         self.settings = _resolved(names, sections)
         self.device = pick_device(shared['device'])
         _check_precision(self.settings, self.device)
         self.seed = shared['seed']
         self.seeds = _seeds(self.seed, repeats)
         self.threads = shared['threads']
-        self.curve_of = _curve_names(curve, names)
+        self.curve_of = _curve_names(curve, names, sections)
         if resume and out is None: raise InputError("resume=True needs the folder `out` in which the comparison is")
         self.images = load(shared['source'], seed=self.seed)
         if test: check_test(self.images)
@@ -169,7 +170,8 @@ class Climb:
 
     def _not_yet(self, name:str) -> Fits:
         cure = None if self.shelf is None else 'continue with the same command and --resume'
-        return Fits(name, self.settings[name], status='stopped', reason='it was not finished', cure=cure)
+        how = dict(status='stopped', reason='it was not finished', cure=cure, about=self.recipes[name].about)
+        return Fits(name, self.settings[name], **how)
 
 # %% ../../nbs/answer/13_climb.ipynb #4ad72a10
 @patch
@@ -177,7 +179,8 @@ def rung(self:Climb, name:str) -> Rung:
     "One rung of the comparison, without the work for the others"
     fits = list(self.fits.values())
     so_far = fits[:list(self.fits).index(name) + 1]
-    pairs = tested_pairs(standings(so_far), self.groups, planned=len(fits)) if self.fits[name].results else ()
+    how = dict(planned=len(fits), classes=uneven_classes(self.images))
+    pairs = tested_pairs(standings(so_far), self.groups, **how) if self.fits[name].results else ()
     return rung_of(self.fits[name], self.images, pairs, self.groups)
 
 @patch(as_prop=True)
@@ -256,9 +259,9 @@ def _fit(self:Climb, name:str, seed:int) -> Fitted|None:
 @patch
 def _fit_and_keep(self:Climb, name:str, seed:int, checkpoint:Checkpoint|None) -> Fitted:
     most = self.longest if seed == self.seed else math.inf
-    watch = Watch(self.reporter, most, validation_share(self.images, get_recipe(name)), self.device)
+    watch = Watch(self.reporter, most, validation_share(self.images, self.recipes[name]), self.device)
     how = dict(device=self.device, threads=self.threads, test=self.test, cbs=self.cbs, reporter=watch)
-    fitted = fit(name, self.images, seed=seed, checkpoint=checkpoint, **how, **self.settings[name])
+    fitted = fit(self.recipes[name], self.images, seed=seed, checkpoint=checkpoint, **how, **self.settings[name])
     check_scores(fitted)
     result = _result_of(fitted)
     _check_rung(result, self.images)
@@ -312,7 +315,7 @@ def _estimates(self:Climb) -> dict: # Name to seconds of all its fits, for the r
     found = {}
     for number, name in enumerate(todo):
         self.reporter.started(Task('estimate', name, number, len(todo), self.seed, len(self.images.train)))
-        seconds = estimate(get_recipe(name), self.images, self.reporter, **how, **self.settings[name])
+        seconds = estimate(self.recipes[name], self.images, self.reporter, **how, **self.settings[name])
         parts = sum(f for f in self.fractions if f < 1) if name in self.curve_of else 0
         found[name] = seconds * (len(self.seeds) + parts)
     return found
@@ -346,7 +349,9 @@ def _draw(self:Climb):
     if not names: return
     done = None if self.shelf is None else self.shelf.points
     how = dict(device=self.device, threads=self.threads, cbs=self.cbs)
-    run = CurveRun(self.images, {n: self.settings[n] for n in names}, self.fractions, self.seed, done=done, how=how)
+    settings = {n: self.settings[n] for n in names}
+    how = dict(done=done, how=how, recipes=self.recipes)
+    run = CurveRun(self.images, settings, self.fractions, self.seed, **how)
     for name in names:
         result = self.fits[name].result
         run.add(name, result.valid, result.cost.train_seconds)
@@ -378,7 +383,7 @@ def finish(self:Climb):
 # %% ../../nbs/answer/13_climb.ipynb #e510d277
 def compare(
     images:ImageSet|str|Path|None=None, # Or a source for `load`; None: that of `settings`, else the digits
-    names:str|Iterable[str]|None=None, # Recipes, a list or 'a,b'; None: the rungs that take up to a minute each
+    names:str|Iterable|None=None, # Recipes and variants, a list or 'a,b': see `chosen_recipes`
     seed:int|None=None, # The same for every recipe; None: that of `settings`, else 42
     device:str|torch.device|None=None, # 'auto': the best available. None: that of `settings`, else 'auto'
     settings:Mapping|None=None, # Section to {name: value}, such as {'mlp': {'epochs': 3}}, or `read_settings(path)`

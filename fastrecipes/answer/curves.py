@@ -30,8 +30,8 @@ from ..data.images import ImageSet
 from ..data.sources import load
 from ..errors import explained, InputError, is_fault
 from ..ladder.fitted import Fitted, Judged
-from ..ladder.recipe import fit, get_recipe, ladder, left_out
-from ..ladder.settings import global_settings, recipes, Sections
+from ..ladder.recipe import fit, folder_name, get_recipe, ladder, left_out
+from ..ladder.settings import global_settings, recipes, Sections, split_names
 from ..plots import BLUE, GREEN, GREY, new_figure, ORANGE, quiet_axes
 from ..reporter import Reporter, Task
 from ..text import range_text, without_paths
@@ -197,7 +197,7 @@ def point_key(
 ) -> str: # Can be the name of a file
     "The name of a point in `done`"
     digest = blake2b(f"{images.fingerprint} {seed} {sorted(settings.items())}".encode(), digest_size=6).hexdigest()
-    return f'{recipe}-{n}-{digest}'
+    return f'{folder_name(recipe)}-{n}-{digest}'
 
 def _usable(kept, fraction:float, images:int, n_valid:int) -> KeptPoint|None:
     "A kept point; None if it is missing or damaged, so that it is fitted again"
@@ -220,8 +220,10 @@ class CurveRun:
         seed:int=42,
         done:MutableMapping|None=None, # Kept points, by `point_key`; new ones are added
         how:dict|None=None, # Further arguments of `fit`
+        recipes:Mapping|None=None, # Name to `Recipe`; None: found by `get_recipe`
     ):
         self.images = images
+        self.recipes = recipes or {name: get_recipe(name) for name in settings}
         self.settings = settings
         self.seed = seed
         self.sizes = part_sizes(images, fractions)
@@ -296,7 +298,7 @@ def _fit(self:CurveRun, name:str, fraction:float, reporter:Reporter):
     n = self.sizes[fraction]
     part = nested_subset(self.images, fraction, self.seed)
     try:
-        fitted = fit(name, part, seed=self.seed, reporter=reporter, **self.how, **self.settings[name])
+        fitted = fit(self.recipes[name], part, seed=self.seed, reporter=reporter, **self.how, **self.settings[name])
         check_scores(fitted)
     except Exception as e:
         if is_fault(e): raise
@@ -308,17 +310,20 @@ def _fit(self:CurveRun, name:str, fraction:float, reporter:Reporter):
 
 # %% ../../nbs/answer/04_curves.ipynb #3b1b9b19
 def chosen_recipes(
-    names:str|Iterable[str]|None=None, # A list or 'a,b'; None: the rungs of the ladder
-) -> list:
-    "Names of recipes in the order of the ladder, each once"
+    names:str|Iterable|None=None, # A list or 'a,b', see `get_recipe`; None: the ladder and the variants of `settings`
+    settings:Mapping|None=None, # Section to {name: value}, or from `read_settings`
+) -> dict: # Name to `Recipe`
+    "Recipes and variants in the order of the ladder, each once; variants come after their recipe"
+    sections = Sections.of(settings)
     if names is None:
         for sentence in left_out(): warnings.warn(sentence, stacklevel=3)
-        return ladder()
-    listed = names.split(',') if isinstance(names, str) else names
-    wanted = [get_recipe(n.strip() if isinstance(n, str) else n).name for n in listed if n]
-    chosen = [n for n in recipes if n in wanted]
-    if not chosen: raise InputError(f"no recipe is named; choose from {', '.join(recipes)}")
-    return chosen
+        names = [*ladder(), *sections.variants]
+    listed = split_names(names) if isinstance(names, str) else names
+    wanted = [get_recipe(n.strip() if isinstance(n, str) else n, sections) for n in listed if n]
+    if not wanted: raise InputError(f"no recipe is named; choose from {', '.join(recipes)}")
+    order = {n: i for i, n in enumerate(recipes)}
+    def place(r): return order.get(r.base.name, len(order)), r.base is not r
+    return {r.name: r for r in sorted(wanted, key=place)}
 
 # %% ../../nbs/answer/04_curves.ipynb #fc52e58c
 def _add_whole(run:CurveRun, name:str, fitted:Fitted):
@@ -347,10 +352,11 @@ def learning_curve(
     "Accuracy of each recipe on the same validation images after training on growing parts of the training images"
     sections = Sections.of(settings)
     shared = global_settings(sections, source=images, seed=seed, device=device, threads=threads)
-    resolved = {n: get_recipe(n).resolve({}, sections) for n in chosen_recipes(names)}
+    chosen = chosen_recipes(names, sections)
+    resolved = {n: r.resolve({}, sections) for n, r in chosen.items()}
     images = load(shared['source'], seed=shared['seed'])
     how = dict(device=shared['device'], threads=shared['threads'], cbs=L(cbs))
-    run = CurveRun(images, resolved, fractions, shared['seed'], done=done, how=how)
+    run = CurveRun(images, resolved, fractions, shared['seed'], done=done, how=how, recipes=chosen)
     for name, fitted in (whole or {}).items(): _add_whole(run, name, fitted)
     return run.run(reporter)
 

@@ -279,6 +279,7 @@ class Columns(NamedTuple):
     repeats: bool
     test: bool
     gpu_memory: bool
+    balanced: bool = False
 
 @patch(as_prop=True)
 def columns(self:PageView) -> Columns:
@@ -286,7 +287,8 @@ def columns(self:PageView) -> Columns:
     return Columns(
         repeats=any(r.repeats for r in rungs),
         test=any(r.test_accuracy is not None for r in rungs),
-        gpu_memory=any(r.cost.peak_gpu_memory_bytes is not None for r in rungs))
+        gpu_memory=any(r.cost.peak_gpu_memory_bytes is not None for r in rungs),
+        balanced=any(r.balanced_accuracy is not None for r in rungs))
 
 # %% ../../nbs/answer/17_report_page.ipynb #dd8bf393
 @patch(as_prop=True)

@@ -19,6 +19,7 @@ from fastcore.basics import patch
 from .results import Result
 from ..errors import check_out, InputError
 from ..ladder.fitted import Fitted
+from ..ladder.recipe import folder_name
 from ..ladder.settings import as_text
 from ..reporter import Reporter, Task
 
@@ -58,7 +59,7 @@ class TensorBoard(Reporter):
         "Start a curve, named `mlp`, `mlp-seed-43` or `mlp-620-images`"
         self.close()
         detail = {'repeat': f'-seed-{task.seed}', 'point': f'-{task.images}-images'}
-        self.name = task.name + detail.get(task.what, '')
+        self.name = folder_name(task.name) + detail.get(task.what, '')
 
     def _write(self,
         first:int, # Steps of an earlier run from this one on are discarded

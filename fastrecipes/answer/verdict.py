@@ -93,7 +93,7 @@ class GainOver:
     def p(self) -> float: return self.pair.p_shown
 
     @property
-    def is_shown(self) -> bool: return self.pair.words == ('better' if self.sign > 0 else 'worse')
+    def is_shown(self) -> bool: return self.pair.judged == ('better' if self.sign > 0 else 'worse')
 
 # %% ../../nbs/answer/10_verdict.ipynb #0c25d062
 def _names(rungs:list) -> str: return listed(r.recipe for r in rungs)
@@ -186,6 +186,19 @@ def _accuracy_text(f:Findings, majority) -> str:
     got = f'{f.stop.recipe} gets {percent_text(f.stop.mean_accuracy, 1)} of {f.n:,} validation images right{over}'
     return f'{got} ({interval}). {_majority_text(majority)}.'
 
+def _balanced_text(f:Findings) -> str:
+    "The balanced accuracy, and the gain in it over the best cheaper rung or the rung that is behind"
+    if f.stop.balanced_accuracy is None: return ''
+    this, over = (f.ahead, f.stop) if f.is_open else (f.stop, f.best_cheaper)
+    got = f'{percent_text(this.balanced_accuracy, 1)} (95% interval {interval_text(*this.balanced_interval)})'
+    text = f'The classes have different sizes. The mean of the shares right of each, the balanced accuracy, is {got}'
+    g = None if over is None else f.gain(this, over=over)
+    if g is None or g.pair.balanced is None: return f'{text} for {this.recipe}.'
+    found = g.pair.balanced
+    low, high = found.interval_points if g.sign > 0 else [-end for end in reversed(found.interval_points)]
+    gain = f'{points_text(g.sign * found.gain_points)} points (95% interval {range_text(low, high)}'
+    return f'{text} for {this.recipe}, a gain of {gain}, adjusted {p_text(found.p_shown)}) over {over.recipe}.'
+
 def _majority_text(majority) -> str:
     return f'Always predicting {majority.name!r} would get {percent_text(majority.share, 1)}'
 
@@ -217,8 +230,14 @@ def _halved_text(f:Findings) -> str:
     fewer = 'fewer' if ratio <= 1 else 'more'
     return f'{dear.recipe} makes {percent_text(abs(1 - ratio), 0)} {fewer} mistakes than {cheap.recipe}.'
 
+def _finds_classes(rung:Rung) -> bool:
+    "Whether its balanced accuracy is shown to be above that of one class for all images"
+    if rung.balanced_interval is None or rung.failures is None: return False
+    return rung.balanced_interval.low > 1 / sum(c.images > 0 for c in rung.failures.per_class)
+
 def _nothing_learned_text(f:Findings, majority) -> str:
-    nothing = [r for r in f.rungs if r.interval.low <= majority.share and r.recipe != 'majority']
+    trained = [r for r in f.rungs if r.recipe != 'majority']
+    nothing = [r for r in trained if r.interval.low <= majority.share and not _finds_classes(r)]
     if not nothing: return ''
     got = listed(percent_text(r.accuracy, 1) for r in nothing)
     are = 'is' if len(nothing) == 1 else 'are'
@@ -407,7 +426,7 @@ def verdict(
     return _verdict(
         f.stop.recipe,
         _headline(f),
-        [_accuracy_text(f, majority), _shown_text(f), _step_text(f), _halved_text(f),
+        [_accuracy_text(f, majority), _balanced_text(f), _shown_text(f), _step_text(f), _halved_text(f),
          _nothing_learned_text(f, majority)],
         [_cost_text(f.stop), _cost_text(f.ahead) if f.is_open else '', _worth_text(f), _left_open_text(f),
          _adjusted_text(f)],
@@ -429,7 +448,7 @@ def brief(
     return _verdict(
         f.stop.recipe,
         _headline(f),
-        [_halved_text(f), _nothing_learned_text(f, comparison.majority)],
+        [_balanced_text(f), _halved_text(f), _nothing_learned_text(f, comparison.majority)],
         ['' if f.decision.undecided else _left_open_text(f), _adjusted_text(f), _images_needed_text(f), _seeds_text(f)],
         list(filter(None, care))[:3],
         [_left_out_text(comparison)])

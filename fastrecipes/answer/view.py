@@ -50,9 +50,12 @@ _GAIN = dict(
     gain_high='against.interval_points.high',
     p='against.p',
     p_adjusted='against.p_adjusted',
-    words='against.words',
+    words='against.judged',
     against='against.recipe')
 _TEST = dict(test_accuracy='test_accuracy', test_low='test_interval.low', test_high='test_interval.high')
+_BALANCED = dict(balanced_accuracy='balanced_accuracy', balanced_low='balanced_interval.low',
+                 balanced_high='balanced_interval.high', balanced_gain_points='against.balanced.gain_points',
+                 balanced_p_adjusted='against.balanced.p_adjusted')
 _SEEDS = dict(seeds='repeats.count', sd='repeats.sd')
 _COST = {name: f'cost.{name}' for name in RungCost.model_fields}
 _STATUS = dict(status='status', reason='reason', cure='cure')
@@ -73,12 +76,14 @@ def comparison_table(comparison) -> pd.DataFrame:
     rungs = comparison.rungs
     paths = _SCORES | _GAIN
     if _tested(rungs): paths |= _TEST
+    if _uneven(rungs): paths |= _BALANCED
     if _repeated(rungs): paths |= _SEEDS
     paths |= _COST | _STATUS
     table = pd.DataFrame({name: [value_of(r, path) for r in rungs] for name, path in paths.items()})
     return table.astype({name: 'Int64' if name in _COUNTS else float for name in paths if name not in _TEXTS})
 
 def _tested(rungs:tuple) -> bool: return any(r.test_accuracy is not None for r in rungs)
+def _uneven(rungs:tuple) -> bool: return any(r.balanced_accuracy is not None for r in rungs)
 def _repeated(rungs:tuple) -> bool: return any(r.repeats for r in rungs)
 
 # %% ../../nbs/answer/11_view.ipynb #fa967c58
@@ -89,6 +94,12 @@ def _cells(rungs:tuple, path:str, form:Callable) -> list:
 
 def _gain_range(interval) -> str: return range_text(*interval)
 def _share_range(interval) -> str: return interval_text(*interval)
+
+def _balanced(rungs:tuple) -> dict: # Title to cells; empty where the classes have similar sizes
+    if not _uneven(rungs): return {}
+    return {
+        'balanced': _cells(rungs, 'balanced_accuracy', percent_text),
+        'its 95% interval': _cells(rungs, 'balanced_interval', _share_range)}
 
 def _step_words(rungs:tuple) -> list:
     "See `step_words`; for a rung without scores, its status"
@@ -103,11 +114,20 @@ def _main(rungs:tuple) -> dict: # Title to cells
         'recipe': [r.recipe for r in rungs],
         'accuracy': _cells(rungs, 'mean_accuracy', percent_text),
         '95% interval': _cells(rungs, 'mean_interval', _share_range),
+        **_balanced(rungs),
         **test,
         'gain': _cells(rungs, 'against.gain_points', gain_cell),
         'vs rung below': _step_words(rungs),
         'seconds': _cells(rungs, 'cost.train_seconds', seconds_cell),
         'parameters': _cells(rungs, 'cost.parameters', '{:,}'.format)}
+
+def _balanced_steps(rungs:tuple) -> dict: # Title to cells; empty where the classes have similar sizes
+    if not _uneven(rungs): return {}
+    return {
+        **_balanced(rungs),
+        'balanced\ngain': _cells(rungs, 'against.balanced.gain_points', gain_cell),
+        'balanced\n95% of gain': _cells(rungs, 'against.balanced.interval_points', _gain_range),
+        'balanced\nadjusted p': _cells(rungs, 'against.balanced.p_shown', p_cell)}
 
 def _statistics(rungs:tuple) -> dict: # Title to cells
     test = {'test': _cells(rungs, 'test_accuracy', percent_text)} if _tested(rungs) else {}
@@ -119,6 +139,7 @@ def _statistics(rungs:tuple) -> dict: # Title to cells
         'gain': _cells(rungs, 'against.gain_points', gain_cell),
         '95% of gain': _cells(rungs, 'against.interval_points', _gain_range),
         'adjusted p': _cells(rungs, 'against.p_shown', p_cell),
+        **_balanced_steps(rungs),
         'vs rung below': _step_words(rungs)}
 
 # %% ../../nbs/answer/11_view.ipynb #7b0c9a8c

@@ -25,7 +25,7 @@ from ..data.images import Split
 from ..errors import InputError, lazy_module, write_atomic
 from .recipe import recipe
 from .rungs import _class_loss, _fit_fast, make_learner, Parts
-from .settings import _below, _whole, Kind, Rate
+from .settings import _below, _whole, Kind, Rate, Weighting
 from ..training.cost import choose_threads
 if TYPE_CHECKING:
     import torch
@@ -221,6 +221,7 @@ def fit_linear(
     n_classes:int,
     wds=DECAYS, # Weight decays to choose from, the strongest first
     groups=None, # See `parts_of`
+    class_weights:'torch.Tensor|None'=None, # How much an image of each class counts; None: all the same
 ) -> tuple: # Weights (k, d), biases (k,), the decay that was chosen, and the held-out loss for each
     "A linear model with the weight decay that is best for images that it has not seen"
     n = len(labels)
@@ -228,13 +229,16 @@ def fit_linear(
     unit = (x - mean).square().mean().sqrt().clamp(min=1e-6)
     folds = _folds(n, n_classes, wds)
     parts = parts_of(labels, 5, groups)
+    counts = torch.ones(n_classes, device=x.device) if class_weights is None else class_weights
+    counts = counts[labels]
     shares = torch.stack([*((parts != i).float() for i in range(folds)), torch.ones_like(parts).float()], 1)
-    shares = shares / shares.sum(0).clamp(min=1)
+    shares = shares * counts[:, None]
+    shares = shares / shares.sum(0).clamp(min=1e-6)
     held_out = [parts == i for i in range(folds)]
     best, means = None, []
     for wd, (losses, w, b) in zip(wds, linear_path((x - mean) / unit, labels, n_classes, shares, wds)):
-        unseen = torch.cat([losses[rows, i] for i, rows in enumerate(held_out)])
-        means.append(unseen.mean().item() if len(unseen) else 0.)
+        unseen = [losses[rows, i] * counts[rows] for i, rows in enumerate(held_out)]
+        means.append(torch.cat(unseen).mean().item() if unseen else 0.)
         if means[-1] <= min(means): best = wd, w[-1] / unit, b[-1]
     wd, w, b = best
     return w, b - w @ mean, wd, means
@@ -251,10 +255,14 @@ def _head_share(
     return 3 * 45 * len(wds) * columns * efficientnet.N_FEATURES / (7650 * size[0] * size[1])
 
 # %% ../../nbs/ladder/06_pretrained.ipynb #78fe77e7
-@recipe(after='resnet18', against='linear', parts=_frozen_parts, missing=missing_weights)
+_NO_AUGMENT = 'computes the features of each image once, so it cannot augment; use finetune, which has augment too'
+
+@recipe(after='resnet18', against='linear', parts=_frozen_parts, missing=missing_weights,
+        cannot=dict(augment=_NO_AUGMENT))
 def frozen(images, run, *,
     side:Side=None, # Shorter side of the images in the net, from 64 to 224; auto: 160, or 96 for images below 64
     wd:Rate=None, # Weight decay of the linear model; auto: chosen by cross-validation on the training images
+    class_weights:Weighting='none', # Loss weights; balanced: each class counts the same, however many images it has
     precision:Precision=None, # Number format for the features; auto: the fastest on the device
     layout:Layout=None, # Memory layout; auto: the fastest on the device
 ):
@@ -269,14 +277,15 @@ def frozen(images, run, *,
     model = learn.model.to(run.device)
     choose_threads(model, 64)
     wds = DECAYS if wd is None else (wd,)
-    n = len(images.train)
+    n, k = len(images.train), len(images.classes)
     batches = -(-n // 64)
-    total = batches + round(batches * _head_share(n, len(images.classes), wds, model[0][0].size))
+    total = batches + round(batches * _head_share(n, k, wds, model[0][0].size))
     def progress(done, of_features): run.reporter.progress(done, total)
     with precisions.in_layout(learn, layout):
         x = features(model, images.train, run.device, precision, progress)
     labels = images.train.labels.to(run.device)
-    w, b, wd, _ = fit_linear(x, labels, len(images.classes), wds, images.train.groups)
+    counts = fitting.balanced_weights(labels, k) if class_weights == 'balanced' else None
+    w, b, wd, _ = fit_linear(x, labels, k, wds, images.train.groups, counts)
     head = model[1][-1]
     with torch.no_grad():
         head.weight.copy_(w)
