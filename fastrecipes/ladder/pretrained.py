@@ -312,6 +312,7 @@ def finetune(images, run, *,
     side = side or (64 if _is_small(images) else 128)
     epochs = epochs or min(max(4, round(6000 / n)), 8)
     bs = bs or max(16, loaders.default_bs(n, 32))
+    if run.device.type == 'cpu': precision = precision or 'fp32'
     dls = loaders.dataloaders(images, bs, run.device)
     parts = _finetune_parts(images.shape, len(images.classes), side=side, dropout=dropout)
     _load_body(parts.model)
