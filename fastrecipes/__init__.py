@@ -57,6 +57,7 @@ Modules:
 - `fastrecipes.keep.pixels`: A model and its preprocessing as one module: pixels in, scores out
 - `fastrecipes.keep.predict`: Predict image files with a kept model
 - `fastrecipes.keep.store`: Keep a fitted model in a folder, and get the same model back
+- `fastrecipes.ladder.backbones`: Other nets to stand on: any classifier of torchvision or timm, with weights that are on this machine
 - `fastrecipes.ladder.efficientnet`: EfficientNet-Lite0, a net for photos that is small enough for a laptop, in sixty lines
 - `fastrecipes.ladder.estimate`: How long a fit will take, from its first steps
 - `fastrecipes.ladder.fitted`: What a recipe is given, and what it returns

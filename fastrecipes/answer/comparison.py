@@ -163,7 +163,9 @@ def rung_of(
     "The scores of a rung, or why it has none"
     about = _about(this)
     status = dict(status=this.status, reason=_for_others(this.reason), cure=_for_others(this.cure))
-    if this.result is None: return Rung(recipe=this.recipe, about=about, **status, settings=this.asked)
+    if this.result is None:
+        asked = {n: _for_others(v) if isinstance(v, str) else v for n, v in this.asked.items()}
+        return Rung(recipe=this.recipe, about=about, **status, settings=asked)
     step = _step(pairs, this.recipe)
     return Rung(
         recipe=this.recipe,

@@ -234,7 +234,7 @@ def read_card(
 # %% ../../nbs/keep/02_store.ipynb #5f11ad97
 _AGAIN = 'fit the recipe again to keep it'
 
-_ADDED = 'augment', 'class_weights' # Settings that older cards do not have; they had no effect then
+_ADDED = 'augment', 'class_weights', 'backbone', 'weights' # Settings that older cards do not have
 
 def _checked_settings(card:Card, path:Path) -> dict:
     "The settings on the card, each validated by the recipe"
