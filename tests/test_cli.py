@@ -207,10 +207,10 @@ print('heavy:', [m for m in heavy if m in sys.modules])"""
 def test_list_has_a_line_for_each_recipe_and_source(run):
     out = run('list').stdout
     names = re.findall(r'^  (\w+) +\S', out, re.M)
-    assert names == ['similarity', 'sgd', 'linear', 'simple_net', 'mlp', 'convnet', 'resnet18', 'majority', 'knn',
-                     'logistic', 'frozen', 'finetune', 'digits', 'mnist_sample', 'mnist', 'FOLDER', 'TABLE']
+    assert names == ['majority', 'similarity', 'sgd', 'linear', 'simple_net', 'mlp', 'convnet', 'resnet18', 'frozen',
+                     'finetune', 'knn', 'logistic', 'digits', 'mnist_sample', 'mnist', 'FOLDER', 'TABLE']
     titles = re.findall(r'^(\w.*):$', out, re.M)
-    assert len(titles) == 3 and out.index('resnet18') < out.index(titles[1]) < out.index('  logistic ')
+    assert len(titles) == 3 and out.index('finetune') < out.index(titles[1]) < out.index('  logistic ')
     assert max(map(len, out.splitlines())) <= 80
 
 
@@ -263,6 +263,8 @@ def test_no_arguments_print_the_help(run):
     (['compare', '--worth', '0'], ['--worth 0', 'points', '100']),
     (['compare', '--worth', '101'], ['--worth 101']),
     (['compare', '--worth', 'nan', '-o', 'runs'], ['--worth nan']),
+    (['compare', '--minutes', '0'], ['--minutes 0']),
+    (['compare', '--minutes', '5', '--all'], ['--all', '--minutes']),
     (['compare', '--learning-curve', 'sgd,mpl'], ['mpl', "did you mean 'mlp'"]),
     (['compare', '-r', 'sgd', '--learning-curve', 'mlp', '-o', 'runs'],
      ['learning curve', 'mlp', 'not among the recipes']),
@@ -397,8 +399,8 @@ DATA_OPTIONS = '--classes --valid --size --channels --skip-bad --seed --device -
 @pytest.mark.parametrize('width', ['200', '80'])
 @pytest.mark.parametrize('verb, options', [
     ('compare',
-     f'{DATA_OPTIONS} --recipes --repeats --worth --learning-curve --out --resume --track --test --json --costs '
-     '--details'),
+     f'{DATA_OPTIONS} --recipes --all --minutes --repeats --worth --learning-curve --out --resume --track --test '
+     '--json --costs --details'),
     ('report', 'DIR --out'),
     ('fit mlp',
      f'{DATA_OPTIONS} --epochs --lr --batch-size --hidden --out --test --checkpoint-every --resume'),

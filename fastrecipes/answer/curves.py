@@ -23,14 +23,15 @@ from matplotlib.figure import Figure
 from fastcore.basics import patch
 from fastcore.foundation import L
 from .chance import Interval, wilson
-from .records import Curve, CurvePoint, CurveRung, MoreData
+from .crossing import crossings
+from .records import Crossing, Curve, CurvePoint, CurveRung, MoreData
 from .results import check_scores
 from ..data.images import ImageSet
 from ..data.sources import load
 from ..errors import explained, InputError, is_fault
 from ..ladder.fitted import Fitted, Judged
-from ..ladder.recipe import fit, get_recipe, ladder, left_out
-from ..ladder.settings import global_settings, recipes, Sections
+from ..ladder.recipe import fit, folder_name, get_recipe, ladder, left_out
+from ..ladder.settings import global_settings, recipes, Sections, split_names
 from ..plots import BLUE, GREEN, GREY, new_figure, ORANGE, quiet_axes
 from ..reporter import Reporter, Task
 from ..text import range_text, without_paths
@@ -196,7 +197,7 @@ def point_key(
 ) -> str: # Can be the name of a file
     "The name of a point in `done`"
     digest = blake2b(f"{images.fingerprint} {seed} {sorted(settings.items())}".encode(), digest_size=6).hexdigest()
-    return f'{recipe}-{n}-{digest}'
+    return f'{folder_name(recipe)}-{n}-{digest}'
 
 def _usable(kept, fraction:float, images:int, n_valid:int) -> KeptPoint|None:
     "A kept point; None if it is missing or damaged, so that it is fitted again"
@@ -219,8 +220,10 @@ class CurveRun:
         seed:int=42,
         done:MutableMapping|None=None, # Kept points, by `point_key`; new ones are added
         how:dict|None=None, # Further arguments of `fit`
+        recipes:Mapping|None=None, # Name to `Recipe`; None: found by `get_recipe`
     ):
         self.images = images
+        self.recipes = recipes or {name: get_recipe(name) for name in settings}
         self.settings = settings
         self.seed = seed
         self.sizes = part_sizes(images, fractions)
@@ -251,7 +254,17 @@ class CurveRun:
 def curve(self:CurveRun) -> Curve:
     "All points that there are"
     rungs = tuple(self._rung(name) for name in self.settings)
-    return Curve(fractions=tuple(self.sizes), seed=self.seed, rungs=rungs)
+    return Curve(fractions=tuple(self.sizes), seed=self.seed, rungs=rungs, crossings=self._crossings())
+
+@patch
+def _crossings(self:CurveRun) -> tuple: # Of `Crossing`s
+    "Among the rungs of which every point is fitted"
+    n, answers = len(self.images.valid), {}
+    for name in self.settings:
+        points = [self.points[name, fraction] for fraction in self.sizes]
+        if all(p is not None and p.is_fitted for p in points):
+            answers[name] = np.stack([p.answers(n) for p in points])
+    return crossings(list(self.sizes.values()), answers, self.images.valid.groups)
 
 @patch
 def _rung(self:CurveRun, name:str) -> CurveRung:
@@ -285,7 +298,7 @@ def _fit(self:CurveRun, name:str, fraction:float, reporter:Reporter):
     n = self.sizes[fraction]
     part = nested_subset(self.images, fraction, self.seed)
     try:
-        fitted = fit(name, part, seed=self.seed, reporter=reporter, **self.how, **self.settings[name])
+        fitted = fit(self.recipes[name], part, seed=self.seed, reporter=reporter, **self.how, **self.settings[name])
         check_scores(fitted)
     except Exception as e:
         if is_fault(e): raise
@@ -297,17 +310,20 @@ def _fit(self:CurveRun, name:str, fraction:float, reporter:Reporter):
 
 # %% ../../nbs/answer/04_curves.ipynb #3b1b9b19
 def chosen_recipes(
-    names:str|Iterable[str]|None=None, # A list or 'a,b'; None: the rungs of the ladder
-) -> list:
-    "Names of recipes in the order of the ladder, each once"
+    names:str|Iterable|None=None, # A list or 'a,b', see `get_recipe`; None: the ladder and the variants of `settings`
+    settings:Mapping|None=None, # Section to {name: value}, or from `read_settings`
+) -> dict: # Name to `Recipe`
+    "Recipes and variants in the order of the ladder, each once; variants come after their recipe"
+    sections = Sections.of(settings)
     if names is None:
         for sentence in left_out(): warnings.warn(sentence, stacklevel=3)
-        return ladder()
-    listed = names.split(',') if isinstance(names, str) else names
-    wanted = [get_recipe(n.strip() if isinstance(n, str) else n).name for n in listed if n]
-    chosen = [n for n in recipes if n in wanted]
-    if not chosen: raise InputError(f"no recipe is named; choose from {', '.join(recipes)}")
-    return chosen
+        names = [*ladder(), *sections.variants]
+    listed = split_names(names) if isinstance(names, str) else names
+    wanted = [get_recipe(n.strip() if isinstance(n, str) else n, sections) for n in listed if n]
+    if not wanted: raise InputError(f"no recipe is named; choose from {', '.join(recipes)}")
+    order = {n: i for i, n in enumerate(recipes)}
+    def place(r): return order.get(r.base.name, len(order)), r.base is not r
+    return {r.name: r for r in sorted(wanted, key=place)}
 
 # %% ../../nbs/answer/04_curves.ipynb #fc52e58c
 def _add_whole(run:CurveRun, name:str, fitted:Fitted):
@@ -336,10 +352,11 @@ def learning_curve(
     "Accuracy of each recipe on the same validation images after training on growing parts of the training images"
     sections = Sections.of(settings)
     shared = global_settings(sections, source=images, seed=seed, device=device, threads=threads)
-    resolved = {n: get_recipe(n).resolve({}, sections) for n in chosen_recipes(names)}
+    chosen = chosen_recipes(names, sections)
+    resolved = {n: r.resolve({}, sections) for n, r in chosen.items()}
     images = load(shared['source'], seed=shared['seed'])
     how = dict(device=shared['device'], threads=shared['threads'], cbs=L(cbs))
-    run = CurveRun(images, resolved, fractions, shared['seed'], done=done, how=how)
+    run = CurveRun(images, resolved, fractions, shared['seed'], done=done, how=how, recipes=chosen)
     for name, fitted in (whole or {}).items(): _add_whole(run, name, fitted)
     return run.run(reporter)
 
@@ -421,6 +438,17 @@ def _size_axis(ax, sizes:list):
     if len(sizes) <= 8: ax.set_xticks(sizes, [f'{n:,}' for n in sizes])
     else: ax.xaxis.set_major_formatter('{x:,.0f}')
 
+# %% ../../nbs/answer/04_curves.ipynb #8fef5d04
+def _draw_crossing(ax, crossing:Crossing, ends:tuple): # ends: the smallest and the largest size
+    "A band for the interval, a dotted line, and who leads on either side"
+    low, high = crossing.low or ends[0], crossing.high or ends[1]
+    ax.axvspan(low, high, color=GREY, alpha=.12, lw=0, zorder=0)
+    ax.axvline(crossing.images, color=GREY, ls=':', lw=1.2, zorder=1)
+    look = dict(xycoords=ax.get_xaxis_transform(), textcoords='offset points', va='bottom', fontsize=8, color=GREY,
+                parse_math=False, annotation_clip=False)
+    ax.annotate(f'{crossing.few} \u2190', (crossing.images, 1), (-4, 2), ha='right', **look)
+    ax.annotate(f'\u2192 {crossing.many}', (crossing.images, 1), (4, 2), ha='left', **look)
+
 # %% ../../nbs/answer/04_curves.ipynb #8986e554
 def plot_curve(
     curve:Curve, # Of `learning_curve`
@@ -437,6 +465,7 @@ def plot_curve(
     low, high = ax.get_ylim()
     ax.set_ylim(low - (high - low) * .07 * len(failing), high) # Room for the crosses
     _draw_failed(ax, failing, middle=math.sqrt(sizes[0] * sizes[-1]))
+    for crossing in curve.crossings: _draw_crossing(ax, crossing, (sizes[0], sizes[-1]))
     ax.set_ylabel('accuracy on the validation images')
     quiet_axes(ax)
     _name_lines(fig, drawn, sizes[-1])

@@ -11,13 +11,14 @@ __all__ = ['Result', 'check_scores', 'Fits', 'Shelf']
 
 # %% ../../nbs/answer/03_results.ipynb #679723fd
 import json, warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 import torch
 from fastcore.basics import patch
 from ..data.images import ImageSet
 from ..errors import alive, check_out, explained, InputError, write_atomic
 from ..ladder.fitted import Fitted, Judged
+from ..ladder.recipe import folder_name, name_of_folder
 from ..training.checkpoint import Checkpoint
 from ..training.cost import Cost
 
@@ -33,9 +34,11 @@ class Result:
     valid: Judged
     test: Judged|None
     cost: Cost
-    history: list # Rows: epoch, train_loss, valid_loss, accuracy, seconds; empty for a recipe without epochs
+    history: list # Rows, as `Fitted.history` has them; empty for a recipe without epochs
     best_epoch: int|None
     threads: int|None = None # Number of threads of the fit
+    familiar: float|None = None # See `pretrained.familiar_share`
+    maps: dict = field(default_factory=dict) # See `maps.worst_maps`
 
     @classmethod
     def of(cls, fitted:Fitted) -> 'Result':
@@ -51,7 +54,10 @@ class Result:
             cost=fitted.cost,
             history=[] if fitted.history is None else fitted.history.to_dict('records'),
             best_epoch=fitted.best_epoch,
-            threads=fitted.threads)
+            threads=fitted.threads,
+            familiar=fitted.familiar)
+
+    def with_maps(self, maps:dict) -> 'Result': return replace(self, maps=maps)
 
     @property
     def accuracy(self) -> float: return self.valid.accuracy
@@ -77,7 +83,7 @@ def check_scores(fitted:Fitted):
 @dataclass(frozen=True, eq=False, repr=False)
 class Fits:
     "All fits of one recipe: a `Result` per seed, or why there is none"
-    recipe: str
+    recipe: str # Or variant
     asked: dict # Settings as requested, where `auto` is None
     results: tuple = () # The first has the seed of the comparison
     fitted: Fitted|None = None # With the model, if the first result was fitted in this process
@@ -86,6 +92,7 @@ class Fits:
     cure: str|None = None
     trace: str|None = None # The traceback of the exception
     lost: tuple = () # (seed, reason) of further seeds that failed
+    about: str|None = None # The recipe in a sentence; None: that of `recipe`
 
     @property
     def result(self) -> Result|None:
@@ -127,7 +134,9 @@ def _state_of(r:Result) -> dict:
         device=r.device,
         cost=r.cost._asdict(),
         history=r.history,
-        best_epoch=r.best_epoch)
+        best_epoch=r.best_epoch,
+        familiar=r.familiar,
+        maps=r.maps)
 
 def _result_from(state:dict, images:ImageSet, run:dict, threads:int|None) -> Result:
     test = None if state['test'] is None else Judged(state['test'], images.test.labels, state['has_probs'])
@@ -142,7 +151,9 @@ def _result_from(state:dict, images:ImageSet, run:dict, threads:int|None) -> Res
         cost=Cost(**state['cost']),
         history=state['history'],
         best_epoch=state['best_epoch'],
-        threads=threads)
+        threads=threads,
+        familiar=state.get('familiar'), # Earlier files have none
+        maps=state.get('maps', {}))
 
 # %% ../../nbs/answer/03_results.ipynb #e1b1a33d
 class _KeptResult(Checkpoint):
@@ -184,7 +195,7 @@ class Shelf:
                 "start again")
         self._clear()
 
-    def place(self, recipe:str, seed:int) -> Path: return self.folder/f'{recipe}-{seed}'
+    def place(self, recipe:str, seed:int) -> Path: return self.folder/f'{folder_name(recipe)}-{seed}'
     def checkpoint(self, recipe:str, seed:int) -> Checkpoint: return Checkpoint(self.place(recipe, seed), resume=True)
 
     @property
@@ -210,7 +221,8 @@ def _places(self:Shelf) -> list: # (folder, seed)
     found = []
     for path in self.folder.iterdir():
         name, _, seed = path.name.rpartition('-')
-        if path.is_dir() and name.isidentifier() and seed.isdecimal(): found.append((path, int(seed)))
+        is_ours = name_of_folder(name) is not None or '~' in name # Cut
+        if path.is_dir() and is_ours and seed.isdecimal(): found.append((path, int(seed)))
     return found
 
 @patch

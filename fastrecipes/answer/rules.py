@@ -19,9 +19,10 @@ from functools import lru_cache
 from typing import NamedTuple
 import numpy as np
 from fastrecipes.answer.chance import (
-    drop, grouped_difference, grouped_interval, holm, mid_p, paired_difference, seeds_difference, two_parts, wilson,
+    balanced_difference, balanced_interval, drop, grouped_difference, grouped_interval, holm, mid_p, paired_difference,
+    seeds_difference, two_parts, wilson,
 )
-from .records import ClassScores, Decided, Decision, ErrorRates, OpenGain, Pair, Rung
+from .records import ClassScores, Decided, Decision, ErrorRates, Gain, OpenGain, Pair, Rung
 from ..errors import InputError
 
 # %% ../../nbs/answer/09_rules.ipynb #ca220001
@@ -68,18 +69,26 @@ def tested_pairs(
     rungs:Iterable, # (name, training seconds, right or wrong) of each, in the order of the ladder: see `decide`
     groups=None, # A label for each image: images with the same one belong together
     planned:int=0, # Rungs that the ladder will have, where some are still to come
+    classes=None, # The true class of each image, to test the gain in balanced accuracy too
 ) -> tuple: # Of `Pair`s: each rung against each above it
-    """The gain, its interval and p of every pair, and p adjusted for all pairs, by which the words go.
+    """The gain, its interval and p of every pair, and p adjusted for all tests, by which the words go.
 
     What is shown while rungs are still to come stays shown when they are there."""
     rungs = _standings(rungs)
     count = max(planned, len(rungs)) * (max(planned, len(rungs)) - 1) // 2
     each_two = [(below, this) for i, this in enumerate(rungs) for below in rungs[:i]]
     found = [_difference(below, this, groups) for below, this in each_two]
-    adjusted = holm((d.p for d in found), count)
-    return tuple(_pair(below, this, d, p) for (below, this), d, p in zip(each_two, found, adjusted))
+    balanced = [] if classes is None else [_balanced(below, this, classes, groups) for below, this in each_two]
+    adjusted = holm((d.p for d in [*found, *balanced]), count * (1 if classes is None else 2))
+    m = len(found)
+    gains = [Gain(p_adjusted=p, **d.in_points(p)) for d, p in zip(balanced, adjusted[m:])] or [None] * m
+    return tuple(_pair(*two, d, p, gain) for two, d, p, gain in zip(each_two, found, adjusted, gains))
 
-def _pair(below:Standing, this:Standing, d, p_adjusted:float) -> Pair:
+def _balanced(below:Standing, this:Standing, classes, groups):
+    seeds = min(len(below.right), len(this.right))
+    return balanced_difference(below.right[:seeds], this.right[:seeds], classes, groups)
+
+def _pair(below:Standing, this:Standing, d, p_adjusted:float, balanced:Gain|None) -> Pair:
     first, second = below.right[0], this.right[0]
     return Pair(
         below=below.recipe,
@@ -88,6 +97,7 @@ def _pair(below:Standing, this:Standing, d, p_adjusted:float) -> Pair:
         lost=int((first & ~second).sum()),
         seeds=min(len(below.right), len(this.right)),
         p_adjusted=p_adjusted,
+        balanced=balanced,
         **d.in_points(p_adjusted))
 
 # %% ../../nbs/answer/09_rules.ipynb #ca220009
@@ -130,6 +140,7 @@ def decide(
     margin:float=.01, # A gain that would matter, as a share: .01 is one point of accuracy
     groups=None, # A label for each image: images with the same one (a patient, a video) belong together
     least:float=0., # A rung must be shown to be above this accuracy: the share of the most frequent class
+    classes=None, # The true class of each image, if they are uneven: then balanced accuracy counts too
 ) -> Decided: # stop, ahead, undecided, pairs
     """Which rung to stop at, or which ones these images cannot choose between.
 
@@ -138,9 +149,9 @@ def decide(
     all that are still in question. Raises `InputError` unless all rungs were judged by the same images."""
     _check_margin(margin)
     rungs = _standings(rungs)
-    pairs = tested_pairs(rungs, groups)
+    pairs = tested_pairs(rungs, groups, classes=classes)
     numbers = _numbers(groups)
-    learned = [r for r in rungs if _low_end(r, numbers) > least]
+    learned = [r for r in rungs if _has_learned(r, numbers, least, classes)]
     beaten = _beaten(pairs, {r.recipe for r in learned})
     alive = [r for r in learned if r.recipe not in beaten] or learned
     about = dict(
@@ -165,12 +176,18 @@ def _effective_images(rungs:list, numbers:np.ndarray|None) -> float|None:
     return None if numbers is None else min(grouped_interval(r.right[0], numbers)[1] for r in rungs)
 
 def _beaten(pairs:tuple, by:set) -> set: # Names of rungs
-    upward = {p.below for p in pairs if p.words == 'better' and p.recipe in by}
-    return upward | {p.recipe for p in pairs if p.words == 'worse' and p.below in by}
+    upward = {p.below for p in pairs if p.judged == 'better' and p.recipe in by}
+    return upward | {p.recipe for p in pairs if p.judged == 'worse' and p.below in by}
 
 def _low_end(rung:Standing, numbers) -> float:
     if numbers is not None: return grouped_interval(rung.right[0], numbers)[0].low
     return wilson(int(rung.right[0].sum()), rung.right.shape[1]).low
+
+def _has_learned(rung:Standing, numbers, least:float, classes) -> bool:
+    "Whether it is shown to do better than always predicting one class"
+    if _low_end(rung, numbers) > least: return True
+    if classes is None or not least: return False
+    return balanced_interval(rung.right, classes, numbers).low > 1 / len(set(np.asarray(classes).tolist()))
 
 def _left_open(stop:Standing, dearer:list, margin:float, numbers) -> tuple: # Of `OpenGain`s
     if not dearer: return ()

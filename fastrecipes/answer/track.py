@@ -19,6 +19,7 @@ from fastcore.basics import patch
 from .results import Result
 from ..errors import check_out, InputError
 from ..ladder.fitted import Fitted
+from ..ladder.recipe import folder_name
 from ..ladder.settings import as_text
 from ..reporter import Reporter, Task
 
@@ -36,6 +37,7 @@ def _machine() -> str: return 'machine'
 _TAGS = {
     'loss/training': 'train_loss',
     'loss/validation': 'valid_loss',
+    'accuracy/training': 'train_accuracy',
     'accuracy/validation': 'accuracy',
     'seconds/epoch': 'seconds'}
 
@@ -57,7 +59,7 @@ class TensorBoard(Reporter):
         "Start a curve, named `mlp`, `mlp-seed-43` or `mlp-620-images`"
         self.close()
         detail = {'repeat': f'-seed-{task.seed}', 'point': f'-{task.images}-images'}
-        self.name = task.name + detail.get(task.what, '')
+        self.name = folder_name(task.name) + detail.get(task.what, '')
 
     def _write(self,
         first:int, # Steps of an earlier run from this one on are discarded
@@ -89,7 +91,8 @@ def epoch(self:TensorBoard, row:dict):
     "Log the values of an epoch; epochs are counted from 1"
     number = row['epoch'] + 1
     def write(writer):
-        for tag, name in _TAGS.items(): writer.add_scalar(tag, row[name], number)
+        for tag, name in _TAGS.items():
+            if name in row: writer.add_scalar(tag, row[name], number)
     self._write(number if row['epoch'] else 0, write)
 
 @patch

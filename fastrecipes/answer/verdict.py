@@ -11,6 +11,7 @@ __all__ = ['NOTICED', 'Findings', 'GainOver', 'price_text', 'verdict', 'brief']
 
 # %% ../../nbs/answer/10_verdict.ipynb #e8e5b4ef
 from dataclasses import dataclass
+from .crossing import crossing_text
 from .records import Decision, Pair, Rung, Verdict
 from .rules import decide # noqa: F401 - found here too
 from .rules import chosen_points, dropped, far_dearer, hard_class, images_needed
@@ -92,7 +93,7 @@ class GainOver:
     def p(self) -> float: return self.pair.p_shown
 
     @property
-    def is_shown(self) -> bool: return self.pair.words == ('better' if self.sign > 0 else 'worse')
+    def is_shown(self) -> bool: return self.pair.judged == ('better' if self.sign > 0 else 'worse')
 
 # %% ../../nbs/answer/10_verdict.ipynb #0c25d062
 def _names(rungs:list) -> str: return listed(r.recipe for r in rungs)
@@ -185,6 +186,19 @@ def _accuracy_text(f:Findings, majority) -> str:
     got = f'{f.stop.recipe} gets {percent_text(f.stop.mean_accuracy, 1)} of {f.n:,} validation images right{over}'
     return f'{got} ({interval}). {_majority_text(majority)}.'
 
+def _balanced_text(f:Findings) -> str:
+    "The balanced accuracy, and the gain in it over the best cheaper rung or the rung that is behind"
+    if f.stop.balanced_accuracy is None: return ''
+    this, over = (f.ahead, f.stop) if f.is_open else (f.stop, f.best_cheaper)
+    got = f'{percent_text(this.balanced_accuracy, 1)} (95% interval {interval_text(*this.balanced_interval)})'
+    text = f'The classes have different sizes. The mean of the shares right of each, the balanced accuracy, is {got}'
+    g = None if over is None else f.gain(this, over=over)
+    if g is None or g.pair.balanced is None: return f'{text} for {this.recipe}.'
+    found = g.pair.balanced
+    low, high = found.interval_points if g.sign > 0 else [-end for end in reversed(found.interval_points)]
+    gain = f'{points_text(g.sign * found.gain_points)} points (95% interval {range_text(low, high)}'
+    return f'{text} for {this.recipe}, a gain of {gain}, adjusted {p_text(found.p_shown)}) over {over.recipe}.'
+
 def _majority_text(majority) -> str:
     return f'Always predicting {majority.name!r} would get {percent_text(majority.share, 1)}'
 
@@ -216,8 +230,14 @@ def _halved_text(f:Findings) -> str:
     fewer = 'fewer' if ratio <= 1 else 'more'
     return f'{dear.recipe} makes {percent_text(abs(1 - ratio), 0)} {fewer} mistakes than {cheap.recipe}.'
 
+def _finds_classes(rung:Rung) -> bool:
+    "Whether its balanced accuracy is shown to be above that of one class for all images"
+    if rung.balanced_interval is None or rung.failures is None: return False
+    return rung.balanced_interval.low > 1 / sum(c.images > 0 for c in rung.failures.per_class)
+
 def _nothing_learned_text(f:Findings, majority) -> str:
-    nothing = [r for r in f.rungs if r.interval.low <= majority.share]
+    trained = [r for r in f.rungs if r.recipe != 'majority']
+    nothing = [r for r in trained if r.interval.low <= majority.share and not _finds_classes(r)]
     if not nothing: return ''
     got = listed(percent_text(r.accuracy, 1) for r in nothing)
     are = 'is' if len(nothing) == 1 else 'are'
@@ -296,6 +316,12 @@ def _more_data_text(f:Findings, curve) -> str:
     others = [n for n, m in more.items() if m.words == 'likely to help']
     return f'More training images are likely to help {listed(others)}.' if others else ''
 
+# %% ../../nbs/answer/10_verdict.ipynb #00303697
+def _crossings_text(comparison) -> str:
+    "Which rung leads with how many training images, where the leading one changes"
+    found = comparison.curve.crossings if comparison.curve else ()
+    return ' '.join(crossing_text(c, len(comparison.classes)) for c in found)
+
 # %% ../../nbs/answer/10_verdict.ipynb #c5d10023
 def _was_tested(f:Findings, comparison) -> bool:
     return comparison.test_asked and bool(comparison.images.test) and f.stop.test_accuracy is not None
@@ -359,6 +385,12 @@ def _not_fitted_text(comparison) -> str:
     if comparison.fitted_rungs: texts.append(f"{'Its' if len(missing) == 1 else 'Their'} accuracy is not known.")
     return ' '.join(texts)
 
+def _left_out_text(comparison) -> str:
+    "The rungs that were not tried, why, and what would fit them"
+    by_cure = {}
+    for r in comparison.left_out: by_cure.setdefault(r.cure, []).append(f'{r.recipe} ({r.reason})')
+    return ' '.join(f'Left out: {listed(rungs)}; {cure}.' for cure, rungs in by_cure.items())
+
 def _failed_text(rung:Rung) -> str:
     reason, cure = ((text or '').strip(' .;') for text in (rung.reason, rung.cure))
     happened = 'was stopped' if rung.status == 'stopped' else 'failed'
@@ -373,9 +405,10 @@ def _verdict(stop_at:str|None, headline:str, *paragraphs) -> Verdict:
 # %% ../../nbs/answer/10_verdict.ipynb #d50eb9a7
 def _no_stop(comparison, is_long:bool) -> Verdict:
     "The verdict if no rung was fitted, or none is shown to have learned anything"
-    missing = [_not_fitted_text(comparison)] if is_long else []
+    missing = [_not_fitted_text(comparison) if is_long else '', _left_out_text(comparison)]
     if not comparison.fitted_rungs: return _verdict(None, 'No rung was fitted, so there is no verdict yet.', missing)
-    best = max(comparison.fitted_rungs, key=lambda r: r.accuracy)
+    learners = [r for r in comparison.fitted_rungs if r.recipe != 'majority']
+    best = max(learners or comparison.fitted_rungs, key=lambda r: r.accuracy)
     got = f'The best rung, {best.recipe}, gets {percent_text(best.accuracy, 1)}'
     headline = f'No rung is shown to have learned anything. {_majority_text(comparison.majority)}. {got}.'
     n = comparison.images.valid
@@ -393,14 +426,15 @@ def verdict(
     return _verdict(
         f.stop.recipe,
         _headline(f),
-        [_accuracy_text(f, majority), _shown_text(f), _step_text(f), _halved_text(f),
+        [_accuracy_text(f, majority), _balanced_text(f), _shown_text(f), _step_text(f), _halved_text(f),
          _nothing_learned_text(f, majority)],
         [_cost_text(f.stop), _cost_text(f.ahead) if f.is_open else '', _worth_text(f), _left_open_text(f),
          _adjusted_text(f)],
-        [_images_needed_text(f), _seeds_text(f), _errors_text(f), _more_data_text(f, comparison.curve)],
+        [_images_needed_text(f), _seeds_text(f), _errors_text(f), _more_data_text(f, comparison.curve),
+         _crossings_text(comparison)],
         [_chosen_text(f, comparison), _test_text(f, comparison), _step_on_test_text(f), _hard_class_text(f),
          _confidence_text(f), _groups_text(f)],
-        [_not_fitted_text(comparison)])
+        [_not_fitted_text(comparison), _left_out_text(comparison)])
 
 # %% ../../nbs/answer/10_verdict.ipynb #7c41d8e0
 def brief(
@@ -414,6 +448,7 @@ def brief(
     return _verdict(
         f.stop.recipe,
         _headline(f),
-        [_halved_text(f), _nothing_learned_text(f, comparison.majority)],
+        [_balanced_text(f), _halved_text(f), _nothing_learned_text(f, comparison.majority)],
         ['' if f.decision.undecided else _left_open_text(f), _adjusted_text(f), _images_needed_text(f), _seeds_text(f)],
-        list(filter(None, care))[:3])
+        list(filter(None, care))[:3],
+        [_left_out_text(comparison)])

@@ -16,12 +16,16 @@ from html import escape
 import pandas as pd
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
+from rich.text import Text
+from .crossing import crossing_text
 from .records import Rung, RungCost
-from .tables import paragraphs, plain, rung_table, text_tables, WIDTH
+from .remarks import remarks_of
+from .tables import paragraphs, plain, rung_table, step_words, text_tables, WIDTH
 from .verdict import brief
 from ..plots import BLUE, new_figure, ORANGE, quiet_axes
 from fastrecipes.text import (
-    bytes_text, gain_cell, interval_text, loss_text, p_cell, percent_text, range_text, seconds_cell, short_number,
+    bytes_text, gain_cell, interval_text, loss_text, p_cell, percent_text, printable, range_text, seconds_cell,
+    short_number,
 )
 from ..training.hooks import stop_text
 
@@ -46,13 +50,17 @@ _GAIN = dict(
     gain_high='against.interval_points.high',
     p='against.p',
     p_adjusted='against.p_adjusted',
-    words='against.words')
+    words='against.judged',
+    against='against.recipe')
 _TEST = dict(test_accuracy='test_accuracy', test_low='test_interval.low', test_high='test_interval.high')
+_BALANCED = dict(balanced_accuracy='balanced_accuracy', balanced_low='balanced_interval.low',
+                 balanced_high='balanced_interval.high', balanced_gain_points='against.balanced.gain_points',
+                 balanced_p_adjusted='against.balanced.p_adjusted')
 _SEEDS = dict(seeds='repeats.count', sd='repeats.sd')
 _COST = {name: f'cost.{name}' for name in RungCost.model_fields}
 _STATUS = dict(status='status', reason='reason', cure='cure')
 
-_TEXTS = ('recipe', 'words', 'status', 'reason', 'cure')
+_TEXTS = ('recipe', 'words', 'against', 'status', 'reason', 'cure')
 _COUNTS = ('seeds', 'parameters', 'weights_bytes', 'peak_memory_bytes', 'peak_gpu_memory_bytes', 'multiply_adds')
 
 # %% ../../nbs/answer/11_view.ipynb #81093781
@@ -61,19 +69,21 @@ def comparison_table(comparison) -> pd.DataFrame:
 
     `accuracy`, its 95% interval (`low`, `high`) and `loss` are those of the validation images (cross entropy in nats,
     NaN where a rung gives no probabilities). With several seeds, `accuracy` is their mean and `sd` the standard
-    deviation of the runs. `gain_points` is the gain in accuracy over the nearest fitted rung below, in percentage
-    points, with its interval (`gain_low`, `gain_high`), `p` of its test, `p_adjusted` for the tests of all pairs
+    deviation of the runs. `gain_points` is the gain in accuracy over the rung `against`, in percentage points,
+    with its interval (`gain_low`, `gain_high`), `p` of its test, `p_adjusted` for the tests of all pairs
     together, and `words` for what that means. Then comes the cost, see `cost.Cost`. A rung that failed has
     a `status`, a `reason` and a `cure`, and no numbers."""
     rungs = comparison.rungs
     paths = _SCORES | _GAIN
     if _tested(rungs): paths |= _TEST
+    if _uneven(rungs): paths |= _BALANCED
     if _repeated(rungs): paths |= _SEEDS
     paths |= _COST | _STATUS
     table = pd.DataFrame({name: [value_of(r, path) for r in rungs] for name, path in paths.items()})
     return table.astype({name: 'Int64' if name in _COUNTS else float for name in paths if name not in _TEXTS})
 
 def _tested(rungs:tuple) -> bool: return any(r.test_accuracy is not None for r in rungs)
+def _uneven(rungs:tuple) -> bool: return any(r.balanced_accuracy is not None for r in rungs)
 def _repeated(rungs:tuple) -> bool: return any(r.repeats for r in rungs)
 
 # %% ../../nbs/answer/11_view.ipynb #fa967c58
@@ -85,10 +95,16 @@ def _cells(rungs:tuple, path:str, form:Callable) -> list:
 def _gain_range(interval) -> str: return range_text(*interval)
 def _share_range(interval) -> str: return interval_text(*interval)
 
-def _step_words(rungs:tuple, path:str='against.words') -> list:
-    "Whether each rung is better than the one below; for a rung without scores, its status"
-    words = _cells(rungs, path, str)
-    return [w if r.is_fitted else r.status for r, w in zip(rungs, words)]
+def _balanced(rungs:tuple) -> dict: # Title to cells; empty where the classes have similar sizes
+    if not _uneven(rungs): return {}
+    return {
+        'balanced': _cells(rungs, 'balanced_accuracy', percent_text),
+        'its 95% interval': _cells(rungs, 'balanced_interval', _share_range)}
+
+def _step_words(rungs:tuple) -> list:
+    "See `step_words`; for a rung without scores, its status"
+    above = [None, *(r.recipe for r in rungs)]
+    return [step_words(r, name) if r.is_fitted else r.status for r, name in zip(rungs, above)]
 
 # %% ../../nbs/answer/11_view.ipynb #e026d514
 def _main(rungs:tuple) -> dict: # Title to cells
@@ -98,11 +114,20 @@ def _main(rungs:tuple) -> dict: # Title to cells
         'recipe': [r.recipe for r in rungs],
         'accuracy': _cells(rungs, 'mean_accuracy', percent_text),
         '95% interval': _cells(rungs, 'mean_interval', _share_range),
+        **_balanced(rungs),
         **test,
         'gain': _cells(rungs, 'against.gain_points', gain_cell),
         'vs rung below': _step_words(rungs),
         'seconds': _cells(rungs, 'cost.train_seconds', seconds_cell),
         'parameters': _cells(rungs, 'cost.parameters', '{:,}'.format)}
+
+def _balanced_steps(rungs:tuple) -> dict: # Title to cells; empty where the classes have similar sizes
+    if not _uneven(rungs): return {}
+    return {
+        **_balanced(rungs),
+        'balanced\ngain': _cells(rungs, 'against.balanced.gain_points', gain_cell),
+        'balanced\n95% of gain': _cells(rungs, 'against.balanced.interval_points', _gain_range),
+        'balanced\nadjusted p': _cells(rungs, 'against.balanced.p_shown', p_cell)}
 
 def _statistics(rungs:tuple) -> dict: # Title to cells
     test = {'test': _cells(rungs, 'test_accuracy', percent_text)} if _tested(rungs) else {}
@@ -114,6 +139,7 @@ def _statistics(rungs:tuple) -> dict: # Title to cells
         'gain': _cells(rungs, 'against.gain_points', gain_cell),
         '95% of gain': _cells(rungs, 'against.interval_points', _gain_range),
         'adjusted p': _cells(rungs, 'against.p_shown', p_cell),
+        **_balanced_steps(rungs),
         'vs rung below': _step_words(rungs)}
 
 # %% ../../nbs/answer/11_view.ipynb #7b0c9a8c
@@ -169,17 +195,23 @@ def _stopped_text(rungs:tuple) -> list:
 def after_table(
     comparison, # A `Comparison`
     width:int=WIDTH, # Columns
-    with_verdict:bool=True, # Whether to end with the verdict in short: see also `detail_parts`
+    with_verdict:bool=True, # Whether to have in short what `detail_parts` has in full
 ) -> list: # Renderables
     "What a terminal shows below the table of rungs"
     rungs = comparison.rungs
     parts = [*_lost_text(rungs), *_stopped_text(rungs)]
     if _repeated(rungs): parts += ['', *text_tables(_over_seeds(rungs), width)]
-    if not with_verdict: return parts
     curve = comparison.curve.rungs if comparison.curve else ()
-    if curve: parts += ['', *(f"more training images, {r.recipe}: {r.more_data.words}" for r in curve)]
-    short = brief(comparison)
-    return [*parts, '', *paragraphs(short.headline, short.paragraphs)]
+    if curve and with_verdict: parts += ['', *(f"more training images, {r.recipe}: {r.more_data.words}" for r in curve)]
+    for crossing in comparison.curve.crossings if curve else ():
+        parts.append(Text(printable(crossing_text(crossing, len(comparison.classes)))))
+    if with_verdict:
+        short = brief(comparison)
+        parts += ['', *paragraphs(short.headline, short.paragraphs)]
+    remarks = [Text(printable(text)) for text in _remarks_text(comparison)]
+    return [*parts, *(['', *remarks] if remarks else [])]
+
+def _remarks_text(comparison) -> list: return [remark.text for remark in remarks_of(comparison)]
 
 def detail_parts(
     comparison, # A `Comparison`
@@ -205,7 +237,7 @@ def comparison_text(
 def comparison_html(comparison) -> str:
     "What a notebook shows of a comparison"
     short = brief(comparison)
-    prose = [*trouble_text(comparison), short.headline, *short.paragraphs]
+    prose = [*trouble_text(comparison), short.headline, *short.paragraphs, *_remarks_text(comparison)]
     table = styled(pd.DataFrame(_main(comparison.rungs)))
     return table._repr_html_() + ''.join(f'<p>{escape(line)}</p>' for line in prose)
 
@@ -216,9 +248,14 @@ def styled(table:pd.DataFrame) -> Styler:
 
 # %% ../../nbs/answer/11_view.ipynb #8f1220f5
 def _draw_accuracies(ax, rows:list):
-    low = min(r.mean_interval.low for _, r in rows)
-    high = max(r.mean_interval.high for _, r in rows)
+    learners = [(y, r) for y, r in rows if r.recipe != 'majority'] or rows
+    low = min(r.mean_interval.low for _, r in learners)
+    high = max(r.mean_interval.high for _, r in learners)
     for y, r in rows:
+        if r.mean_interval.low < low: # majority, next to which all others would look alike
+            place = dict(xycoords=('axes fraction', 'data'), va='center', fontsize=9)
+            ax.annotate(f'< {r.mean_accuracy:.4f}', (.02, y), **place)
+            continue
         interval = r.mean_interval
         ax.hlines(y, interval.low, interval.high, color=BLUE, lw=2, alpha=.45)
         ax.plot(r.mean_accuracy, y, 'o', color=BLUE)

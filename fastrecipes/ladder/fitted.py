@@ -106,13 +106,16 @@ def _labels(scores):
     return (scores.flatten() > 0).long() if scores.shape[1] == 1 else scores.argmax(1)
 
 # Settings that are not shown if they have these values, with which they do nothing
-_quiet = {'patience': 0, 'patience_counts': 'since-best', 'best': True, 'dropout': 0., 'wd': 0., 'clip': 0.}
+_quiet = {
+    'patience': 0, 'patience_counts': 'since-best', 'best': True, 'dropout': 0., 'wd': 0., 'clip': 0.,
+    'augment': 'none', 'class_weights': 'none'}
 
 # %% ../../nbs/ladder/02_fitted.ipynb #ddc19123
 @dataclass(frozen=True, eq=False, repr=False)
 class Classifier:
     "A fitted model with everything that is needed to use it"
-    recipe: str # Name
+    recipe: str # Name, also of a variant
+    base: str # Name of the recipe; of a variant, of the one that it changes
     settings: dict # All settings; those that were `auto` have their resolved values
     model: 'torch.nn.Module' # On `device`
     classes: tuple
@@ -186,7 +189,7 @@ class Judged(NamedTuple):
 class Fitted(Classifier):
     "A recipe fitted to an image set: the model, how it was trained, and its scores for the validation images"
     learner: 'fastai.learner.Learner|None' # If there was one
-    history: 'pandas.DataFrame|None' # epoch, train_loss, valid_loss, accuracy, seconds; the losses are the recipe's own
+    history: 'pandas.DataFrame|None' # A row per epoch, see `hooks.History`; the losses are the recipe's own
     best_epoch: int|None # The epoch whose weights the model has, from 0; None: the last
     valid: Judged # The validation images
     test: Judged|None # The test images, if they were requested
@@ -200,6 +203,7 @@ class Fitted(Classifier):
     asked: dict # The settings as requested; None: auto
     processes: int = 1 # Number of processes that trained it
     threads: int|None = None # Number of threads that trained and judged it: see `cost.pick_threads`
+    familiar: float|None = None # See `pretrained.familiar_share`; None where nothing is pretrained
 
     @property
     def reading(self) -> Reading:

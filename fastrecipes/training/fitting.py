@@ -8,13 +8,15 @@ after each epoch."""
 
 # %% auto #0
 __all__ = ['Accuracy', 'CheckOneColumn', 'CallHooks', 'ReportBatches', 'OnDevice', 'adamw', 'one_cycle', 'FreezeAtFirst',
-           'Outcome', 'fit_learner', 'SaveState', 'fit_by_hand', 'plot_history']
+           'Outcome', 'balanced_weights', 'WeightedLoss', 'weighted_loss', 'prepare_training', 'fit_learner',
+           'SaveState', 'fit_by_hand', 'plot_history']
 
 # %% ../../nbs/training/06_fitting.ipynb #02147fed
 import time
 import fastai.callback.fp16 # noqa: F401 - adds to_fp16 to Learner
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager, nullcontext
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import SimpleNamespace
@@ -23,6 +25,7 @@ import numpy as np
 import pandas as pd
 import torch
 from fastai.callback.core import Callback
+from fastai.callback.mixup import MixHandler
 from fastai.callback.progress import ProgressCallback, ShowGraphCallback
 from fastai.callback.schedule import combined_cos, ParamScheduler, SchedNo
 from fastai.callback.training import GradientClip
@@ -30,16 +33,18 @@ from fastai.learner import AvgLoss, AvgMetric, AvgSmoothLoss, CancelFitException
 from fastai.metrics import AccumMetric
 from fastai.optimizer import OptimWrapper
 from fastai.torch_core import even_mults, find_bs, to_detach
+from fastcore.basics import GetAttr
 from fastcore.foundation import L
 from matplotlib.figure import Figure
 from torch import nn
+from ..data.augment import augment_loaders, Change
 from ..errors import InputError
-from ..lessons.sgd import batch_accuracy, check_losses, train_model, TunedOptim
+from ..lessons.sgd import batch_accuracy, check_losses, ClassLoss, train_model, TunedOptim
 from ..plots import new_figure
 from ..reporter import Reporter
 from .checkpoint import Checkpoint, Checkpoints, restore_training, training_state
 from .cost import choose_threads
-from .hooks import Best, climbing_epochs, History, EpochHook, Patience, PEAK, Report
+from .hooks import Best, climbing_epochs, History, EpochHook, Patience, PEAK, Report, TrainAccuracy
 from .processes import one_at_a_time, one_process_only, together
 
 # %% ../../nbs/training/06_fitting.ipynb #0c0150a2
@@ -62,6 +67,7 @@ def _reads_one_column(metric:Metric) -> bool:
 
 class CheckOneColumn(Callback):
     "Raise `InputError` for a metric or a loss that would misread the one column of scores of two classes"
+    run_train = run_valid = False # Has no event in the batches, and fastai need not look for one
     # Not before_fit, which fastai calls while it enters `validate`: an exception there leaves the Learner locked
     def before_train(self): self._check()
     def before_validate(self): self._check()
@@ -83,6 +89,7 @@ class CallHooks(Callback):
         self.hooks = hooks
         self.epochs = 0 # Seen in all fits
         self.train_loss = AvgLoss()
+        self.train_accuracy = TrainAccuracy()
 
     def before_fit(self):
         "Do nothing while predicting or looking for a learning rate"
@@ -91,18 +98,21 @@ class CallHooks(Callback):
     def before_epoch(self):
         self.started = time.perf_counter()
         self.train_loss.reset()
+        self.train_accuracy.reset()
 
     def before_train(self):
         "Stop here and not after the epoch, so that its checkpoint is written first"
         if any(hook.stop for hook in self.hooks): raise CancelFitException()
 
     def after_batch(self):
-        if self.training: self.train_loss.accumulate(self.learn)
+        if not self.training: return
+        self.train_loss.accumulate(self.learn)
+        if _has_labels(self.learn): self.train_accuracy.add(self.learn.pred, self.learn.yb[0])
 
     def after_epoch(self):
         if not self.train_loss.count: return # Nothing was trained: `learn.validate`
         row = self._row()
-        for hook in self.hooks: hook.after_epoch(get_model(self.model), row)
+        for hook in (self.train_accuracy, *self.hooks): hook.after_epoch(get_model(self.model), row)
         losses = dict(training=row['train_loss'])
         if self.recorder.loss.count: losses['validation'] = row['valid_loss']
         check_losses(row['epoch'], **losses)
@@ -123,12 +133,33 @@ class CallHooks(Callback):
         self.epochs = state['epochs']
         for hook, kept in zip(self.hooks, state['hooks']): hook.load_state_dict(kept)
 
+def _has_labels(learn:Learner) -> bool:
+    "Whether the batch has one class number for each row of scores"
+    scores, targets = learn.pred, learn.yb[0] if len(learn.yb) == 1 else None
+    if any(isinstance(cb, MixHandler) for cb in learn.cbs): return False
+    if not (isinstance(scores, torch.Tensor) and isinstance(targets, torch.Tensor)): return False
+    return not targets.is_floating_point() and scores.ndim <= 2 and len(scores) == targets.numel()
+
 # %% ../../nbs/training/06_fitting.ipynb #0c125d64
 class ReportBatches(Callback):
     "Report how many batches have been trained, and their total"
-    def __init__(self, reporter:Reporter): self.reporter = reporter
+    def __init__(self,
+        reporter:Reporter,
+        frozen:int|None=None, # Epochs at the start that train the head alone
+    ):
+        self.reporter = reporter
+        self.frozen = frozen or 0
+
     def after_batch(self):
-        if self.training: self.reporter.progress(self.epoch * self.n_iter + self.iter + 1, self.n_epoch * self.n_iter)
+        if not self.training: return
+        done = self.epoch * self.n_iter + self.iter + 1
+        self.reporter.progress(self._weighted(done), self._weighted(self.n_epoch * self.n_iter))
+
+    def _weighted(self, batches:int) -> int:
+        "A batch that trains everything counts for 1.7 of those that train the head alone, as it does in time"
+        first = self.frozen * self.n_iter
+        if not first or batches <= first: return batches
+        return round(first + 1.7 * (batches - first))
 
 def _wants_batches(reporter:Reporter) -> bool:
     "Whether its `progress` does anything"
@@ -240,12 +271,63 @@ class Outcome:
     resolved: dict = field(default_factory=dict) # The values of settings that were `auto`
     best_epoch: int|None = None # The epoch whose weights the model has, from 0; None: the last
     has_probs: bool = True # Whether the scores are logits, which give probabilities
+    familiar: float|None = None # See `pretrained.familiar_share`; None where nothing is pretrained
 
     def with_settings(self,
         **settings # Values of settings that were `auto`
     ) -> 'Outcome':
         "The same outcome with more `resolved` settings"
         return replace(self, resolved=self.resolved | settings)
+
+# %% ../../nbs/training/06_fitting.ipynb #62645fb9
+def balanced_weights(
+    labels:torch.Tensor, # int64 (n,)
+    n_classes:int,
+) -> torch.Tensor: # float32 (n_classes,)
+    "For each class, the images that it would have if all had as many, divided by those that it has"
+    counts = labels.bincount(minlength=n_classes)
+    return len(labels) / n_classes / counts.clamp(min=1).float()
+
+class WeightedLoss(GetAttr):
+    "A loss in which each image counts as much as the weight of its class"
+    _default = 'loss'
+    def __init__(self,
+        loss, # One of fastai's, or a `ClassLoss`
+        weights:torch.Tensor, # float32 (n_classes,)
+        reduction:str='mean', # 'mean', 'sum' or 'none'
+    ):
+        self.loss = deepcopy(loss)
+        self.loss.reduction = 'none'
+        self.weights = weights
+        self.reduction = reduction
+
+    def __call__(self, predictions, targets):
+        losses = self.loss(predictions, targets)
+        losses = losses * self.weights.to(losses.device)[targets.flatten()]
+        return losses if self.reduction == 'none' else getattr(losses, self.reduction)()
+
+    def __repr__(self): return f'WeightedLoss({self.loss!r})'
+
+def weighted_loss(
+    loss, # One of fastai's, or a function of scores, targets and `reduction`
+    dls, # Training and validation loaders
+    class_weights:Literal['none', 'balanced'],
+):
+    "`loss`, with balanced class weights if requested"
+    if class_weights == 'none': return loss
+    if not hasattr(loss, 'reduction'): loss = ClassLoss(loss)
+    labels = dls.train.dataset.split.labels
+    return WeightedLoss(loss, balanced_weights(labels, len(dls.vocab)))
+
+def prepare_training(
+    learn:Learner,
+    augment:Change='none', # See `augment_loaders`
+    class_weights:Literal['none', 'balanced']='none', # See `weighted_loss`
+):
+    "Let the loaders of a `Learner` change training images, and its loss weigh classes"
+    augment_loaders(learn.dls, augment)
+    if not isinstance(learn.loss_func, WeightedLoss):
+        learn.loss_func = weighted_loss(learn.loss_func, learn.dls, class_weights)
 
 # %% ../../nbs/training/06_fitting.ipynb #68c0da1e
 def _hooks(epochs:int, schedule:str, patience:int, patience_counts:str, best:bool) -> dict[str, EpochHook]:
@@ -291,9 +373,12 @@ def fit_learner(
     clip:float=0., # Clip the gradient norm to this; 0 = off
     checkpoint:Checkpoint|None=None, # Written during training, and read to resume
     frozen:int|None=None, # As fastai's `fine_tune`, with this many epochs at the start for the last group alone
+    augment:Change='none', # See `augment_loaders`
+    class_weights:Literal['none', 'balanced']='none', # See `weighted_loss`
 ) -> Outcome:
     "Fit without a progress bar or log; raises `Diverged` if the loss becomes infinite or NaN"
     reporter = reporter or Reporter()
+    prepare_training(learn, augment, class_weights)
     hooks = _hooks(epochs, schedule, patience, patience_counts, best)
     cbs = [CallHooks(*hooks.values(), Report(reporter)), *_made(cbs)]
     start = 0
@@ -301,7 +386,7 @@ def fit_learner(
     if checkpoint is not None:
         cbs.append(Checkpoints(checkpoint))
         start = cbs[-1].start
-    if _wants_batches(reporter): cbs.append(ReportBatches(reporter))
+    if _wants_batches(reporter): cbs.append(ReportBatches(reporter, frozen))
     if torch.device(learn.dls.device or 'cpu').type == 'cuda': cbs.append(OnDevice())
     bs = getattr(learn.dls.train, 'bs', None) or learn.dls.train.batch_size
     choose_threads(learn.model, bs or 1) # After the checkpoint is read, which may store the number
@@ -367,17 +452,22 @@ def fit_by_hand(
     wd:float=0.,
     clip:float=0.,
     checkpoint:Checkpoint|None=None,
+    augment:Change='none',
+    class_weights:Literal['none', 'balanced']='none',
 ) -> Outcome:
     "Train with the hand-written loop of `sgd`; raises `Diverged` if the loss becomes infinite or NaN"
     one_process_only('the hand-written loop')
     reporter = reporter or Reporter()
+    augment_loaders(dls, augment)
+    loss_func = weighted_loss(loss_func, dls, class_weights)
     model = model.to(dls.device)
     train_dl = dls.train
     steps = epochs * len(train_dl)
     rate = one_cycle(lr) if schedule == 'one-cycle' else None
     opt = TunedOptim(model.parameters(), lr, wd=wd, clip=clip, schedule=rate, steps=steps)
     hooks = _hooks(epochs, schedule, patience, patience_counts, best)
-    called = list(hooks.values())
+    accuracy = TrainAccuracy()
+    called = [accuracy, *hooks.values()]
     if checkpoint is not None:
         parts = dict(model=model, opt=opt) | hooks
         called.append(SaveState(checkpoint, parts, tuple(dls.loaders)))
@@ -385,7 +475,8 @@ def fit_by_hand(
     choose_threads(model, train_dl.bs) # After the checkpoint is read, which may store the number
     if _wants_batches(reporter): train_dl = _Reported(train_dl, reporter, opt.done, steps)
     rows = hooks['history'].rows
-    history = train_model(model, train_dl, dls.valid, opt, epochs, loss_func, hooks=called, rows=rows)
+    watched = accuracy.watching(loss_func)
+    history = train_model(model, train_dl, dls.valid, opt, epochs, watched, hooks=called, rows=rows)
     if best: hooks['best'].restore(model)
     return Outcome(
         model=model,
@@ -399,7 +490,7 @@ def plot_history(
     history:pd.DataFrame, # From `History` or `train_model`
     best_epoch:int|None=None, # From 0; drawn as a dotted line
 ) -> Figure:
-    "Plot losses and accuracy per epoch"
+    "Plot losses and accuracies per epoch; the training accuracy is that of the batches as they were trained"
     fig = new_figure(6.4, 2.2)
     left, right = fig.subplots(1, 2)
     epoch = history.epoch + 1
@@ -407,8 +498,11 @@ def plot_history(
     left.plot(epoch, history.valid_loss, marker='.', label='validation')
     left.set(xlabel='epoch', ylabel='loss')
     left.legend()
-    right.plot(epoch, history.accuracy, marker='.', color='C1')
-    right.set(xlabel='epoch', ylabel='validation accuracy')
+    has_both = 'train_accuracy' in history
+    if has_both: right.plot(epoch, history.train_accuracy, marker='.', label='training, as trained')
+    right.plot(epoch, history.accuracy, marker='.', color='C1', label='validation')
+    right.set(xlabel='epoch', ylabel='accuracy' if has_both else 'validation accuracy')
+    if has_both: right.legend()
     for ax in (left, right):
         ax.grid(alpha=.3)
         ax.xaxis.get_major_locator().set_params(integer=True)
