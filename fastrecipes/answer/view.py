@@ -195,20 +195,21 @@ def _stopped_text(rungs:tuple) -> list:
 def after_table(
     comparison, # A `Comparison`
     width:int=WIDTH, # Columns
-    with_verdict:bool=True, # Whether to end with the verdict in short: see also `detail_parts`
+    with_verdict:bool=True, # Whether to have in short what `detail_parts` has in full
 ) -> list: # Renderables
     "What a terminal shows below the table of rungs"
     rungs = comparison.rungs
     parts = [*_lost_text(rungs), *_stopped_text(rungs)]
     if _repeated(rungs): parts += ['', *text_tables(_over_seeds(rungs), width)]
-    if not with_verdict: return parts
     curve = comparison.curve.rungs if comparison.curve else ()
-    if curve: parts += ['', *(f"more training images, {r.recipe}: {r.more_data.words}" for r in curve)]
+    if curve and with_verdict: parts += ['', *(f"more training images, {r.recipe}: {r.more_data.words}" for r in curve)]
     for crossing in comparison.curve.crossings if curve else ():
         parts.append(Text(printable(crossing_text(crossing, len(comparison.classes)))))
-    short = brief(comparison)
+    if with_verdict:
+        short = brief(comparison)
+        parts += ['', *paragraphs(short.headline, short.paragraphs)]
     remarks = [Text(printable(text)) for text in _remarks_text(comparison)]
-    return [*parts, '', *paragraphs(short.headline, short.paragraphs), *(['', *remarks] if remarks else [])]
+    return [*parts, *(['', *remarks] if remarks else [])]
 
 def _remarks_text(comparison) -> list: return [remark.text for remark in remarks_of(comparison)]
 
