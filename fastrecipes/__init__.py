@@ -59,6 +59,7 @@ Modules:
 - `fastrecipes.keep.store`: Keep a fitted model in a folder, and get the same model back
 - `fastrecipes.ladder.backbones`: Other nets to stand on: any classifier of torchvision or timm, with weights that are on this machine
 - `fastrecipes.ladder.efficientnet`: EfficientNet-Lite0, a net for photos that is small enough for a laptop, in sixty lines
+- `fastrecipes.ladder.estimate`: How long a fit will take, from its first steps
 - `fastrecipes.ladder.fitted`: What a recipe is given, and what it returns
 - `fastrecipes.ladder.pretrained`: Stand on what a net has learned from a million photos: use its features as they are, then train them further
 - `fastrecipes.ladder.recipe`: A named way from an image set to a fitted model

@@ -1,6 +1,6 @@
 """How a long run reports its progress, through one small object
 
-Decoding ten thousand photos, fitting seven recipes, training for sixty epochs: all of this takes a while, and people
+Decoding ten thousand photos, fitting ten recipes, training for sixty epochs: all of this takes a while, and people
 want to see progress. But a library function should not print. So each function that may take long has an argument
 `reporter`, and calls its methods. The `fastrecipes` command passes a reporter that draws a progress bar. A notebook may
 pass one that collects rows. The default does nothing."""
@@ -16,7 +16,7 @@ from typing import NamedTuple
 # %% ../nbs/03_reporter.ipynb #23f234cf
 class Task(NamedTuple):
     "One piece of a long run"
-    what: str # 'decode', 'check', 'fit', 'repeat' (another seed) or 'point' (of a learning curve)
+    what: str # 'decode', 'check', 'estimate', 'fit', 'repeat' (another seed) or 'point' (of a learning curve)
     name: str # The recipe, or the folder
     number: int = 0 # Its place among `count` tasks of the same run, from 0
     count: int = 1
@@ -37,8 +37,13 @@ class Reporter:
     ):
         "Part of the current task is done"
 
+    def estimated(self,
+        seconds:float, # Of the whole fit
+    ):
+        "The first steps of a fit have shown how long it will take"
+
     def epoch(self,
-        row:dict, # epoch, train_loss, valid_loss, accuracy, seconds
+        row:dict, # epoch, train_loss, valid_loss, accuracy, seconds, and perhaps train_accuracy
     ):
         "An epoch of the current task is over"
 
@@ -52,6 +57,11 @@ class Reporter:
         cure:str='', # What to do about it
     ):
         "The current task failed, and the run continues without it"
+
+    def left_out(self,
+        seconds:float, # That it would take
+    ):
+        "The current task would take too long, and the run continues without it"
 
 # %% ../nbs/03_reporter.ipynb #e7957e87
 class Reporters(Reporter):
@@ -67,6 +77,9 @@ class Reporters(Reporter):
     def progress(self, done:int, total:int):
         for r in self.reporters: r.progress(done, total)
 
+    def estimated(self, seconds:float):
+        for r in self.reporters: r.estimated(seconds)
+
     def epoch(self, row:dict):
         for r in self.reporters: r.epoch(row)
 
@@ -75,3 +88,6 @@ class Reporters(Reporter):
 
     def failed(self, reason:str, cure:str=''):
         for r in self.reporters: r.failed(reason, cure)
+
+    def left_out(self, seconds:float):
+        for r in self.reporters: r.left_out(seconds)

@@ -26,7 +26,8 @@ from fastrecipes.training.fitting import Outcome
 from conftest import Heard, refused
 
 WORTH = [
-    'recipe', 'accuracy', 'low', 'high', 'loss', 'gain_points', 'gain_low', 'gain_high', 'p', 'p_adjusted', 'words']
+    'recipe', 'accuracy', 'low', 'high', 'loss', 'gain_points', 'gain_low', 'gain_high', 'p', 'p_adjusted', 'words',
+    'against']
 TESTED = ['test_accuracy', 'test_low', 'test_high']
 SEEDS = ['seeds', 'sd']
 PRICE = [*Cost._fields, 'status', 'reason', 'cure']
@@ -122,7 +123,7 @@ def test_a_comparison_has_what_fitting_alone_gives(three, threes_sevens):
 
 def test_all_recipes_are_compared_unless_some_are_named(threes_sevens):
     climb = Climb(threes_sevens, device='cpu')
-    assert list(climb.settings) == ladder() == [r.recipe for r in climb.comparison.rungs] and climb.count == 7
+    assert list(climb.settings) == ladder() == [r.recipe for r in climb.comparison.rungs] and climb.count == 10
 
 def test_names_and_fractions_may_come_from_a_generator(threes_sevens):
     names, curve, fractions = (n for n in ['sgd', 'similarity']), (n for n in ['similarity']), (f for f in (.5, 1))

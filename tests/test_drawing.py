@@ -11,7 +11,7 @@ from fastrecipes.explore.kept_ladder import KeptLadder
 from fastrecipes.explore.strokes import example_strokes, normalise_drawing, render_strokes
 from fastrecipes.ladder.recipe import fit
 
-QUICK = dict(resnet18=dict(epochs=10)) # As in test_kept_ladder.py, which shares the cache
+QUICK = dict(resnet18=dict(epochs=10), finetune=dict(epochs=1)) # As in test_kept_ladder.py, which shares the cache
 UPPER = ['simple_net', 'mlp', 'resnet18']
 READERS = [*UPPER, 'convnet'] # Reads most hands, but takes one example of a 3 for a 5 where it learned from 8x8 digits
 CLASSES = [str(d) for d in range(10)]

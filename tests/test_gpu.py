@@ -2,12 +2,13 @@
 import pytest, torch
 from fastai.callback.core import Callback
 from fastrecipes.training.checkpoint import Checkpoint
-from fastrecipes.ladder.recipe import fit, ladder
+from fastrecipes.ladder.recipe import fit, get_recipe, ladder
 from fastrecipes.keep.store import load, save
-from made import UNTRAINED
 from reporters import Each
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')]
+
+TRAINED = [n for n in ladder() if 'epochs' in get_recipe(n).settings]
 
 
 @pytest.fixture(scope='module')
@@ -17,7 +18,7 @@ def images(digits): return digits
 @pytest.fixture(scope='module')
 def fitted(images):
     "Each rung of the ladder, fitted once on the GPU"
-    return {name: fit(name, images, seed=1, device='cuda', **({} if name in UNTRAINED else dict(epochs=2)))
+    return {name: fit(name, images, seed=1, device='cuda', **(dict(epochs=2) if name in TRAINED else {}))
             for name in ladder()}
 
 
@@ -26,7 +27,8 @@ def test_every_rung_is_fitted_there_and_says_so(fitted, name):
     f = fitted[name]
     assert f.device.type == 'cuda'
     assert 'cuda' in repr(f) and all(t.device.type == 'cuda' for t in f.model.state_dict().values())
-    assert f.scores.device.type == 'cpu' and len(f.scores) == len(f.images.valid) and f.accuracy > .2 # Ten classes
+    assert f.scores.device.type == 'cpu' and len(f.scores) == len(f.images.valid)
+    assert f.accuracy > (.09 if name == 'majority' else .2) # Ten classes
     assert f.cost.peak_gpu_memory_bytes > 0
 
 
@@ -50,7 +52,7 @@ class Over(Callback):
     def after_train(self): torch.cuda.set_sync_debug_mode('default')
     after_validate = after_cancel_fit = after_train
 
-@pytest.mark.parametrize('name', [n for n in ladder() if n not in (*UNTRAINED, 'sgd')])
+@pytest.mark.parametrize('name', [n for n in TRAINED if n != 'sgd'])
 def test_nothing_waits_for_the_gpu_within_an_epoch(images, name):
     try: f = fit(name, images, device='cuda', epochs=2, cbs=[NoWaiting(), Over()])
     finally: torch.cuda.set_sync_debug_mode('default')

@@ -12,7 +12,7 @@ from fastrecipes.explore.kept_ladder import JsonLines, KeptLadder, model_name
 from fastrecipes.ladder.recipe import fit, ladder
 from fastrecipes.reporter import Task
 
-QUICK = dict(resnet18=dict(epochs=10))
+QUICK = dict(resnet18=dict(epochs=10), finetune=dict(epochs=1))
 SET = load('digits')
 
 

@@ -54,7 +54,7 @@ def without_new(found, kept):
     "Without the fields that a later version added, which are optional"
     if isinstance(kept, dict):
         new = [found[name] for name in found.keys() - kept.keys()]
-        assert all(value in (None, 1) for value in new), new
+        assert all(value in (None, 1, []) for value in new), new
         return {name: without_new(found[name], value) for name, value in kept.items()}
     if isinstance(kept, list): return [without_new(f, k) for f, k in zip(found, kept, strict=True)]
     return found

@@ -11,7 +11,7 @@ from fastrecipes.answer.track import TensorBoard
 
 TAGS = {
     'loss/training': 'train_loss', 'loss/validation': 'valid_loss', 'accuracy/validation': 'accuracy',
-    'seconds/epoch': 'seconds'}
+    'accuracy/training': 'train_accuracy', 'seconds/epoch': 'seconds'}
 SHORT = {'sgd': {'epochs': 3}, 'simple_net': {'epochs': 3, 'hidden': 7}}
 
 

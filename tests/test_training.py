@@ -1,10 +1,11 @@
 "Fitting through fastai's `Learner`: quiet, with a history checked by hand, and the learner is left as it was"
 import math, re
+from copy import deepcopy
 import matplotlib
 matplotlib.use('Agg')
 import pandas as pd, pytest, torch
 from fastai.callback.core import Callback
-from fastai.callback.mixup import MixUp
+from fastai.callback.mixup import CutMix, MixUp
 from fastai.callback.progress import ProgressCallback
 from fastai.callback.tracker import EarlyStoppingCallback, SaveModelCallback
 from fastai.callback.training import GradientClip
@@ -25,10 +26,10 @@ from fastrecipes.ladder.settings import Count, Whole
 from fastrecipes.training.fitting import (
     adamw, CallHooks, fit_by_hand, fit_learner, OnDevice, one_cycle, Outcome, plot_history,
 )
-from fastrecipes.training.hooks import Best, climbing_epochs, History, Patience, stop_text
+from fastrecipes.training.hooks import Best, climbing_epochs, History, Patience, stop_text, TrainAccuracy
 from reporters import Each, Seen
 
-COLUMNS = ['epoch', 'train_loss', 'valid_loss', 'accuracy', 'seconds']
+COLUMNS = ['epoch', 'train_loss', 'valid_loss', 'accuracy', 'seconds', 'train_accuracy']
 
 
 @pytest.fixture(scope='module')
@@ -59,19 +60,39 @@ def test_history_is_worked_out_by_hand_with_the_last_batch_weighed_by_its_size(d
     x, y = data.train.images.flatten(1) / 255, data.train.labels
     wanted = []
     for _ in range(2):
-        total = 0
+        total = right = 0
         for i in (slice(0, 25), slice(25, 50), slice(50, 64)):
-            loss = torch.nn.functional.cross_entropy(x[i] @ weight.T + bias, y[i])
+            scores = x[i] @ weight.T + bias
+            right += (scores.argmax(1) == y[i]).sum().item()
+            loss = torch.nn.functional.cross_entropy(scores, y[i])
             total += loss.item() * len(y[i])
             for p, g in zip((weight, bias), torch.autograd.grad(loss, (weight, bias))): p.data -= .5 * g
         scores = data.valid.images.flatten(1) / 255 @ weight.T + bias
         wanted.append([total / 64, torch.nn.functional.cross_entropy(scores, data.valid.labels).item(),
-                       (scores.argmax(1) == data.valid.labels).float().mean().item()])
+                       (scores.argmax(1) == data.valid.labels).float().mean().item(), right / 64])
     got = fit_learner(learn, 2, .5).history
     assert list(got) == COLUMNS and got.epoch.tolist() == [0, 1] and (got.seconds > 0).all()
-    numbers = got[['train_loss', 'valid_loss', 'accuracy']].to_numpy()
+    numbers = got[['train_loss', 'valid_loss', 'accuracy', 'train_accuracy']].to_numpy()
     assert numbers == pytest.approx(torch.tensor(wanted).numpy(), abs=1e-5)
     assert torch.allclose(learn.model[1].weight, weight, atol=1e-6)
+
+@pytest.mark.parametrize('most', [1, 2**20])
+def test_the_hand_written_loop_and_the_learner_count_the_same_training_accuracy(data, monkeypatch, most):
+    monkeypatch.setattr(TrainAccuracy, 'most', most)
+    learn = make(data, bs=25, shuffle=False)
+    model = deepcopy(learn.model)
+    first = fit_learner(learn, 3, .5).history
+    dls = make(data, bs=25, shuffle=False).dls
+    second = fit_by_hand(model, dls, cross_entropy, epochs=3, lr=.5).history
+    assert list(second) == COLUMNS and (first.train_accuracy * 64 % 1).abs().max() < 1e-5
+    assert first.train_accuracy.tolist() == pytest.approx(second.train_accuracy.tolist())
+    assert first.train_accuracy.iloc[-1] > first.train_accuracy.iloc[0]
+
+@pytest.mark.parametrize('callback', [MixUp, CutMix])
+def test_mixtures_of_images_have_no_training_accuracy(data, callback):
+    learn = make(data)
+    history = fit_learner(learn, 1, .1, cbs=callback()).history
+    assert list(history) == COLUMNS[:-1] and history.train_loss.notna().all()
 
 def test_history_goes_on_counting_in_a_second_fit(data):
     history = History()
@@ -635,3 +656,6 @@ def test_the_plot_has_both_losses_and_the_accuracy_by_epoch_from_one():
     assert losses == {'training': [[1, 2], [2, 1]], 'validation': [[1, 3], [2, 2.5]]}
     assert [line.get_xydata().tolist() for line in right.lines] == [[[1, .5], [2, .75]]]
     assert [t.get_text() for t in left.get_legend().get_texts()] == ['training', 'validation']
+    right = plot_history(history.assign(train_accuracy=[.4, .8])).axes[1]
+    assert [line.get_ydata().tolist() for line in right.lines] == [[.4, .8], [.5, .75]]
+    assert len(right.get_legend().get_texts()) == 2

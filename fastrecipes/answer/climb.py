@@ -11,7 +11,7 @@ can be stopped and resumed, and if a rung fails, the others still run."""
 __all__ = ['Climb', 'compare']
 
 # %% ../../nbs/answer/13_climb.ipynb #f45bb471
-import gc, os, traceback, warnings
+import gc, math, os, traceback, warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 import torch
@@ -21,22 +21,30 @@ from pydantic import ValidationError
 from .. import __version__
 from .comparison import _now, _place, Comparison, comparison_of, rung_of, standings, uneven_classes
 from .curves import chosen_recipes, CurveRun, FRACTIONS, part_sizes
-from .records import Rung
+from .maps import worst_maps
+from .records import LeftOut, Rung
 from .results import check_scores, Fits, Result, Shelf
 from .rules import tested_pairs
 from ..data.images import ImageSet
 from ..data.loaders import pick_device
 from ..data.sources import load
 from ..errors import explained, InputError
+from ..ladder.estimate import estimate, LONG, TooLong, validation_share, Watch
 from ..ladder.fitted import Fitted
 from ..ladder.recipe import check_intact, check_test, fit
-from ..ladder.settings import global_settings, Sections
+from ..ladder.settings import global_settings, recipes, Sections
 from ..reporter import Reporter, Task
+from ..text import seconds_text
 from ..training.checkpoint import Checkpoint
 from ..training.precision import pick_precision
 from ..training.processes import one_process_only
 
 # %% ../../nbs/answer/13_climb.ipynb #0fe56fcc
+def _missing_rungs() -> list: # Of `LeftOut`s
+    "The rungs that miss something"
+    missing = {n: r.missing.partition('; ') for n, r in recipes.items() if r.rung and r.missing}
+    return [LeftOut(recipe=n, reason=why, cure=cure) for n, (why, _, cure) in missing.items()]
+
 def _curve_names(curve:str|Iterable|None, names:Iterable, sections:Sections) -> list:
     "The recipes of the learning curve, which must be among those that are compared"
     if curve is None: return []
@@ -85,6 +93,17 @@ def _check_groups(groups, images:ImageSet) -> list|None:
         f"groups: {len(found):,} labels, {len(set(found))} of them different, for {n:,} validation images; "
                      "give one label per image, and two different ones or more")
 
+def _budget(minutes:float|None, all_rungs:bool) -> float|None:
+    "Seconds for all rungs; None: no limit"
+    if minutes is None: return None
+    if all_rungs: raise InputError("all_rungs=True fits all, and minutes those that fit: leave out one of these")
+    if isinstance(minutes, (int, float)) and 0 < minutes < math.inf: return 60. * minutes
+    raise InputError(f"minutes={minutes!r}: give a number above 0, such as 5")
+
+def _longest(names, minutes:float|None, all_rungs:bool) -> float:
+    "Seconds that a single rung may take"
+    return LONG if names is None and minutes is None and not all_rungs else math.inf
+
 def _seeds(first:int, repeats:int) -> list:
     "The seeds of all fits of a rung"
     if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 1:
@@ -96,11 +115,13 @@ class Climb:
     "A comparison in the making: `run` fits what is missing, and `comparison` has the results so far"
     def __init__(self,
         images:ImageSet|str|Path|None=None, # Or a source for `load`; None: that of `settings`, else the digits
-        names:str|Iterable|None=None, # Recipes and variants, a list or 'a,b': see `chosen_recipes`; None: the ladder
+        names:str|Iterable|None=None, # Recipes and variants, a list or 'a,b': see `chosen_recipes`
         seed:int|None=None, # The same for every recipe; None: that of `settings`, else 42
         device:str|torch.device|None=None, # 'auto': the best available. None: that of `settings`, else 'auto'
         settings:Mapping|None=None, # Section to {name: value}, such as {'mlp': {'epochs': 3}}, or `read_settings(path)`
         *,
+        minutes:float|None=None, # Fit what fits in this time, the cheapest first, by estimates
+        all_rungs:bool=False, # Fit all rungs of the ladder, those that take over a minute too
         reporter:Reporter|None=None, # Its `finished` gets each `Fitted`, or the `Result` if that was kept
         cbs=None, # fastai callbacks for the recipes that have a `Learner`: see `fit_learner`
         test:bool=False, # Judge each rung by the test images too, once, when it is fitted; nothing is chosen by them
@@ -118,6 +139,9 @@ class Climb:
         one_process_only('a comparison')
         sections = Sections.of(settings)
         shared = global_settings(sections, source=images, seed=seed, device=device, threads=threads)
+        self.budget = _budget(minutes, all_rungs)
+        self.longest = _longest(names, minutes, all_rungs)
+        self.left_out = _missing_rungs() if names is None else []
         names = self.recipes = chosen_recipes(names, sections) # Name to `Recipe`
         self.settings = _resolved(names, sections)
         self.device = pick_device(shared['device'])
@@ -146,8 +170,9 @@ class Climb:
 
     def _not_yet(self, name:str) -> Fits:
         cure = None if self.shelf is None else 'continue with the same command and --resume'
-        how = dict(status='stopped', reason='it was not finished', cure=cure, about=self.recipes[name].about)
-        return Fits(name, self.settings[name], **how)
+        r = self.recipes[name]
+        how = dict(status='stopped', reason='it was not finished', cure=cure)
+        return Fits(name, self.settings[name], about=r.about, against=r.measured_against, **how)
 
 # %% ../../nbs/answer/13_climb.ipynb #4ad72a10
 @patch
@@ -170,7 +195,8 @@ def comparison(self:Climb) -> Comparison:
         command=self.command,
         made=self.made,
         margin=self.margin,
-        groups=self.groups)
+        groups=self.groups,
+        left_out=self.left_out)
 
 # %% ../../nbs/answer/13_climb.ipynb #34bb68ab
 @patch
@@ -198,6 +224,10 @@ def _explained(e:Exception) -> tuple: # What was wrong, and what to do
     return explained(e)
 
 # %% ../../nbs/answer/13_climb.ipynb #5d2f0c02
+def _result_of(fitted:Fitted) -> Result:
+    "What is kept of a fit; measures its cost, which may fail too"
+    return Result.of(fitted).with_maps(worst_maps(fitted))
+
 def _check_rung(result:Result, images:ImageSet):
     "Raise `InputError` for a result that a rung cannot hold, such as a setting that is a tensor"
     try: rung_of(Fits(result.recipe, result.asked, (result,)), images)
@@ -216,6 +246,9 @@ def _fit(self:Climb, name:str, seed:int) -> Fitted|None:
     except KeyboardInterrupt:
         if checkpoint is not None: _write_or_warn(checkpoint)
         raise
+    except TooLong as e:
+        self._leave_out(name, e.seconds)
+        return self.reporter.left_out(e.seconds)
     except Exception as e:
         reason, cure = _explained(e)
         trace = ''.join(traceback.format_exception(e))
@@ -226,13 +259,32 @@ def _fit(self:Climb, name:str, seed:int) -> Fitted|None:
 
 @patch
 def _fit_and_keep(self:Climb, name:str, seed:int, checkpoint:Checkpoint|None) -> Fitted:
-    how = dict(device=self.device, threads=self.threads, test=self.test, cbs=self.cbs, reporter=self.reporter)
+    most = self.longest if seed == self.seed else math.inf
+    watch = Watch(self.reporter, most, validation_share(self.images, self.recipes[name]), self.device)
+    how = dict(device=self.device, threads=self.threads, test=self.test, cbs=self.cbs, reporter=watch)
     fitted = fit(self.recipes[name], self.images, seed=seed, checkpoint=checkpoint, **how, **self.settings[name])
     check_scores(fitted)
-    result = Result.of(fitted) # Measures its cost, which may fail too
+    result = _result_of(fitted)
     _check_rung(result, self.images)
     if self.shelf is not None: self.shelf.put(result, self._stamp(name, seed))
     return fitted
+
+@patch
+def _leave_out(self:Climb, name:str, seconds:float):
+    "Take a rung off the ladder before it is fitted"
+    del self.fits[name]
+    reason = f'it would take about {seconds_text(seconds)}'
+    self.left_out.append(LeftOut(recipe=name, seconds=seconds, reason=reason, cure=self._cure()))
+    self._free()
+
+@patch
+def _cure(self:Climb) -> str:
+    "How to fit rungs that were left out"
+    is_typed = self.command is not None
+    if self.budget is not None: cure = 'give more --minutes' if is_typed else 'give more minutes'
+    else: cure = '--all fits all rungs, and -r those that it names' if is_typed else 'all_rungs=True fits all rungs'
+    if self.shelf is None: return cure
+    return f"{cure}; {'--resume' if is_typed else 'resume=True'} keeps the others"
 
 @patch
 def _free(self:Climb):
@@ -244,16 +296,44 @@ def _free(self:Climb):
 @patch
 def _task(self:Climb, number:int, name:str, seed:int):
     "One recipe with one seed"
-    fits = self.fits[name]
+    fits = self.fits.get(name)
+    if fits is None: return # It was left out
     if fits.status == 'failed' or seed in fits.seeds: return # Other seeds would fail too; or `run` was called again
     what = 'fit' if seed == self.seed else 'repeat'
     self.reporter.started(Task(what, name, number, self.count, seed, len(self.images.train)))
     outcome = self.kept.get((name, seed)) or self._fit(name, seed)
     if outcome is None: return
     fitted = outcome if isinstance(outcome, Fitted) else None
-    result = Result.of(fitted) if fitted else outcome
+    result = _result_of(fitted) if fitted else outcome
     self.fits[name] = fits.with_result(result, fitted if self.models else None)
     self.reporter.finished(outcome)
+
+# %% ../../nbs/answer/13_climb.ipynb #7c1b93f8
+@patch
+def _estimates(self:Climb) -> dict: # Name to seconds of all its fits, for the rungs that have no result
+    how = dict(seed=self.seed, device=self.device, threads=self.threads)
+    todo = [n for n in self.fits if not self.fits[n].results and self.kept.get((n, self.seed)) is None]
+    found = {}
+    for number, name in enumerate(todo):
+        self.reporter.started(Task('estimate', name, number, len(todo), self.seed, len(self.images.train)))
+        seconds = estimate(self.recipes[name], self.images, self.reporter, **how, **self.settings[name])
+        parts = sum(f for f in self.fractions if f < 1) if name in self.curve_of else 0
+        found[name] = seconds * (len(self.seeds) + parts)
+    return found
+
+@patch
+def _fill(self:Climb, budget:float): # In seconds
+    "Leave out the rungs that do not fit, the most expensive first; raises `InputError` if none fits"
+    estimates = self._estimates()
+    cheapest_first = sorted(estimates, key=estimates.get)
+    spent = 0.
+    for name in cheapest_first:
+        spent += estimates[name]
+        if spent > budget: self._leave_out(name, estimates[name])
+    if self.fits: return
+    name = cheapest_first[0]
+    takes = f'{name} would take about {seconds_text(estimates[name])}'
+    raise InputError(f"no rung fits in {budget / 60:g} min: {takes}; give more minutes")
 
 # %% ../../nbs/answer/13_climb.ipynb #a34252e3
 @patch
@@ -266,7 +346,7 @@ def _look(self:Climb, tasks:list):
 @patch
 def _draw(self:Climb):
     "Make the learning curve, with the rungs as its last points; if it stops or fails, keep the points so far"
-    names = [n for n in self.curve_of if self.fits[n].results]
+    names = [n for n in self.curve_of if n in self.fits and self.fits[n].results]
     if not names: return
     done = None if self.shelf is None else self.shelf.points
     how = dict(device=self.device, threads=self.threads, cbs=self.cbs)
@@ -291,6 +371,7 @@ def run(self:Climb) -> Comparison:
     "Fit everything that is missing; after Ctrl-C, call it again to continue"
     tasks = [(name, seed) for seed in self.seeds for name in self.settings]
     if self.shelf is not None: self._look(tasks)
+    if self.budget is not None: self._fill(self.budget)
     for number, (name, seed) in enumerate(tasks): self._task(number, name, seed)
     if self.curve_of: self._draw()
     return self.comparison
@@ -303,11 +384,11 @@ def finish(self:Climb):
 # %% ../../nbs/answer/13_climb.ipynb #e510d277
 def compare(
     images:ImageSet|str|Path|None=None, # Or a source for `load`; None: that of `settings`, else the digits
-    names:str|Iterable|None=None, # Recipes and variants, a list or 'a,b': see `chosen_recipes`; None: the ladder
+    names:str|Iterable|None=None, # Recipes and variants, a list or 'a,b': see `chosen_recipes`
     seed:int|None=None, # The same for every recipe; None: that of `settings`, else 42
     device:str|torch.device|None=None, # 'auto': the best available. None: that of `settings`, else 'auto'
     settings:Mapping|None=None, # Section to {name: value}, such as {'mlp': {'epochs': 3}}, or `read_settings(path)`
-    **kwargs # See `Climb`: `threads`, `repeats`, `curve`, `test`, `out`, `resume`, `cbs`, `reporter`, ...
+    **kwargs # See `Climb`: `all_rungs`, `minutes`, `threads`, `repeats`, `curve`, `test`, `out`, `resume`, ...
 ) -> Comparison:
     "Fit recipes to one image set; everything is checked first, and if a recipe fails the others still run"
     climb = Climb(images, names, seed, device, settings, **kwargs)

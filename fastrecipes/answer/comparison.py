@@ -12,7 +12,8 @@ __all__ = ['SCHEMA_VERSION', 'standings', 'uneven_classes', 'rung_of', 'machine'
 
 # %% ../../nbs/answer/12_comparison.ipynb #32ac59bc
 import json, os, platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime, timezone
 from io import BytesIO
 from pathlib import Path
@@ -27,11 +28,13 @@ from fastrecipes.answer.chance import (
     balanced_accuracy, balanced_interval, grouped_interval, Interval, over_seeds, wilson,
 )
 from .failures import failures_of, shared_failures
+from .maps import with_maps, worst_maps
 from .pictures import pictures_of
 from fastrecipes.answer.records import (
-    Counts, Curve, Decision, Epoch, LostSeed, Machine, Majority, Pair, Picture, readable, Repeats, Rung, RungCost,
-    Seed, Shared, Step, Text, Verdict, Versions,
+    Counts, Curve, Decision, Epoch, LeftOut, LostSeed, Machine, Majority, Pair, Picture, readable, Repeats, Rung,
+    RungCost, Seed, Shared, Step, Text, Verdict, Versions,
 )
+from .remarks import remarks_of
 from .results import Fits, Result
 from .rules import claimed_step, decide, error_rates, tested_pairs
 from .tables import plain
@@ -63,11 +66,12 @@ def _rights(fits:Fits, seeds:set, split:str='valid') -> np.ndarray: # bool (seed
 
 def _right(judged:Judged) -> torch.Tensor: return judged.predictions == judged.targets # bool (n,)
 
-def _step(pairs:tuple, recipe:str) -> Step|None:
-    "The pair with the nearest rung below"
+def _step(pairs:tuple, recipe:str, against:tuple=()) -> Step|None:
+    "The pair with the first rung of `against` that there is, or with the nearest rung below"
     below = [p for p in pairs if p.recipe == recipe]
     if not below: return None
-    p = below[-1]
+    found = [p for name in against for p in below if p.below == name]
+    p = [*found, below[-1]][0]
     return Step(recipe=p.below, gain_points=p.gain_points, interval_points=p.interval_points, p=p.p, words=p.words,
                 p_adjusted=p.p_adjusted, balanced=p.balanced)
 
@@ -97,8 +101,8 @@ def _interval_of(judged:Judged|None, groups=None) -> Interval|None:
     return wilson(int(right.sum()), len(right))
 
 def _epoch(row:dict) -> Epoch:
-    losses = {name: finite(row[name]) for name in ('train_loss', 'valid_loss')}
-    return Epoch(epoch=row['epoch'], **losses, accuracy=finite(row['accuracy']), seconds=finite(row['seconds']))
+    values = {name: finite(row[name]) for name in ('train_loss', 'valid_loss', 'accuracy', 'seconds')}
+    return Epoch(epoch=row['epoch'], **values, train_accuracy=finite(row.get('train_accuracy')))
 
 # %% ../../nbs/answer/12_comparison.ipynb #55fb4813
 _UNEVEN = 1.5
@@ -138,9 +142,15 @@ def _training(r:Result) -> dict:
         cost=RungCost(**r.cost._asdict()),
         threads=r.threads,
         best_epoch=r.best_epoch,
+        familiar=r.familiar,
         history=tuple(_epoch(row) for row in r.history))
 
 # %% ../../nbs/answer/12_comparison.ipynb #a7b52c34
+def _against(recipe:str) -> tuple:
+    "See `Recipe.measured_against`; empty if the recipe is not known any more"
+    try: return get_recipe(recipe).measured_against
+    except InputError: return ()
+
 def _about(this:Fits) -> str:
     "The recipe in a sentence; empty if it is not known any more"
     if this.about is not None: return this.about
@@ -159,7 +169,7 @@ def rung_of(
     if this.result is None:
         asked = {n: _for_others(v) if isinstance(v, str) else v for n, v in this.asked.items()}
         return Rung(recipe=this.recipe, about=about, **status, settings=asked)
-    step = _step(pairs, this.recipe)
+    step = _step(pairs, this.recipe, this.against or _against(this.recipe))
     return Rung(
         recipe=this.recipe,
         about=about,
@@ -170,7 +180,7 @@ def rung_of(
         against=step,
         repeats=_repeats(this, step, groups),
         lost=tuple(LostSeed(seed=s, reason=_for_others(why)) for s, why in this.lost),
-        failures=failures_of(this.result.valid, images.classes))
+        failures=with_maps(failures_of(this.result.valid, images.classes), this.result.maps))
 
 # %% ../../nbs/answer/12_comparison.ipynb #b819be8d
 def _majority(images:ImageSet) -> Majority:
@@ -267,6 +277,7 @@ class Comparison(Record):
     curve: Curve|None
     verdict: Verdict
     decision: Decision|None = None # Which rung to stop at, or what is undecided; None in earlier files
+    left_out: tuple[LeftOut, ...] = () # Rungs that were not tried
     _fits: tuple = PrivateAttr(default=()) # `Fits`, if it was fitted in this process
 
     @model_validator(mode='after')
@@ -274,7 +285,7 @@ class Comparison(Record):
         if len(self.classes) < 2: raise ValueError('classes should be two or more')
         if min(self.shape) < 1: raise ValueError('shape should have numbers above 0')
         if not self.rungs: raise ValueError('rungs should not be empty')
-        _unique([r.recipe for r in self.rungs], 'the names of rungs')
+        _unique([r.recipe for r in (*self.rungs, *self.left_out)], 'the names of rungs')
         if self.curve: _unique([r.recipe for r in self.curve.rungs], 'the names of curve.rungs')
         for rung in self.fitted_rungs: _check_rung(rung, self.images.valid, self.classes)
         fitted = [r.recipe for r in self.fitted_rungs]
@@ -341,6 +352,10 @@ def _on_test(fits:list, step:tuple|None) -> Pair|None:
     return tested_pairs(standings(both, 'test'))[0]
 
 # %% ../../nbs/answer/12_comparison.ipynb #d1cbd9bf
+def _fits_of(fitted:Fitted) -> Fits:
+    found = Fits.of(fitted)
+    return replace(found, results=tuple(r.with_maps(worst_maps(fitted)) for r in found.results))
+
 def comparison_of(
     images:ImageSet,
     fits:list, # `Fits` in the order of the ladder, or `Fitted`s
@@ -351,9 +366,10 @@ def comparison_of(
     made:str|None=None, # When; None: now
     margin:float=.01, # A gain in accuracy that would matter: see `rules.decide`
     groups=None, # A label for each validation image: images with the same one belong together
+    left_out:Iterable[LeftOut]=(), # Rungs that were not tried
 ) -> Comparison:
     "Compare recipes that were fitted to one image set"
-    fits = [Fits.of(f) if isinstance(f, Fitted) else f for f in fits]
+    fits = [_fits_of(f) if isinstance(f, Fitted) else f for f in fits]
     if not fits: raise InputError("nothing to compare: give at least one fitted recipe")
     decision, pairs = _decided(fits, images, margin, groups)
     about_results = _about_results(fits, images, pairs, groups)
@@ -367,7 +383,8 @@ def comparison_of(
         made=made or _now(),
         versions=Versions(**versions()),
         machine=machine(about_results['device']),
-        curve=curve)
+        curve=curve,
+        left_out=tuple(left_out))
     c = Comparison(**values, verdict=verdict(Comparison.model_construct(**values)))
     c._fits = tuple(fits)
     return c
@@ -390,6 +407,11 @@ def __getitem__(self:Comparison, recipe:str) -> Fitted|Result|Rung:
     if recipe not in found: raise no_such('rung', recipe, found)
     in_memory = next((f.fitted or f.result for f in self._fits if f.recipe == recipe), None)
     return in_memory or found[recipe]
+
+@patch(as_prop=True)
+def remarks(self:Comparison) -> tuple:
+    "What unasked checks found in the rungs: see `remarks`"
+    return remarks_of(self)
 
 @patch
 def to_dict(self:Comparison) -> dict:

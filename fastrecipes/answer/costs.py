@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from .records import Rung
 from ..errors import no_such
 from ..plots import BLUE, GREY, label_points, new_figure, ORANGE, quiet_axes
-from ..text import listed
+from ..text import listed, percent_text
 
 # %% ../../nbs/answer/08_costs.ipynb #bd817944
 COSTS = {
@@ -122,6 +122,13 @@ def _empty(ax, text:str):
     ax.set(xticks=[], yticks=[])
     ax.text(.5, .5, text, ha='center', transform=ax.transAxes)
 
+def _without_majority(rungs:list) -> tuple: # (rungs, text)
+    "The rungs to draw, and the accuracy of `majority`, next to which they would look alike"
+    majority = next((r for r in rungs if r.recipe == 'majority'), None)
+    if majority is None or len(rungs) == 1: return rungs, ''
+    text = f'; not drawn: majority ({percent_text(majority.mean_accuracy, 1)})'
+    return [r for r in rungs if r is not majority], text
+
 def _cost_title(rungs:list, by:str) -> str:
     unknown = [r.recipe for r in rungs if getattr(r.cost, by) is None]
     missing = f'; not known for {listed(unknown)}' if unknown else ''
@@ -134,12 +141,12 @@ def plot_cost(
 ) -> Figure:
     "Accuracy with its 95% interval against cost; a line joins the Pareto front, rings mark what the verdict names"
     if by not in COSTS: raise no_such('cost', by, COSTS)
-    rungs = comparison.fitted_rungs
+    rungs, floor = _without_majority(comparison.fitted_rungs)
     points = cost_points(rungs, by)
     fig = new_figure(7, 4)
     ax = fig.subplots()
     quiet_axes(ax)
-    ax.set(xscale='log', xlabel=_cost_title(rungs, by), ylabel='accuracy on the validation images')
+    ax.set(xscale='log', xlabel=_cost_title(rungs, by) + floor, ylabel='accuracy on the validation images')
     if points: _draw(ax, points, comparison.named)
     else: _empty(ax, f'the {COSTS[by]} are not known' if rungs else 'no rung was fitted')
     return fig

@@ -23,7 +23,8 @@ from matplotlib.figure import Figure
 from fastcore.basics import patch
 from fastcore.foundation import L
 from .chance import Interval, wilson
-from .records import Curve, CurvePoint, CurveRung, MoreData
+from .crossing import crossings
+from .records import Crossing, Curve, CurvePoint, CurveRung, MoreData
 from .results import check_scores
 from ..data.images import ImageSet
 from ..data.sources import load
@@ -253,7 +254,17 @@ class CurveRun:
 def curve(self:CurveRun) -> Curve:
     "All points that there are"
     rungs = tuple(self._rung(name) for name in self.settings)
-    return Curve(fractions=tuple(self.sizes), seed=self.seed, rungs=rungs)
+    return Curve(fractions=tuple(self.sizes), seed=self.seed, rungs=rungs, crossings=self._crossings())
+
+@patch
+def _crossings(self:CurveRun) -> tuple: # Of `Crossing`s
+    "Among the rungs of which every point is fitted"
+    n, answers = len(self.images.valid), {}
+    for name in self.settings:
+        points = [self.points[name, fraction] for fraction in self.sizes]
+        if all(p is not None and p.is_fitted for p in points):
+            answers[name] = np.stack([p.answers(n) for p in points])
+    return crossings(list(self.sizes.values()), answers, self.images.valid.groups)
 
 @patch
 def _rung(self:CurveRun, name:str) -> CurveRung:
@@ -427,6 +438,17 @@ def _size_axis(ax, sizes:list):
     if len(sizes) <= 8: ax.set_xticks(sizes, [f'{n:,}' for n in sizes])
     else: ax.xaxis.set_major_formatter('{x:,.0f}')
 
+# %% ../../nbs/answer/04_curves.ipynb #8fef5d04
+def _draw_crossing(ax, crossing:Crossing, ends:tuple): # ends: the smallest and the largest size
+    "A band for the interval, a dotted line, and who leads on either side"
+    low, high = crossing.low or ends[0], crossing.high or ends[1]
+    ax.axvspan(low, high, color=GREY, alpha=.12, lw=0, zorder=0)
+    ax.axvline(crossing.images, color=GREY, ls=':', lw=1.2, zorder=1)
+    look = dict(xycoords=ax.get_xaxis_transform(), textcoords='offset points', va='bottom', fontsize=8, color=GREY,
+                parse_math=False, annotation_clip=False)
+    ax.annotate(f'{crossing.few} \u2190', (crossing.images, 1), (-4, 2), ha='right', **look)
+    ax.annotate(f'\u2192 {crossing.many}', (crossing.images, 1), (4, 2), ha='left', **look)
+
 # %% ../../nbs/answer/04_curves.ipynb #8986e554
 def plot_curve(
     curve:Curve, # Of `learning_curve`
@@ -443,6 +465,7 @@ def plot_curve(
     low, high = ax.get_ylim()
     ax.set_ylim(low - (high - low) * .07 * len(failing), high) # Room for the crosses
     _draw_failed(ax, failing, middle=math.sqrt(sizes[0] * sizes[-1]))
+    for crossing in curve.crossings: _draw_crossing(ax, crossing, (sizes[0], sizes[-1]))
     ax.set_ylabel('accuracy on the validation images')
     quiet_axes(ax)
     _name_lines(fig, drawn, sizes[-1])

@@ -17,16 +17,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from .comparison import Comparison
 from .costs import plot_cost
+from .crossing import crossing_text
 from .curves import plot_curve
 from .pictures import plot_calibration, plot_confusion, plot_images
-from .records import CurvePoint, CurveRung, Rung
+from .records import CurvePoint, CurveRung, Epoch, Rung
 from ..errors import InputError
 from ..plots import BLUE, GREY, new_figure, ORANGE, quiet_axes
 from ..text import percent_text, plural, points_text, printable, seconds_text
 
 # %% ../../nbs/answer/16_report_figures.ipynb #0817a7e5
 def _accuracies(rung:Rung) -> list:
-    return [row.accuracy for row in rung.history if row.accuracy is not None]
+    both = [value for row in rung.history for value in (row.accuracy, row.train_accuracy)]
+    return [value for value in both if value is not None]
 
 def accuracy_limits(
     rungs:Iterable[Rung],
@@ -52,6 +54,8 @@ def _draw_epochs(loss_axes, accuracy_axes, rung:Rung):
     loss_axes.plot(epochs, _per_epoch(rung, 'train_loss'), color=ORANGE, ls='--', label='training', **mark)
     loss_axes.plot(epochs, _per_epoch(rung, 'valid_loss'), color=BLUE, label='validation', **mark)
     loss_axes.legend(fontsize=8, frameon=False)
+    if any(row.train_accuracy is not None for row in rung.history):
+        accuracy_axes.plot(epochs, _per_epoch(rung, 'train_accuracy'), color=ORANGE, ls='--', **mark)
     accuracy_axes.plot(epochs, _per_epoch(rung, 'accuracy'), color=BLUE, **mark)
 
 # %% ../../nbs/answer/16_report_figures.ipynb #3e2145eb
@@ -71,7 +75,7 @@ def plot_training(
     rung:Rung,
     limits:tuple|None=None, # Of the accuracy axis; None: see `accuracy_limits`
 ) -> Figure:
-    "Losses above and validation accuracy below, by epoch; a dotted line marks the epoch whose weights were kept"
+    "Losses above and accuracies below, by epoch; a dotted line marks the epoch whose weights were kept"
     fig = new_figure(3.5, 3.1)
     above, below = fig.subplots(2, 1, sharex=True)
     _draw_epochs(above, below, rung)
@@ -145,7 +149,8 @@ def _line_in_words(rung:CurveRung) -> str:
 def _curve_figures(c:Comparison) -> list: # One or none
     if not c.curve or not c.curve.rungs: return []
     lines = '; '.join(map(_line_in_words, c.curve.rungs))
-    text = f'Validation accuracy by the number of training images. {lines}.'
+    crossings = ''.join(f' {crossing_text(crossing, len(c.classes))}' for crossing in c.curve.crossings)
+    text = f'Validation accuracy by the number of training images. {lines}.{crossings}'
     return [ReportFigure('learning-curve', plot_curve, (c.curve,), 'Learning curve', text)]
 
 # %% ../../nbs/answer/16_report_figures.ipynb #74d23ae2
@@ -163,7 +168,12 @@ def _training_in_words(rung:Rung) -> str:
         f'{rung.recipe}, {plural(len(rung.history), "epoch")}: '
         f'training loss from {_loss(first.train_loss)} to {_loss(last.train_loss)}, '
         f'validation loss from {_loss(first.valid_loss)} to {_loss(last.valid_loss)}, '
+        f'{_train_accuracy_in_words(first, last)}'
         f'validation accuracy from {_accuracy(first.accuracy)} to {_accuracy(last.accuracy)}.{kept}')
+
+def _train_accuracy_in_words(first:Epoch, last:Epoch) -> str: # Empty if it is not known
+    if None in (first.train_accuracy, last.train_accuracy): return ''
+    return f'training accuracy from {_accuracy(first.train_accuracy)} to {_accuracy(last.train_accuracy)}, '
 
 # %% ../../nbs/answer/16_report_figures.ipynb #ae85b3d6
 def _training_figures(c:Comparison) -> list:

@@ -20,12 +20,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 from unicodedata import bidirectional
+import numpy as np
 from fastcore.basics import patch
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 from .chance import Interval, wilson
 from .comparison import Comparison
 from .failures import most_confused
+from .maps import overlay
 from .records import Failures, ImageGroup, Machine, Rung, SharedImage, WorstImage
 from .report_figures import page_figures, PageFigures, ReportFigure, slugs
 from .svg import page_svg
@@ -64,6 +66,26 @@ def _worst_card(entry:WorstImage, pictures:dict) -> Card:
     loss = '' if entry.loss is None else f'loss {loss_text(entry.loss)}'
     lines = [line for line in (confidence, loss) if line]
     return _card(entry, pictures, f'predicted {isolated(entry.predicted)}', lines)
+
+# %% ../../nbs/answer/17_report_page.ipynb #0e579b01
+def _map_card(entry:WorstImage, pictures:dict) -> Card|None:
+    "The same image with the places that raised the score of the predicted class; None where that is not known"
+    picture = pictures.get(entry.image)
+    if entry.activation is None or picture is None or not picture.uri: return None
+    return Card(
+        uri=overlay(picture.uri, entry.activation),
+        true=entry.true,
+        answer=f'predicted {isolated(entry.predicted)}',
+        lines=(f'image {entry.image:,}',),
+        alt=_map_text(entry))
+
+def _map_text(entry:WorstImage) -> str:
+    "Where the map is brightest, in words"
+    grid = np.array(entry.activation)
+    down, across = np.unravel_index(grid.argmax(), grid.shape)
+    places = [int(3 * (i + .5) / n) for i, n in zip((down, across), grid.shape)]
+    where = f"{('top', 'middle', 'bottom')[places[0]]} {('left', 'centre', 'right')[places[1]]}"
+    return f'Class activation map of validation image {entry.image:,}, brightest at the {where}'
 
 # %% ../../nbs/answer/17_report_page.ipynb #5f62a08a
 def _by_answer(entry:SharedImage, recipes:list) -> dict: # Predicted class to the recipes that predicted it
@@ -135,15 +157,16 @@ class RungView(NamedTuple):
     "A rung, and what the page needs in addition"
     rung: Rung
     slug: str # Part of its address
-    strip: Strip|None # Of its accuracy; None where it was not fitted
-    gain_strip: Strip|None # None for the lowest rung
+    strip: Strip|None # Of its accuracy; None where it was not fitted, and for `majority`
+    gain_strip: Strip|None # None for the lowest rung, and for a gain over `majority`
     matrix: list # See `_matrix`
     confused: list # Rows of `most_confused`, where there is no matrix
     worst: list # Of `Card`s
+    looked: list # Of `Card`s: where a convolutional rung looked
 
 def _rung_views(c:Comparison, pictures:dict) -> list:
-    fitted = c.fitted_rungs
-    steps = {r.recipe: r.against for r in fitted if r.against}
+    fitted = [r for r in c.fitted_rungs if r.recipe != 'majority'] # Next to which all others look alike
+    steps = {r.recipe: r.against for r in fitted if r.against and r.against.recipe != 'majority'}
     strips = _strips({r.recipe: (r.mean_accuracy, r.mean_interval) for r in fitted})
     gains = _strips({name: (s.gain_points, s.interval_points) for name, s in steps.items()}, zero=0)
     names = slugs(r.recipe for r in c.rungs)
@@ -152,10 +175,12 @@ def _rung_views(c:Comparison, pictures:dict) -> list:
 
 def _mistakes(failures:Failures|None, c:Comparison, pictures:dict) -> dict:
     "The fields of a `RungView` about mistakes"
-    if failures is None: return dict(matrix=[], confused=[], worst=[])
+    if failures is None: return dict(matrix=[], confused=[], worst=[], looked=[])
     matrix = _matrix(failures)
     confused = [] if matrix else list(most_confused(failures, c.classes, 20).itertuples())
-    return dict(matrix=matrix, confused=confused, worst=[_worst_card(e, pictures) for e in failures.worst])
+    worst = [_worst_card(e, pictures) for e in failures.worst]
+    looked = list(filter(None, (_map_card(e, pictures) for e in failures.worst)))
+    return dict(matrix=matrix, confused=confused, worst=worst, looked=looked)
 
 # %% ../../nbs/answer/17_report_page.ipynb #a059aef2
 def made_text(made:str) -> str:

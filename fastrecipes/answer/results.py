@@ -11,7 +11,7 @@ __all__ = ['Result', 'check_scores', 'Fits', 'Shelf']
 
 # %% ../../nbs/answer/03_results.ipynb #679723fd
 import json, warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 import torch
 from fastcore.basics import patch
@@ -34,9 +34,11 @@ class Result:
     valid: Judged
     test: Judged|None
     cost: Cost
-    history: list # Rows: epoch, train_loss, valid_loss, accuracy, seconds; empty for a recipe without epochs
+    history: list # Rows, as `Fitted.history` has them; empty for a recipe without epochs
     best_epoch: int|None
     threads: int|None = None # Number of threads of the fit
+    familiar: float|None = None # See `pretrained.familiar_share`
+    maps: dict = field(default_factory=dict) # See `maps.worst_maps`
 
     @classmethod
     def of(cls, fitted:Fitted) -> 'Result':
@@ -52,7 +54,10 @@ class Result:
             cost=fitted.cost,
             history=[] if fitted.history is None else fitted.history.to_dict('records'),
             best_epoch=fitted.best_epoch,
-            threads=fitted.threads)
+            threads=fitted.threads,
+            familiar=fitted.familiar)
+
+    def with_maps(self, maps:dict) -> 'Result': return replace(self, maps=maps)
 
     @property
     def accuracy(self) -> float: return self.valid.accuracy
@@ -88,6 +93,7 @@ class Fits:
     trace: str|None = None # The traceback of the exception
     lost: tuple = () # (seed, reason) of further seeds that failed
     about: str|None = None # The recipe in a sentence; None: that of `recipe`
+    against: tuple = () # See `Recipe.measured_against`; empty: that of `recipe`
 
     @property
     def result(self) -> Result|None:
@@ -129,7 +135,9 @@ def _state_of(r:Result) -> dict:
         device=r.device,
         cost=r.cost._asdict(),
         history=r.history,
-        best_epoch=r.best_epoch)
+        best_epoch=r.best_epoch,
+        familiar=r.familiar,
+        maps=r.maps)
 
 def _result_from(state:dict, images:ImageSet, run:dict, threads:int|None) -> Result:
     test = None if state['test'] is None else Judged(state['test'], images.test.labels, state['has_probs'])
@@ -144,7 +152,9 @@ def _result_from(state:dict, images:ImageSet, run:dict, threads:int|None) -> Res
         cost=Cost(**state['cost']),
         history=state['history'],
         best_epoch=state['best_epoch'],
-        threads=threads)
+        threads=threads,
+        familiar=state.get('familiar'), # Earlier files have none
+        maps=state.get('maps', {}))
 
 # %% ../../nbs/answer/03_results.ipynb #e1b1a33d
 class _KeptResult(Checkpoint):

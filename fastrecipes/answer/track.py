@@ -37,6 +37,7 @@ def _machine() -> str: return 'machine'
 _TAGS = {
     'loss/training': 'train_loss',
     'loss/validation': 'valid_loss',
+    'accuracy/training': 'train_accuracy',
     'accuracy/validation': 'accuracy',
     'seconds/epoch': 'seconds'}
 
@@ -90,7 +91,8 @@ def epoch(self:TensorBoard, row:dict):
     "Log the values of an epoch; epochs are counted from 1"
     number = row['epoch'] + 1
     def write(writer):
-        for tag, name in _TAGS.items(): writer.add_scalar(tag, row[name], number)
+        for tag, name in _TAGS.items():
+            if name in row: writer.add_scalar(tag, row[name], number)
     self._write(number if row['epoch'] else 0, write)
 
 @patch

@@ -11,6 +11,7 @@ __all__ = ['NOTICED', 'Findings', 'GainOver', 'price_text', 'verdict', 'brief']
 
 # %% ../../nbs/answer/10_verdict.ipynb #e8e5b4ef
 from dataclasses import dataclass
+from .crossing import crossing_text
 from .records import Decision, Pair, Rung, Verdict
 from .rules import decide # noqa: F401 - found here too
 from .rules import chosen_points, dropped, far_dearer, hard_class, images_needed
@@ -235,7 +236,8 @@ def _finds_classes(rung:Rung) -> bool:
     return rung.balanced_interval.low > 1 / sum(c.images > 0 for c in rung.failures.per_class)
 
 def _nothing_learned_text(f:Findings, majority) -> str:
-    nothing = [r for r in f.rungs if r.interval.low <= majority.share and not _finds_classes(r)]
+    trained = [r for r in f.rungs if r.recipe != 'majority']
+    nothing = [r for r in trained if r.interval.low <= majority.share and not _finds_classes(r)]
     if not nothing: return ''
     got = listed(percent_text(r.accuracy, 1) for r in nothing)
     are = 'is' if len(nothing) == 1 else 'are'
@@ -314,6 +316,12 @@ def _more_data_text(f:Findings, curve) -> str:
     others = [n for n, m in more.items() if m.words == 'likely to help']
     return f'More training images are likely to help {listed(others)}.' if others else ''
 
+# %% ../../nbs/answer/10_verdict.ipynb #00303697
+def _crossings_text(comparison) -> str:
+    "Which rung leads with how many training images, where the leading one changes"
+    found = comparison.curve.crossings if comparison.curve else ()
+    return ' '.join(crossing_text(c, len(comparison.classes)) for c in found)
+
 # %% ../../nbs/answer/10_verdict.ipynb #c5d10023
 def _was_tested(f:Findings, comparison) -> bool:
     return comparison.test_asked and bool(comparison.images.test) and f.stop.test_accuracy is not None
@@ -377,6 +385,12 @@ def _not_fitted_text(comparison) -> str:
     if comparison.fitted_rungs: texts.append(f"{'Its' if len(missing) == 1 else 'Their'} accuracy is not known.")
     return ' '.join(texts)
 
+def _left_out_text(comparison) -> str:
+    "The rungs that were not tried, why, and what would fit them"
+    by_cure = {}
+    for r in comparison.left_out: by_cure.setdefault(r.cure, []).append(f'{r.recipe} ({r.reason})')
+    return ' '.join(f'Left out: {listed(rungs)}; {cure}.' for cure, rungs in by_cure.items())
+
 def _failed_text(rung:Rung) -> str:
     reason, cure = ((text or '').strip(' .;') for text in (rung.reason, rung.cure))
     happened = 'was stopped' if rung.status == 'stopped' else 'failed'
@@ -391,9 +405,10 @@ def _verdict(stop_at:str|None, headline:str, *paragraphs) -> Verdict:
 # %% ../../nbs/answer/10_verdict.ipynb #d50eb9a7
 def _no_stop(comparison, is_long:bool) -> Verdict:
     "The verdict if no rung was fitted, or none is shown to have learned anything"
-    missing = [_not_fitted_text(comparison)] if is_long else []
+    missing = [_not_fitted_text(comparison) if is_long else '', _left_out_text(comparison)]
     if not comparison.fitted_rungs: return _verdict(None, 'No rung was fitted, so there is no verdict yet.', missing)
-    best = max(comparison.fitted_rungs, key=lambda r: r.accuracy)
+    learners = [r for r in comparison.fitted_rungs if r.recipe != 'majority']
+    best = max(learners or comparison.fitted_rungs, key=lambda r: r.accuracy)
     got = f'The best rung, {best.recipe}, gets {percent_text(best.accuracy, 1)}'
     headline = f'No rung is shown to have learned anything. {_majority_text(comparison.majority)}. {got}.'
     n = comparison.images.valid
@@ -415,10 +430,11 @@ def verdict(
          _nothing_learned_text(f, majority)],
         [_cost_text(f.stop), _cost_text(f.ahead) if f.is_open else '', _worth_text(f), _left_open_text(f),
          _adjusted_text(f)],
-        [_images_needed_text(f), _seeds_text(f), _errors_text(f), _more_data_text(f, comparison.curve)],
+        [_images_needed_text(f), _seeds_text(f), _errors_text(f), _more_data_text(f, comparison.curve),
+         _crossings_text(comparison)],
         [_chosen_text(f, comparison), _test_text(f, comparison), _step_on_test_text(f), _hard_class_text(f),
          _confidence_text(f), _groups_text(f)],
-        [_not_fitted_text(comparison)])
+        [_not_fitted_text(comparison), _left_out_text(comparison)])
 
 # %% ../../nbs/answer/10_verdict.ipynb #7c41d8e0
 def brief(
@@ -434,4 +450,5 @@ def brief(
         _headline(f),
         [_balanced_text(f), _halved_text(f), _nothing_learned_text(f, comparison.majority)],
         ['' if f.decision.undecided else _left_open_text(f), _adjusted_text(f), _images_needed_text(f), _seeds_text(f)],
-        list(filter(None, care))[:3])
+        list(filter(None, care))[:3],
+        [_left_out_text(comparison)])

@@ -16,12 +16,16 @@ from html import escape
 import pandas as pd
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
+from rich.text import Text
+from .crossing import crossing_text
 from .records import Rung, RungCost
-from .tables import paragraphs, plain, rung_table, text_tables, WIDTH
+from .remarks import remarks_of
+from .tables import paragraphs, plain, rung_table, step_words, text_tables, WIDTH
 from .verdict import brief
 from ..plots import BLUE, new_figure, ORANGE, quiet_axes
 from fastrecipes.text import (
-    bytes_text, gain_cell, interval_text, loss_text, p_cell, percent_text, range_text, seconds_cell, short_number,
+    bytes_text, gain_cell, interval_text, loss_text, p_cell, percent_text, printable, range_text, seconds_cell,
+    short_number,
 )
 from ..training.hooks import stop_text
 
@@ -46,7 +50,8 @@ _GAIN = dict(
     gain_high='against.interval_points.high',
     p='against.p',
     p_adjusted='against.p_adjusted',
-    words='against.judged')
+    words='against.judged',
+    against='against.recipe')
 _TEST = dict(test_accuracy='test_accuracy', test_low='test_interval.low', test_high='test_interval.high')
 _BALANCED = dict(balanced_accuracy='balanced_accuracy', balanced_low='balanced_interval.low',
                  balanced_high='balanced_interval.high', balanced_gain_points='against.balanced.gain_points',
@@ -55,7 +60,7 @@ _SEEDS = dict(seeds='repeats.count', sd='repeats.sd')
 _COST = {name: f'cost.{name}' for name in RungCost.model_fields}
 _STATUS = dict(status='status', reason='reason', cure='cure')
 
-_TEXTS = ('recipe', 'words', 'status', 'reason', 'cure')
+_TEXTS = ('recipe', 'words', 'against', 'status', 'reason', 'cure')
 _COUNTS = ('seeds', 'parameters', 'weights_bytes', 'peak_memory_bytes', 'peak_gpu_memory_bytes', 'multiply_adds')
 
 # %% ../../nbs/answer/11_view.ipynb #81093781
@@ -64,8 +69,8 @@ def comparison_table(comparison) -> pd.DataFrame:
 
     `accuracy`, its 95% interval (`low`, `high`) and `loss` are those of the validation images (cross entropy in nats,
     NaN where a rung gives no probabilities). With several seeds, `accuracy` is their mean and `sd` the standard
-    deviation of the runs. `gain_points` is the gain in accuracy over the nearest fitted rung below, in percentage
-    points, with its interval (`gain_low`, `gain_high`), `p` of its test, `p_adjusted` for the tests of all pairs
+    deviation of the runs. `gain_points` is the gain in accuracy over the rung `against`, in percentage points,
+    with its interval (`gain_low`, `gain_high`), `p` of its test, `p_adjusted` for the tests of all pairs
     together, and `words` for what that means. Then comes the cost, see `cost.Cost`. A rung that failed has
     a `status`, a `reason` and a `cure`, and no numbers."""
     rungs = comparison.rungs
@@ -96,10 +101,10 @@ def _balanced(rungs:tuple) -> dict: # Title to cells; empty where the classes ha
         'balanced': _cells(rungs, 'balanced_accuracy', percent_text),
         'its 95% interval': _cells(rungs, 'balanced_interval', _share_range)}
 
-def _step_words(rungs:tuple, path:str='against.judged') -> list:
-    "Whether each rung is better than the one below; for a rung without scores, its status"
-    words = _cells(rungs, path, str)
-    return [w if r.is_fitted else r.status for r, w in zip(rungs, words)]
+def _step_words(rungs:tuple) -> list:
+    "See `step_words`; for a rung without scores, its status"
+    above = [None, *(r.recipe for r in rungs)]
+    return [step_words(r, name) if r.is_fitted else r.status for r, name in zip(rungs, above)]
 
 # %% ../../nbs/answer/11_view.ipynb #e026d514
 def _main(rungs:tuple) -> dict: # Title to cells
@@ -197,8 +202,13 @@ def after_table(
     if _repeated(rungs): parts += ['', *text_tables(_over_seeds(rungs), width)]
     curve = comparison.curve.rungs if comparison.curve else ()
     if curve: parts += ['', *(f"more training images, {r.recipe}: {r.more_data.words}" for r in curve)]
+    for crossing in comparison.curve.crossings if curve else ():
+        parts.append(Text(printable(crossing_text(crossing, len(comparison.classes)))))
     short = brief(comparison)
-    return [*parts, '', *paragraphs(short.headline, short.paragraphs)]
+    remarks = [Text(printable(text)) for text in _remarks_text(comparison)]
+    return [*parts, '', *paragraphs(short.headline, short.paragraphs), *(['', *remarks] if remarks else [])]
+
+def _remarks_text(comparison) -> list: return [remark.text for remark in remarks_of(comparison)]
 
 def detail_parts(
     comparison, # A `Comparison`
@@ -224,7 +234,7 @@ def comparison_text(
 def comparison_html(comparison) -> str:
     "What a notebook shows of a comparison"
     short = brief(comparison)
-    prose = [*trouble_text(comparison), short.headline, *short.paragraphs]
+    prose = [*trouble_text(comparison), short.headline, *short.paragraphs, *_remarks_text(comparison)]
     table = styled(pd.DataFrame(_main(comparison.rungs)))
     return table._repr_html_() + ''.join(f'<p>{escape(line)}</p>' for line in prose)
 
@@ -235,9 +245,14 @@ def styled(table:pd.DataFrame) -> Styler:
 
 # %% ../../nbs/answer/11_view.ipynb #8f1220f5
 def _draw_accuracies(ax, rows:list):
-    low = min(r.mean_interval.low for _, r in rows)
-    high = max(r.mean_interval.high for _, r in rows)
+    learners = [(y, r) for y, r in rows if r.recipe != 'majority'] or rows
+    low = min(r.mean_interval.low for _, r in learners)
+    high = max(r.mean_interval.high for _, r in learners)
     for y, r in rows:
+        if r.mean_interval.low < low: # majority, next to which all others would look alike
+            place = dict(xycoords=('axes fraction', 'data'), va='center', fontsize=9)
+            ax.annotate(f'< {r.mean_accuracy:.4f}', (.02, y), **place)
+            continue
         interval = r.mean_interval
         ax.hlines(y, interval.low, interval.high, color=BLUE, lw=2, alpha=.45)
         ax.plot(r.mean_accuracy, y, 'o', color=BLUE)

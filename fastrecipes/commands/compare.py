@@ -23,7 +23,7 @@ from ..errors import InputError
 from ..ladder.recipe import get_recipe
 from ..ladder.settings import Count, global_settings, Kind, read_settings, Setting, split_names
 from ..reporter import Reporters, Task
-from ..text import printable
+from ..text import printable, seconds_text
 
 # %% ../../nbs/commands/03_compare.ipynb #67818566
 class TableProgress(Progress):
@@ -46,7 +46,15 @@ class TableProgress(Progress):
         if task.what in ('decode', 'check'): return super().started(task)
         details = {'repeat': f', seed {task.seed}', 'point': f', {task.images or 0:,} images'}
         text = f"{task.number + 1} of {task.count}  {task.name}{details.get(task.what, '')}"
+        if task.what == 'estimate': return self.begin(f'estimating {task.name}')
         self.begin(text, self.climb.settings[task.name].get('epochs'))
+
+    def estimated(self, seconds:float):
+        "Show the estimate next to the bar; elsewhere, only that of a fit which takes a while"
+        if self.task.what != 'fit': return
+        takes = f'about {seconds_text(seconds)}'
+        if self.bar is not None: self.rename(f'{self.what}, {takes}')
+        elif seconds >= 10: self.say(f'{self.task.name}: {takes}')
 
     def finished(self, result:object=None):
         if self.task.what == 'fit': self._row()
@@ -72,7 +80,8 @@ class TableProgress(Progress):
     def _measure(self, screen, rung):
         "Choose the columns for this window; the first rung has the longest bar of mistakes"
         draws_bars = screen.is_terminal and not screen.options.ascii_only and rung.accuracy is not None
-        longest = 1 - rung.accuracy if draws_bars else None
+        longest = None
+        if draws_bars: longest = float('inf') if rung.recipe == 'majority' else 1 - rung.accuracy
         uneven = rung.balanced_accuracy is not None
         self.columns = rung_columns(self.climb.settings, screen.width, self.climb.test, longest, uneven)
         self.width = screen.width
@@ -81,7 +90,11 @@ class TableProgress(Progress):
 compare_options = options(
     click.option('-r', '--recipes', 'names', metavar='A,B', multiple=True, help=(
         "Fit only these recipes, in the order of the ladder. A variant is a recipe with other settings, such as "
-        "'convnet(augment=shifts)' or 'mlp(hidden=512,256)'. [default: all rungs]")),
+        "'convnet(augment=shifts)' or 'mlp(hidden=512,256)'. [default: all rungs that take up to a minute each]")),
+    click.option('--all', 'all_rungs', is_flag=True, help=(
+        'Fit all rungs of the ladder, those that would take over a minute too.')),
+    click.option('--minutes', metavar='N', help=(
+        'Estimate every rung first, and fit those that fit in N minutes, the cheapest first.')),
     click.option('--repeats', metavar='N', help=(
         'Fit every rung with N seeds. Accuracies are their means, and gains are tested over images and seeds. '
         '[default: 1]')),
@@ -110,24 +123,32 @@ _repeats = Setting('repeats', get_args(Count)[1], 1)
 
 def _up_to_100(points:float) -> bool: return 0 < points <= 100
 
+def _above_0(minutes:float) -> bool: return 0 < minutes < float('inf')
+
 _worth = Setting('worth', Kind('a number of points above 0, up to 100', float, _up_to_100), 1.)
+_minutes = Setting('minutes', Kind('a number above 0', float, _above_0), None)
 
 def checked_request(
     given:dict, # The options of `compare`
     shared:dict, # From `global_settings`
     settings=None, # From `read_settings`, which may have variants
-) -> dict: # `repeats` and `worth`, as `Climb` accepts them
+) -> dict: # `repeats`, `worth` and `minutes`, as `Climb` accepts them
     "Raise `InputError` for a mistake in the request, before PyTorch is imported"
     for name in split_names(given['names'] or ''): get_recipe(name, settings)
     for name in split_names(given['curve'] or ''):
         if name != 'all': get_recipe(name, settings)
     check_data(shared, given)
+    _check_time(given)
     for option in ('resume', 'track'):
         if given[option] and given['out'] is None:
             raise InputError(f'--{option} needs a folder; name one with --out DIR')
-    return {s.name: _given(s, given[s.name]) for s in (_repeats, _worth)}
+    return {s.name: _given(s, given[s.name]) for s in (_repeats, _worth, _minutes)}
+
+def _check_time(given:dict):
+    if given['all_rungs'] and given['minutes'] is not None: raise InputError('give --all or --minutes, not both')
 
 def _given(setting:Setting, value:str|None):
+    "The value of an option; its default if it was not given"
     return setting.default if value is None else setting.read(value, 'compare')
 
 # %% ../../nbs/commands/03_compare.ipynb #f97a0b1d
@@ -173,8 +194,8 @@ def finish(comparison, given:dict, progress:Progress):
 # %% ../../nbs/commands/03_compare.ipynb #70cc3616
 def after_stop(climb, given:dict, progress:Progress):
     "Show the finished rungs and raise `Stopped`, which says how to continue"
-    done = sum(climb.rung(name).is_fitted for name in climb.settings)
-    count = len(climb.settings)
+    done = sum(climb.rung(name).is_fitted for name in climb.fits)
+    count = len(climb.fits)
     progress_text = f'{done} of {count} rungs finished'
     if done == count: progress_text += ', but not all repeats and learning curves'
     try:
@@ -218,7 +239,8 @@ def run_comparison(given:dict, command:str, shared:dict, settings, how:dict) -> 
         climb = table.climb = Climb(
             images=images, names=given['names'], seed=shared['seed'], device=shared['device'],
             threads=shared['threads'], settings=settings, test=given['test'], curve=given['curve'], out=out,
-            resume=given['resume'], command=command, models=False, reporter=Reporters(*reporters), **how)
+            resume=given['resume'], command=command, models=False, reporter=Reporters(*reporters),
+            all_rungs=given['all_rungs'], **how)
         prepare_training()
         with interruptible():
             try: comparison = climb.run()
@@ -248,8 +270,10 @@ def compare(context, **given):
                    with --repeats, the mean over the seeds
     95% interval   of the accuracy (Wilson); with --repeats, over images
                    and seeds
-    mistakes       share predicted wrongly; the first rung's bar is full
+    mistakes       share predicted wrongly; the bar of the first rung above
+                   majority is full
     gain           accuracy minus that of the rung below, in points
+                   (of frozen: minus that of linear)
     balanced       mean over the classes of the share predicted correctly,
                    if the largest class has 1.5 times the training images
                    of the smallest; steps are then judged by both
@@ -258,6 +282,9 @@ def compare(context, **given):
                    test on the same images, with --repeats a t test over
                    images and seeds
     seconds        training time, including validation after each epoch
+
+    Time: the first steps of a rung show how long it will take. A rung that would take over a minute is left out and
+    named, unless you request it with --all or -r. --minutes fits what fits.
 
     The verdict names the cheapest rung that no other is shown to beat. If a more expensive one may gain 1 point
     (--worth) or more, it names that one too.

@@ -23,6 +23,7 @@ from fastrecipes.commands.session import (
 from ..errors import InputError
 from ..ladder.recipe import get_recipe
 from ..ladder.settings import as_text, Count, global_settings, read_settings, recipes, Setting
+from ..text import printable
 
 # %% ../../nbs/commands/04_fit.ipynb #4c15dca3
 def setting_option(
@@ -147,6 +148,10 @@ def checked_every(
         raise InputError(f'{option} needs a folder; name one with --out DIR')
     return None if every is None else _every.read(every, 'fit')
 
+def _remarks(fitted) -> list:
+    from fastrecipes.answer.remarks import remarks_of_fit
+    return [printable(remark.text) for remark in remarks_of_fit(fitted)]
+
 def run_fit(recipe, given:dict):
     "Load the images, train, print the result, save the model"
     data, given = split_options(given)
@@ -176,7 +181,7 @@ def run_fit(recipe, given:dict):
                 images, seed=shared['seed'], device=shared['device'], threads=shared['threads'], reporter=progress,
                 test=test, checkpoint=point, settings=settings, **chosen)
             progress.stop()
-            show(*fitted_lines(fitted))
+            show(*fitted_lines(fitted), *_remarks(fitted))
             if out is not None and launched()[0] == 0: # Of several processes, the first saves the model
                 progress.say(f'saved in {keep_model(fitted, out, point)}{replaced}')
 

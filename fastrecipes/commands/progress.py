@@ -85,6 +85,11 @@ class Progress(Reporter):
         self.task_id = self.bar.add_task(what, total=None, left='')
         self.what, self.epochs, self.first = what, epochs, None
 
+    def rename(self, what:str):
+        "Change the text next to the bar"
+        self.what = what
+        if self.task_id is not None: self.bar.update(self.task_id, description=what)
+
     def stop(self):
         "Remove the bar"
         if self.bar is not None: self.bar.stop()

@@ -197,12 +197,14 @@ def describe_ladder(
     source:str, # 'mnist' or 'digits'
     state:Mapping, # From `KeptLadder`
 ) -> str:
-    "Describe how many rungs are ready, and which failed"
+    "Describe how many rungs are ready, which failed, and which were left out"
     ready = list(state.values()).count('ready')
-    count = f'all {ready}' if ready == len(state) else f'{ready} of {len(state)}'
+    out = [name for name, word in state.items() if word.startswith('left out')]
+    wanted = len(state) - len(out)
+    count = f'all {ready}' if ready == wanted else f'{ready} of {wanted}'
     name = 'MNIST' if source == 'mnist' else 'the embedded digits'
-    failed = [f' {name} {word}.' for name, word in state.items() if word.startswith('failed')]
-    return f"Models trained on {name}: {count} are ready.{''.join(failed)}"
+    missing = [f' {name} {word}.' for name, word in state.items() if word.startswith(('failed', 'left out'))]
+    return f"Models trained on {name}: {count} are ready.{''.join(missing)}"
 
 # %% ../../nbs/explore/08_drawing.ipynb #d6a1900b
 class DrawingExplorer:
@@ -223,7 +225,7 @@ class DrawingExplorer:
         )
         self.seen = Seen(self.image())
         table = dict(answers=None, state=dict(ladder.state), classes=[str(d) for d in range(10)])
-        self.answers = Picture(draw_answers, 5.6, 2.7, _answers_alt, **table)
+        self.answers = Picture(draw_answers, 5.6, .6 + .3 * len(ladder.state), _answers_alt, **table)
         self.panel = Panel('Draw a digit', self.text, self.pad, *self._right_side())
         self.panel.add_class('fr-drawing')
         self.panel.explorer = self

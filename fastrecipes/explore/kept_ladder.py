@@ -12,7 +12,7 @@ __all__ = ['drawing_source', 'drawing_set', 'model_name', 'JsonLines', 'train_ru
            'warm_up']
 
 # %% ../../nbs/explore/07_kept_ladder.ipynb #e6f53c77
-import json, os, subprocess, sys, time
+import json, math, os, subprocess, sys, time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -32,9 +32,11 @@ from ..data.labelled import stratified_split
 from ..errors import check_out, explained, InputError, no_such
 from .strokes import drawing_sizes
 from ..keep.store import load as load_model, save
+from ..ladder.estimate import TooLong, Watch
 from ..ladder.recipe import fit, folder_name, get_recipe, ladder
 from ..ladder.settings import global_settings, Sections
 from ..reporter import Reporter, Task
+from ..text import seconds_text
 
 # %% ../../nbs/explore/07_kept_ladder.ipynb #bfd947c5
 def drawing_source() -> str:
@@ -98,6 +100,8 @@ class JsonLines(Reporter):
 
     def failed(self, reason:str, cure:str=''): self._write(failed='; '.join(filter(None, (reason, cure))))
 
+    def left_out(self, seconds:float): self._write(left_out=f'about {seconds_text(seconds)}')
+
 # %% ../../nbs/explore/07_kept_ladder.ipynb #1b51e137
 def _end_with(parent:TextIO):
     "End this process when `parent` is closed"
@@ -112,12 +116,14 @@ def train_rungs():
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
     images = drawing_set(job['source'], job['n'])
     reporter = JsonLines(sys.stdout)
+    most = job['most'] or math.inf
     for name, base, settings, home in job['rungs']:
         reporter.started(Task('fit', name, images=len(images.train)))
         try:
-            fitted = fit(base, images, seed=job['seed'], device='cpu', reporter=reporter, **settings)
+            fitted = fit(base, images, seed=job['seed'], device='cpu', reporter=Watch(reporter, most), **settings)
             save(fitted, home)
             reporter.finished(fitted)
+        except TooLong as e: reporter.left_out(e.seconds)
         except Exception as e: reporter.failed(*explained(e))
 
 # %% ../../nbs/explore/07_kept_ladder.ipynb #317ffc08
@@ -126,6 +132,7 @@ def start_process(
     n:int, # See `drawing_set`
     seed:int,
     rungs:Iterable, # (name, name of its recipe, settings, folder) of each rung
+    most:float|None=None, # Leave out a rung that would take longer, in seconds; None: none
 ) -> subprocess.Popen:
     "Run `train_rungs` in another Python process that finds the same modules"
     run = 'from fastrecipes.explore.kept_ladder import train_rungs; train_rungs()'
@@ -134,7 +141,8 @@ def start_process(
         [sys.executable, '-c', run], stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT,
         text=True, encoding='utf-8', errors='replace',
         env=os.environ | {'PYTHONPATH': os.pathsep.join(filter(None, sys.path))})
-    print(json.dumps(dict(source=source, n=n, seed=seed, rungs=list(rungs))), file=process.stdin, flush=True)
+    job = dict(source=source, n=n, seed=seed, rungs=list(rungs), most=most)
+    print(json.dumps(job), file=process.stdin, flush=True)
     return process
 
 # %% ../../nbs/explore/07_kept_ladder.ipynb #f5b18014
@@ -156,6 +164,7 @@ def read_news(
 
 def _state_of(news:dict) -> str:
     if 'failed' in news: return f"failed ({news['failed']})"
+    if 'left_out' in news: return f"left out ({news['left_out']})"
     if 'share' not in news: return 'ready'
     return f"training, {news['share']:.0%}" if news['share'] else 'training'
 
@@ -166,7 +175,7 @@ class KeptLadder:
     `collect` processes reports; `models` has the `Classifier`s that are ready, `state` the state of each rung."""
     def __init__(self,
         source:str|None=None, # See `drawing_set`
-        names:Iterable[str]|None=None, # Recipes; None: the ladder
+        names:Iterable[str]|None=None, # Recipes; None: the rungs that take up to two minutes each
         settings:Mapping|None=None, # Section -> {name: value}, see `fit`; source and device are not used
         seed:int|None=None, # None: from `settings`, else 42
         n:int=12_000, # See `drawing_set`
@@ -175,6 +184,7 @@ class KeptLadder:
         self.source = source or drawing_source()
         if self.source not in drawing_sizes: raise no_such('source of drawings', self.source, drawing_sizes)
         self.n = n
+        self.most = None if names else 120. # Seconds
         self.seed = global_settings(sections, source=self.source, seed=seed)['seed']
         chosen = [get_recipe(name, sections) for name in (names or ladder())]
         self.settings = {r.name: r.resolve({}, sections) for r in chosen}
@@ -203,13 +213,14 @@ class KeptLadder:
     @property
     def finished(self) -> bool:
         "Whether there will be no more reports"
-        ended = all(state == 'ready' or state.startswith('failed') for state in self.state.values())
+        ended = all(state.startswith(('ready', 'failed', 'left out')) for state in self.state.values())
         return self.stopped or (ended and not self.news)
 
 # %% ../../nbs/explore/07_kept_ladder.ipynb #f5b1800e
 def warm_up():
     "Import the modules for building and loading models; called in a thread, so that no page has to wait"
-    for name in ('fastai.vision.learner', 'fastrecipes.ladder.rungs', 'fastrecipes.lessons.nets'): import_module(name)
+    for name in ('ladder.rungs', 'ladder.efficientnet', 'lessons.nets'): import_module(f'fastrecipes.{name}')
+    import_module('fastai.vision.learner')
 
 @patch
 def _start(self:KeptLadder, names:list):
@@ -231,7 +242,7 @@ def _work(self:KeptLadder, names:list):
 @patch
 def _train(self:KeptLadder, names:list):
     rungs = [(name, self.bases[name], self.settings[name], str(self.home(name))) for name in names]
-    self.process = start_process(self.source, self.n, self.seed, rungs)
+    self.process = start_process(self.source, self.n, self.seed, rungs, self.most)
     for news in read_news(self.process, names): self.news.append(news)
 
 # %% ../../nbs/explore/07_kept_ladder.ipynb #f5b18010
@@ -259,15 +270,16 @@ def _load(self:KeptLadder, name:str):
 
 @patch
 def wait(self:KeptLadder,
-    seconds:float=300.,
+    seconds:float=600.,
 ) -> dict: # Name -> `Classifier`, in the order of the ladder
-    "Collect until all rungs are ready; raises `InputError` if one is not"
+    "Collect until all rungs are ready, but for those that are left out; raises `InputError` if one is not"
     end = time.monotonic() + seconds
     while not self.finished and time.monotonic() < end:
         if not self.collect(): time.sleep(.02)
-    late = [f'{name}: {state}' for name, state in self.state.items() if name not in self.models]
+    wanted = [name for name, state in self.state.items() if not state.startswith('left out')]
+    late = [f'{name}: {self.state[name]}' for name in wanted if name not in self.models]
     if late: raise InputError(f"not every rung is ready ({', '.join(late)}); try again")
-    return {name: self.models[name] for name in self.settings}
+    return {name: self.models[name] for name in wanted}
 
 @patch
 def stop(self:KeptLadder):

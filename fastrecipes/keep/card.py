@@ -65,6 +65,7 @@ class Epoch(Record):
     valid_loss: Number|None
     accuracy: Number|None
     seconds: Number|None
+    train_accuracy: Number|None = None # On the batches as they were trained; None in earlier files
 
 class Read(Record):
     "How image files became pixels: a `Reading`"

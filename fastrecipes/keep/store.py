@@ -354,8 +354,10 @@ class Kept(Classifier):
 
     @property
     def history(self) -> pd.DataFrame|None:
-        "epoch, train_loss, valid_loss, accuracy, seconds; None if it was trained without epochs"
-        return pd.DataFrame([dict(row) for row in self.card.history]) if self.card.history else None
+        "As `Fitted.history`; None if it was trained without epochs"
+        if not self.card.history: return None
+        history = pd.DataFrame([dict(row) for row in self.card.history])
+        return history if history.train_accuracy.notna().any() else history.drop(columns='train_accuracy')
 
     def __repr__(self):
         valid = self.card.metrics.valid

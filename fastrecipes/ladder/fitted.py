@@ -189,7 +189,7 @@ class Judged(NamedTuple):
 class Fitted(Classifier):
     "A recipe fitted to an image set: the model, how it was trained, and its scores for the validation images"
     learner: 'fastai.learner.Learner|None' # If there was one
-    history: 'pandas.DataFrame|None' # epoch, train_loss, valid_loss, accuracy, seconds; the losses are the recipe's own
+    history: 'pandas.DataFrame|None' # A row per epoch, see `hooks.History`; the losses are the recipe's own
     best_epoch: int|None # The epoch whose weights the model has, from 0; None: the last
     valid: Judged # The validation images
     test: Judged|None # The test images, if they were requested
@@ -203,6 +203,7 @@ class Fitted(Classifier):
     asked: dict # The settings as requested; None: auto
     processes: int = 1 # Number of processes that trained it
     threads: int|None = None # Number of threads that trained and judged it: see `cost.pick_threads`
+    familiar: float|None = None # See `pretrained.familiar_share`; None where nothing is pretrained
 
     @property
     def reading(self) -> Reading:

@@ -300,6 +300,7 @@ def _fitted(job:Job, trained:Trained, judged:dict, measured:dict) -> Fitted:
         asked=job.settings,
         processes=processes.n_processes(),
         threads=torch.get_num_threads(),
+        familiar=outcome.familiar,
         **judged,
         **measured,
     )
@@ -322,6 +323,7 @@ class Recipe:
         rung:bool=True, # Whether it is a rung of the ladder
         defaults:dict|None=None, # Different defaults for `training_settings`
         missing:Callable|None=None, # Called without arguments: what it needs and does not find; empty if nothing
+        against:str|None=None, # The recipe that its gain is measured against; None: the rung below
         cannot:Mapping|None=None, # Name of a setting that it does not have to why, and what to use instead
     ):
         self.func = func
@@ -329,6 +331,7 @@ class Recipe:
         self.parts = parts
         self.rung = rung
         self.defaults = defaults or {}
+        self.against = against
         self._missing = missing
         self.cannot = cannot or {}
         self.about = (func.__doc__ or '').strip().partition('\n')[0]
@@ -341,6 +344,11 @@ class Recipe:
     def base(self) -> 'Recipe':
         "The recipe itself; of a variant, the recipe that it changes"
         return self
+
+    @property
+    def measured_against(self) -> tuple:
+        "Names of recipes: the gain is measured against the first of them that there is, else the rung below"
+        return () if self.against is None else (self.against,)
 
     @property
     def is_shipped(self) -> bool:
@@ -456,16 +464,19 @@ def recipe(
     parts:Callable|None=None, # See `Recipe`; without it a fitted model cannot be kept
     rung:bool=True, # False: the recipe is fitted by name, but is not a rung of the ladder
     missing:Callable|None=None, # See `Recipe`; a rung that misses something is left out of the ladder
+    against:str|None=None, # See `Recipe`; it must be below
     cannot:Mapping|None=None, # See `Recipe`
     **defaults # Different defaults for `training_settings`
 ) -> Recipe:
     "Decorator: make a function a recipe and put it on the ladder"
     def deco(f):
-        new = Recipe(f, parts, rung, defaults, missing, cannot)
+        new = Recipe(f, parts, rung, defaults, missing, against, cannot)
         _check_name(new)
         order = [n for n in recipes if n != new.name]
         if after is not None and after not in order: raise no_such('recipe', after, order)
-        order.insert(len(order) if after is None else order.index(after) + 1, new.name)
+        place = len(order) if after is None else order.index(after) + 1
+        if against is not None and against not in order[:place]: raise no_such('recipe below', against, order[:place])
+        order.insert(place, new.name)
         recipes[new.name] = new
         for n in order: recipes[n] = recipes.pop(n)
         return new
@@ -490,7 +501,8 @@ class Variant(Recipe):
         changed:dict, # Checked settings
         name:str,
     ):
-        super().__init__(base.func, base.parts, base.rung, base.defaults, base._missing, base.cannot)
+        how = dict(parts=base.parts, rung=base.rung, defaults=base.defaults, missing=base._missing, cannot=base.cannot)
+        super().__init__(base.func, against=base.name, **how)
         self._base = base.base
         self.name = name
         self.changed = (base.changed if isinstance(base, Variant) else {}) | changed
@@ -499,6 +511,9 @@ class Variant(Recipe):
 
     @property
     def base(self) -> Recipe: return self._base
+
+    @property
+    def measured_against(self) -> tuple: return self.base.name, *self.base.measured_against
 
     @property
     def settings(self) -> dict[str, Setting]:

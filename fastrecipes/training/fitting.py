@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 import torch
 from fastai.callback.core import Callback
+from fastai.callback.mixup import MixHandler
 from fastai.callback.progress import ProgressCallback, ShowGraphCallback
 from fastai.callback.schedule import combined_cos, ParamScheduler, SchedNo
 from fastai.callback.training import GradientClip
@@ -43,7 +44,7 @@ from ..plots import new_figure
 from ..reporter import Reporter
 from .checkpoint import Checkpoint, Checkpoints, restore_training, training_state
 from .cost import choose_threads
-from .hooks import Best, climbing_epochs, History, EpochHook, Patience, PEAK, Report
+from .hooks import Best, climbing_epochs, History, EpochHook, Patience, PEAK, Report, TrainAccuracy
 from .processes import one_at_a_time, one_process_only, together
 
 # %% ../../nbs/training/06_fitting.ipynb #0c0150a2
@@ -88,6 +89,7 @@ class CallHooks(Callback):
         self.hooks = hooks
         self.epochs = 0 # Seen in all fits
         self.train_loss = AvgLoss()
+        self.train_accuracy = TrainAccuracy()
 
     def before_fit(self):
         "Do nothing while predicting or looking for a learning rate"
@@ -96,18 +98,21 @@ class CallHooks(Callback):
     def before_epoch(self):
         self.started = time.perf_counter()
         self.train_loss.reset()
+        self.train_accuracy.reset()
 
     def before_train(self):
         "Stop here and not after the epoch, so that its checkpoint is written first"
         if any(hook.stop for hook in self.hooks): raise CancelFitException()
 
     def after_batch(self):
-        if self.training: self.train_loss.accumulate(self.learn)
+        if not self.training: return
+        self.train_loss.accumulate(self.learn)
+        if _has_labels(self.learn): self.train_accuracy.add(self.learn.pred, self.learn.yb[0])
 
     def after_epoch(self):
         if not self.train_loss.count: return # Nothing was trained: `learn.validate`
         row = self._row()
-        for hook in self.hooks: hook.after_epoch(get_model(self.model), row)
+        for hook in (self.train_accuracy, *self.hooks): hook.after_epoch(get_model(self.model), row)
         losses = dict(training=row['train_loss'])
         if self.recorder.loss.count: losses['validation'] = row['valid_loss']
         check_losses(row['epoch'], **losses)
@@ -128,12 +133,33 @@ class CallHooks(Callback):
         self.epochs = state['epochs']
         for hook, kept in zip(self.hooks, state['hooks']): hook.load_state_dict(kept)
 
+def _has_labels(learn:Learner) -> bool:
+    "Whether the batch has one class number for each row of scores"
+    scores, targets = learn.pred, learn.yb[0] if len(learn.yb) == 1 else None
+    if any(isinstance(cb, MixHandler) for cb in learn.cbs): return False
+    if not (isinstance(scores, torch.Tensor) and isinstance(targets, torch.Tensor)): return False
+    return not targets.is_floating_point() and scores.ndim <= 2 and len(scores) == targets.numel()
+
 # %% ../../nbs/training/06_fitting.ipynb #0c125d64
 class ReportBatches(Callback):
     "Report how many batches have been trained, and their total"
-    def __init__(self, reporter:Reporter): self.reporter = reporter
+    def __init__(self,
+        reporter:Reporter,
+        frozen:int|None=None, # Epochs at the start that train the head alone
+    ):
+        self.reporter = reporter
+        self.frozen = frozen or 0
+
     def after_batch(self):
-        if self.training: self.reporter.progress(self.epoch * self.n_iter + self.iter + 1, self.n_epoch * self.n_iter)
+        if not self.training: return
+        done = self.epoch * self.n_iter + self.iter + 1
+        self.reporter.progress(self._weighted(done), self._weighted(self.n_epoch * self.n_iter))
+
+    def _weighted(self, batches:int) -> int:
+        "A batch that trains everything counts for 1.7 of those that train the head alone, as it does in time"
+        first = self.frozen * self.n_iter
+        if not first or batches <= first: return batches
+        return round(first + 1.7 * (batches - first))
 
 def _wants_batches(reporter:Reporter) -> bool:
     "Whether its `progress` does anything"
@@ -245,6 +271,7 @@ class Outcome:
     resolved: dict = field(default_factory=dict) # The values of settings that were `auto`
     best_epoch: int|None = None # The epoch whose weights the model has, from 0; None: the last
     has_probs: bool = True # Whether the scores are logits, which give probabilities
+    familiar: float|None = None # See `pretrained.familiar_share`; None where nothing is pretrained
 
     def with_settings(self,
         **settings # Values of settings that were `auto`
@@ -359,7 +386,7 @@ def fit_learner(
     if checkpoint is not None:
         cbs.append(Checkpoints(checkpoint))
         start = cbs[-1].start
-    if _wants_batches(reporter): cbs.append(ReportBatches(reporter))
+    if _wants_batches(reporter): cbs.append(ReportBatches(reporter, frozen))
     if torch.device(learn.dls.device or 'cpu').type == 'cuda': cbs.append(OnDevice())
     bs = getattr(learn.dls.train, 'bs', None) or learn.dls.train.batch_size
     choose_threads(learn.model, bs or 1) # After the checkpoint is read, which may store the number
@@ -439,7 +466,8 @@ def fit_by_hand(
     rate = one_cycle(lr) if schedule == 'one-cycle' else None
     opt = TunedOptim(model.parameters(), lr, wd=wd, clip=clip, schedule=rate, steps=steps)
     hooks = _hooks(epochs, schedule, patience, patience_counts, best)
-    called = list(hooks.values())
+    accuracy = TrainAccuracy()
+    called = [accuracy, *hooks.values()]
     if checkpoint is not None:
         parts = dict(model=model, opt=opt) | hooks
         called.append(SaveState(checkpoint, parts, tuple(dls.loaders)))
@@ -447,7 +475,8 @@ def fit_by_hand(
     choose_threads(model, train_dl.bs) # After the checkpoint is read, which may store the number
     if _wants_batches(reporter): train_dl = _Reported(train_dl, reporter, opt.done, steps)
     rows = hooks['history'].rows
-    history = train_model(model, train_dl, dls.valid, opt, epochs, loss_func, hooks=called, rows=rows)
+    watched = accuracy.watching(loss_func)
+    history = train_model(model, train_dl, dls.valid, opt, epochs, watched, hooks=called, rows=rows)
     if best: hooks['best'].restore(model)
     return Outcome(
         model=model,
@@ -461,7 +490,7 @@ def plot_history(
     history:pd.DataFrame, # From `History` or `train_model`
     best_epoch:int|None=None, # From 0; drawn as a dotted line
 ) -> Figure:
-    "Plot losses and accuracy per epoch"
+    "Plot losses and accuracies per epoch; the training accuracy is that of the batches as they were trained"
     fig = new_figure(6.4, 2.2)
     left, right = fig.subplots(1, 2)
     epoch = history.epoch + 1
@@ -469,8 +498,11 @@ def plot_history(
     left.plot(epoch, history.valid_loss, marker='.', label='validation')
     left.set(xlabel='epoch', ylabel='loss')
     left.legend()
-    right.plot(epoch, history.accuracy, marker='.', color='C1')
-    right.set(xlabel='epoch', ylabel='validation accuracy')
+    has_both = 'train_accuracy' in history
+    if has_both: right.plot(epoch, history.train_accuracy, marker='.', label='training, as trained')
+    right.plot(epoch, history.accuracy, marker='.', color='C1', label='validation')
+    right.set(xlabel='epoch', ylabel='accuracy' if has_both else 'validation accuracy')
+    if has_both: right.legend()
     for ax in (left, right):
         ax.grid(alpha=.3)
         ax.xaxis.get_major_locator().set_params(integer=True)
