@@ -73,6 +73,12 @@ def test_what_differs_depends_on_the_settings_of_the_recipe():
 def test_a_mistake_is_one_line(name, parts):
     with refused(*parts): get_recipe(name)
 
+def test_a_gain_is_measured_against_the_recipe_if_it_is_there():
+    found = get_recipe('frozen(side=64)')
+    assert found.measured_against == ('frozen', 'linear') and found.cannot == get_recipe('frozen').cannot
+    assert get_recipe('mlp(lr=.1)').measured_against == ('mlp',) and get_recipe('mlp').measured_against == ()
+    with refused('finetune'): get_recipe('frozen(side=64, augment=photo)')
+
 def test_an_argument_that_contradicts_the_name_is_refused(digits):
     with refused('mlp(lr=0.1)', 'lr=0.2'): fit('mlp(lr=.1)', digits, lr=.2)
     assert get_recipe('mlp(lr=.1)').resolve(dict(lr=.1, epochs=2))['epochs'] == 2
@@ -151,6 +157,7 @@ def test_a_comparison_has_a_rung_for_each_variant(compared):
     assert list(c) == ['similarity', 'linear', 'calm', WIDE]
     assert {(p.below, p.recipe) for p in c.pairs} >= {('linear', WIDE), ('linear', 'calm')} and len(c.pairs) == 6
     rung = c.rungs[3]
+    assert [r.against and r.against.recipe for r in c.rungs] == [None, 'similarity', 'linear', 'linear']
     assert rung.settings['augment'] == 'shifts' and rung.settings['epochs'] == 2
     assert rung.about.startswith(get_recipe('linear').about) and 'augment=shifts' in rung.about
     assert [r.recipe for r in c.curve.rungs] == [WIDE] and len(c.curve.rungs[0].points) == 3

@@ -170,8 +170,9 @@ class Climb:
 
     def _not_yet(self, name:str) -> Fits:
         cure = None if self.shelf is None else 'continue with the same command and --resume'
-        how = dict(status='stopped', reason='it was not finished', cure=cure, about=self.recipes[name].about)
-        return Fits(name, self.settings[name], **how)
+        r = self.recipes[name]
+        how = dict(status='stopped', reason='it was not finished', cure=cure)
+        return Fits(name, self.settings[name], about=r.about, against=r.measured_against, **how)
 
 # %% ../../nbs/answer/13_climb.ipynb #4ad72a10
 @patch

@@ -47,7 +47,6 @@ from ..errors import check_out, InputError, no_such, write_atomic
 from ..keep.card import finite, Record, versions
 from ..ladder.fitted import Fitted, Judged
 from ..ladder.recipe import get_recipe
-from ..ladder.settings import recipes
 from ..text import command_without_paths, printable, without_paths
 
 # %% ../../nbs/answer/12_comparison.ipynb #dd6d0fbf
@@ -67,13 +66,12 @@ def _rights(fits:Fits, seeds:set, split:str='valid') -> np.ndarray: # bool (seed
 
 def _right(judged:Judged) -> torch.Tensor: return judged.predictions == judged.targets # bool (n,)
 
-def _step(pairs:tuple, recipe:str) -> Step|None:
-    "The pair with the rung that the recipe names, or with the nearest rung below"
+def _step(pairs:tuple, recipe:str, against:tuple=()) -> Step|None:
+    "The pair with the first rung of `against` that there is, or with the nearest rung below"
     below = [p for p in pairs if p.recipe == recipe]
     if not below: return None
-    base = recipe.partition('(')[0] # Of a variant
-    named = recipes[base].against if recipe in recipes else base
-    p = next((p for p in below if p.below == named), below[-1])
+    found = [p for name in against for p in below if p.below == name]
+    p = [*found, below[-1]][0]
     return Step(recipe=p.below, gain_points=p.gain_points, interval_points=p.interval_points, p=p.p, words=p.words,
                 p_adjusted=p.p_adjusted, balanced=p.balanced)
 
@@ -148,6 +146,11 @@ def _training(r:Result) -> dict:
         history=tuple(_epoch(row) for row in r.history))
 
 # %% ../../nbs/answer/12_comparison.ipynb #a7b52c34
+def _against(recipe:str) -> tuple:
+    "See `Recipe.measured_against`; empty if the recipe is not known any more"
+    try: return get_recipe(recipe).measured_against
+    except InputError: return ()
+
 def _about(this:Fits) -> str:
     "The recipe in a sentence; empty if it is not known any more"
     if this.about is not None: return this.about
@@ -166,7 +169,7 @@ def rung_of(
     if this.result is None:
         asked = {n: _for_others(v) if isinstance(v, str) else v for n, v in this.asked.items()}
         return Rung(recipe=this.recipe, about=about, **status, settings=asked)
-    step = _step(pairs, this.recipe)
+    step = _step(pairs, this.recipe, this.against or _against(this.recipe))
     return Rung(
         recipe=this.recipe,
         about=about,

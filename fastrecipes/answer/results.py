@@ -93,6 +93,7 @@ class Fits:
     trace: str|None = None # The traceback of the exception
     lost: tuple = () # (seed, reason) of further seeds that failed
     about: str|None = None # The recipe in a sentence; None: that of `recipe`
+    against: tuple = () # See `Recipe.measured_against`; empty: that of `recipe`
 
     @property
     def result(self) -> Result|None:

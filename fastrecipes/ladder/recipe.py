@@ -346,6 +346,11 @@ class Recipe:
         return self
 
     @property
+    def measured_against(self) -> tuple:
+        "Names of recipes: the gain is measured against the first of them that there is, else the rung below"
+        return () if self.against is None else (self.against,)
+
+    @property
     def is_shipped(self) -> bool:
         "Whether it is a recipe of fastrecipes"
         return self.func.__module__.partition('.')[0] == 'fastrecipes'
@@ -496,7 +501,8 @@ class Variant(Recipe):
         changed:dict, # Checked settings
         name:str,
     ):
-        super().__init__(base.func, base.parts, base.rung, base.defaults, base._missing, base.cannot)
+        how = dict(parts=base.parts, rung=base.rung, defaults=base.defaults, missing=base._missing, cannot=base.cannot)
+        super().__init__(base.func, against=base.name, **how)
         self._base = base.base
         self.name = name
         self.changed = (base.changed if isinstance(base, Variant) else {}) | changed
@@ -505,6 +511,9 @@ class Variant(Recipe):
 
     @property
     def base(self) -> Recipe: return self._base
+
+    @property
+    def measured_against(self) -> tuple: return self.base.name, *self.base.measured_against
 
     @property
     def settings(self) -> dict[str, Setting]:
