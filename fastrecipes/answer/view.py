@@ -195,11 +195,13 @@ def _stopped_text(rungs:tuple) -> list:
 def after_table(
     comparison, # A `Comparison`
     width:int=WIDTH, # Columns
+    with_verdict:bool=True, # Whether to end with the verdict in short: see also `detail_parts`
 ) -> list: # Renderables
     "What a terminal shows below the table of rungs"
     rungs = comparison.rungs
     parts = [*_lost_text(rungs), *_stopped_text(rungs)]
     if _repeated(rungs): parts += ['', *text_tables(_over_seeds(rungs), width)]
+    if not with_verdict: return parts
     curve = comparison.curve.rungs if comparison.curve else ()
     if curve: parts += ['', *(f"more training images, {r.recipe}: {r.more_data.words}" for r in curve)]
     for crossing in comparison.curve.crossings if curve else ():

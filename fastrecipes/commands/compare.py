@@ -160,7 +160,8 @@ def show_result(
     if given['as_json']: return click.echo(json_text(comparison.model_dump(mode='json', exclude={'pictures'})))
     width = console().width
     from fastrecipes.answer.view import after_table, cost_tables, detail_parts
-    parts = [*unfinished(comparison.rungs), *after_table(comparison, width)]
+    below = after_table(comparison, width, with_verdict=not given['details'])
+    parts = [*unfinished(comparison.rungs), *below]
     if given['costs']: parts += ['', *cost_tables(comparison, width)]
     if given['details']: parts += ['', *detail_parts(comparison, width)]
     more = more_to_see(given)
