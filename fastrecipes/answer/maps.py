@@ -58,7 +58,7 @@ def activation_maps(
     x:torch.Tensor, # float32 (n, c, h, w), as the model expects it, on its device
     classes:torch.Tensor, # int64 (n,): whose scores are explained
 ) -> torch.Tensor|None: # float32 (n, up to 14, up to 14) in [0, 1] on the CPU; None for a model without convolutions
-    "Where each image raised the score of its class most (Grad-CAM on the last feature map)"
+    "Where each image raised the score of its class most, on the last feature map"
     wanted = _map_call(model, x[:1])
     if wanted is None: return None
     leaf = None
@@ -71,7 +71,7 @@ def activation_maps(
     if scores.shape[1] == 1: scores = torch.cat([-scores, scores], 1)
     chosen = scores.gather(1, classes.to(scores.device)[:, None]).sum()
     slopes, = torch.autograd.grad(chosen, leaf)
-    heat = (slopes.mean((2, 3), keepdim=True) * leaf.detach()).sum(1).relu().float()
+    heat = (slopes * leaf.detach()).sum(1).relu().float()
     if max(heat.shape[1:]) > _MOST: heat = F.adaptive_avg_pool2d(heat, _MOST)
     return (heat / heat.amax((1, 2), keepdim=True).clamp(min=1e-12)).cpu()
 
@@ -96,7 +96,8 @@ def _worst_maps(fitted:Fitted) -> dict:
     except (AttributeError, IndexError, RuntimeError, TypeError, ValueError): return {} # A user's model may be unusual
     if heat is None or not heat.isfinite().all(): return {}
     grids = heat.mul(255).round().int().tolist()
-    return {i: tuple(map(tuple, grid)) for i, grid in zip(rows.tolist(), grids)}
+    is_lit = (heat.amax((1, 2)) > 0).tolist() # In a dark map, every place speaks against the class
+    return {i: tuple(map(tuple, grid)) for i, grid, lit in zip(rows.tolist(), grids, is_lit) if lit}
 
 def with_maps(
     failures:Failures,
