@@ -248,6 +248,14 @@ def test_a_damaged_file_gives_an_image_or_a_reason_and_never_an_exception(tmp_pa
     got = read_many([path])[0]
     assert isinstance(got, np.ndarray) or got.isprintable() and 0 < len(got) <= 80
 
+def test_a_damaged_frame_of_an_impossible_size_has_a_short_reason(tmp_path):
+    path = save(picture(16, 16, channels=3), tmp_path/'a.gif')
+    raw = bytearray(path.read_bytes())
+    raw[10] = 0 # Without its palette, colours are read as a frame of four billion pixels
+    path.write_bytes(raw[:366])
+    got = read_many([path])[0]
+    assert isinstance(got, Unreadable) and len(got) <= 80
+
 def test_an_error_in_the_callback_ends_it_and_no_more_files_are_begun(tmp_path):
     files, begun = many(tmp_path/'set', 400), []
     def stop(done, total): raise KeyboardInterrupt

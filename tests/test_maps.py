@@ -39,6 +39,14 @@ def test_the_map_is_bright_where_the_score_comes_from(columns, of, place):
     heat = activation_maps(spot_net(columns), spot(*place), torch.tensor([of]))
     assert torch.equal(heat, spot(*place)[0])
 
+def test_a_linear_layer_with_a_weight_for_each_place_is_read_by_place():
+    model = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), nn.Flatten(), nn.Linear(25, 2, bias=False)).eval()
+    nn.init.ones_(model[0].weight)
+    weights = 2 * spot(3, 0).flatten() - spot(1, 2).flatten()
+    with torch.no_grad(): model[2].weight.copy_(torch.stack([torch.zeros(25), weights]))
+    heat = activation_maps(model, torch.full((1, 1, 5, 5), .5), torch.tensor([1]))
+    assert torch.equal(heat, spot(3, 0)[0])
+
 def test_what_speaks_against_the_class_is_dark():
     assert activation_maps(spot_net(), spot(1, 1), torch.tensor([0])).max() == 0
 
@@ -72,7 +80,7 @@ def test_the_model_is_left_as_it_was(digits):
     before = {n: t.clone() for n, t in f.model.state_dict().items()}
     f.model.train()
     state = torch.get_rng_state()
-    assert len(worst_maps(f)) == 6
+    assert 1 <= len(worst_maps(f)) <= 6
     assert f.model.training and all(p.grad is None or not p.grad.isnan().any() for p in f.model.parameters())
     assert all(torch.equal(before[n], t) for n, t in f.model.state_dict().items())
     assert torch.equal(state, torch.get_rng_state()) and not any(m._forward_hooks for m in f.model.modules())
@@ -83,25 +91,26 @@ def test_rungs_with_convolutions_have_maps(threes_sevens, name, least):
     maps = worst_maps(fit(name, threes_sevens, device='cpu', **settings))
     assert bool(maps) is bool(least)
     for grid in maps.values():
-        assert len(grid) >= least and {len(row) for row in grid} == {len(grid)} and max(map(max, grid)) in (0, 255)
+        assert len(grid) >= least and {len(row) for row in grid} == {len(grid)} and max(map(max, grid)) == 255
 
 def test_frozen_and_fine_tuned_nets_have_maps(threes_sevens):
     if missing_weights(): pytest.skip(missing_weights())
     few = threes_sevens.train.take(torch.arange(0, len(threes_sevens.train), 5))
     for name, more in (('frozen', {}), ('finetune', dict(epochs=1))):
-        assert len(worst_maps(fit(name, replace(threes_sevens, train=few), device='cpu', side=64, **more))) == 6
+        assert worst_maps(fit(name, replace(threes_sevens, train=few), device='cpu', side=64, **more))
 
 def test_the_file_and_the_page_have_them(digits, tmp_path):
     how = dict(device='cpu', settings=dict(linear=dict(epochs=1), convnet=dict(epochs=1)))
     c = compare(digits, 'linear,convnet', out=tmp_path, **how)
     of = {r.recipe: [w.activation for w in r.failures.worst] for r in c.rungs}
-    assert not any(of['linear']) and [bool(a) for a in of['convnet']] == [True] * 6 + [False] * 6
+    lit = [bool(a) for a in of['convnet']]
+    assert not any(of['linear']) and any(lit[:6]) and not any(lit[6:])
     again = compare(digits, 'linear,convnet', **how)
     assert [w.activation for w in again.rungs[1].failures.worst] == of['convnet'], 'each time the same'
     c.save(tmp_path)
     page = report_html(read_comparison(tmp_path))
     shown = re.findall('data:image/jpeg;base64,([A-Za-z0-9+/=]+)', page)
-    assert len(shown) == 6 and max(map(len, shown)) < 10_000
+    assert len(shown) == sum(lit) and max(map(len, shown)) < 10_000
     for each in shown: Image.open(BytesIO(b64decode(each))).verify()
     assert page == report_html(read_comparison(tmp_path))
 

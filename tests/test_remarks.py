@@ -56,7 +56,7 @@ def test_a_model_must_be_shown_to_be_above_the_majority(right, fires):
     assert bool(not_above_majority(seen)) is fires
     assert not_above_majority(replace(seen, recipe='majority')) == ''
 
-@pytest.mark.parametrize('familiar, fires', [(None, False), (.55, True), (.7, False)])
+@pytest.mark.parametrize('familiar, fires', [(None, False), (.65, True), (.7, False)])
 def test_features_must_respond(familiar, fires):
     assert bool(unfamiliar(replace(SOUND, familiar=familiar))) is fires
 

@@ -432,7 +432,7 @@ class Decided(Decision):
 
 # %% ../../nbs/answer/02_records.ipynb #7f3c2a8a
 class Verdict(Record):
-    "Which rung to stop at, in words: see `10_verdict`"
+    "Which rung to stop at, in words: see `13_verdict`"
     stop_at: Text|None # A recipe; None if there is no rung to stop at
     headline: Text
     paragraphs: tuple[Text, ...]
