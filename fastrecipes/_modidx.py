@@ -1229,6 +1229,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                          'fastrecipes/commands/compare.py'),
                                               'fastrecipes.commands.compare._check_time': ( 'commands/compare.html#_check_time',
                                                                                             'fastrecipes/commands/compare.py'),
+                                              'fastrecipes.commands.compare._final_rows': ( 'commands/compare.html#_final_rows',
+                                                                                            'fastrecipes/commands/compare.py'),
                                               'fastrecipes.commands.compare._given': ( 'commands/compare.html#_given',
                                                                                        'fastrecipes/commands/compare.py'),
                                               'fastrecipes.commands.compare._up_to_100': ( 'commands/compare.html#_up_to_100',

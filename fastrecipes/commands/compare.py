@@ -18,7 +18,7 @@ from fastrecipes.commands.session import (
     check_data, data_options, interruptible, json_text, load_images, options, prepare_training, run_options,
     session, split_options, Stopped, test_option
 )
-from ..answer.tables import console, rung_columns, rung_head, rung_row, show, unfinished
+from ..answer.tables import console, rung_columns, rung_head, rung_row, rung_table, show, unfinished
 from ..errors import InputError
 from ..ladder.recipe import get_recipe
 from ..ladder.settings import Count, global_settings, Kind, read_settings, Setting, split_names
@@ -160,13 +160,17 @@ def show_result(
     if given['as_json']: return click.echo(json_text(comparison.model_dump(mode='json', exclude={'pictures'})))
     width = console().width
     from fastrecipes.answer.view import after_table, cost_tables, detail_parts
-    below = after_table(comparison, width, with_verdict=not given['details'])
-    parts = [*unfinished(comparison.rungs), *below]
+    parts = [*_final_rows(comparison.rungs, width), *after_table(comparison, width, with_verdict=not given['details'])]
     if given['costs']: parts += ['', *cost_tables(comparison, width)]
     if given['details']: parts += ['', *detail_parts(comparison, width)]
     more = more_to_see(given)
     if more and not given['quiet']: parts += ['', more]
     show(*parts)
+
+def _final_rows(rungs:tuple, width:int) -> list:
+    "What the rows that came as the rungs were finished do not say: means over the seeds, and rungs that were stopped"
+    if not any(rung.repeats for rung in rungs): return unfinished(rungs)
+    return ['', 'Means over the seeds:', *rung_table(rungs, width)]
 
 def more_to_see(given:dict) -> str: # Empty if all of them were used
     "A line with the options that show more"
