@@ -100,7 +100,8 @@ def test_news_are_told_from_what_libraries_print():
     assert name == 'linear' and state.startswith('failed') and '1' in state and 'oh' in state
 
 def test_a_rung_that_takes_too_long_is_left_out_by_the_other_process(own_cache):
-    rungs = [(name, settings, str(own_cache/name)) for name, settings in (('mlp', dict(epochs=100_000)), ('sgd', {}))]
+    settings = dict(mlp=dict(epochs=100_000), sgd={})
+    rungs = [(name, name, given, str(own_cache/name)) for name, given in settings.items()]
     process = room.start_process('digits', 300, 42, rungs, 60.)
     news = dict(room.read_news(process, ['mlp', 'sgd'])) # The last of each
     assert news['mlp'].startswith('left out (about ') and news['sgd'] == 'ready'
@@ -115,7 +116,7 @@ def test_what_is_left_out_is_not_waited_for(own_cache, monkeypatch):
 
 def test_the_other_process_ends_when_its_reader_is_gone(own_cache):
     home = str(own_cache/'models'/f"resnet18-{'1' * 32}")
-    process = room.start_process('digits', n=12_000, seed=42, rungs=[('resnet18', dict(epochs=1000), home)])
+    process = room.start_process('digits', n=12_000, seed=42, rungs=[('resnet18', 'resnet18', dict(epochs=1000), home)])
     line = ''
     while not line.startswith('{'): # What libraries warn of
         line = process.stdout.readline()

@@ -489,8 +489,8 @@ class ClassFolders:
         self.parts = split_folders(path) # Split -> folder
         self.places = _class_places(self.parts, os.path.realpath(path)) # Split -> class name -> folder
         self.unlabelled = self._without_labels()
-        self.part = () if classes is None else tuple(sorted(set(classes))) # The classes that were requested
-        if classes is not None: self.places = self._only(classes)
+        self.part = () # The classes that were requested, if these are not all
+        if classes is not None: self._keep(set(classes))
         read = frozenset(os.path.realpath(p) for p in self._folders())
         self.listed = {split: {name: list_images(p, path, read) for name, p in names.items()}
                        for split, names in self.places.items()} # Split -> class name -> `Listing`
@@ -503,13 +503,14 @@ class ClassFolders:
         del self.places['test']
         return list_images(self.parts.pop('test'))
 
-    def _only(self, classes:Iterable[str]) -> dict: # As `places`
-        "The folders of some classes; raises `InputError` for an unknown one"
-        wanted = set(classes)
+    def _keep(self, wanted:set):
+        "Forget the folders of other classes; raises `InputError` for an unknown one"
         known = dict.fromkeys(name for names in self.places.values() for name in names)
         for name in sorted(wanted - set(known)): raise no_such('class', name, known)
-        return {split: {name: p for name, p in names.items() if name in wanted}
-                for split, names in self.places.items()}
+        if wanted == set(known): return
+        self.part = tuple(sorted(wanted))
+        for split, names in self.places.items():
+            self.places[split] = {name: p for name, p in names.items() if name in wanted}
 
     def _folders(self) -> list:
         "All class folders that are read"
