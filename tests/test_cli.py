@@ -837,7 +837,9 @@ def test_repeats_and_curve_are_reported_as_they_finish(never_stopped):
     _, r = never_stopped
     assert re.findall(r'^(\w+), seed 5: accuracy [\d.]+%$', r.stderr, re.M) == ['similarity', 'sgd', 'simple_net']
     assert r.stderr.splitlines()[-1].startswith("wrote it's here/report.html")
-    table, seeds, curve, *_ = r.stdout.split('\n\n')
+    table, means, seeds, curve, *_ = r.stdout.split('\n\n')
+    means = [line.split()[:2] for line in means.splitlines()[2:]]
+    assert [name for name, _ in means] == ['similarity', 'sgd', 'simple_net'] and means[0][1].endswith('%')
     assert [line.split()[0] for line in table.splitlines()[1:]] == ['similarity', 'sgd', 'simple_net']
     assert 'simple_net: ' in curve
     seeds = seeds.splitlines()

@@ -303,8 +303,8 @@ def test_stats_in_lists_such_as_fastais_are_the_same_stats(tmp_path):
 # The card
 
 KEYS = [
-    'format', 'version', 'recipe', 'settings', 'asked', 'classes', 'shape', 'stats', 'has_probs', 'metrics', 'history',
-    'best_epoch', 'train_seconds', 'predict_ms_per_1000', 'parameters', 'seed', 'device', 'threads', 'source',
+    'format', 'version', 'recipe', 'variant', 'settings', 'asked', 'classes', 'shape', 'stats', 'has_probs', 'metrics',
+    'history', 'best_epoch', 'train_seconds', 'predict_ms_per_1000', 'parameters', 'seed', 'device', 'threads', 'source',
     'reading', 'versions', 'weights', 'digest',
 ]
 
