@@ -288,11 +288,13 @@ def test_a_figure_takes_the_colours_and_fonts_of_the_page(small):
     ids = re.findall(r' id="(.*?)"', text)
     assert ids and all(i.startswith('one-') for i in ids)
 
-def history(*accuracies): return SimpleNamespace(history=[SimpleNamespace(accuracy=a) for a in accuracies])
+def history(*accuracies, train=None):
+    return SimpleNamespace(history=[SimpleNamespace(accuracy=a, train_accuracy=train) for a in accuracies])
 
 def test_a_short_training_that_came_to_little_is_on_the_picture_too():
     low, high = accuracy_limits([history(*[.97] * 20), history(*[.98] * 20), history(.5, .5)])
     assert low < .5 and high > .98
+    assert accuracy_limits([history(.5, .6, train=.9)])[1] > .9
 
 def test_figures_of_an_earlier_comparison_do_not_stay_beside_the_new_page(pair_values, tmp_path):
     (tmp_path/'figures').mkdir()
