@@ -28,6 +28,7 @@ Modules:
 - `fastrecipes.commands.models`: The commands `predict` and `export`, which use a saved model
 - `fastrecipes.commands.progress`: Progress output: one moving line on a terminal, complete lines in a pipe
 - `fastrecipes.commands.session`: What the commands share: options, loading of images, warnings, Ctrl-C
+- `fastrecipes.data.augment`: More from the same images: small random changes, made on whole batches and different in every epoch
 - `fastrecipes.data.cache`: Decode each image once
 - `fastrecipes.data.check`: Are these images fit to learn from?
 - `fastrecipes.data.checkup`: What is wrong with an image set, concluded from what was seen
@@ -56,6 +57,7 @@ Modules:
 - `fastrecipes.keep.pixels`: A model and its preprocessing as one module: pixels in, scores out
 - `fastrecipes.keep.predict`: Predict image files with a kept model
 - `fastrecipes.keep.store`: Keep a fitted model in a folder, and get the same model back
+- `fastrecipes.ladder.backbones`: Other nets to stand on: any classifier of torchvision or timm, with weights that are on this machine
 - `fastrecipes.ladder.efficientnet`: EfficientNet-Lite0, a net for photos that is small enough for a laptop, in sixty lines
 - `fastrecipes.ladder.estimate`: How long a fit will take, from its first steps
 - `fastrecipes.ladder.fitted`: What a recipe is given, and what it returns

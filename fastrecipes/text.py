@@ -255,7 +255,7 @@ def command_without_paths(
 
 # %% ../nbs/00_text.ipynb #88a5eda6
 _options = ('size', 'resize', 'background', 'max_pixels', 'channels', 'classes', 'valid', 'skip_bad', 'label_from',
-            'groups', 'image_column', 'label_column', 'seed', 'device', 'threads', 'repeats', 'worth')
+            'groups', 'image_column', 'label_column', 'seed', 'device', 'threads', 'repeats', 'worth', 'minutes')
 _value = r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s,;:()'"]*)"""
 
 def _argument(names:Iterable[str]) -> re.Pattern:

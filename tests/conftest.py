@@ -145,6 +145,8 @@ class Heard:
 
     def started(self, task): self.tell('started', task)
     def progress(self, done, total): pass
+    def estimated(self, seconds): pass
+    def left_out(self, seconds): self.tell('left out', seconds)
     def epoch(self, row): self.tell('epoch', row)
     def finished(self, result=None): self.tell('finished', result)
     def failed(self, reason, cure=''): self.tell('failed', reason, cure)

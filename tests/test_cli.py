@@ -258,13 +258,13 @@ def test_no_arguments_print_the_help(run):
     (['compare', '--resume'], ['--resume', '--out DIR']),
     (['compare', '--track', 'tensorboard'], ['--track', '--out DIR']),
     (['compare', '--track', 'paper', '-o', 'runs'], ['--track', 'tensorboard']),
-    (['compare', '--repeats', '0'], ['repeats', '0', '1 or more']),
-    (['compare', '--repeats', '1.5'], ['repeats', '1.5']),
-    (['compare', '--worth', '0'], ['worth', '0', 'points', '100']),
-    (['compare', '--worth', '101'], ['worth', '101']),
-    (['compare', '--minutes', '0'], ['minutes', '0']),
+    (['compare', '--repeats', '0'], ['--repeats 0', '1 or more']),
+    (['compare', '--repeats', '1.5'], ['--repeats 1.5']),
+    (['compare', '--worth', '0'], ['--worth 0', 'points', '100']),
+    (['compare', '--worth', '101'], ['--worth 101']),
+    (['compare', '--minutes', '0'], ['--minutes 0']),
     (['compare', '--minutes', '5', '--all'], ['--all', '--minutes']),
-    (['compare', '--worth', 'nan', '-o', 'runs'], ['worth', 'nan']),
+    (['compare', '--worth', 'nan', '-o', 'runs'], ['--worth nan']),
     (['compare', '--learning-curve', 'sgd,mpl'], ['mpl', "did you mean 'mlp'"]),
     (['compare', '-r', 'sgd', '--learning-curve', 'mlp', '-o', 'runs'],
      ['learning curve', 'mlp', 'not among the recipes']),
@@ -299,7 +299,7 @@ def test_a_folder_without_images_gets_one_line(tmp_path):
     for c in 'ab':
         (tmp_path/'texts'/c).mkdir(parents=True)
         (tmp_path/'texts'/c/'note.txt').write_text('not an image')
-    refused(called('compare', 'texts'), 'texts/a', '.png')
+    refused(called('compare', 'texts'), 'texts/a, texts/b: ', '.txt', '.png')
 
 
 def test_a_damaged_image_is_named(image_folder):

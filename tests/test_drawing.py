@@ -72,6 +72,8 @@ def test_the_words_count_what_is_ready_and_name_what_failed():
     said = room.describe_ladder('mnist', {'sgd': 'ready', 'mlp': 'failed (no memory)', 'resnet18': 'waiting'})
     assert 'MNIST' in said and '1 of 3' in said and 'mlp failed (no memory)' in said
     assert 'all 2' in room.describe_ladder('digits', {'sgd': 'ready', 'mlp': 'ready'})
+    said = room.describe_ladder('digits', {'sgd': 'ready', 'mlp': 'ready', 'finetune': 'left out (about 5.0 min)'})
+    assert 'all 2' in said and 'finetune left out (about 5.0 min)' in said
 
 
 # Shifts

@@ -7,6 +7,7 @@ from conftest import refused
 from fastrecipes.data.cache import clear_models, model_entries
 from fastrecipes.data.images import ImageSet, Split
 from fastrecipes.data.sources import load
+from fastrecipes.errors import InputError
 from fastrecipes.explore import kept_ladder as room
 from fastrecipes.explore.kept_ladder import JsonLines, KeptLadder, model_name
 from fastrecipes.ladder.recipe import fit, ladder
@@ -97,6 +98,20 @@ def test_news_are_told_from_what_libraries_print():
     assert news[:-1] == [('sgd', 'training'), ('sgd', 'training, 40%'), ('sgd', 'ready'), ('mlp', 'failed (why)')]
     name, state = news[-1]
     assert name == 'linear' and state.startswith('failed') and '1' in state and 'oh' in state
+
+def test_a_rung_that_takes_too_long_is_left_out_by_the_other_process(own_cache):
+    rungs = [(name, settings, str(own_cache/name)) for name, settings in (('mlp', dict(epochs=100_000)), ('sgd', {}))]
+    process = room.start_process('digits', 300, 42, rungs, 60.)
+    news = dict(room.read_news(process, ['mlp', 'sgd'])) # The last of each
+    assert news['mlp'].startswith('left out (about ') and news['sgd'] == 'ready'
+    assert (own_cache/'sgd').is_dir() and not (own_cache/'mlp').exists()
+
+def test_what_is_left_out_is_not_waited_for(own_cache, monkeypatch):
+    monkeypatch.setattr(KeptLadder, '_start', lambda self, names: None) # The test says what happens
+    kept = KeptLadder('digits', ['mlp', 'finetune'])
+    kept.news += [('mlp', 'failed (why)'), ('finetune', 'left out (about 5.0 min)')]
+    with pytest.raises(InputError, match='mlp: failed') as e: kept.wait()
+    assert kept.finished and 'finetune' not in str(e.value)
 
 def test_the_other_process_ends_when_its_reader_is_gone(own_cache):
     home = str(own_cache/'models'/f"resnet18-{'1' * 32}")

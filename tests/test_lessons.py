@@ -28,7 +28,7 @@ def links(text):
     return [link for link in found if '://' not in link]
 
 def test_the_lessons_are_numbered_without_gaps():
-    assert [lesson.name[:3] for lesson in LESSONS] == [f'{i:02}_' for i in range(1, 11)]
+    assert [lesson.name[:3] for lesson in LESSONS] == [f'{i:02}_' for i in range(1, 14)]
 
 @pytest.mark.parametrize('lesson', LESSONS, ids=lambda lesson: lesson.stem)
 def test_a_lesson_has_a_title_a_subtitle_and_links_that_lead_somewhere(lesson):

@@ -97,7 +97,7 @@ def test_pairs_of_arrays_are_training_validation_and_test():
 @pytest.mark.parametrize('data, parts', [
     ((GREY.reshape(40, -1), LABELS), ('arrays', '(30,)', 'not an image')),
     ((RGB[:, :, :, :2], LABELS), ('not an image',)),
-    ((GREY - 128., LABELS), ('from -128 to 127', 'not normalised')), ((GREY * 1., LABELS), ('from 0 to 255',)),
+    ((GREY - 128., LABELS), ('from -128 to 127', 'not normalised')), ((GREY * .9, LABELS), ('from 0 to 229.5',)),
     ((GREY.astype(int) * 257, LABELS), ('65535',)),
     ((GREY, LABELS[:39]), ('(39,)', '40 images')), ((GREY, np.eye(4)[LABELS]), ('(40, 4)', 'one label per image')),
     ((GREY, LABELS / 8), ('is not a class',)), ((GREY, [None] * 40), ('is not a class',)),
@@ -224,7 +224,7 @@ def test_lists_of_images_may_have_several_sizes():
 def test_large_images_need_a_size(monkeypatch):
     from fastrecipes.data import libraries
     monkeypatch.setattr(libraries, '_most_bytes', GREY.size - 1)
-    with refused('GB', '--size 224'): load(Items(list(GREY), LABELS))
+    with refused('GB', 'size=224 (--size)'): load(Items(list(GREY), LABELS))
     assert load(Items(list(GREY), LABELS), size=4).shape == (1, 4, 4)
 
 def test_an_image_folder_is_read_through_the_cache_without_its_transforms(image_folder):
@@ -239,7 +239,7 @@ def test_an_image_folder_is_read_through_the_cache_without_its_transforms(image_
     images = load((train, valid))
     assert images.counts().to_dict('list') == {'train': [3, 3], 'valid': [3, 3]} and len(images.valid.names) == 6
     images = load(data, groups=[str(i // 2) for i in range(12)])
-    assert images.shape == (3, 8, 10) and len(set(images.train.groups) | set(images.valid.groups)) == 6
+    assert images.shape == load(path).shape and len(set(images.train.groups) | set(images.valid.groups)) == 6
     assert not set(images.train.groups) & set(images.valid.groups) and images.train.groups.count('0') in (0, 2)
 
 def test_unreadable_files_of_an_image_folder_can_be_skipped(image_folder):
@@ -456,3 +456,14 @@ def test_joined_image_folders_are_read_as_files(image_folder):
     next((second/'bird').iterdir()).write_text('x')
     with refused('1 unreadable'): load(both)
     assert sum(map(len, load(both, skip_bad=True).splits.values())) == 15
+
+@pytest.mark.parametrize('dtype', ['float32', 'float64'])
+@pytest.mark.parametrize('top', [16, 255])
+def test_floats_that_are_whole_numbers_are_bytes(dtype, top):
+    x = np.random.default_rng(0).integers(0, top + 1, (20, 8, 8)).astype(np.uint8)
+    x[0, 0, 0] = top
+    y = np.arange(20) % 2
+    whole, floats = load((x, y)), load((x.astype(dtype), y))
+    assert torch.equal(whole.train.images, floats.train.images) and floats.notes == whole.notes
+    assert floats.train.images.max() > 200
+    with refused('normalised'): load((x.astype(dtype) * .9, y))

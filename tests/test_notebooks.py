@@ -11,7 +11,7 @@ NOT_RUN = {'export', 'exports', 'exporti', 'notest', 'slow',
 SLOW = { # More than 20 seconds of a processor
     'backprop', 'deep', 'training', 'faces', 'processes', 'rungs', 'pretrained', 'chance', 'curves', 'failures',
     'pictures', 'rules', 'verdict', 'comparison', 'climb', 'store', 'report_figures', 'report_page', 'report', 'live',
-    'live_explorer', 'strokes', 'kept_ladder', 'drawing', 'index',
+    'live_explorer', 'strokes', 'kept_ladder', 'drawing', 'index', 'imagenet', 'augmentation', 'crossing',
 }
 
 

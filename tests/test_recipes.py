@@ -191,7 +191,8 @@ def test_a_setting_without_a_kind_is_a_mistake_of_the_author():
 INI = {'fastrecipes': {'bs': '16', 'seed': '7', 'device': 'cpu'}, 'sgd': {'lr': '0.5', 'bs': 'auto'},
        'mlp': {'bs': '8', 'hidden': '5,5'}}
 
-SHARED = dict(schedule='constant', patience=0, patience_counts='since-best', best=True, dropout=0., wd=0., clip=0.)
+SHARED = dict(schedule='constant', patience=0, patience_counts='since-best', best=True, dropout=0., wd=0., clip=0.,
+              augment='none', class_weights='none')
 
 @pytest.mark.parametrize('name, given, wanted', [
     ('sgd', {}, SHARED | dict(epochs=20, lr=.5, bs=16, std=None)), # default, own section, shared section
@@ -568,6 +569,8 @@ EFFECTS = {
     'clip': (1e-3, lambda o, base: True),
     'dropout': (.4, lambda o, base: .4 in [m.p for m in o.model.modules() if isinstance(m, nn.Dropout)]),
     'wd': (.5, lambda o, base: norm(weights(o)) < norm(base)),
+    'augment': ('shifts', lambda o, base: True),
+    'class_weights': ('balanced', lambda o, base: True),
 }
 HARD = {'patience', 'patience_counts', 'best'} # Looked at below
 
@@ -575,7 +578,7 @@ def test_every_training_setting_is_looked_at_here(): assert set(EFFECTS) | HARD 
 
 @pytest.mark.parametrize('name', TRAINED)
 def test_every_trained_recipe_has_every_training_setting(name):
-    assert [s for s in recipes[name].settings][:10] == list(settings_of(training_settings))
+    assert [s for s in recipes[name].settings][:12] == list(settings_of(training_settings))
     assert not any('epochs' in recipes[n].settings for n in UNTRAINED)
 
 @pytest.mark.parametrize('setting', EFFECTS)

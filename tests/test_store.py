@@ -446,9 +446,9 @@ def test_an_empty_folder_and_one_with_a_checkpoint_are_taken(tmp_path):
 
 @pytest.mark.parametrize('there, named', [
     (['notes.txt'], 'notes.txt'),
-    (['notes.txt', *FILES], 'card.json, history.png, model.safetensors ...'),
+    (['notes.txt', *FILES], 'card.json, history.png, model.safetensors, notes.txt'),
     (['sub/x'], 'sub'),
-    (['a', 'b', 'c', 'd'], 'a, b, c ...'),
+    (['a', 'b', 'c', 'd'], 'a, b, c, d'), ([*'abcde'], 'a, b, c and 2 more'),
     (['.hidden'], '.hidden'),
     (['model.safetensors'], 'model.safetensors'),
     (['history.png'], 'history.png'),

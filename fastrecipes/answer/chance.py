@@ -9,7 +9,8 @@ models on the same images, and the same for images that belong together, for sev
 
 # %% auto #0
 __all__ = ['Interval', 'wilson', 'mcnemar', 'mid_p', 'Difference', 'in_words', 'paired_difference', 'grouped_interval',
-           'grouped_difference', 'TwoParts', 'two_parts', 'Spread', 'over_seeds', 'seeds_difference', 'holm', 'drop']
+           'grouped_difference', 'TwoParts', 'two_parts', 'Spread', 'over_seeds', 'seeds_difference', 'image_weights',
+           'balanced_accuracy', 'balanced_interval', 'balanced_difference', 'holm', 'drop']
 
 # %% ../../nbs/answer/01_chance.ipynb #28071230
 import math, operator
@@ -319,6 +320,105 @@ def seeds_difference(
     numbers = None if groups is None else _group_numbers(groups, below.shape[1])
     parts = two_parts(this.astype(float) - below, numbers)
     half, p = parts.half(), parts.p
+    return _agreeing(parts.mean, Interval(max(-1., parts.mean - half), min(1., parts.mean + half)), p)
+
+# %% ../../nbs/answer/01_chance.ipynb #a16646ca
+def image_weights(
+    classes, # The true class of each image
+) -> np.ndarray: # float (n,); the mean is 1
+    "How much each image counts if every class counts the same"
+    numbers = np.unique(np.asarray(classes), return_inverse=True)[1]
+    counts = np.bincount(numbers)
+    return (len(numbers) / len(counts) / counts)[numbers]
+
+def _as_seeds(right, name:str) -> np.ndarray: # bool (seeds, images)
+    if hasattr(right, 'detach'): right = right.detach().cpu()
+    return np.stack([_rights(row, name) for row in np.atleast_2d(np.asarray(right))])
+
+def _spread_of_groups(values:np.ndarray, numbers:np.ndarray|None) -> float:
+    "How many times longer an interval is because images belong together; at least 1"
+    if numbers is None: return 1.
+    alone = _variance_of_mean(values)
+    if not alone: return math.sqrt(len(values) / (numbers.max() + 1))
+    return max(1., math.sqrt(_variance_of_mean(values, numbers) / alone))
+
+def _joined(parts:list, spread:float) -> Interval: # parts: (value, low, high) of each class
+    "The interval of the mean of independent values"
+    at = sum(value for value, _, _ in parts) / len(parts)
+    below = math.sqrt(sum((value - low)**2 for value, low, _ in parts)) / len(parts)
+    above = math.sqrt(sum((high - value)**2 for value, _, high in parts)) / len(parts)
+    return Interval(float(at - spread * below), float(at + spread * above))
+
+def balanced_accuracy(
+    right, # Right or wrong for each image, (images,) or (seeds, images)
+    classes, # The true class of each image
+) -> float:
+    "The mean of the recalls of the classes, and over the seeds"
+    return float((_as_seeds(right, 'right').mean(0) * image_weights(classes)).mean())
+
+def balanced_interval(
+    right, # Right or wrong for each image, (images,) or (seeds, images)
+    classes, # The true class of each image
+    groups=None, # A label for each image: images with the same one belong together
+    level:float=.95,
+) -> Interval: # In [0, 1]
+    "An interval for `balanced_accuracy`: of Wilson's intervals of the classes; of several seeds, as `over_seeds`"
+    right = _as_seeds(right, 'right')
+    numbers = None if groups is None else _group_numbers(groups, right.shape[1])
+    weights = image_weights(classes)
+    if len(right) > 1:
+        parts = two_parts(right * weights, numbers)
+        low, high = parts.mean - parts.half(level), parts.mean + parts.half(level)
+    else:
+        each = [right[0][rows] for rows in _rows_of(classes)]
+        found = [(r.mean(), *wilson(int(r.sum()), len(r), level)) for r in each]
+        low, high = _joined(found, _spread_of_groups(right[0] * weights, numbers))
+    return Interval(float(max(0., low)), float(min(1., high)))
+
+def _rows_of(classes) -> list: # Of int arrays
+    "The images of each class"
+    numbers = np.unique(np.asarray(classes), return_inverse=True)[1]
+    return [np.flatnonzero(numbers == i) for i in range(numbers.max() + 1)]
+
+# %% ../../nbs/answer/01_chance.ipynb #56bae072
+def _weighted_tosses(wins:np.ndarray, losses:np.ndarray, weights:np.ndarray, draws:int=20_000) -> float:
+    "p of a weighted sum of wins less losses of each class, if each were a toss; ties count half"
+    rng = np.random.default_rng(0)
+    tosses = wins + losses
+    drawn = np.abs((2 * rng.binomial(tosses, .5, (draws, len(tosses))) - tosses) @ weights)
+    seen = abs((wins - losses) @ weights)
+    if seen < 1e-9: return 1.
+    more = (drawn > seen + 1e-9).sum()
+    same = (np.abs(drawn - seen) <= 1e-9).sum()
+    return float((more + same / 2 + .5) / (draws + 1))
+
+def balanced_difference(
+    below, # Right or wrong for each image, (images,) or (seeds, images)
+    this, # The same images, in the same order
+    classes, # The true class of each image
+    groups=None, # A label for each image: images with the same one belong together
+) -> Difference:
+    "The gain in balanced accuracy on the same images, its 95% interval, and p"
+    below, this = _as_seeds(below, 'below'), _as_seeds(this, 'this')
+    if below.shape != this.shape: raise InputError('below and this: give the same images and seeds to both')
+    weights = image_weights(classes)
+    gains = (this.astype(float) - below) * weights
+    numbers = None if groups is None else _group_numbers(groups, len(weights))
+    if len(gains) > 1 or numbers is not None: return _from_parts(gains, numbers)
+    rows = _rows_of(classes)
+    wins = np.array([(this[0] & ~below[0])[r].sum() for r in rows])
+    losses = np.array([(below[0] & ~this[0])[r].sum() for r in rows])
+    sizes = np.array([len(r) for r in rows])
+    parts = [((w - l) / n, *_gain_interval(int(l), int(w), int(n))) for w, l, n in zip(wins, losses, sizes)]
+    interval = _joined(parts, 1.)
+    return _agreeing(float(gains.mean()), interval, _weighted_tosses(wins, losses, 1 / sizes))
+
+def _from_parts(gains:np.ndarray, numbers:np.ndarray|None) -> Difference: # gains: float (seeds, images)
+    "Over seeds, or of images that belong together"
+    parts = two_parts(gains, numbers)
+    p = parts.p
+    if len(gains) == 1: p = _sign_flip(np.bincount(numbers, gains[0]))
+    half = parts.half()
     return _agreeing(parts.mean, Interval(max(-1., parts.mean - half), min(1., parts.mean + half)), p)
 
 # %% ../../nbs/answer/01_chance.ipynb #ca110017

@@ -84,6 +84,14 @@ class Gain(Record):
     p: Share
     words: Words # By `p_adjusted`
     p_adjusted: Share|None = None # For the tests of all pairs together; None in earlier files
+    balanced: 'Gain|None' = None # The same in balanced accuracy, where the classes are uneven
+
+    @property
+    def judged(self) -> str:
+        "In words: by accuracy, and where the classes are uneven by balanced accuracy too, unless they contradict"
+        words = {self.words} if self.balanced is None else {self.words, self.balanced.words}
+        if 'better' in words and 'worse' not in words: return 'better'
+        return 'worse' if 'worse' in words and 'better' not in words else 'no clear gain'
 
     @property
     def p_shown(self) -> float: return self.p if self.p_adjusted is None else self.p_adjusted
@@ -213,6 +221,8 @@ class Rung(Record):
     accuracy: Share|None = None # On the validation images, like all that follows
     interval: ShareInterval|None = None # 95%, of the accuracy
     right: Count|None = None # Images
+    balanced_accuracy: Share|None = None # Over the seeds, where the classes are uneven: see `chance.balanced_accuracy`
+    balanced_interval: ShareInterval|None = None # 95%
     loss: NotNegative|None = None # Cross entropy in nats; None without probabilities
     test_accuracy: Share|None = None
     test_interval: ShareInterval|None = None
@@ -422,7 +432,7 @@ class Decided(Decision):
 
 # %% ../../nbs/answer/02_records.ipynb #7f3c2a8a
 class Verdict(Record):
-    "Which rung to stop at, in words: see `10_verdict`"
+    "Which rung to stop at, in words: see `13_verdict`"
     stop_at: Text|None # A recipe; None if there is no rung to stop at
     headline: Text
     paragraphs: tuple[Text, ...]

@@ -18,6 +18,7 @@ from fastcore.basics import patch
 from ..data.images import ImageSet
 from ..errors import alive, check_out, explained, InputError, write_atomic
 from ..ladder.fitted import Fitted, Judged
+from ..ladder.recipe import folder_name, name_of_folder
 from ..training.checkpoint import Checkpoint
 from ..training.cost import Cost
 
@@ -82,7 +83,7 @@ def check_scores(fitted:Fitted):
 @dataclass(frozen=True, eq=False, repr=False)
 class Fits:
     "All fits of one recipe: a `Result` per seed, or why there is none"
-    recipe: str
+    recipe: str # Or variant
     asked: dict # Settings as requested, where `auto` is None
     results: tuple = () # The first has the seed of the comparison
     fitted: Fitted|None = None # With the model, if the first result was fitted in this process
@@ -91,6 +92,8 @@ class Fits:
     cure: str|None = None
     trace: str|None = None # The traceback of the exception
     lost: tuple = () # (seed, reason) of further seeds that failed
+    about: str|None = None # The recipe in a sentence; None: that of `recipe`
+    against: tuple = () # See `Recipe.measured_against`; empty: that of `recipe`
 
     @property
     def result(self) -> Result|None:
@@ -193,7 +196,7 @@ class Shelf:
                 "start again")
         self._clear()
 
-    def place(self, recipe:str, seed:int) -> Path: return self.folder/f'{recipe}-{seed}'
+    def place(self, recipe:str, seed:int) -> Path: return self.folder/f'{folder_name(recipe)}-{seed}'
     def checkpoint(self, recipe:str, seed:int) -> Checkpoint: return Checkpoint(self.place(recipe, seed), resume=True)
 
     @property
@@ -219,7 +222,8 @@ def _places(self:Shelf) -> list: # (folder, seed)
     found = []
     for path in self.folder.iterdir():
         name, _, seed = path.name.rpartition('-')
-        if path.is_dir() and name.isidentifier() and seed.isdecimal(): found.append((path, int(seed)))
+        is_ours = name_of_folder(name) is not None or '~' in name # Cut
+        if path.is_dir() and is_ours and seed.isdecimal(): found.append((path, int(seed)))
     return found
 
 @patch

@@ -18,10 +18,10 @@ from fastrecipes.commands.session import (
     check_data, data_options, interruptible, json_text, load_images, options, prepare_training, run_options,
     session, split_options, Stopped, test_option
 )
-from ..answer.tables import console, rung_columns, rung_head, rung_row, show, unfinished
+from ..answer.tables import console, rung_columns, rung_head, rung_row, rung_table, show, unfinished
 from ..errors import InputError
 from ..ladder.recipe import get_recipe
-from ..ladder.settings import Count, global_settings, Kind, read_settings, Setting
+from ..ladder.settings import Count, global_settings, Kind, read_settings, Setting, split_names
 from ..reporter import Reporters, Task
 from ..text import printable, seconds_text
 
@@ -82,13 +82,15 @@ class TableProgress(Progress):
         draws_bars = screen.is_terminal and not screen.options.ascii_only and rung.accuracy is not None
         longest = None
         if draws_bars: longest = float('inf') if rung.recipe == 'majority' else 1 - rung.accuracy
-        self.columns = rung_columns(self.climb.settings, screen.width, self.climb.test, longest)
+        uneven = rung.balanced_accuracy is not None
+        self.columns = rung_columns(self.climb.settings, screen.width, self.climb.test, longest, uneven)
         self.width = screen.width
 
 # %% ../../nbs/commands/03_compare.ipynb #437598ab
 compare_options = options(
-    click.option('-r', '--recipes', 'names', metavar='A,B', help=(
-        'Fit only these recipes, in the order of the ladder. [default: all rungs that take up to a minute each]')),
+    click.option('-r', '--recipes', 'names', metavar='A,B', multiple=True, help=(
+        "Fit only these recipes, in the order of the ladder. A variant is a recipe with other settings, such as "
+        "'convnet(augment=shifts)' or 'mlp(hidden=512,256)'. [default: all rungs that take up to a minute each]")),
     click.option('--all', 'all_rungs', is_flag=True, help=(
         'Fit all rungs of the ladder, those that would take over a minute too.')),
     click.option('--minutes', metavar='N', help=(
@@ -129,12 +131,12 @@ _minutes = Setting('minutes', Kind('a number above 0', float, _above_0), None)
 def checked_request(
     given:dict, # The options of `compare`
     shared:dict, # From `global_settings`
+    settings=None, # From `read_settings`, which may have variants
 ) -> dict: # `repeats`, `worth` and `minutes`, as `Climb` accepts them
     "Raise `InputError` for a mistake in the request, before PyTorch is imported"
-    for name in (given['names'] or '').split(','):
-        if name.strip(): get_recipe(name.strip())
-    for name in (given['curve'] or '').split(','):
-        if name.strip() not in ('', 'all'): get_recipe(name.strip())
+    for name in split_names(given['names'] or ''): get_recipe(name, settings)
+    for name in split_names(given['curve'] or ''):
+        if name != 'all': get_recipe(name, settings)
     check_data(shared, given)
     _check_time(given)
     for option in ('resume', 'track'):
@@ -158,12 +160,17 @@ def show_result(
     if given['as_json']: return click.echo(json_text(comparison.model_dump(mode='json', exclude={'pictures'})))
     width = console().width
     from fastrecipes.answer.view import after_table, cost_tables, detail_parts
-    parts = [*unfinished(comparison.rungs), *after_table(comparison, width)]
+    parts = [*_final_rows(comparison.rungs, width), *after_table(comparison, width, with_verdict=not given['details'])]
     if given['costs']: parts += ['', *cost_tables(comparison, width)]
     if given['details']: parts += ['', *detail_parts(comparison, width)]
     more = more_to_see(given)
     if more and not given['quiet']: parts += ['', more]
     show(*parts)
+
+def _final_rows(rungs:tuple, width:int) -> list:
+    "What the rows that came as the rungs were finished do not say: means over the seeds, and rungs that were stopped"
+    if not any(rung.repeats for rung in rungs): return unfinished(rungs)
+    return ['', 'Means over the seeds:', *rung_table(rungs, width)]
 
 def more_to_see(given:dict) -> str: # Empty if all of them were used
     "A line with the options that show more"
@@ -261,7 +268,7 @@ def compare(context, **given):
     SOURCE is digits (the default), mnist_sample, mnist, a folder with one subfolder of images per class, or a table
     (.csv, .tsv, .parquet) with a column of paths and one of labels. The class folders may also be inside train and
     valid folders, and the table may have the columns split, group and keep. Recipes use their default settings, or
-    those in the nearest settings.ini. To change the settings of one recipe on the command line, use `fastrecipes fit`.
+    those in the nearest settings.ini. A variant changes some of them and is a rung too: `-r 'mlp,mlp(augment=shifts)'`.
 
     \b
     accuracy       share of validation images predicted correctly;
@@ -272,6 +279,9 @@ def compare(context, **given):
                    majority is full
     gain           accuracy minus that of the rung below, in points
                    (of frozen: minus that of linear)
+    balanced       mean over the classes of the share predicted correctly,
+                   if the largest class has 1.5 times the training images
+                   of the smallest; steps are then judged by both
     vs rung below  better or worse if p < 0.05 after adjusting for all pairs
                    of rungs (Holm), else "no clear gain"; McNemar's mid-p
                    test on the same images, with --repeats a t test over
@@ -289,7 +299,8 @@ def compare(context, **given):
     """
     settings = read_settings()
     shared = global_settings(settings, **{n: given[n] for n in ('source', 'seed', 'device', 'threads')})
-    how = checked_request(given, shared)
+    given['names'] = ','.join(given['names']) or None # -r may be repeated
+    how = checked_request(given, shared, settings)
     return run_comparison(given, typed_command(context), shared, settings, how)
 
 # %% ../../nbs/commands/03_compare.ipynb #20ee9087

@@ -101,7 +101,7 @@ def replaced_model(folder:str) -> str: # Empty if there is none
     from fastrecipes.keep.store import read_card
     try: card = read_card(folder)
     except InputError: return ''
-    return f', replacing the {card.recipe} model there (accuracy {100 * card.metrics.valid.accuracy:.2f}%)'
+    return f', replacing the {card.name} model there (accuracy {100 * card.metrics.valid.accuracy:.2f}%)'
 
 # %% ../../nbs/commands/04_fit.ipynb #dcdb8c90
 def finished_already(
@@ -116,7 +116,7 @@ def finished_already(
     kept = load(folder, 'cpu')
     card = kept.card
     test = card.metrics.test is not None
-    found = {**card.asked, 'recipe': card.recipe, 'seed': card.seed, 'threads': card.threads, 'test': test}
+    found = {**card.asked, 'recipe': card.name, 'seed': card.seed, 'threads': card.threads, 'test': test}
     if wanted['threads'] == 'auto': wanted = wanted | dict(threads=card.threads)
     if not wanted['test']: wanted = wanted | dict(test=test)
     cure = 'leave --resume out to train again and replace it'
@@ -203,15 +203,16 @@ def fit_command(recipe) -> click.Command:
 class FitGroup(click.Group):
     "A group with one command per recipe"
     def list_commands(self, ctx): return list(recipes)
-    def get_command(self, ctx, name): return fit_command(get_recipe(name))
+    def get_command(self, ctx, name): return fit_command(get_recipe(name, read_settings()))
     def resolve_command(self, ctx, args):
-        get_recipe(args[0]) # Its error names the nearest recipe
+        get_recipe(args[0], read_settings()) # Its error names the nearest recipe
         return super().resolve_command(ctx, args)
 
 @click.command(cls=FitGroup, options_metavar='', subcommand_metavar='RECIPE [SOURCE] [OPTIONS]', no_args_is_help=True)
 def fit():
     """Fit one recipe to an image set and show every epoch.
 
-    Each setting of a recipe is an option: see `fastrecipes fit RECIPE --help`. `--out DIR` saves the fitted model for
+    Each setting of a recipe is an option: see `fastrecipes fit RECIPE --help`. RECIPE may also be a variant, such as
+    'mlp(hidden=512,256)', or the name of one in settings.ini. `--out DIR` saves the fitted model for
     `fastrecipes predict`.
     """

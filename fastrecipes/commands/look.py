@@ -21,6 +21,7 @@ from fastrecipes.commands.session import (
 )
 from ..data.sources import sources
 from ..errors import no_such
+from ..ladder.recipe import get_recipe
 from ..ladder.settings import global_settings, read_settings, recipes, settings_text
 from ..text import bytes_text, plural, printable, shell_text
 
@@ -88,7 +89,8 @@ def list_(name, ini):
     width = columns()
     if ini: return click.echo(settings_text(), nl=False)
     if name is None: lines = everything_lines(width)
-    elif name in recipes: lines = recipe_lines(recipes[name], width)
+    elif name in recipes or '(' in name or name in read_settings().variants:
+        lines = recipe_lines(get_recipe(name, read_settings()), width)
     elif name in sources: lines = wrap(f'{name}: {about_sources()[name]}', width)
     else: raise no_such('recipe or source', name, [*recipes, *sources])
     click.echo('\n'.join(lines))

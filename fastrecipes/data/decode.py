@@ -33,8 +33,9 @@ def _why(
     error:Exception, # Raised when the file was read
 ) -> Unreadable:
     "The reason why an image could not be read, in a few words"
-    from PIL import UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
     if isinstance(error, UnidentifiedImageError): return Unreadable('not an image')
+    if isinstance(error, Image.DecompressionBombError): return Unreadable('damaged, or with too many pixels')
     text = (isinstance(error, OSError) and error.strerror) or str(error).strip() or type(error).__name__
     return Unreadable(printable(text.splitlines()[0].rstrip('. ')))
 

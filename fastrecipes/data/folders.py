@@ -475,8 +475,8 @@ def _detection_labels(
     "What is wrong with a folder of images and a folder of boxes in them, as YOLO, Pascal VOC and COCO have them"
     if not any('images' in name.lower() for name, files in names.items() if files): return ''
     for name, files in names.items():
-        suffixes = _boxes.get(name.lower(), set()) & set(files.left_out)
-        if files or not suffixes: continue
+        suffixes = set() if files else _boxes.get(name.lower(), set()) & set(files.left_out)
+        if not suffixes: continue
         return (f"the {listed(sorted(suffixes))} files in {name!r} are labels for object detection, not classes; "
                 "these recipes predict one class per image: give a subfolder per class, or a table of paths and labels")
     return ''

@@ -14,7 +14,7 @@ __all__ = ['pick_device', 'to_floats', 'channel_stats', 'ImageDataset', 'as_spli
 
 # %% ../../nbs/data/07_loaders.ipynb #45e45e72
 import math, re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -66,6 +66,10 @@ def to_floats(
 ) -> torch.Tensor: # float32 (n, c, h, w)
     "Pixels divided by 255, then centred and scaled by `stats`"
     x = (empty_batch(tuple(x.shape), torch.float32).copy_(x) if reuse else x.float()).div_(255)
+    return _normalised(x, stats)
+
+def _normalised(x:torch.Tensor, stats:tuple|None) -> torch.Tensor:
+    "`x`, changed in place"
     if stats is None: return x
     mean, std = (torch.as_tensor(s, dtype=x.dtype, device=x.device).view(1, -1, 1, 1) for s in stats)
     return x.sub_(mean).div_(std)
@@ -238,12 +242,14 @@ class ImageDL(TfmdDL):
         shuffle:bool=False, # A new order each epoch
         drop_last:bool=False, # Leave out a smaller last batch
         stats:tuple|None=None, # For `to_floats`
+        augment:Callable|None=None, # Changes each batch of training images: pixels in [0, 1], before `stats`
         device:torch.device|None=None, # The CPU if None
         num_workers:int=0, # Ignored: no worker processes are needed
         **kwargs
     ):
         if bs < 1: raise InputError(f"bs={bs} is not a batch size; give 1 or more")
         self.stats = stats
+        self.augment = augment
         super().__init__(dataset, bs=bs, shuffle=shuffle, drop_last=drop_last, num_workers=0, device=device, **kwargs)
         self.to(device)
         self._n_inp = 1
@@ -293,7 +299,9 @@ class ImageDL(TfmdDL):
 
     def _batch(self, x, rows):
         "Images and labels for a model, or for fastai's batch transforms if there are any"
-        x = to_floats(x, self._stats, self._split.is_large and x.device.type == 'cpu')
+        reuse = self._split.is_large and x.device.type == 'cpu'
+        if self.augment is None or self.dataset.split_idx: x = to_floats(x, self._stats, reuse)
+        else: x = _normalised(self.augment(to_floats(x, None, reuse)), self._stats)
         labels = self._split.labels
         if labels is not None: labels = labels.index_select(0, rows.to(labels.device))
         if not self.after_batch.fs: return (x,) if labels is None else (x, labels)
@@ -313,7 +321,7 @@ class ImageDL(TfmdDL):
             classes, reading = tuple(self.dataset.vocab), self.dataset.reading
             split = as_split(dataset, self._split.shape[1:], classes, reading)
             dataset = ImageDataset(split, classes, reading=reading)
-        return super().new(dataset, cls, **{'stats': self.stats, **kwargs})
+        return super().new(dataset, cls, **{'stats': self.stats, 'augment': self.augment, **kwargs})
 
     def _pre_show_batch(self, b, max_n=9):
         import fastai.vision.learner # noqa: F401 (registers how fastai draws images, results and losses)
@@ -344,6 +352,7 @@ def dataloaders(
     device:str|torch.device|None=None, # None or 'auto': the best available
     stats:tuple|str|None=None, # See `to_floats`; 'train': those of the training images; None: pixels in [0, 1]
     shuffle:bool=True, # Whether training images get a new order each epoch
+    augment:Callable|None=None, # Changes each batch of training images: see `augment`
 ) -> DataLoaders:
     "Training and validation loaders; the order of the images is seeded from Python's `random` in this call"
     if stats == 'train': stats = channel_stats(images.train)
@@ -352,6 +361,7 @@ def dataloaders(
     if bs is None: bs = default_bs(len(images.train))
     if bs == 1: bs = 2 # Batch norm cannot train on one image
     valid_bs = max(bs, min(256, 2**20 // math.prod(images.shape))) # Validation does not train, so only speed matters
-    train = ImageDL(ImageDataset(images.train, images.classes, 0, images.reading), bs, shuffle, stats=stats)
-    valid = ImageDL(ImageDataset(images.valid, images.classes, 1, images.reading), valid_bs, stats=stats)
+    how = dict(stats=stats, augment=augment) # Both loaders, as in fastai: `Learner.tta` changes validation images
+    train = ImageDL(ImageDataset(images.train, images.classes, 0, images.reading), bs, shuffle, **how)
+    valid = ImageDL(ImageDataset(images.valid, images.classes, 1, images.reading), valid_bs, **how)
     return DataLoaders(train, valid, device=pick_device(device))

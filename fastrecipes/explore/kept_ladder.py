@@ -33,7 +33,7 @@ from ..errors import check_out, explained, InputError, no_such
 from .strokes import drawing_sizes
 from ..keep.store import load as load_model, save
 from ..ladder.estimate import TooLong, Watch
-from ..ladder.recipe import fit, get_recipe, ladder
+from ..ladder.recipe import fit, folder_name, get_recipe, ladder
 from ..ladder.settings import global_settings, Sections
 from ..reporter import Reporter, Task
 from ..text import seconds_text
@@ -71,7 +71,7 @@ def model_name(
 ) -> str:
     "The folder name of a cached model"
     parts = recipe, sorted(settings.items()), images.fingerprint, seed, __version__, torch.__version__
-    return f'{recipe}-{blake2b(repr(parts).encode(), digest_size=16).hexdigest()}'
+    return f'{folder_name(recipe)}-{blake2b(repr(parts).encode(), digest_size=16).hexdigest()}'
 
 # %% ../../nbs/explore/07_kept_ladder.ipynb #f5b18007
 class JsonLines(Reporter):
@@ -117,10 +117,10 @@ def train_rungs():
     images = drawing_set(job['source'], job['n'])
     reporter = JsonLines(sys.stdout)
     most = job['most'] or math.inf
-    for name, settings, home in job['rungs']:
+    for name, base, settings, home in job['rungs']:
         reporter.started(Task('fit', name, images=len(images.train)))
         try:
-            fitted = fit(name, images, seed=job['seed'], device='cpu', reporter=Watch(reporter, most), **settings)
+            fitted = fit(base, images, seed=job['seed'], device='cpu', reporter=Watch(reporter, most), **settings)
             save(fitted, home)
             reporter.finished(fitted)
         except TooLong as e: reporter.left_out(e.seconds)
@@ -131,7 +131,7 @@ def start_process(
     source:str, # See `drawing_set`
     n:int, # See `drawing_set`
     seed:int,
-    rungs:Iterable, # (name, settings, folder) of each rung
+    rungs:Iterable, # (name, name of its recipe, settings, folder) of each rung
     most:float|None=None, # Leave out a rung that would take longer, in seconds; None: none
 ) -> subprocess.Popen:
     "Run `train_rungs` in another Python process that finds the same modules"
@@ -186,7 +186,9 @@ class KeptLadder:
         self.n = n
         self.most = None if names else 120. # Seconds
         self.seed = global_settings(sections, source=self.source, seed=seed)['seed']
-        self.settings = {name: get_recipe(name).resolve({}, sections) for name in (names or ladder())}
+        chosen = [get_recipe(name, sections) for name in (names or ladder())]
+        self.settings = {r.name: r.resolve({}, sections) for r in chosen}
+        self.bases = {r.name: r.base.name for r in chosen} # The other process does not know variants of `settings`
         self.state = dict.fromkeys(self.settings, 'waiting')
         self.models = {}
         self.news = deque() # (name, state) from the thread
@@ -239,7 +241,7 @@ def _work(self:KeptLadder, names:list):
 
 @patch
 def _train(self:KeptLadder, names:list):
-    rungs = [(name, self.settings[name], str(self.home(name))) for name in names]
+    rungs = [(name, self.bases[name], self.settings[name], str(self.home(name))) for name in names]
     self.process = start_process(self.source, self.n, self.seed, rungs, self.most)
     for news in read_news(self.process, names): self.news.append(news)
 

@@ -105,6 +105,7 @@ class Card(Record):
     format: Literal['fastrecipes model']
     version: Literal[1]
     recipe: Text
+    variant: Text|None = None # Its name, if it is a variant of the recipe; older cards do not have it
     settings: dict[Text, SettingValue] # All of them; each that was auto has its value
     asked: dict[Text, SettingValue] # The settings as requested; None: auto
     classes: Annotated[list[Text], Field(min_length=2)]
@@ -133,6 +134,11 @@ class Card(Record):
         _check_shape(self.shape)
         if self.stats is not None: _check_stats(*self.stats, channels=self.shape[0])
         return self
+
+    @property
+    def name(self) -> str:
+        "Of the variant or the recipe"
+        return self.variant or self.recipe
 
     def to_json(self) -> str:
         "The text of the file"
@@ -181,7 +187,8 @@ def versions() -> dict: # Name to version
 def _about_model(fitted:Fitted) -> dict:
     "The entries that describe the model"
     return dict(
-        recipe=fitted.recipe,
+        recipe=fitted.base,
+        variant=None if fitted.recipe == fitted.base else fitted.recipe,
         settings=fitted.settings,
         asked=fitted.asked,
         classes=list(fitted.classes),

@@ -36,7 +36,7 @@ from ..ladder.settings import recipes
 from ..lessons.nets import n_parameters
 from ..text import printable, some_of
 from ..training.cost import weights_file
-from ..training.fitting import plot_history
+from ..training.fitting import plot_history, prepare_training
 from ..training.processes import one_at_a_time
 
 # %% ../../nbs/keep/02_store.ipynb #8a02925f
@@ -192,7 +192,7 @@ def save(
 ) -> Path: # The folder
     "Write model.safetensors, card.json and, if there is a history, history.png; raises `InputError` if that fails"
     folder = check_model_folder(folder)
-    r = recipes.get(fitted.recipe)
+    r = recipes.get(fitted.base)
     if r is None or r.parts is None:
         what = f"{fitted.recipe}: its model could not be rebuilt from a file"
         raise InputError(f"{what}; give the recipe its parts, @recipe(parts=...)")
@@ -234,15 +234,18 @@ def read_card(
 # %% ../../nbs/keep/02_store.ipynb #5f11ad97
 _AGAIN = 'fit the recipe again to keep it'
 
+_ADDED = 'augment', 'class_weights', 'backbone', 'weights' # Settings that older cards do not have
+
 def _checked_settings(card:Card, path:Path) -> dict:
     "The settings on the card, each validated by the recipe"
     r = recipes.get(card.recipe)
     if r is None or r.parts is None:
         raise InputError(f"{path}: unknown recipe {card.recipe[:40]!r}; there are {', '.join(recipes)}")
-    for odd in sorted(set(card.settings) ^ set(r.settings)):
-        what = 'there is no setting' if odd in card.settings else 'the card lacks the setting'
+    found = {n: r.settings[n].default for n in _ADDED if n in r.settings} | card.settings
+    for odd in sorted(set(found) ^ set(r.settings)):
+        what = 'there is no setting' if odd in found else 'the card lacks the setting'
         raise InputError(f"{path}: {r.name}: {what} {odd[:40]!r}; use the fastrecipes that wrote it, or {_AGAIN}")
-    return {n: _checked_setting(r.settings[n], v, f"{path}: {r.name}") for n, v in card.settings.items()}
+    return {n: _checked_setting(r.settings[n], v, f"{path}: {r.name}") for n, v in found.items()}
 
 def _checked_setting(setting, value, where:str):
     "`value` as `setting` reads it; raises `InputError` for a value that `save` does not write"
@@ -378,14 +381,17 @@ def learner(self:Kept,
     **kwargs # For `Learner`
 ) -> Learner:
     "A `Learner` that continues the training; raises `InputError` if `data` does not fit, or nothing can be trained"
-    parts = _parts(self.recipe, self.shape, self.columns, self.settings)
+    parts = _parts(self.base, self.shape, self.columns, self.settings)
     if parts.loss is None: raise InputError(f"{self.recipe} has no weights to train; fit it again")
     if isinstance(data, (str, Path)): data = _load_alike(self, data)
-    if isinstance(data, ImageSet): data = dataloaders(data, bs, self.device, self.stats)
+    is_set = isinstance(data, ImageSet)
+    if is_set: data = dataloaders(data, bs, self.device, self.stats)
     if not isinstance(data, DataLoaders):
         raise InputError(f"an image set or DataLoaders is needed, not {data!r}; load(...) gives one")
     _check_fit(self, data)
-    return make_learner(parts._replace(model=self.model), data, **kwargs)
+    learn = make_learner(parts._replace(model=self.model), data, **kwargs)
+    if is_set: prepare_training(learn, self.settings.get('augment', 'none'), self.settings.get('class_weights', 'none'))
+    return learn
 
 # %% ../../nbs/keep/02_store.ipynb #5b0e0026
 def _load(folder:Path, device:torch.device, max_pixels:int|None) -> Kept:
@@ -395,7 +401,8 @@ def _load(folder:Path, device:torch.device, max_pixels:int|None) -> Kept:
     tensors = _read_weights(folder/WEIGHTS, model.state_dict(), card.weights)
     model.load_state_dict(tensors, assign=True) # What is trained remains as the recipe has it
     return Kept(
-        recipe=card.recipe,
+        recipe=card.name,
+        base=card.recipe,
         settings=settings,
         model=model.to(device),
         classes=tuple(card.classes),

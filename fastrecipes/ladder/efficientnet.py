@@ -78,9 +78,10 @@ def lite0() -> nn.Sequential: # (n, 3, h, w) to (n, 1280, h/32, w/32); h and w a
 def linear_head(
     n_out:int, # Classes
     dropout:float=0., # Fraction of the features set to zero per step, in [0, 1)
-) -> nn.Sequential: # (n, 1280, h, w) to (n, n_out)
+    n_features:int=N_FEATURES,
+) -> nn.Sequential: # (n, n_features, h, w) to (n, n_out)
     "The mean of each feature over the image, then a linear layer"
-    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), *_dropout(dropout), nn.Linear(N_FEATURES, n_out))
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), *_dropout(dropout), nn.Linear(n_features, n_out))
 
 def imagenet_net() -> nn.Sequential: # Body and head
     "EfficientNet-Lite0 with the thousand classes of ImageNet"

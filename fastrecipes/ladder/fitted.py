@@ -106,13 +106,16 @@ def _labels(scores):
     return (scores.flatten() > 0).long() if scores.shape[1] == 1 else scores.argmax(1)
 
 # Settings that are not shown if they have these values, with which they do nothing
-_quiet = {'patience': 0, 'patience_counts': 'since-best', 'best': True, 'dropout': 0., 'wd': 0., 'clip': 0.}
+_quiet = {
+    'patience': 0, 'patience_counts': 'since-best', 'best': True, 'dropout': 0., 'wd': 0., 'clip': 0.,
+    'augment': 'none', 'class_weights': 'none'}
 
 # %% ../../nbs/ladder/02_fitted.ipynb #ddc19123
 @dataclass(frozen=True, eq=False, repr=False)
 class Classifier:
     "A fitted model with everything that is needed to use it"
-    recipe: str # Name
+    recipe: str # Name, also of a variant
+    base: str # Name of the recipe; of a variant, of the one that it changes
     settings: dict # All settings; those that were `auto` have their resolved values
     model: 'torch.nn.Module' # On `device`
     classes: tuple

@@ -8,22 +8,25 @@ done outside of the function, so that recipes can be compared fairly."""
 
 # %% auto #0
 __all__ = ['Job', 'ImagesChanged', 'check_intact', 'check_test', 'as_outcome', 'Trained', 'Recipe', 'recipe', 'ladder',
-           'left_out', 'get_recipe', 'fit']
+           'left_out', 'Variant', 'variant_of', 'folder_name', 'name_of_folder', 'get_recipe', 'fit']
 
 # %% ../../nbs/ladder/03_recipe.ipynb #5aed6e85
 import inspect, time
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TYPE_CHECKING
+from urllib.parse import unquote
 from weakref import WeakKeyDictionary
 from ..data.images import ImageSet, Split
 from ..data.sources import load
 from ..errors import InputError, is_fault, lazy_module, no_such, one_line
 from .fitted import Fitted, Judged, predict_ms_per_1000, predict_scores, Run
 from fastrecipes.ladder.settings import (
-    _docments, global_settings, recipes, Sections, Setting, settings_of, training_settings,
+    _docments, as_text, global_settings, recipes, Sections, Setting, settings_of, split_variant, training_settings,
+    variant_name,
 )
 from ..reporter import Reporter
 from fastrecipes.training.cost import (
@@ -278,6 +281,7 @@ def _fitted(job:Job, trained:Trained, judged:dict, measured:dict) -> Fitted:
     outcome = trained.outcome
     return Fitted(
         recipe=job.recipe.name,
+        base=job.recipe.base.name,
         settings=job.settings | outcome.resolved,
         model=outcome.model,
         classes=images.classes,
@@ -320,6 +324,7 @@ class Recipe:
         defaults:dict|None=None, # Different defaults for `training_settings`
         missing:Callable|None=None, # Called without arguments: what it needs and does not find; empty if nothing
         against:str|None=None, # The recipe that its gain is measured against; None: the rung below
+        cannot:Mapping|None=None, # Name of a setting that it does not have to why, and what to use instead
     ):
         self.func = func
         self.name = func.__name__
@@ -328,11 +333,22 @@ class Recipe:
         self.defaults = defaults or {}
         self.against = against
         self._missing = missing
+        self.cannot = cannot or {}
         self.about = (func.__doc__ or '').strip().partition('\n')[0]
         self.__doc__ = func.__doc__
         self.__name__ = func.__name__
         self.__wrapped__ = func
         self._settings = None
+
+    @property
+    def base(self) -> 'Recipe':
+        "The recipe itself; of a variant, the recipe that it changes"
+        return self
+
+    @property
+    def measured_against(self) -> tuple:
+        "Names of recipes: the gain is measured against the first of them that there is, else the rung below"
+        return () if self.against is None else (self.against,)
 
     @property
     def is_shipped(self) -> bool:
@@ -393,6 +409,7 @@ class Recipe:
     def _check_names(self, given:dict):
         for name in given:
             if name in self.settings: continue
+            if name in self.cannot: raise InputError(f"{self.name}: {self.cannot[name]}")
             if not self.settings: raise InputError(f"{self.name}: has no settings; leave out {name!r}")
             raise InputError(f"{self.name}: {no_such('setting', name, self.settings)}")
 
@@ -448,11 +465,12 @@ def recipe(
     rung:bool=True, # False: the recipe is fitted by name, but is not a rung of the ladder
     missing:Callable|None=None, # See `Recipe`; a rung that misses something is left out of the ladder
     against:str|None=None, # See `Recipe`; it must be below
+    cannot:Mapping|None=None, # See `Recipe`
     **defaults # Different defaults for `training_settings`
 ) -> Recipe:
     "Decorator: make a function a recipe and put it on the ladder"
     def deco(f):
-        new = Recipe(f, parts, rung, defaults, missing, against)
+        new = Recipe(f, parts, rung, defaults, missing, against, cannot)
         _check_name(new)
         order = [n for n in recipes if n != new.name]
         if after is not None and after not in order: raise no_such('recipe', after, order)
@@ -475,21 +493,106 @@ def left_out() -> list: # Sentences
         if r.rung and r.missing: reasons.setdefault(r.missing, []).append(n)
     return [f"{' and '.join(names)} left out: {why}" for why, names in reasons.items()]
 
+# %% ../../nbs/ladder/03_recipe.ipynb #724cd7b3
+class Variant(Recipe):
+    "A recipe with some settings changed"
+    def __init__(self,
+        base:Recipe,
+        changed:dict, # Checked settings
+        name:str,
+    ):
+        how = dict(parts=base.parts, rung=base.rung, defaults=base.defaults, missing=base._missing, cannot=base.cannot)
+        super().__init__(base.func, against=base.name, **how)
+        self._base = base.base
+        self.name = name
+        self.changed = (base.changed if isinstance(base, Variant) else {}) | changed
+        self.is_fixed = '(' in name # The name says what is changed
+        self.about = f'{base.base.about} ({variant_name("", self.changed)[1:-1]})'
+
+    @property
+    def base(self) -> Recipe: return self._base
+
+    @property
+    def measured_against(self) -> tuple: return self.base.name, *self.base.measured_against
+
+    @property
+    def settings(self) -> dict[str, Setting]:
+        "Those of the recipe, with other defaults"
+        known = self.base.settings
+        return known | {n: known[n]._replace(default=v) for n, v in self.changed.items()}
+
+    def resolve(self, given:dict, settings:Mapping|None=None) -> dict:
+        "As for the recipe, with the changes of the variant; an argument that contradicts its name is an `InputError`"
+        known = self.base.settings
+        self._check_names(given)
+        given = {n: known[n].read(v, self.name) for n, v in given.items()}
+        for n, v in given.items():
+            if self.is_fixed and n in self.changed and v != self.changed[n]:
+                raise InputError(f"{self.name}: {n}={as_text(v)} contradicts the name; leave out one of the two")
+        return self.base.resolve({}, settings) | self.changed | given
+
+def variant_of(
+    base:Recipe,
+    changed:Mapping, # Setting to value or text
+    settings:Mapping|None=None, # Section to {name: value}: what the recipe has without changes
+) -> Recipe: # `base` itself, if nothing differs
+    "The variant of a recipe, under its one name; raises `InputError` for an unknown setting or a value not allowed"
+    if not changed: return base
+    base._check_names(changed)
+    usual = base.resolve({}, settings)
+    read = {n: s.read(changed[n], base.name) for n, s in base.settings.items() if n in changed}
+    different = {n: v for n, v in read.items() if v != usual[n]}
+    return Variant(base, different, variant_name(base.name, different)) if different else base
+
+# %% ../../nbs/ladder/03_recipe.ipynb #8b999cac
+_SAFE = 'abcdefghijklmnopqrstuvwxyz0123456789_-.,='
+_LONGEST = 120
+
+def folder_name(
+    name:str, # Of a recipe or variant
+) -> str:
+    "A name for a folder on any file system, different for each `name`"
+    if name.isidentifier(): return name
+    coded = ''.join(c if c in _SAFE else ''.join(f'%{byte:02x}' for byte in c.encode()) for c in name)
+    if len(coded) <= _LONGEST: return coded
+    return f"{coded[:_LONGEST - 17].rpartition('%')[0]}~{blake2b(name.encode(), digest_size=8).hexdigest()}"
+
+def name_of_folder(
+    folder:str, # From `folder_name`
+) -> str|None: # None if it was cut, or is not from `folder_name`
+    "The name of the recipe or variant"
+    name = unquote(folder)
+    is_name = name.isidentifier() or '(' in name
+    return name if is_name and folder_name(name) == folder else None
+
 # %% ../../nbs/ladder/03_recipe.ipynb #776cc48a
 def get_recipe(
-    name:str|Recipe,
+    name:str|tuple|Recipe, # 'mlp', 'mlp(lr=.01)', ('mlp', {'lr': .01}), or a variant in `settings`
+    settings:Mapping|None=None, # Section to {name: value}, or from `read_settings`
 ) -> Recipe:
-    "The recipe called `name`; raises an `InputError` that suggests the nearest one if there is none"
+    "The recipe or variant called `name`; raises an `InputError` that suggests the nearest one if there is none"
     if isinstance(name, Recipe): return name
-    if name not in recipes: raise no_such('recipe', name, recipes)
-    return recipes[name]
+    sections = Sections.of(settings)
+    name, changed = _name_and_changes(name)
+    if name in sections.variants: found = Variant(recipes[sections.variants[name]], sections[name], name)
+    elif name in recipes: found = recipes[name]
+    else: raise no_such('recipe', name, [*recipes, *sections.variants])
+    return variant_of(found, changed, sections)
+
+def _name_and_changes(name) -> tuple: # A name, and settings by name
+    if isinstance(name, str): return split_variant(name)
+    try: base, changed = name
+    except (TypeError, ValueError): base = changed = None
+    if not isinstance(base, str) or not isinstance(changed, Mapping):
+        raise InputError(f"{name!r} is not a recipe; give a name, or a pair such as ('mlp', dict(lr=.01))")
+    return base, changed
 
 def fit(
-    name:str, # Name of a recipe
+    name:str, # Name of a recipe or variant: see `get_recipe`
     images:ImageSet|str|Path|None=None, # An image set, or a source for `load`; None: see `settings`, else digits
     **kwargs # See `Recipe.__call__`; the recipe's settings are among them
 ) -> Fitted:
-    """Fit the recipe called `name`.
+    """Fit the recipe or variant called `name`.
 
     Only one thread of a process fits at a time, because the random state is the process's; the others wait."""
-    return get_recipe(name)(images, **kwargs)
+    return get_recipe(name, kwargs.get('settings'))(images, **kwargs)

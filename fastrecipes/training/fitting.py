@@ -8,13 +8,15 @@ after each epoch."""
 
 # %% auto #0
 __all__ = ['Accuracy', 'CheckOneColumn', 'CallHooks', 'ReportBatches', 'OnDevice', 'adamw', 'one_cycle', 'FreezeAtFirst',
-           'Outcome', 'fit_learner', 'SaveState', 'fit_by_hand', 'plot_history']
+           'Outcome', 'balanced_weights', 'WeightedLoss', 'weighted_loss', 'prepare_training', 'fit_learner',
+           'SaveState', 'fit_by_hand', 'plot_history']
 
 # %% ../../nbs/training/06_fitting.ipynb #02147fed
 import time
 import fastai.callback.fp16 # noqa: F401 - adds to_fp16 to Learner
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager, nullcontext
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import SimpleNamespace
@@ -31,11 +33,13 @@ from fastai.learner import AvgLoss, AvgMetric, AvgSmoothLoss, CancelFitException
 from fastai.metrics import AccumMetric
 from fastai.optimizer import OptimWrapper
 from fastai.torch_core import even_mults, find_bs, to_detach
+from fastcore.basics import GetAttr
 from fastcore.foundation import L
 from matplotlib.figure import Figure
 from torch import nn
+from ..data.augment import augment_loaders, Change
 from ..errors import InputError
-from ..lessons.sgd import batch_accuracy, check_losses, train_model, TunedOptim
+from ..lessons.sgd import batch_accuracy, check_losses, ClassLoss, train_model, TunedOptim
 from ..plots import new_figure
 from ..reporter import Reporter
 from .checkpoint import Checkpoint, Checkpoints, restore_training, training_state
@@ -275,6 +279,56 @@ class Outcome:
         "The same outcome with more `resolved` settings"
         return replace(self, resolved=self.resolved | settings)
 
+# %% ../../nbs/training/06_fitting.ipynb #62645fb9
+def balanced_weights(
+    labels:torch.Tensor, # int64 (n,)
+    n_classes:int,
+) -> torch.Tensor: # float32 (n_classes,)
+    "For each class, the images that it would have if all had as many, divided by those that it has"
+    counts = labels.bincount(minlength=n_classes)
+    return len(labels) / n_classes / counts.clamp(min=1).float()
+
+class WeightedLoss(GetAttr):
+    "A loss in which each image counts as much as the weight of its class"
+    _default = 'loss'
+    def __init__(self,
+        loss, # One of fastai's, or a `ClassLoss`
+        weights:torch.Tensor, # float32 (n_classes,)
+        reduction:str='mean', # 'mean', 'sum' or 'none'
+    ):
+        self.loss = deepcopy(loss)
+        self.loss.reduction = 'none'
+        self.weights = weights
+        self.reduction = reduction
+
+    def __call__(self, predictions, targets):
+        losses = self.loss(predictions, targets)
+        losses = losses * self.weights.to(losses.device)[targets.flatten()]
+        return losses if self.reduction == 'none' else getattr(losses, self.reduction)()
+
+    def __repr__(self): return f'WeightedLoss({self.loss!r})'
+
+def weighted_loss(
+    loss, # One of fastai's, or a function of scores, targets and `reduction`
+    dls, # Training and validation loaders
+    class_weights:Literal['none', 'balanced'],
+):
+    "`loss`, with balanced class weights if requested"
+    if class_weights == 'none': return loss
+    if not hasattr(loss, 'reduction'): loss = ClassLoss(loss)
+    labels = dls.train.dataset.split.labels
+    return WeightedLoss(loss, balanced_weights(labels, len(dls.vocab)))
+
+def prepare_training(
+    learn:Learner,
+    augment:Change='none', # See `augment_loaders`
+    class_weights:Literal['none', 'balanced']='none', # See `weighted_loss`
+):
+    "Let the loaders of a `Learner` change training images, and its loss weigh classes"
+    augment_loaders(learn.dls, augment)
+    if not isinstance(learn.loss_func, WeightedLoss):
+        learn.loss_func = weighted_loss(learn.loss_func, learn.dls, class_weights)
+
 # %% ../../nbs/training/06_fitting.ipynb #68c0da1e
 def _hooks(epochs:int, schedule:str, patience:int, patience_counts:str, best:bool) -> dict[str, EpochHook]:
     "The hooks that have a state, by name"
@@ -319,9 +373,12 @@ def fit_learner(
     clip:float=0., # Clip the gradient norm to this; 0 = off
     checkpoint:Checkpoint|None=None, # Written during training, and read to resume
     frozen:int|None=None, # As fastai's `fine_tune`, with this many epochs at the start for the last group alone
+    augment:Change='none', # See `augment_loaders`
+    class_weights:Literal['none', 'balanced']='none', # See `weighted_loss`
 ) -> Outcome:
     "Fit without a progress bar or log; raises `Diverged` if the loss becomes infinite or NaN"
     reporter = reporter or Reporter()
+    prepare_training(learn, augment, class_weights)
     hooks = _hooks(epochs, schedule, patience, patience_counts, best)
     cbs = [CallHooks(*hooks.values(), Report(reporter)), *_made(cbs)]
     start = 0
@@ -395,10 +452,14 @@ def fit_by_hand(
     wd:float=0.,
     clip:float=0.,
     checkpoint:Checkpoint|None=None,
+    augment:Change='none',
+    class_weights:Literal['none', 'balanced']='none',
 ) -> Outcome:
     "Train with the hand-written loop of `sgd`; raises `Diverged` if the loss becomes infinite or NaN"
     one_process_only('the hand-written loop')
     reporter = reporter or Reporter()
+    augment_loaders(dls, augment)
+    loss_func = weighted_loss(loss_func, dls, class_weights)
     model = model.to(dls.device)
     train_dl = dls.train
     steps = epochs * len(train_dl)
