@@ -304,8 +304,8 @@ def test_stats_in_lists_such_as_fastais_are_the_same_stats(tmp_path):
 
 KEYS = [
     'format', 'version', 'recipe', 'variant', 'settings', 'asked', 'classes', 'shape', 'stats', 'has_probs', 'metrics',
-    'history', 'best_epoch', 'train_seconds', 'predict_ms_per_1000', 'parameters', 'seed', 'device', 'threads', 'source',
-    'reading', 'versions', 'weights', 'digest',
+    'history', 'best_epoch', 'train_seconds', 'predict_ms_per_1000', 'parameters', 'seed', 'device', 'threads',
+    'source', 'reading', 'versions', 'weights', 'digest',
 ]
 
 def strict(path):
