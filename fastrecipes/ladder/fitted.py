@@ -108,7 +108,8 @@ def _labels(scores):
 # Settings that are not shown if they have these values, with which they do nothing
 _quiet = {
     'patience': 0, 'patience_counts': 'since-best', 'best': True, 'dropout': 0., 'wd': 0., 'clip': 0.,
-    'augment': 'none', 'class_weights': 'none'}
+    'augment': 'none', 'class_weights': 'none', 'backbone': 'efficientnet-lite0', 'weights': None,
+}
 
 # %% ../../nbs/ladder/02_fitted.ipynb #ddc19123
 @dataclass(frozen=True, eq=False, repr=False)
