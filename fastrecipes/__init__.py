@@ -7,10 +7,13 @@ Modules:
 - `fastrecipes.answer.climb`: Fit the ladder to one image set: what does each step buy, and what does it cost?
 - `fastrecipes.answer.comparison`: Fitted recipes on one image set, side by side
 - `fastrecipes.answer.costs`: Accuracy against cost: one picture of which rungs are worth their price
+- `fastrecipes.answer.crossing`: Below how many images per class one rung leads, from where on another, and how sure that is
 - `fastrecipes.answer.curves`: How much data do I need? Accuracy against the number of training images, and whether more of them are likely to help
 - `fastrecipes.answer.failures`: Where a model fails: which classes it confuses, on which images, and whether its probabilities can be trusted
+- `fastrecipes.answer.maps`: Where a convolutional net looked: class activation maps, after fast.ai's chapter 18
 - `fastrecipes.answer.pictures`: Failures as pictures: the confusion matrix, the reliability curve, and galleries of the worst images
 - `fastrecipes.answer.records`: The parts of an answer: plain values with names and types, the same in memory and in `comparison.json`
+- `fastrecipes.answer.remarks`: Unasked checks: a line for each rung that overfits, should train longer, or has features of other images
 - `fastrecipes.answer.report`: A comparison as one page: the verdict first, then all numbers and figures behind it, and how to reproduce it
 - `fastrecipes.answer.report_figures`: The figures of a report, each with its name, what draws it, and what it shows in words
 - `fastrecipes.answer.report_page`: From the records of a comparison to HTML: what a page needs in addition, and why nothing from the data can run
