@@ -200,7 +200,7 @@ def _steps(a, b, ours, theirs, before_theirs=lambda: None, steps=4, scale=1.):
         ours.step()
         before_theirs()
         theirs.step()
-        for p, q in zip(a, b): assert_close(p, q, rtol=1e-5, atol=1e-7)
+        for p, q in zip(a, b): assert_close(p, q, rtol=1e-5, atol=1e-6)
 
 def _params(*shapes):
     a = [torch.randn(s).requires_grad_() for s in shapes]
