@@ -234,3 +234,11 @@ def test_the_linear_model_of_frozen_weighs_classes_too():
         return int((x @ w.T + b).argmax(1).sum())
     assert n_rare(None) == n_rare(torch.ones(2)) < n_rare(balanced_weights(y, 2))
     assert fit_linear(x, y, 2, class_weights=balanced_weights(y, 2))[0].isfinite().all()
+
+def test_the_names_of_the_setting_are_those_of_the_changes():
+    "They are written twice, because settings are read without PyTorch"
+    from typing import get_args
+    from fastrecipes.data import augment
+    from fastrecipes.ladder import settings
+    assert get_args(augment.Change) == get_args(settings.Change)
+    assert all(augment.Augment(kind).kind == kind for kind in get_args(settings.Change) if kind != 'none')

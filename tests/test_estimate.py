@@ -106,6 +106,12 @@ def test_recipes_without_training_and_those_of_users_are_not_begun_for_an_estima
 
 # The ladder
 
+def test_a_variant_is_estimated_too(threes_sevens):
+    "Also one that only settings.ini names; 0 would say that it cannot be estimated"
+    settings = dict(long=dict(recipe='mlp', epochs='40'))
+    variants = get_recipe('long', settings), get_recipe('mlp(epochs=40)')
+    assert all(estimate(r, threes_sevens, device='cpu', settings=settings) > 0 for r in variants)
+
 def test_a_rung_of_over_a_minute_is_left_out_of_the_ladder_and_named(threes_sevens, four_rungs, tmp_path):
     told = Told()
     c = compare(threes_sevens, device='cpu', settings=SHORT | LONG, reporter=told, out=tmp_path)

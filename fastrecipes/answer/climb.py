@@ -260,7 +260,7 @@ def _fit(self:Climb, name:str, seed:int) -> Fitted|None:
 @patch
 def _fit_and_keep(self:Climb, name:str, seed:int, checkpoint:Checkpoint|None) -> Fitted:
     most = self.longest if seed == self.seed else math.inf
-    watch = Watch(self.reporter, most, validation_share(self.images, self.recipes[name]), self.device)
+    watch = Watch(self.reporter, most, validation_share(self.images, self.recipes[name]))
     how = dict(device=self.device, threads=self.threads, test=self.test, cbs=self.cbs, reporter=watch)
     fitted = fit(self.recipes[name], self.images, seed=seed, checkpoint=checkpoint, **how, **self.settings[name])
     check_scores(fitted)

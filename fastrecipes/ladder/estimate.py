@@ -33,12 +33,10 @@ class Watch(Reporter):
         reporter:Reporter, # Gets all reports
         most:float=math.inf, # Seconds
         more:float=0., # What comes on top of the steps, such as validation, as a share of their time
-        device:torch.device|None=None, # Where the fit computes
     ):
         self.reporter = reporter
         self.most = most
         self.more = more
-        self.device = device
         self.times = [] # After each step
         self.seconds = None # The estimate
         self.resumed = False # Whether the fit continues an earlier one, which is never ended
@@ -48,7 +46,7 @@ class Watch(Reporter):
         self.reporter.progress(done, total)
 
     def _look(self, done:int, total:int):
-        if self.device is not None and self.device.type == 'cuda': torch.cuda.synchronize(self.device)
+        if torch.cuda.is_initialized(): torch.cuda.synchronize() # Its steps are only queued so far
         self.times.append(time.perf_counter())
         if len(self.times) == 1: self.resumed = done > 1
         steps = [b - a for a, b in zip(self.times, self.times[1:])]
@@ -90,8 +88,8 @@ def estimate(
     "How long a fit will take, from its first steps"
     is_trained = 'epochs' in recipe.settings or 'precision' in recipe.settings
     if not (recipe.is_shipped and is_trained): return 0.
-    watch = Watch(reporter or Reporter(), -1., validation_share(images, recipe), how.get('device'))
-    try: fit(recipe.name, images, reporter=watch, **how)
+    watch = Watch(reporter or Reporter(), -1., validation_share(images, recipe))
+    try: fit(recipe, images, reporter=watch, **how)
     except TooLong as e: return e.seconds
     except Exception: return 0. # The fit itself will show it
     return 0. # It has a single step
