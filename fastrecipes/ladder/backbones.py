@@ -136,8 +136,9 @@ def _tensors_in(file:Path) -> dict: # Name to tensor
             return load_file(file)
         found = torch.load(file, map_location='cpu', weights_only=True)
     except Exception as e:
-        why = ' '.join(str(e).split())[:100]
-        raise InputError(f"{file}: cannot be read as weights ({why}); give a file of safetensors or PyTorch") from e
+        why = f' ({e.strerror})' if isinstance(e, OSError) and e.strerror else '' # PyTorch's errors are long
+        raise InputError(f"{file}: cannot be read as weights{why}; give a file of safetensors, or of PyTorch's with "
+                         "nothing but tensors") from e
     for key in ('state_dict', 'model'): # As training scripts write them
         if isinstance(found, dict) and isinstance(found.get(key), dict): found = found[key]
     if not isinstance(found, dict) or not all(isinstance(t, torch.Tensor) for t in found.values()):
